@@ -1,0 +1,80 @@
+//! Parse errors: a kind and the byte offset it was found at. Prose is made at
+//! the edge, so that making an error allocates nothing.
+
+use std::fmt;
+
+/// What is wrong with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The bytes end before the thing they began.
+    Truncated,
+    /// A length that is zero where it cannot be, or points outside its container.
+    BadLength,
+    /// A record version outside 1 … 255.
+    BadVersion,
+    /// Records of different versions in one array.
+    MixedVersions,
+    /// The bytes do not begin with what they should.
+    BadMagic,
+    /// A count that the bytes cannot hold.
+    BadCount,
+    /// A value that its field cannot have.
+    BadValue,
+    /// An attribute that must be there is not.
+    MissingAttribute,
+    /// A generic netlink message of another family or command.
+    UnexpectedMessage,
+    /// Netlink bytes in the other byte order.
+    ForeignByteOrder,
+    /// A snapshot format newer than this reader.
+    NewerFormat,
+}
+
+impl ErrorKind {
+    /// A short explanation.
+    pub const fn message(self) -> &'static str {
+        match self {
+            ErrorKind::Truncated => "the data ends in the middle of a structure",
+            ErrorKind::BadLength => "a length is zero or reaches beyond its container",
+            ErrorKind::BadVersion => "not a struct taskstats: its version is outside 1 to 255",
+            ErrorKind::MixedVersions => "records of different versions in one array",
+            ErrorKind::BadMagic => "not a snapshot: the magic number is missing",
+            ErrorKind::BadCount => "a count is larger than the data can hold",
+            ErrorKind::BadValue => "a value is outside its field's range",
+            ErrorKind::MissingAttribute => "a required attribute is missing",
+            ErrorKind::UnexpectedMessage => "not a taskstats message",
+            ErrorKind::ForeignByteOrder => "netlink data in another byte order than this machine's",
+            ErrorKind::NewerFormat => "a snapshot format newer than this version can read",
+        }
+    }
+}
+
+/// Bytes that could not be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// What is wrong.
+    pub kind: ErrorKind,
+    /// Where, in bytes from the beginning of the input.
+    pub offset: usize,
+}
+
+impl ParseError {
+    /// An error of `kind` at `offset`.
+    pub const fn new(kind: ErrorKind, offset: usize) -> ParseError {
+        ParseError { kind, offset }
+    }
+
+    /// The same error seen from a container in which the input began at `base`.
+    #[must_use]
+    pub const fn shifted(self, base: usize) -> ParseError {
+        ParseError { kind: self.kind, offset: self.offset + base }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (byte {})", self.kind.message(), self.offset)
+    }
+}
+
+impl std::error::Error for ParseError {}

@@ -1,0 +1,340 @@
+//! What a snapshot says about itself: when, where, by which source, and which
+//! fields it holds; with the CPUs' own times, so that an interval can be closed
+//! against them.
+
+use crate::layout::{Field, FieldSet};
+
+/// Where a snapshot came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum SourceKind {
+    /// Bytes handed in by the user: a bare array of `struct taskstats`.
+    Bytes = 0,
+    /// `/proc/taskstats` of a patched kernel.
+    Proc = 1,
+    /// A BPF program's run.
+    Bpf = 2,
+    /// Taskstats over generic netlink.
+    Netlink = 3,
+    /// The files of `/proc/PID`.
+    Procfs = 4,
+}
+
+impl SourceKind {
+    /// All kinds of source.
+    pub const ALL: [SourceKind; 5] = [
+        SourceKind::Bytes,
+        SourceKind::Proc,
+        SourceKind::Bpf,
+        SourceKind::Netlink,
+        SourceKind::Procfs,
+    ];
+
+    /// The name used on the command line and in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SourceKind::Bytes => "bytes",
+            SourceKind::Proc => "proc",
+            SourceKind::Bpf => "bpf",
+            SourceKind::Netlink => "netlink",
+            SourceKind::Procfs => "procfs",
+        }
+    }
+
+    /// The kind of that number in a snapshot's header.
+    pub fn from_number(number: u16) -> Option<SourceKind> {
+        SourceKind::ALL.into_iter().find(|kind| *kind as u16 == number)
+    }
+}
+
+/// Whether a snapshot holds a field, and if not, why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FieldStatus {
+    /// Held (by all records, or by those whose mask says so).
+    Filled = 0,
+    /// The kernel can measure it, but that is switched off.
+    Off = 1,
+    /// Reading it needs a privilege that the reader lacks.
+    Denied = 2,
+    /// The kernel or the source does not have it.
+    Unsupported = 3,
+    /// It was not asked for.
+    NotRead = 4,
+}
+
+impl FieldStatus {
+    /// All states.
+    pub const ALL: [FieldStatus; 5] = [
+        FieldStatus::Filled,
+        FieldStatus::Off,
+        FieldStatus::Denied,
+        FieldStatus::Unsupported,
+        FieldStatus::NotRead,
+    ];
+
+    /// The word used in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FieldStatus::Filled => "filled",
+            FieldStatus::Off => "off",
+            FieldStatus::Denied => "denied",
+            FieldStatus::Unsupported => "unsupported",
+            FieldStatus::NotRead => "not read",
+        }
+    }
+
+    /// The state of that number in a snapshot's header.
+    pub fn from_number(number: u8) -> Option<FieldStatus> {
+        FieldStatus::ALL.into_iter().find(|status| *status as u8 == number)
+    }
+}
+
+/// One moment on three clocks, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Instant {
+    /// CLOCK_MONOTONIC.
+    pub monotonic_ns: u64,
+    /// CLOCK_BOOTTIME.
+    pub boottime_ns: u64,
+    /// CLOCK_REALTIME: since 1970.
+    pub realtime_ns: u64,
+}
+
+/// Time of one CPU since boot by class, as in /proc/stat, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CpuTimes {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// User time of tasks with nice ≤ 0, guest time included.
+    pub user_ns: u64,
+    /// User time of tasks with nice > 0, guest time included.
+    pub nice_ns: u64,
+    /// System time.
+    pub system_ns: u64,
+    /// Idle time.
+    pub idle_ns: u64,
+    /// Idle time with I/O outstanding.
+    pub iowait_ns: u64,
+    /// Hard interrupts.
+    pub irq_ns: u64,
+    /// Soft interrupts.
+    pub softirq_ns: u64,
+    /// Time the hypervisor gave to others.
+    pub steal_ns: u64,
+    /// Time in guests, part of `user_ns`.
+    pub guest_ns: u64,
+    /// Time in niced guests, part of `nice_ns`.
+    pub guest_nice_ns: u64,
+}
+
+impl CpuTimes {
+    /// The ten times in /proc/stat's order.
+    pub const fn as_array(&self) -> [u64; 10] {
+        [
+            self.user_ns,
+            self.nice_ns,
+            self.system_ns,
+            self.idle_ns,
+            self.iowait_ns,
+            self.irq_ns,
+            self.softirq_ns,
+            self.steal_ns,
+            self.guest_ns,
+            self.guest_nice_ns,
+        ]
+    }
+
+    /// The times of `cpu`, given in /proc/stat's order.
+    pub const fn from_array(cpu: u32, times: [u64; 10]) -> CpuTimes {
+        let [
+            user_ns,
+            nice_ns,
+            system_ns,
+            idle_ns,
+            iowait_ns,
+            irq_ns,
+            softirq_ns,
+            steal_ns,
+            guest_ns,
+            guest_nice_ns,
+        ] = times;
+        CpuTimes {
+            cpu,
+            user_ns,
+            nice_ns,
+            system_ns,
+            idle_ns,
+            iowait_ns,
+            irq_ns,
+            softirq_ns,
+            steal_ns,
+            guest_ns,
+            guest_nice_ns,
+        }
+    }
+}
+
+/// One CPU's run-queue clocks at the snapshot's instant, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CpuClocks {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// `rq->clock`.
+    pub clock_ns: u64,
+    /// `rq->clock_task`: the clock less irq and steal time taken from tasks.
+    pub clock_task_ns: u64,
+    /// Time in the idle task since measuring began, on `clock_task`.
+    pub idle_ns: u64,
+    /// Steal time since boot.
+    pub steal_ns: u64,
+}
+
+/// The machine at the snapshot's moment, as in /proc/loadavg and /proc/meminfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct System {
+    /// Load averages over 1, 5 and 15 minutes, in hundredths.
+    pub load_centi: [u32; 3],
+    /// Usable memory.
+    pub mem_total_kb: u64,
+    /// Unused memory.
+    pub mem_free_kb: u64,
+    /// Memory that new work could get without swapping.
+    pub mem_available_kb: u64,
+    /// Block device buffers.
+    pub buffers_kb: u64,
+    /// Page cache.
+    pub cached_kb: u64,
+    /// Swap space.
+    pub swap_total_kb: u64,
+    /// Unused swap space.
+    pub swap_free_kb: u64,
+}
+
+/// Facts of a snapshot that are true or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// Records are threads; without it they are processes.
+    pub const THREADS: Flags = Flags(1);
+    /// Delay accounting is on (`kernel.task_delayacct`).
+    pub const DELAYACCT: Flags = Flags(1 << 1);
+    /// Tasks are missing because the memory for them ran out.
+    pub const TRUNCATED: Flags = Flags(1 << 2);
+    /// Exit events were lost.
+    pub const EVENTS_LOST: Flags = Flags(1 << 3);
+    /// `ac_start_ns` was derived from the elapsed time and wobbles by milliseconds.
+    pub const DERIVED_STARTS: Flags = Flags(1 << 4);
+    /// Every record's `ac_sum_exec_ns` is the use at one instant.
+    pub const ONE_INSTANT: Flags = Flags(1 << 5);
+
+    /// Whether all of `other` is set.
+    pub const fn contains(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags, with `other` set or cleared.
+    #[must_use]
+    pub const fn with(self, other: Flags, on: bool) -> Flags {
+        if on { Flags(self.0 | other.0) } else { Flags(self.0 & !other.0) }
+    }
+}
+
+/// What a snapshot says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Where the records came from.
+    pub source: SourceKind,
+    /// Yes-or-no facts.
+    pub flags: Flags,
+    /// Just before the first record was taken; for one-instant sources the instant.
+    pub begin: Instant,
+    /// Just after the last record was taken.
+    pub end: Instant,
+    /// The scheduler clock at the snapshot's instant, which CPU time is counted on.
+    pub sched_clock_ns: Option<u64>,
+    /// The boot's random id, zero where unknown.
+    pub boot_id: [u8; 16],
+    /// Host name.
+    pub host: String,
+    /// Kernel release.
+    pub release: String,
+    /// Number of CPUs online, 0 where unknown.
+    pub cpus_online: u32,
+    /// Bytes of a page, 0 where unknown.
+    pub page_size: u32,
+    /// Granularity of `cpu_times` in ns.
+    pub cpu_times_step_ns: u64,
+    /// Per-CPU times; empty where not read.
+    pub cpu_times: Vec<CpuTimes>,
+    /// Per-CPU run-queue clocks; empty where the source has none.
+    pub cpu_clocks: Vec<CpuClocks>,
+    /// Load and memory; None where not read.
+    pub system: Option<System>,
+    /// Per field, in table order: held, or why not.
+    pub status: [FieldStatus; Field::COUNT],
+    /// The fields held, one set per kind of record. A single set goes for all
+    /// records; with more, each record has an index into this list.
+    pub masks: Vec<FieldSet>,
+    /// Tasks that the source does not show, read another way and merged.
+    pub merged: u32,
+    /// Tasks that are known to exist and could not be read.
+    pub missed: u32,
+    /// CPU time of tasks outside the reader's pid namespace, which have no record.
+    pub outside_ns: u64,
+    /// CPU time used by the process that took the snapshot, up to its end.
+    pub own_cpu_ns: u64,
+    /// System calls that the snapshot took.
+    pub syscalls: u32,
+}
+
+impl Header {
+    /// A header that knows nothing but the source and which fields every record holds.
+    pub fn new(source: SourceKind, filled: FieldSet) -> Header {
+        let mut status = [FieldStatus::Unsupported; Field::COUNT];
+        for field in filled.iter() {
+            status[field as usize] = FieldStatus::Filled;
+        }
+        Header {
+            source,
+            flags: Flags::default(),
+            begin: Instant::default(),
+            end: Instant::default(),
+            sched_clock_ns: None,
+            boot_id: [0; 16],
+            host: String::new(),
+            release: String::new(),
+            cpus_online: 0,
+            page_size: 0,
+            cpu_times_step_ns: 0,
+            cpu_times: Vec::new(),
+            cpu_clocks: Vec::new(),
+            system: None,
+            status,
+            masks: vec![filled],
+            merged: 0,
+            missed: 0,
+            outside_ns: 0,
+            own_cpu_ns: 0,
+            syscalls: 0,
+        }
+    }
+
+    /// Whether the snapshot holds the field, and if not, why not.
+    pub fn status(&self, field: Field) -> FieldStatus {
+        self.status[field as usize]
+    }
+
+    /// Says of every field of `fields` why it is not held (or that it is).
+    pub fn set_status(&mut self, fields: FieldSet, status: FieldStatus) {
+        for field in fields.iter() {
+            self.status[field as usize] = status;
+        }
+    }
+
+    /// Whether records are threads rather than processes.
+    pub fn threads(&self) -> bool {
+        self.flags.contains(Flags::THREADS)
+    }
+}

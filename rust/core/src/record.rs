@@ -1,0 +1,227 @@
+//! A record is a view of bytes: `struct taskstats`, optionally with the extension.
+//!
+//! Design decisions
+//!
+//! * Fields are read at alignment 1: netlink payloads are 4-aligned only, and a
+//!   dump may begin anywhere.
+//! * Every getter gives None for what the version, the length or the source's
+//!   field mask does not hold; 0 is always a measured zero.
+
+use crate::layout::{COMM_LEN, Field, FieldSet, Layout, Repr, with_fields};
+
+/// A field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value<'a> {
+    /// A number (`ac_nice` may be negative).
+    Int(i128),
+    /// A name: bytes up to the first NUL, of any encoding.
+    Text(&'a [u8]),
+}
+
+/// A borrowed record.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    bytes: &'a [u8],
+    layout: &'a Layout,
+    filled: FieldSet,
+}
+
+impl<'a> Record<'a> {
+    /// A view of `bytes`, None unless they are exactly one record of `layout`.
+    /// `filled` names the fields that the source has written.
+    pub fn new(bytes: &'a [u8], layout: &'a Layout, filled: FieldSet) -> Option<Record<'a>> {
+        (bytes.len() == layout.record_size()).then_some(Record { bytes, layout, filled })
+    }
+
+    /// The record's bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The record's layout.
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    /// The fields this record holds.
+    pub fn filled(&self) -> FieldSet {
+        self.filled.intersection(self.layout.fields())
+    }
+
+    fn array<const N: usize>(&self, field: Field) -> Option<[u8; N]> {
+        if !self.filled.contains(field) {
+            return None;
+        }
+        let offset = self.layout.offset(field)?;
+        let mut bytes: [u8; N] = self.bytes.get(offset..offset + N)?.try_into().ok()?;
+        if self.layout.is_swapped() {
+            bytes.reverse();
+        }
+        Some(bytes)
+    }
+
+    /// The field as an unsigned number, None where it is absent, signed or text.
+    pub fn unsigned(&self, field: Field) -> Option<u64> {
+        match field.info().repr {
+            Repr::U64 => self.array(field).map(u64::from_ne_bytes),
+            Repr::U32 => self.array(field).map(u32::from_ne_bytes).map(u64::from),
+            Repr::U16 => self.array(field).map(u16::from_ne_bytes).map(u64::from),
+            Repr::U8 => self.array::<1>(field).map(|[byte]| u64::from(byte)),
+            Repr::I8 | Repr::Comm => None,
+        }
+    }
+
+    /// The field's value, None where it is absent.
+    pub fn value(&self, field: Field) -> Option<Value<'a>> {
+        match field.info().repr {
+            Repr::I8 => {
+                self.array(field).map(i8::from_ne_bytes).map(|n| Value::Int(i128::from(n)))
+            }
+            Repr::Comm => self.text(field).map(Value::Text),
+            _ => self.unsigned(field).map(|n| Value::Int(i128::from(n))),
+        }
+    }
+
+    fn text(&self, field: Field) -> Option<&'a [u8]> {
+        if !self.filled.contains(field) {
+            return None;
+        }
+        let offset = self.layout.offset(field)?;
+        let bytes = self.bytes.get(offset..offset + COMM_LEN)?;
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
+        Some(&bytes[..end])
+    }
+
+    /// Exact CPU time in ns: `ac_sum_exec_ns`, else `cpu_run_virtual_total`.
+    pub fn cpu_ns(&self) -> Option<u64> {
+        self.unsigned(Field::ac_sum_exec_ns).or_else(|| self.unsigned(Field::cpu_run_virtual_total))
+    }
+
+    /// What names the task for its life, as far as the record knows.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            pid: self.ac_pid().unwrap_or(0),
+            start_ns: self.ac_start_ns(),
+            task_id: self.task_id().filter(|&id| id != 0),
+        }
+    }
+}
+
+macro_rules! getter {
+    ($(#[doc = $doc:literal])+ $name:ident, U8) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<u8> {
+            self.array(Field::$name).map(u8::from_ne_bytes)
+        }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident, I8) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<i8> {
+            self.array(Field::$name).map(i8::from_ne_bytes)
+        }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident, U16) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<u16> {
+            self.array(Field::$name).map(u16::from_ne_bytes)
+        }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident, U32) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<u32> {
+            self.array(Field::$name).map(u32::from_ne_bytes)
+        }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident, U64) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<u64> {
+            self.array(Field::$name).map(u64::from_ne_bytes)
+        }
+    };
+    ($(#[doc = $doc:literal])+ $name:ident, Comm) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<&'a [u8]> {
+            self.text(Field::$name)
+        }
+    };
+}
+
+macro_rules! define_getters {
+    ($($(#[doc = $doc:literal])+ $name:ident: $repr:ident, $kind:ident, $unit:ident, $group:ident, $place:ident $args:tt;)+) => {
+        /// Every field under its name; None where the record does not hold it.
+        impl<'a> Record<'a> {
+            $(getter!($(#[doc = $doc])+ $name, $repr);)+
+        }
+    };
+}
+with_fields!(define_getters);
+
+impl std::fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record")
+            .field("version", &self.layout.base_version())
+            .field("ac_pid", &self.ac_pid())
+            .field("ac_comm", &self.ac_comm().map(String::from_utf8_lossy))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names a task for its life: by `task_id` where a source has it, else by pid
+/// and start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Thread id, 0 where unknown.
+    pub pid: u32,
+    /// CLOCK_BOOTTIME start in ns.
+    pub start_ns: Option<u64>,
+    /// The source's own name for the task.
+    pub task_id: Option<u64>,
+}
+
+/// Writes fields into the bytes of a record; what a source uses to make one.
+pub struct RecordMut<'a> {
+    bytes: &'a mut [u8],
+    layout: &'a Layout,
+}
+
+impl<'a> RecordMut<'a> {
+    /// A writable view, None unless `bytes` are exactly one record of `layout`,
+    /// in native byte order.
+    pub fn new(bytes: &'a mut [u8], layout: &'a Layout) -> Option<RecordMut<'a>> {
+        (bytes.len() == layout.record_size() && !layout.is_swapped())
+            .then_some(RecordMut { bytes, layout })
+    }
+
+    /// Writes a number, cut to the field's width. A field that the layout lacks
+    /// is left out.
+    pub fn set(&mut self, field: Field, value: u64) {
+        let Some(offset) = self.layout.offset(field) else { return };
+        match field.info().repr {
+            Repr::U64 => self.bytes[offset..offset + 8].copy_from_slice(&value.to_ne_bytes()),
+            Repr::U32 => {
+                self.bytes[offset..offset + 4].copy_from_slice(&(value as u32).to_ne_bytes());
+            }
+            Repr::U16 => {
+                self.bytes[offset..offset + 2].copy_from_slice(&(value as u16).to_ne_bytes());
+            }
+            Repr::U8 | Repr::I8 => self.bytes[offset] = value as u8,
+            Repr::Comm => {}
+        }
+    }
+
+    /// Writes a name, cut to fit with its final NUL.
+    pub fn set_text(&mut self, field: Field, text: &[u8]) {
+        let (Repr::Comm, Some(offset)) = (field.info().repr, self.layout.offset(field)) else {
+            return;
+        };
+        let room = &mut self.bytes[offset..offset + COMM_LEN];
+        room.fill(0);
+        let length = text.len().min(COMM_LEN - 1);
+        room[..length].copy_from_slice(&text[..length]);
+    }
+
+    /// The record as it stands.
+    pub fn as_record(&self, filled: FieldSet) -> Record<'_> {
+        Record { bytes: self.bytes, layout: self.layout, filled }
+    }
+}

@@ -1,0 +1,254 @@
+//! A snapshot: a header and an array of fixed-size records over any bytes.
+//!
+//! Design decisions
+//!
+//! * The records are never copied: a snapshot owns or shares the bytes they were
+//!   written to, and everything else is a view.
+//! * Where records hold different fields, a parallel array of one-byte indices
+//!   into the header's masks says which.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{ErrorKind, ParseError};
+use crate::header::{Header, SourceKind};
+use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, Field, FieldSet, LARGEST_VERSION, Layout};
+use crate::record::Record;
+
+/// Bytes shared between snapshots and their views.
+#[derive(Clone)]
+pub struct SharedBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl SharedBytes {
+    /// Shares `bytes`.
+    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> SharedBytes {
+        SharedBytes(Arc::new(bytes))
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+/// A header and its records.
+#[derive(Clone)]
+pub struct Snapshot<B = SharedBytes> {
+    header: Header,
+    layout: Layout,
+    bytes: B,
+    records: Range<usize>,
+    mask_indices: Range<usize>,
+}
+
+impl<B: AsRef<[u8]>> Snapshot<B> {
+    /// A snapshot of the records at `records` in `bytes`. Where the header has
+    /// more than one mask, `mask_indices` is the range of one index per record.
+    pub fn new(
+        header: Header,
+        layout: Layout,
+        bytes: B,
+        records: Range<usize>,
+        mask_indices: Range<usize>,
+    ) -> Result<Snapshot<B>, ParseError> {
+        let all = bytes.as_ref();
+        let Some(record_bytes) = all.get(records.clone()) else {
+            return Err(ParseError::new(ErrorKind::BadCount, records.start));
+        };
+        let size = layout.record_size();
+        if size == 0 || record_bytes.len() % size != 0 {
+            return Err(ParseError::new(ErrorKind::BadLength, records.start));
+        }
+        let count = record_bytes.len() / size;
+        if u32::try_from(count).is_err() {
+            return Err(ParseError::new(ErrorKind::BadCount, records.start));
+        }
+        match header.masks.len() {
+            0 => return Err(ParseError::new(ErrorKind::BadCount, mask_indices.start)),
+            1 => {}
+            masks => {
+                let Some(indices) = all.get(mask_indices.clone()) else {
+                    return Err(ParseError::new(ErrorKind::BadCount, mask_indices.start));
+                };
+                if indices.len() != count {
+                    return Err(ParseError::new(ErrorKind::BadCount, mask_indices.start));
+                }
+                if let Some(bad) = indices.iter().position(|&index| usize::from(index) >= masks) {
+                    return Err(ParseError::new(ErrorKind::BadValue, mask_indices.start + bad));
+                }
+            }
+        }
+        Ok(Snapshot { header, layout, bytes, records, mask_indices })
+    }
+
+    /// A snapshot of a bare array of `struct taskstats`, as read from
+    /// /proc/taskstats or joined from netlink payloads.
+    ///
+    /// The version stands at the first record's begin, in native byte order or
+    /// else swapped. The stride is the table's size for the version; for a
+    /// version newer than the table it is the smallest multiple of 8 from the
+    /// newest known size up that divides the length with the same version at
+    /// every record. `record_size` overrides both.
+    pub fn from_bare_records(
+        bytes: B,
+        record_size: Option<usize>,
+    ) -> Result<Snapshot<B>, ParseError> {
+        let layout = bare_layout(bytes.as_ref(), record_size)?;
+        let size = layout.record_size();
+        let length = bytes.as_ref().len();
+        for (index, record) in bytes.as_ref().chunks(size).enumerate() {
+            if record.len() < size {
+                return Err(ParseError::new(ErrorKind::Truncated, index * size));
+            }
+            if read_version(record, layout.is_swapped()) != Some(layout.version()) {
+                return Err(ParseError::new(ErrorKind::MixedVersions, index * size));
+            }
+        }
+        let header = Header::new(SourceKind::Bytes, layout.fields());
+        Snapshot::new(header, layout, bytes, 0..length, 0..0)
+    }
+
+    /// What the snapshot says about itself.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// How its records are laid out.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len() / self.layout.record_size()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The bytes of all records.
+    pub fn record_bytes(&self) -> &[u8] {
+        &self.bytes.as_ref()[self.records.clone()]
+    }
+
+    /// One index into the header's masks per record; empty where one mask goes for all.
+    pub fn mask_indices(&self) -> &[u8] {
+        if self.header.masks.len() == 1 {
+            return &[];
+        }
+        &self.bytes.as_ref()[self.mask_indices.clone()]
+    }
+
+    /// The record at `index`.
+    pub fn get(&self, index: usize) -> Option<Record<'_>> {
+        let size = self.layout.record_size();
+        let start = index.checked_mul(size)?;
+        let bytes = self.record_bytes().get(start..start.checked_add(size)?)?;
+        Record::new(bytes, &self.layout, self.mask(index))
+    }
+
+    /// The fields that the record at `index` holds.
+    fn mask(&self, index: usize) -> FieldSet {
+        let which = self.mask_indices().get(index).copied().unwrap_or(0);
+        self.header.masks[usize::from(which)]
+    }
+
+    /// All records in their order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
+        (0..self.len()).map(|index| Record {
+            ..self.get(index).expect("an index below len() names a record")
+        })
+    }
+
+    /// The first record of that pid, searched in order.
+    pub fn find_pid(&self, pid: u32) -> Option<usize> {
+        self.iter().position(|record| record.ac_pid() == Some(pid))
+    }
+
+    /// Fields that at least one record holds.
+    pub fn filled(&self) -> FieldSet {
+        let union = self.header.masks.iter().fold(FieldSet::EMPTY, |all, &m| all.union(m));
+        union.intersection(self.layout.fields())
+    }
+
+    /// Per record, whether it holds the field.
+    pub fn valid(&self, field: Field) -> impl Iterator<Item = bool> + '_ {
+        (0..self.len()).map(move |index| {
+            self.mask(index).intersection(self.layout.fields()).contains(field)
+        })
+    }
+
+    /// The same snapshot over shared bytes.
+    pub fn into_shared(self) -> Snapshot<SharedBytes>
+    where
+        B: Send + Sync + 'static,
+    {
+        Snapshot {
+            header: self.header,
+            layout: self.layout,
+            bytes: SharedBytes::new(self.bytes),
+            records: self.records,
+            mask_indices: self.mask_indices,
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> std::fmt::Debug for Snapshot<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("source", &self.header.source.name())
+            .field("len", &self.len())
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_version(bytes: &[u8], swapped: bool) -> Option<u16> {
+    let raw: [u8; 2] = bytes.get(..2)?.try_into().ok()?;
+    let version = u16::from_ne_bytes(raw);
+    Some(if swapped { version.swap_bytes() } else { version })
+}
+
+fn is_version(version: u16) -> bool {
+    (1..=LARGEST_VERSION).contains(&(version & !EXTENSION_BIT))
+}
+
+fn bare_layout(bytes: &[u8], record_size: Option<usize>) -> Result<Layout, ParseError> {
+    let Some(native) = read_version(bytes, false) else {
+        return Err(ParseError::new(ErrorKind::Truncated, 0));
+    };
+    let swapped = !is_version(native);
+    let version = if swapped { native.swap_bytes() } else { native };
+    if !is_version(version) {
+        return Err(ParseError::new(ErrorKind::BadVersion, 0));
+    }
+    let extension = if version & EXTENSION_BIT == 0 { 0 } else { EXTENSION_SIZE };
+    let size = match (record_size, Layout::known_base_size(version & !EXTENSION_BIT)) {
+        (Some(size), _) if size < 2 => return Err(ParseError::new(ErrorKind::BadLength, 0)),
+        (Some(size), _) => size,
+        (None, Some(base)) => base + extension,
+        (None, None) => newer_stride(bytes, version, swapped, extension)?,
+    };
+    Layout::new(version, size, swapped)
+}
+
+/// The stride of records newer than the table.
+fn newer_stride(
+    bytes: &[u8],
+    version: u16,
+    swapped: bool,
+    extension: usize,
+) -> Result<usize, ParseError> {
+    let smallest =
+        Layout::known_base_size(crate::layout::NEWEST_VERSION).unwrap_or_default() + extension;
+    (smallest..=bytes.len())
+        .step_by(8)
+        .filter(|size| bytes.len() % size == 0)
+        .find(|&size| {
+            bytes.chunks(size).all(|record| read_version(record, swapped) == Some(version))
+        })
+        .ok_or(ParseError::new(ErrorKind::BadLength, 0))
+}
