@@ -7,7 +7,8 @@
 //! * Every getter gives None for what the version, the length or the source's
 //!   field mask does not hold; 0 is always a measured zero.
 
-use crate::layout::{COMM_LEN, Field, FieldSet, Layout, Repr, with_fields};
+use crate::layout::{COMM_LEN, Field, FieldSet, Layout, Repr};
+use crate::with_fields;
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +75,7 @@ impl<'a> Record<'a> {
     /// The field's value, None where it is absent.
     pub fn value(&self, field: Field) -> Option<Value<'a>> {
         match field.info().repr {
-            Repr::I8 => {
-                self.array(field).map(i8::from_ne_bytes).map(|n| Value::Int(i128::from(n)))
-            }
+            Repr::I8 => self.array(field).map(i8::from_ne_bytes).map(|n| Value::Int(i128::from(n))),
             Repr::Comm => self.text(field).map(Value::Text),
             _ => self.unsigned(field).map(|n| Value::Int(i128::from(n))),
         }

@@ -57,7 +57,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
             return Err(ParseError::new(ErrorKind::BadCount, records.start));
         };
         let size = layout.record_size();
-        if size == 0 || record_bytes.len() % size != 0 {
+        if size == 0 || !record_bytes.len().is_multiple_of(size) {
             return Err(ParseError::new(ErrorKind::BadLength, records.start));
         }
         let count = record_bytes.len() / size;
@@ -158,9 +158,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
 
     /// All records in their order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Record<'_>> {
-        (0..self.len()).map(|index| Record {
-            ..self.get(index).expect("an index below len() names a record")
-        })
+        (0..self.len()).map(|index| self.get(index).expect("an index below len() names a record"))
     }
 
     /// The first record of that pid, searched in order.
@@ -176,9 +174,8 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
 
     /// Per record, whether it holds the field.
     pub fn valid(&self, field: Field) -> impl Iterator<Item = bool> + '_ {
-        (0..self.len()).map(move |index| {
-            self.mask(index).intersection(self.layout.fields()).contains(field)
-        })
+        (0..self.len())
+            .map(move |index| self.mask(index).intersection(self.layout.fields()).contains(field))
     }
 
     /// The same snapshot over shared bytes.
@@ -246,7 +243,7 @@ fn newer_stride(
         Layout::known_base_size(crate::layout::NEWEST_VERSION).unwrap_or_default() + extension;
     (smallest..=bytes.len())
         .step_by(8)
-        .filter(|size| bytes.len() % size == 0)
+        .filter(|size| bytes.len().is_multiple_of(*size))
         .find(|&size| {
             bytes.chunks(size).all(|record| read_version(record, swapped) == Some(version))
         })

@@ -1,0 +1,331 @@
+//! Choosing rows and columns: sort, top-k, filter, without copying a record.
+//!
+//! Design decisions
+//!
+//! * What is not on the screen is never made into anything: a query gives row
+//!   numbers, and a column gives one cell of one row.
+//! * Unknown sorts last in either direction, and ties go by row, so that the order
+//!   is the same every time.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use crate::delta::Interval;
+use crate::layout::{Field, Kind, Unit};
+use crate::record::{Record, Value};
+use crate::snapshot::Snapshot;
+
+/// One column of a table of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Column {
+    /// A field's value now.
+    Field(Field),
+    /// Exact CPU time since the task's start, in ns.
+    CpuNs,
+    /// User time in the interval.
+    UserNs,
+    /// System time in the interval.
+    SystemNs,
+    /// Steal time in the interval.
+    StealNs,
+    /// User, system and steal time in the interval.
+    TotalNs,
+    /// User time in per cent of the interval, that is of one CPU.
+    UserPct,
+    /// System time likewise.
+    SystemPct,
+    /// Steal time likewise.
+    StealPct,
+    /// All of them likewise.
+    TotalPct,
+    /// A counter's increase in the interval, in its own unit.
+    Delta(Field),
+    /// A counter's increase per second.
+    PerSec(Field),
+    /// The increase of a counter of time, in per cent of the interval.
+    Pct(Field),
+}
+
+impl Column {
+    /// The column of that name: a field's name, a derived name such as `total_ns`
+    /// or `cpu_ns`, or a counter's name with `_delta`, `_per_sec` or, for counters
+    /// of time, `_pct`.
+    pub fn from_name(name: &str) -> Option<Column> {
+        let counter = |suffix: &str| {
+            let field = Field::from_name(name.strip_suffix(suffix)?)?;
+            (field.info().kind == Kind::Counter).then_some(field)
+        };
+        Some(match name {
+            "cpu_ns" => Column::CpuNs,
+            "user_ns" => Column::UserNs,
+            "system_ns" => Column::SystemNs,
+            "steal_ns" => Column::StealNs,
+            "total_ns" => Column::TotalNs,
+            "user_pct" => Column::UserPct,
+            "system_pct" => Column::SystemPct,
+            "steal_pct" => Column::StealPct,
+            "total_pct" => Column::TotalPct,
+            _ => {
+                if let Some(field) = Field::from_name(name) {
+                    Column::Field(field)
+                } else if let Some(field) = counter("_delta") {
+                    Column::Delta(field)
+                } else if let Some(field) = counter("_per_sec") {
+                    Column::PerSec(field)
+                } else {
+                    let field = counter("_pct")?;
+                    nanoseconds_per_unit(field)?;
+                    Column::Pct(field)
+                }
+            }
+        })
+    }
+
+    /// The field that must have been read for this column; None for those of CPU time.
+    pub fn field(self) -> Option<Field> {
+        match self {
+            Column::Field(field)
+            | Column::Delta(field)
+            | Column::PerSec(field)
+            | Column::Pct(field) => Some(field),
+            Column::StealNs | Column::StealPct => Some(Field::ac_sttime),
+            _ => None,
+        }
+    }
+}
+
+fn nanoseconds_per_unit(field: Field) -> Option<u64> {
+    match field.info().unit {
+        Unit::Ns => Some(1),
+        Unit::Us => Some(1_000),
+        _ => None,
+    }
+}
+
+/// What a column shows in a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// A whole number.
+    Int(i128),
+    /// A rate or share.
+    Float(f64),
+    /// A name, of any encoding.
+    Text(&'a [u8]),
+}
+
+/// What a column is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key<'a> {
+    /// A number; rates and shares sort by the increase behind them.
+    Int(i128),
+    /// A name.
+    Text(&'a [u8]),
+}
+
+/// Which rows to keep. An empty filter keeps all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the name (ASCII letters of either case), or the pid.
+    pub text: Option<String>,
+    /// These pids only.
+    pub pids: Option<HashSet<u32>>,
+}
+
+impl Filter {
+    fn keeps(&self, record: &Record<'_>) -> bool {
+        let pid = record.ac_pid();
+        if let Some(pids) = &self.pids
+            && !pid.is_some_and(|pid| pids.contains(&pid))
+        {
+            return false;
+        }
+        let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) else {
+            return true;
+        };
+        if pid.is_some() && text.parse().ok() == pid {
+            return true;
+        }
+        let name = record.ac_comm().unwrap_or_default();
+        name.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+    }
+}
+
+/// Which rows, in which order.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// What to sort by; None keeps the snapshot's order.
+    pub sort: Option<Column>,
+    /// Largest first.
+    pub descending: bool,
+    /// Rows to keep.
+    pub filter: Filter,
+    /// Rows to leave out at the beginning.
+    pub offset: usize,
+    /// Rows to give at most.
+    pub limit: Option<usize>,
+}
+
+/// Rows and columns: a snapshot or an interval.
+pub trait Table {
+    /// Number of rows.
+    fn rows(&self) -> usize;
+    /// The row's record.
+    fn record(&self, row: usize) -> Option<Record<'_>>;
+    /// What the column shows in the row; None where unknown.
+    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>>;
+    /// What the column sorts the row by; None where unknown.
+    fn key(&self, row: usize, column: Column) -> Option<Key<'_>>;
+
+    /// The rows that a query chooses, in its order. Only the rows asked for are
+    /// sorted.
+    fn select(&self, query: &Query) -> Vec<u32> {
+        let all = (0..self.rows() as u32).filter(|&row| {
+            self.record(row as usize).is_some_and(|record| query.filter.keeps(&record))
+        });
+        let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
+        let Some(column) = query.sort else {
+            return all.take(end).skip(query.offset).collect();
+        };
+        let mut keyed: Vec<_> = all.map(|row| (self.key(row as usize, column), row)).collect();
+        let order = |a: &(Option<Key<'_>>, u32), b: &(Option<Key<'_>>, u32)| {
+            compare(a.0, b.0, query.descending).then(a.1.cmp(&b.1))
+        };
+        if end < keyed.len() {
+            keyed.select_nth_unstable_by(end, order);
+            keyed.truncate(end);
+        }
+        keyed.sort_unstable_by(order);
+        keyed.into_iter().skip(query.offset).map(|(_, row)| row).collect()
+    }
+
+    /// How many rows a filter keeps.
+    fn count(&self, filter: &Filter) -> usize {
+        (0..self.rows())
+            .filter(|&row| self.record(row).is_some_and(|record| filter.keeps(&record)))
+            .count()
+    }
+
+    /// Sum of a column over all rows that know it; None where none does, or for text.
+    fn sum(&self, column: Column) -> Option<Cell<'_>> {
+        let mut sum = None;
+        for row in 0..self.rows() {
+            sum = match (sum, self.cell(row, column)) {
+                (None, Some(cell @ (Cell::Int(_) | Cell::Float(_)))) => Some(cell),
+                (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
+                (Some(Cell::Float(a)), Some(Cell::Float(b))) => Some(Cell::Float(a + b)),
+                (sum, _) => sum,
+            };
+        }
+        sum
+    }
+}
+
+fn compare(a: Option<Key<'_>>, b: Option<Key<'_>>, descending: bool) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) if descending => b.cmp(&a),
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+fn field_cell<'a>(record: &Record<'a>, field: Field) -> Option<Cell<'a>> {
+    record.value(field).map(|value| match value {
+        Value::Int(number) => Cell::Int(number),
+        Value::Text(text) => Cell::Text(text),
+    })
+}
+
+/// The key of a cell that is no rate.
+fn cell_key(cell: Cell<'_>) -> Option<Key<'_>> {
+    match cell {
+        Cell::Int(number) => Some(Key::Int(number)),
+        Cell::Text(text) => Some(Key::Text(text)),
+        Cell::Float(_) => None,
+    }
+}
+
+impl<B: AsRef<[u8]>> Table for Snapshot<B> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn record(&self, row: usize) -> Option<Record<'_>> {
+        self.get(row)
+    }
+
+    /// Fields and `cpu_ns`; a single snapshot knows no use.
+    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+        let record = self.get(row)?;
+        match column {
+            Column::Field(field) => field_cell(&record, field),
+            Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            _ => None,
+        }
+    }
+
+    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+        self.cell(row, column).and_then(cell_key)
+    }
+}
+
+impl Interval {
+    /// The column whose whole number stands behind a rate or share.
+    fn increase_behind(&self, row: usize, column: Column) -> Option<u64> {
+        let used = || self.usage(row);
+        match column {
+            Column::UserNs | Column::UserPct => Some(used()?.user_ns),
+            Column::SystemNs | Column::SystemPct => Some(used()?.system_ns),
+            Column::StealNs | Column::StealPct => used()?.steal_ns,
+            Column::TotalNs | Column::TotalPct => Some(used()?.total_ns()),
+            Column::Delta(field) | Column::PerSec(field) | Column::Pct(field) => {
+                self.increase(row, field)
+            }
+            Column::Field(_) | Column::CpuNs => None,
+        }
+    }
+
+    /// A share of the interval in per cent; None for an interval of no length.
+    fn percent(&self, ns: f64) -> Option<Cell<'static>> {
+        let interval = self.interval_ns() as f64;
+        (interval > 0.0).then(|| Cell::Float(100.0 * ns / interval))
+    }
+}
+
+impl Table for Interval {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn record(&self, row: usize) -> Option<Record<'_>> {
+        self.cur().get(row)
+    }
+
+    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+        if matches!(column, Column::Field(_) | Column::CpuNs) {
+            return self.cur().cell(row, column);
+        }
+        let increase = self.increase_behind(row, column)?;
+        match column {
+            Column::UserPct | Column::SystemPct | Column::StealPct | Column::TotalPct => {
+                self.percent(increase as f64)
+            }
+            Column::Pct(field) => {
+                self.percent(increase as f64 * nanoseconds_per_unit(field)? as f64)
+            }
+            Column::PerSec(_) => {
+                let interval = self.interval_ns() as f64;
+                (interval > 0.0).then(|| Cell::Float(increase as f64 * 1e9 / interval))
+            }
+            _ => Some(Cell::Int(i128::from(increase))),
+        }
+    }
+
+    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+        if matches!(column, Column::Field(_) | Column::CpuNs) {
+            return self.cur().key(row, column);
+        }
+        self.increase_behind(row, column).map(|n| Key::Int(i128::from(n)))
+    }
+}
