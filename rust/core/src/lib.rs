@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod delta;
 pub mod error;
 pub mod header;
@@ -15,6 +16,7 @@ pub mod layout;
 pub mod record;
 pub mod select;
 pub mod snapshot;
+pub mod state;
 pub mod wire;
 
 pub use delta::Interval;

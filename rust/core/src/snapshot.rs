@@ -153,7 +153,8 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     /// The fields that the record at `index` holds.
     fn mask(&self, index: usize) -> FieldSet {
         let which = self.mask_indices().get(index).copied().unwrap_or(0);
-        self.header.masks[usize::from(which)]
+        // Memory that is shared with others may have changed since it was checked.
+        self.header.masks.get(usize::from(which)).copied().unwrap_or_default()
     }
 
     /// All records in their order.
@@ -176,6 +177,16 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     pub fn valid(&self, field: Field) -> impl Iterator<Item = bool> + '_ {
         (0..self.len())
             .map(move |index| self.mask(index).intersection(self.layout.fields()).contains(field))
+    }
+
+    /// A snapshot of the record at `index` alone, with a copy of its bytes.
+    pub fn extract(&self, index: usize) -> Option<Snapshot<Vec<u8>>> {
+        let record = self.get(index)?;
+        let mut header = self.header.clone();
+        header.masks = vec![self.mask(index)];
+        let bytes = record.bytes().to_vec();
+        let length = bytes.len();
+        Snapshot::new(header, self.layout.clone(), bytes, 0..length, 0..0).ok()
     }
 
     /// The same snapshot over shared bytes.

@@ -1,0 +1,73 @@
+//! Names of task states, from the kernel's bits (include/linux/sched.h): `state`
+//! holds `__state` in its low half and `exit_state` in its high half.
+
+use std::collections::BTreeMap;
+
+use crate::snapshot::Snapshot;
+
+const TASK_INTERRUPTIBLE: u32 = 0x1;
+const TASK_UNINTERRUPTIBLE: u32 = 0x2;
+const TASK_STOPPED: u32 = 0x4;
+const TASK_TRACED: u32 = 0x8;
+const EXIT_DEAD: u32 = 0x10;
+const EXIT_ZOMBIE: u32 = 0x20;
+const TASK_PARKED: u32 = 0x40;
+const TASK_DEAD: u32 = 0x80;
+const TASK_NOLOAD: u32 = 0x400;
+
+/// State names with the letters of /proc/PID/stat and the bits that stand for them.
+const STATES: [(char, &str, u32); 9] = [
+    ('R', "running", 0),
+    ('S', "sleeping", TASK_INTERRUPTIBLE),
+    ('D', "waiting", TASK_UNINTERRUPTIBLE),
+    ('T', "stopped", TASK_STOPPED),
+    ('t', "traced", TASK_TRACED),
+    ('X', "dead", EXIT_DEAD << 16),
+    ('Z', "zombie", EXIT_ZOMBIE << 16),
+    ('P', "parked", TASK_PARKED),
+    ('I', "idle", TASK_UNINTERRUPTIBLE | TASK_NOLOAD),
+];
+
+/// The letter that /proc/PID/stat shows for a state.
+pub fn letter(state: u32) -> char {
+    let exit_state = state >> 16;
+    if exit_state & EXIT_ZOMBIE != 0 {
+        return 'Z';
+    }
+    if exit_state & EXIT_DEAD != 0 || state & TASK_DEAD != 0 {
+        return 'X';
+    }
+    if state & TASK_NOLOAD != 0 && state & TASK_UNINTERRUPTIBLE != 0 {
+        return 'I';
+    }
+    [
+        (TASK_INTERRUPTIBLE, 'S'),
+        (TASK_UNINTERRUPTIBLE, 'D'),
+        (TASK_STOPPED, 'T'),
+        (TASK_TRACED, 't'),
+        (TASK_PARKED, 'P'),
+    ]
+    .into_iter()
+    .find_map(|(bit, letter)| (state & bit != 0).then_some(letter))
+    .unwrap_or('R')
+}
+
+/// The bits of a letter of /proc/PID/stat; None for a letter the kernel does not use.
+pub fn from_letter(letter: char) -> Option<u32> {
+    STATES.into_iter().find_map(|(known, _, bits)| (known == letter).then_some(bits))
+}
+
+/// The word for a state.
+pub fn name(state: u32) -> &'static str {
+    let letter = letter(state);
+    STATES.into_iter().find_map(|(known, name, _)| (known == letter).then_some(name)).unwrap_or("")
+}
+
+/// Number of tasks in each state; those whose state is not known are left out.
+pub fn count<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for state in snapshot.iter().filter_map(|record| record.state()) {
+        *counts.entry(name(state)).or_insert(0) += 1;
+    }
+    counts
+}
