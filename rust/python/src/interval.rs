@@ -1,0 +1,195 @@
+//! `taskstats.Interval`: what every task used between two snapshots.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use taskstats::{Cell, Column, Field, Filter, Interval, Query, Table};
+
+use crate::snapshot::PySnapshot;
+use crate::task::lossy;
+
+fn column(name: &str) -> PyResult<Column> {
+    Column::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
+             _delta, _per_sec or _pct, or one of user_ns, system_ns, steal_ns, total_ns, \
+             user_pct, system_pct, steal_pct, total_pct, cpu_ns"
+        ))
+    })
+}
+
+fn columns(names: &[String]) -> PyResult<Vec<Column>> {
+    names.iter().map(|name| column(name)).collect()
+}
+
+fn filter(text: Option<String>, pids: Option<HashSet<u32>>) -> Filter {
+    Filter { text, pids }
+}
+
+/// A cell as a Python value.
+struct PyCell<'a>(Option<Cell<'a>>);
+
+impl<'py> IntoPyObject<'py> for PyCell<'_> {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.0 {
+            None => Ok(py.None().into_bound(py)),
+            Some(Cell::Int(number)) => Ok(number.into_pyobject(py)?.into_any()),
+            Some(Cell::Float(number)) => Ok(number.into_pyobject(py)?.into_any()),
+            Some(Cell::Text(text)) => Ok(lossy(text).into_pyobject(py)?.into_any()),
+        }
+    }
+}
+
+/// The interval between two snapshots: a row for every record of the later one.
+#[pyclass(frozen, name = "Interval", module = "taskstats")]
+pub(crate) struct PyInterval {
+    pub(crate) inner: Arc<Interval>,
+}
+
+#[pymethods]
+impl PyInterval {
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// The earlier snapshot.
+    #[getter]
+    fn prev(&self) -> PySnapshot {
+        PySnapshot::new(Arc::clone(self.inner.prev()))
+    }
+
+    /// The later snapshot, whose records the rows are.
+    #[getter]
+    fn cur(&self) -> PySnapshot {
+        PySnapshot::new(Arc::clone(self.inner.cur()))
+    }
+
+    /// Length of the interval in ns.
+    #[getter]
+    fn interval_ns(&self) -> u64 {
+        self.inner.interval_ns()
+    }
+
+    /// CPUs online at the interval's end.
+    #[getter]
+    fn cpus(&self) -> u32 {
+        self.inner.cur().header().cpus_online
+    }
+
+    /// Rows as tuples of the given columns. Choosing and sorting happens on the
+    /// records; only the rows returned become Python objects.
+    ///
+    /// `sort` names a column, unknown values sort last; `text` keeps rows whose name
+    /// contains it or whose pid it is; `pids` keeps these pids. ValueError for an
+    /// unknown column.
+    #[pyo3(signature = (columns, *, sort=None, descending=true, offset=0, limit=None, text=None, pids=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn select<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        sort: Option<&str>,
+        descending: bool,
+        offset: usize,
+        limit: Option<usize>,
+        text: Option<String>,
+        pids: Option<HashSet<u32>>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let columns = self::columns(&columns)?;
+        let sort = sort.map(column).transpose()?;
+        let query = Query { sort, descending, filter: filter(text, pids), offset, limit };
+        self.inner
+            .select(&query)
+            .into_iter()
+            .map(|row| {
+                let cells =
+                    columns.iter().map(|&column| PyCell(self.inner.cell(row as usize, column)));
+                PyTuple::new(py, cells)
+            })
+            .collect()
+    }
+
+    /// How many rows `text` and `pids` keep.
+    #[pyo3(signature = (*, text=None, pids=None))]
+    fn count(&self, text: Option<String>, pids: Option<HashSet<u32>>) -> usize {
+        self.inner.count(&filter(text, pids))
+    }
+
+    /// Sums of the given columns over all rows that know them; None where none does.
+    fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
+        let columns = self::columns(&columns)?;
+        PyTuple::new(py, columns.iter().map(|&column| PyCell(self.inner.sum(column))))
+    }
+
+    /// Number of tasks in each state, by name; without those whose state is unknown.
+    fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (name, count) in taskstats::state::count(self.inner.cur()) {
+            counts.set_item(name, count)?;
+        }
+        Ok(counts)
+    }
+
+    /// Per CPU its number and the share of the interval in each class in per cent;
+    /// empty where the snapshots lack the CPUs' times (/proc/stat, in steps of a tick).
+    fn cpu_pct<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.inner
+            .cpu_times()
+            .iter()
+            .map(|times| {
+                let row = PyDict::new(py);
+                row.set_item("cpu", times.cpu)?;
+                // guest time is part of user time already.
+                let classes = &times.as_array()[..8];
+                let all: u64 = classes.iter().sum();
+                let names =
+                    ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+                for (name, &time) in names.into_iter().zip(classes) {
+                    let share = if all == 0 { 0.0 } else { 100.0 * time as f64 / all as f64 };
+                    row.set_item(name, share)?;
+                }
+                Ok(row)
+            })
+            .collect()
+    }
+
+    /// Where the CPUs' time went beside the tasks, in ns over all CPUs: `idle_ns`,
+    /// `irq_ns` (hard and soft), `steal_ns`, and `residual_ns`, what CPUs × interval
+    /// leaves after these and the tasks' user and system time; `step_ns` is the
+    /// granularity of the CPUs' times. All None where the CPUs' times are not known.
+    fn books<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let books = self.inner.books();
+        let row = PyDict::new(py);
+        row.set_item("idle_ns", books.map(|books| books.idle_ns))?;
+        row.set_item("irq_ns", books.map(|books| books.irq_ns))?;
+        row.set_item("steal_ns", books.map(|books| books.steal_ns))?;
+        row.set_item("residual_ns", books.map(|books| books.residual_ns))?;
+        row.set_item("step_ns", books.map(|books| books.step_ns))?;
+        Ok(row)
+    }
+
+    /// Whether a column is known, and if not, why not; as `Snapshot.status`.
+    fn status(&self, name: &str) -> PyResult<&'static str> {
+        let field = column(name)?.field().unwrap_or(Field::cpu_run_virtual_total);
+        Ok(self.inner.status(field).name())
+    }
+
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, (PySnapshot, PySnapshot))> {
+        Ok((py.import("taskstats._core")?.getattr("usage")?, (self.prev(), self.cur())))
+    }
+
+    fn __repr__(&self) -> String {
+        let seconds = self.inner.interval_ns() as f64 / 1e9;
+        format!("<taskstats.Interval: {} rows over {seconds:.3f} s>", self.inner.len())
+    }
+}

@@ -1,0 +1,292 @@
+//! `taskstats.Snapshot`: a view of a snapshot's bytes.
+
+use std::ffi::{CString, c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use taskstats::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
+
+use crate::format::buffer_format;
+use crate::task::PyTask;
+
+/// A field by its name, or a ValueError that says where the names are.
+pub(crate) fn field(name: &str) -> PyResult<Field> {
+    Field::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!("no field {name:?}: taskstats.FIELDS lists the fields"))
+    })
+}
+
+/// An immutable array of records, one per task, with what is known of their taking.
+#[pyclass(frozen, name = "Snapshot", module = "taskstats", sequence)]
+pub(crate) struct PySnapshot {
+    pub(crate) inner: Arc<Snapshot<SharedBytes>>,
+    /// What a buffer's `format` and `shape` point to.
+    format: CString,
+    shape: [ffi::Py_ssize_t; 1],
+    strides: [ffi::Py_ssize_t; 1],
+}
+
+impl PySnapshot {
+    pub(crate) fn new(inner: Arc<Snapshot<SharedBytes>>) -> PySnapshot {
+        let format = buffer_format(inner.layout(), inner.filled());
+        // A snapshot has at most u32::MAX records of at most 64 KiB.
+        let shape = [inner.len() as ffi::Py_ssize_t];
+        let strides = [inner.layout().record_size() as ffi::Py_ssize_t];
+        PySnapshot { inner, format, shape, strides }
+    }
+
+    fn header(&self) -> &taskstats::Header {
+        self.inner.header()
+    }
+}
+
+#[pymethods]
+impl PySnapshot {
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn __getitem__(&self, index: isize) -> PyResult<PyTask> {
+        let length = self.inner.len();
+        let row = if index < 0 { index.checked_add_unsigned(length) } else { Some(index) };
+        row.and_then(|row| usize::try_from(row).ok())
+            .filter(|&row| row < length)
+            .map(|row| PyTask::new(Arc::clone(&self.inner), row))
+            .ok_or_else(|| PyIndexError::new_err("snapshot index out of range"))
+    }
+
+    /// The task of that pid, or None.
+    fn by_pid(&self, pid: u32) -> Option<PyTask> {
+        self.inner.find_pid(pid).map(|row| PyTask::new(Arc::clone(&self.inner), row))
+    }
+
+    /// Where the records came from: "netlink", "procfs" or "bytes".
+    #[getter]
+    fn source(&self) -> &'static str {
+        self.header().source.name()
+    }
+
+    /// Whether the records are threads rather than processes.
+    #[getter]
+    fn threads(&self) -> bool {
+        self.header().threads()
+    }
+
+    /// CLOCK_REALTIME just before the first record was taken, ns since 1970.
+    #[getter]
+    fn time_ns(&self) -> u64 {
+        self.header().begin.realtime_ns
+    }
+
+    /// CLOCK_REALTIME just after the last record was taken, ns since 1970.
+    #[getter]
+    fn end_time_ns(&self) -> u64 {
+        self.header().end.realtime_ns
+    }
+
+    /// CLOCK_MONOTONIC just before the first record was taken, ns.
+    #[getter]
+    fn monotonic_ns(&self) -> u64 {
+        self.header().begin.monotonic_ns
+    }
+
+    /// CLOCK_BOOTTIME just before the first record was taken, ns: the uptime.
+    #[getter]
+    fn boottime_ns(&self) -> u64 {
+        self.header().begin.boottime_ns
+    }
+
+    /// The boot's random id (/proc/sys/kernel/random/boot_id), 32 hex digits.
+    #[getter]
+    fn boot_id(&self) -> String {
+        self.header().boot_id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Host name.
+    #[getter]
+    fn host(&self) -> &str {
+        &self.header().host
+    }
+
+    /// Kernel release.
+    #[getter]
+    fn release(&self) -> &str {
+        &self.header().release
+    }
+
+    /// CPUs online; 0 where unknown.
+    #[getter]
+    fn cpus_online(&self) -> u32 {
+        self.header().cpus_online
+    }
+
+    /// Bytes of a page; 0 where unknown.
+    #[getter]
+    fn page_size(&self) -> u32 {
+        self.header().page_size
+    }
+
+    /// Load averages over 1, 5 and 15 minutes, or None where not read.
+    #[getter]
+    fn load(&self) -> Option<(f64, f64, f64)> {
+        let [one, five, fifteen] = self.header().system?.load_centi.map(|n| f64::from(n) / 100.0);
+        Some((one, five, fifteen))
+    }
+
+    /// Memory in KiB as in /proc/meminfo, or None where not read.
+    #[getter]
+    fn memory<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(system) = self.header().system else { return Ok(None) };
+        let memory = PyDict::new(py);
+        memory.set_item("mem_total_kb", system.mem_total_kb)?;
+        memory.set_item("mem_free_kb", system.mem_free_kb)?;
+        memory.set_item("mem_available_kb", system.mem_available_kb)?;
+        memory.set_item("buffers_kb", system.buffers_kb)?;
+        memory.set_item("cached_kb", system.cached_kb)?;
+        memory.set_item("swap_total_kb", system.swap_total_kb)?;
+        memory.set_item("swap_free_kb", system.swap_free_kb)?;
+        Ok(Some(memory))
+    }
+
+    /// Whether delay accounting was on (kernel.task_delayacct).
+    #[getter]
+    fn delayacct(&self) -> bool {
+        self.header().flags.contains(Flags::DELAYACCT)
+    }
+
+    /// Whether tasks are missing because memory ran out.
+    #[getter]
+    fn truncated(&self) -> bool {
+        self.header().flags.contains(Flags::TRUNCATED)
+    }
+
+    /// Tasks read another way, because the source does not show them.
+    #[getter]
+    fn merged(&self) -> u32 {
+        self.header().merged
+    }
+
+    /// Tasks that exist and could not be read.
+    #[getter]
+    fn missed(&self) -> u32 {
+        self.header().missed
+    }
+
+    /// CPU time that the process which took the snapshot had used by its end, ns.
+    #[getter]
+    fn own_cpu_ns(&self) -> u64 {
+        self.header().own_cpu_ns
+    }
+
+    /// System calls that taking the snapshot needed.
+    #[getter]
+    fn syscalls(&self) -> u32 {
+        self.header().syscalls
+    }
+
+    /// Version of the records' base, as in TASKSTATS_VERSION.
+    #[getter]
+    fn version(&self) -> u16 {
+        self.inner.layout().base_version()
+    }
+
+    /// Bytes from one record to the next.
+    #[getter]
+    fn record_size(&self) -> usize {
+        self.inner.layout().record_size()
+    }
+
+    /// Names of the fields that at least one record holds, in table order.
+    #[getter]
+    fn fields(&self) -> Vec<&'static str> {
+        self.inner.filled().iter().map(Field::name).collect()
+    }
+
+    /// Whether the field is held, and if not, why not: "filled", "off", "denied",
+    /// "unsupported" or "not read". ValueError for an unknown name.
+    fn status(&self, name: &str) -> PyResult<&'static str> {
+        let field = field(name)?;
+        let status = self.header().status(field);
+        Ok(if status == FieldStatus::Filled && !self.inner.filled().contains(field) {
+            FieldStatus::Unsupported.name()
+        } else {
+            status.name()
+        })
+    }
+
+    /// One byte a record: 1 where it holds the field. ValueError for an unknown name.
+    fn _valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let valid: Vec<u8> = self.inner.valid(field(name)?).map(u8::from).collect();
+        Ok(PyBytes::new(py, &valid))
+    }
+
+    /// The snapshot with its header as bytes, for `taskstats.parse`.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &taskstats::codec::encode(&self.inner))
+    }
+
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let parse = py.import("taskstats._core")?.getattr("parse")?;
+        Ok((parse, (self.to_bytes(py),)))
+    }
+
+    fn __repr__(&self) -> String {
+        let kind = if self.header().threads() { "threads" } else { "processes" };
+        format!("<taskstats.Snapshot: {} {kind} from {}>", self.inner.len(), self.source())
+    }
+
+    /// # Safety
+    ///
+    /// Called by the interpreter with a view to be filled.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no view to fill"));
+        }
+        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
+            return Err(PyBufferError::new_err("a snapshot is read-only"));
+        }
+        let snapshot = slf.get();
+        let bytes = snapshot.inner.record_bytes();
+        // SAFETY: `view` is valid for writes (the interpreter's promise, checked for
+        // null above). All pointers stored in it stay valid while `obj` lives: the
+        // records and the format, shape and strides belong to the frozen object that
+        // `obj` keeps alive. Consumers get the memory read-only.
+        unsafe {
+            (*view).buf = bytes.as_ptr().cast::<c_void>().cast_mut();
+            (*view).len = bytes.len() as ffi::Py_ssize_t;
+            (*view).readonly = 1;
+            (*view).itemsize = snapshot.strides[0];
+            (*view).format = if flags & ffi::PyBUF_FORMAT == ffi::PyBUF_FORMAT {
+                snapshot.format.as_ptr().cast_mut()
+            } else {
+                ptr::null_mut()
+            };
+            (*view).ndim = 1;
+            (*view).shape = if flags & ffi::PyBUF_ND == ffi::PyBUF_ND {
+                snapshot.shape.as_ptr().cast_mut()
+            } else {
+                ptr::null_mut()
+            };
+            (*view).strides = if flags & ffi::PyBUF_STRIDES == ffi::PyBUF_STRIDES {
+                snapshot.strides.as_ptr().cast_mut()
+            } else {
+                ptr::null_mut()
+            };
+            (*view).suboffsets = ptr::null_mut();
+            (*view).internal = ptr::null_mut();
+            (*view).obj = slf.into_any().into_ptr();
+        }
+        Ok(())
+    }
+}

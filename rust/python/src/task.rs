@@ -1,0 +1,152 @@
+//! `taskstats.Task`: one record of a snapshot.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use taskstats::{Field, Record, SharedBytes, Snapshot, Value, with_fields};
+
+use crate::snapshot::{PySnapshot, field};
+
+/// A task of a snapshot: every field under the kernel's name, None where the
+/// snapshot does not hold it, and what can be derived.
+#[pyclass(frozen, name = "Task", module = "taskstats")]
+pub(crate) struct PyTask {
+    snapshot: Arc<Snapshot<SharedBytes>>,
+    row: usize,
+}
+
+impl PyTask {
+    /// The task at `row`, which must be a row of the snapshot.
+    pub(crate) fn new(snapshot: Arc<Snapshot<SharedBytes>>, row: usize) -> PyTask {
+        PyTask { snapshot, row }
+    }
+
+    fn record(&self) -> Record<'_> {
+        self.snapshot.get(self.row).expect("a task is made for a row of its snapshot")
+    }
+}
+
+/// Text of any encoding, invalid UTF-8 as U+FFFD.
+pub(crate) fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+macro_rules! python_type {
+    ($record:expr, $name:ident, Comm) => {
+        $record.$name().map(lossy)
+    };
+    ($record:expr, $name:ident, $repr:ident) => {
+        $record.$name()
+    };
+}
+
+macro_rules! return_type {
+    (U8) => { Option<u8> };
+    (I8) => { Option<i8> };
+    (U16) => { Option<u16> };
+    (U32) => { Option<u32> };
+    (U64) => { Option<u64> };
+    (Comm) => { Option<String> };
+}
+
+macro_rules! define_task {
+    ($($(#[doc = $doc:literal])+ $name:ident: $repr:ident, $kind:ident, $unit:ident, $group:ident, $place:ident $args:tt;)+) => {
+        #[pymethods]
+        impl PyTask {
+            $(
+                $(#[doc = $doc])+
+                #[getter]
+                fn $name(&self) -> return_type!($repr) {
+                    python_type!(self.record(), $name, $repr)
+                }
+            )+
+
+            /// Exact CPU time since the task's start in ns: `ac_sum_exec_ns`, else
+            /// `cpu_run_virtual_total`.
+            #[getter]
+            fn cpu_ns(&self) -> Option<u64> {
+                self.record().cpu_ns()
+            }
+
+            /// Start in seconds since 1970, from `ac_start_ns` where it is known,
+            /// else from `ac_btime64` or `ac_btime`, which are whole seconds.
+            #[getter]
+            fn start_time(&self) -> Option<f64> {
+                let record = self.record();
+                let begin = self.snapshot.header().begin;
+                match record.ac_start_ns() {
+                    Some(start) if begin.realtime_ns > 0 => {
+                        let age = i128::from(begin.boottime_ns) - i128::from(start);
+                        Some((i128::from(begin.realtime_ns) - age) as f64 / 1e9)
+                    }
+                    _ => record
+                        .ac_btime64()
+                        .or_else(|| record.ac_btime().map(u64::from))
+                        .map(|seconds| seconds as f64),
+                }
+            }
+
+            /// `ac_comm` with invalid UTF-8 as U+FFFD.
+            #[getter]
+            fn name(&self) -> Option<String> {
+                self.record().ac_comm().map(lossy)
+            }
+
+            /// The arguments the process has now, from /proc/PID/cmdline; empty for a
+            /// kernel thread, None where the process is gone or hidden.
+            #[getter]
+            fn cmdline(&self, py: Python<'_>) -> Option<Vec<String>> {
+                let pid = self.record().ac_pid()?;
+                py.detach(|| taskstats::cmdline(pid))
+                    .map(|arguments| arguments.iter().map(|part| lossy(part)).collect())
+            }
+
+            /// The record's bytes.
+            fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+                PyBytes::new(py, self.record().bytes())
+            }
+
+            /// All fields that the record holds, by name.
+            fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+                let fields = PyDict::new(py);
+                for &field in Field::ALL {
+                    match self.record().value(field) {
+                        Some(Value::Int(number)) => fields.set_item(field.name(), number)?,
+                        Some(Value::Text(text)) => fields.set_item(field.name(), lossy(text))?,
+                        None => {}
+                    }
+                }
+                Ok(fields)
+            }
+
+            /// Whether the record holds the field, and if not, why not; as
+            /// `Snapshot.status`.
+            fn status(&self, name: &str) -> PyResult<&'static str> {
+                let field = field(name)?;
+                Ok(if self.record().filled().contains(field) {
+                    taskstats::FieldStatus::Filled.name()
+                } else {
+                    self.snapshot.header().status(field).name()
+                })
+            }
+
+            fn __reduce__<'py>(
+                &self,
+                py: Python<'py>,
+            ) -> PyResult<(Bound<'py, PyAny>, (PySnapshot, usize))> {
+                let get = py.import("operator")?.getattr("getitem")?;
+                let alone = self.snapshot.extract(self.row).expect("the row exists");
+                Ok((get, (PySnapshot::new(Arc::new(alone.into_shared())), 0)))
+            }
+
+            fn __repr__(&self) -> String {
+                let record = self.record();
+                let pid = record.ac_pid().map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+                let name = record.ac_comm().map(lossy).unwrap_or_default();
+                format!("<taskstats.Task: pid {pid} {name:?}>")
+            }
+        }
+    };
+}
+with_fields!(define_task);

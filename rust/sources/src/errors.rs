@@ -1,0 +1,95 @@
+//! What can go wrong with a source; the errno survives to the user.
+
+use std::fmt;
+use std::io;
+
+use taskstats_core::ParseError;
+
+/// An error of a source.
+#[derive(Debug)]
+pub enum Error {
+    /// The caller lacks a privilege.
+    AccessDenied {
+        /// What was refused.
+        reason: String,
+        /// What to type next.
+        hint: String,
+    },
+    /// No such task (ESRCH); 0 where the id is not known.
+    NoSuchTask(u32),
+    /// The kernel or this machine lacks what is needed.
+    Unsupported {
+        /// What is missing.
+        reason: String,
+        /// What to type next, if anything helps.
+        hint: String,
+    },
+    /// A system call failed.
+    Os {
+        /// What was being done.
+        context: String,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The kernel sent what cannot be understood.
+    Parse(ParseError),
+}
+
+impl Error {
+    /// A failed system call, with what was being done.
+    pub fn os(context: impl Into<String>, error: io::Error) -> Error {
+        Error::Os { context: context.into(), error }
+    }
+
+    /// The error of a netlink reply's code, a negative errno.
+    pub fn from_reply(code: i32) -> Error {
+        match code.saturating_neg() {
+            libc::ESRCH => Error::NoSuchTask(0),
+            libc::EPERM => Error::netlink_denied(),
+            errno => Error::os("taskstats request", io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// Netlink's refusal for want of CAP_NET_ADMIN.
+    pub(crate) fn netlink_denied() -> Error {
+        Error::AccessDenied {
+            reason: "taskstats over netlink needs CAP_NET_ADMIN in the initial user namespace"
+                .into(),
+            hint: "run it as root, or use the procfs source".into(),
+        }
+    }
+
+    /// The errno behind the error, 0 where there is none.
+    pub fn errno(&self) -> i32 {
+        match self {
+            Error::AccessDenied { .. } => libc::EPERM,
+            Error::NoSuchTask(_) => libc::ESRCH,
+            Error::Unsupported { .. } => libc::EOPNOTSUPP,
+            Error::Os { error, .. } => error.raw_os_error().unwrap_or(0),
+            Error::Parse(_) => 0,
+        }
+    }
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Error {
+        Error::Parse(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::AccessDenied { reason, hint } | Error::Unsupported { reason, hint } => {
+                f.write_str(reason)?;
+                if hint.is_empty() { Ok(()) } else { write!(f, "; {hint}") }
+            }
+            Error::NoSuchTask(0) => f.write_str("no such task"),
+            Error::NoSuchTask(pid) => write!(f, "no task {pid}"),
+            Error::Os { context, error } => write!(f, "{context}: {error}"),
+            Error::Parse(error) => write!(f, "unexpected data from the kernel: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,175 @@
+//! What a snapshot's header says of the machine. Descriptors are kept open, so that
+//! each file costs one pread a snapshot.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use taskstats_core::{CpuTimes, Flags, Header, Instant, System};
+
+use crate::sys;
+
+/// The machine's facts and the kept descriptors.
+pub(crate) struct Host {
+    boot_id: [u8; 16],
+    host: String,
+    release: String,
+    page_size: u32,
+    /// Ticks a second in /proc (USER_HZ).
+    ticks_per_second: u64,
+    stat: Option<File>,
+    loadavg: Option<File>,
+    meminfo: Option<File>,
+    delayacct: Option<File>,
+    buffer: Vec<u8>,
+}
+
+impl Host {
+    pub(crate) fn new() -> Host {
+        let line = |path: &str| {
+            fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
+        let open = |path: &str| File::open(path).ok();
+        Host {
+            boot_id: parse_boot_id(&line("/proc/sys/kernel/random/boot_id")),
+            host: line("/proc/sys/kernel/hostname"),
+            release: line("/proc/sys/kernel/osrelease"),
+            page_size: sys::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as u32,
+            ticks_per_second: sys::sysconf(libc::_SC_CLK_TCK).filter(|&n| n > 0).unwrap_or(100),
+            stat: open("/proc/stat"),
+            loadavg: open("/proc/loadavg"),
+            meminfo: open("/proc/meminfo"),
+            delayacct: open("/proc/sys/kernel/task_delayacct"),
+            buffer: vec![0; 16 * 1024],
+        }
+    }
+
+    pub(crate) fn page_size(&self) -> u64 {
+        u64::from(self.page_size)
+    }
+
+    /// Nanoseconds of one tick of /proc.
+    pub(crate) fn tick_ns(&self) -> u64 {
+        1_000_000_000 / self.ticks_per_second
+    }
+
+    /// Fills what is read at a snapshot's begin. Gives the system calls made.
+    pub(crate) fn begin(&mut self, header: &mut Header) -> u32 {
+        header.boot_id = self.boot_id;
+        header.host.clone_from(&self.host);
+        header.release.clone_from(&self.release);
+        header.page_size = self.page_size;
+        header.cpu_times_step_ns = self.tick_ns();
+        let on = self.read(|host| &host.delayacct).starts_with(b"1");
+        header.flags = header.flags.with(Flags::DELAYACCT, on);
+        let tick_ns = self.tick_ns();
+        header.begin = now();
+        header.cpu_times = parse_stat(self.read(|host| &host.stat), tick_ns);
+        // /proc/stat lists the CPUs that are online.
+        header.cpus_online = header.cpu_times.len() as u32;
+        let loads = parse_loadavg(self.read(|host| &host.loadavg));
+        header.system = parse_meminfo(self.read(|host| &host.meminfo)).map(|mut system| {
+            system.load_centi = loads.unwrap_or_default();
+            system
+        });
+        [&self.stat, &self.loadavg, &self.meminfo, &self.delayacct].into_iter().flatten().count()
+            as u32
+    }
+
+    /// Fills what is read at a snapshot's end.
+    pub(crate) fn end(header: &mut Header) {
+        header.end = now();
+        header.own_cpu_ns = sys::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0);
+    }
+
+    /// The whole of a kept file, empty where it cannot be read.
+    fn read(&mut self, which: impl Fn(&Host) -> &Option<File>) -> &[u8] {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut length = 0;
+        if let Some(file) = which(self) {
+            loop {
+                match file.read_at(&mut buffer[length..], length as u64) {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => length += read,
+                }
+                if length < buffer.len() {
+                    break;
+                }
+                // Many CPUs make a long /proc/stat.
+                buffer.resize(buffer.len() * 2, 0);
+            }
+        }
+        self.buffer = buffer;
+        &self.buffer[..length]
+    }
+}
+
+/// The present moment on three clocks.
+pub(crate) fn now() -> Instant {
+    let clock = |id| sys::clock_ns(id).unwrap_or(0);
+    Instant {
+        monotonic_ns: clock(libc::CLOCK_MONOTONIC),
+        boottime_ns: clock(libc::CLOCK_BOOTTIME),
+        realtime_ns: clock(libc::CLOCK_REALTIME),
+    }
+}
+
+/// Whether delay accounting is switched on; None where the kernel has no such switch.
+pub(crate) fn delayacct() -> Option<bool> {
+    fs::read("/proc/sys/kernel/task_delayacct").ok().map(|text| text.starts_with(b"1"))
+}
+
+fn parse_boot_id(text: &str) -> [u8; 16] {
+    let mut id = [0; 16];
+    let digits: Vec<u8> =
+        text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    if digits.len() == 32 {
+        for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+    }
+    id
+}
+
+fn parse_stat(text: &[u8], tick_ns: u64) -> Vec<CpuTimes> {
+    let text = String::from_utf8_lossy(text);
+    text.lines()
+        .map_while(|line| line.strip_prefix("cpu"))
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            // The first line sums all CPUs and has no number.
+            let cpu = words.next()?.parse().ok()?;
+            let mut times = [0; 10];
+            for (time, word) in times.iter_mut().zip(words) {
+                *time = word.parse::<u64>().ok()?.saturating_mul(tick_ns);
+            }
+            Some(CpuTimes::from_array(cpu, times))
+        })
+        .collect()
+}
+
+fn parse_loadavg(text: &[u8]) -> Option<[u32; 3]> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut words = text.split(' ').map(|word| word.parse::<f64>().ok());
+    let mut next = || words.next().flatten().map(|load| (load * 100.0).round() as u32);
+    Some([next()?, next()?, next()?])
+}
+
+fn parse_meminfo(text: &[u8]) -> Option<System> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut system = System::default();
+    for line in text.lines() {
+        let Some((name, rest)) = line.split_once(':') else { continue };
+        let place = match name {
+            "MemTotal" => &mut system.mem_total_kb,
+            "MemFree" => &mut system.mem_free_kb,
+            "MemAvailable" => &mut system.mem_available_kb,
+            "Buffers" => &mut system.buffers_kb,
+            "Cached" => &mut system.cached_kb,
+            "SwapTotal" => &mut system.swap_total_kb,
+            "SwapFree" => &mut system.swap_free_kb,
+            _ => continue,
+        };
+        *place = rest.trim().split(' ').next()?.parse().ok()?;
+    }
+    (system.mem_total_kb > 0).then_some(system)
+}

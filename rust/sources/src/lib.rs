@@ -1,0 +1,77 @@
+//! Sources of task accounting on Linux. The only system calls of the project are in
+//! this crate; what they bring becomes snapshots of `taskstats-core`, which is
+//! re-exported here.
+
+mod doctor;
+mod errors;
+mod host;
+mod netlink;
+mod privilege;
+mod procfs;
+mod records;
+mod sys;
+
+pub use doctor::{Report, delayacct, sources};
+pub use errors::Error;
+pub use netlink::Netlink;
+pub use privilege::{drop_privileges, has_net_admin};
+pub use taskstats_core::*;
+
+use procfs::Procfs;
+
+/// What a snapshot is to hold.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Threads rather than processes.
+    pub threads: bool,
+    /// Fields that are wanted; a source reads what they need, and gives what else
+    /// costs nothing.
+    pub fields: FieldSet,
+}
+
+impl Default for Request {
+    /// Processes, with every field that can be had.
+    fn default() -> Request {
+        Request { threads: false, fields: FieldSet::ALL }
+    }
+}
+
+/// Something that takes snapshots.
+pub trait Source: Send {
+    /// Which source it is.
+    fn kind(&self) -> SourceKind;
+    /// How exact its CPU times are.
+    fn precision(&self) -> &'static str;
+    /// Takes a snapshot of the whole system.
+    fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
+}
+
+/// Opens the source of that name, or with None the best that works here. A named
+/// source never falls back to another.
+pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
+    match kind {
+        Some(SourceKind::Netlink) => Ok(Box::new(Netlink::open()?)),
+        Some(SourceKind::Procfs) => Ok(Box::new(Procfs::open()?)),
+        Some(other) => Err(Error::Unsupported {
+            reason: format!("{} is no source of this version", other.name()),
+            hint: "choose netlink or procfs".into(),
+        }),
+        // A refused attempt leaves a line in the audit log, so ask for the privilege first.
+        None if has_net_admin() => match Netlink::open() {
+            Ok(source) => Ok(Box::new(source)),
+            Err(_) => Ok(Box::new(Procfs::open()?)),
+        },
+        None => Ok(Box::new(Procfs::open()?)),
+    }
+}
+
+/// The arguments a process has now (/proc/PID/cmdline); empty for a kernel thread,
+/// None where the process is gone or hidden.
+pub fn cmdline(pid: u32) -> Option<Vec<Vec<u8>>> {
+    let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    Some(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+}
