@@ -5,17 +5,27 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 use taskstats::{Error, ParseError};
 
-fn raise(py: Python<'_>, class: &str, arguments: impl for<'a> IntoPyObject<'a>) -> PyErr {
-    let make = || -> PyResult<PyErr> {
-        let class = PyModule::import(py, "taskstats._errors")?.getattr(class)?;
-        let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
-        let arguments = arguments.into_any().cast_into::<pyo3::types::PyTuple>()?;
-        Ok(PyErr::from_value(class.call1(arguments)?))
-    };
-    make().unwrap_or_else(|error| error)
+fn raise<'py, A: pyo3::call::PyCallArgs<'py>>(py: Python<'py>, class: &str, arguments: A) -> PyErr {
+    let make = || PyModule::import(py, "taskstats._errors")?.getattr(class)?.call1(arguments);
+    make().map_or_else(|error| error, PyErr::from_value)
 }
 
 /// ParseError with its offset.
 pub(crate) fn parse_error(py: Python<'_>, error: ParseError) -> PyErr {
     raise(py, "ParseError", (error.to_string(), error.offset))
+}
+
+/// The exception of a source's error; the errno stays with it.
+pub(crate) fn python_error(py: Python<'_>, error: Error) -> PyErr {
+    let (message, errno) = (error.to_string(), error.errno());
+    match error {
+        Error::AccessDenied { .. } => raise(py, "AccessDenied", (errno, message)),
+        Error::NoSuchTask(_) => raise(py, "NoSuchTask", (errno, message)),
+        Error::Unsupported { .. } => raise(py, "Unsupported", (errno, message)),
+        Error::Parse(error) => parse_error(py, error),
+        Error::Os { error: os, .. } => match os.raw_os_error() {
+            Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, message)),
+            None => pyo3::exceptions::PyOSError::new_err(message),
+        },
+    }
 }

@@ -149,8 +149,7 @@ impl PyInterval {
                 // guest time is part of user time already.
                 let classes = &times.as_array()[..8];
                 let all: u64 = classes.iter().sum();
-                let names =
-                    ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+                let names = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
                 for (name, &time) in names.into_iter().zip(classes) {
                     let share = if all == 0 { 0.0 } else { 100.0 * time as f64 / all as f64 };
                     row.set_item(name, share)?;
@@ -190,6 +189,6 @@ impl PyInterval {
 
     fn __repr__(&self) -> String {
         let seconds = self.inner.interval_ns() as f64 / 1e9;
-        format!("<taskstats.Interval: {} rows over {seconds:.3f} s>", self.inner.len())
+        format!("<taskstats.Interval: {} rows over {seconds:.3} s>", self.inner.len())
     }
 }

@@ -13,7 +13,9 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use taskstats::wire::{self, Id, Payload};
-use taskstats::{Error, Field, FieldSet, Header, Interval, Layout, SharedBytes, Snapshot, SourceKind};
+use taskstats::{
+    Error, Field, FieldSet, Header, Interval, Layout, SharedBytes, Snapshot, SourceKind,
+};
 
 use crate::errors::{parse_error, python_error};
 use crate::interval::PyInterval;

@@ -218,10 +218,18 @@ impl PySnapshot {
         })
     }
 
-    /// One byte a record: 1 where it holds the field. ValueError for an unknown name.
-    fn _valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyBytes>> {
+    /// Per record, whether it holds the field: a one-dimensional memoryview of bools,
+    /// which `numpy.asarray` takes. ValueError for an unknown name.
+    fn valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let valid: Vec<u8> = self.inner.valid(field(name)?).map(u8::from).collect();
-        Ok(PyBytes::new(py, &valid))
+        let bytes = PyBytes::new(py, &valid);
+        py.import("builtins")?.getattr("memoryview")?.call1((bytes,))?.call_method1("cast", ("?",))
+    }
+
+    /// The records as a read-only structured NumPy array on the same memory, with a
+    /// column for every field that at least one record holds. ImportError without NumPy.
+    fn numpy<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("numpy")?.getattr("asarray")?.call1((&slf,))
     }
 
     /// The snapshot with its header as bytes, for `taskstats.parse`.

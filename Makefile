@@ -1,0 +1,71 @@
+# The only entry: CI calls these targets, nothing else.
+#   make run      sets everything up and opens ptop
+#   make test     sets everything up and passes the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_MINIMUM := 1.88
+STAMPS := $(VENV)/.stamps
+
+RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -path 'rust/fuzz/*') \
+	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
+PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
+
+.PHONY: run test test-rust test-python lint format bench fuzz wheel clean system
+.DELETE_ON_ERROR:
+
+run: $(STAMPS)/installed
+	@$(BIN)/ptop
+
+test: test-rust test-python
+
+test-rust: system
+	cargo test --workspace --quiet
+
+test-python: $(STAMPS)/installed
+	$(BIN)/pytest
+
+lint: $(STAMPS)/installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest taskstats._core --ignore-disjoint-bases
+
+format:
+	cargo fmt --all
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench: $(STAMPS)/installed
+	cargo bench --workspace --quiet
+	$(BIN)/python tests/bench/snapshots.py
+
+# A portable wheel: manylinux2014 through zig's linker.
+wheel: $(STAMPS)/dev
+	$(BIN)/pip install --quiet ziglang
+	$(BIN)/maturin build --release --zig --compatibility manylinux2014 --out dist
+
+clean:
+	rm -rf $(VENV) target dist
+
+# What has to be on the machine before anything else: checked, and as root installed.
+system:
+	@sh tools/system.sh $(RUST_MINIMUM)
+
+$(STAMPS)/dev: pyproject.toml tools/dev_requirements.py
+	@$(MAKE) --no-print-directory system
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python tools/dev_requirements.py > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+# The wheel is what is installed and tested: maturin's development install leaves
+# the top-level ptop/ out.
+$(STAMPS)/installed: $(STAMPS)/dev $(RUST_SOURCES) $(PYTHON_SOURCES) README.md
+	rm -rf $(VENV)/wheel
+	$(BIN)/maturin build --release --quiet --compatibility linux --out $(VENV)/wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(VENV)/wheel/*.whl
+	@touch $@

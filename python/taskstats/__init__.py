@@ -1,0 +1,78 @@
+"""Where a Linux machine's CPU time goes, task by task.
+
+Snapshots of all tasks from the best source of this machine, their differences, and
+parsers for recorded bytes. Field names are the kernel's
+(include/uapi/linux/taskstats.h); `FIELDS` lists them with units.
+
+Design decisions
+
+* None is unknown, 0 is a measured zero.
+* A snapshot is one block of memory, which NumPy sees without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from taskstats._core import (
+    FIELDS,
+    Interval,
+    Snapshot,
+    Source,
+    SourceReport,
+    Task,
+    delayacct,
+    drop_privileges,
+    get,
+    get_tgid,
+    parse,
+    parse_netlink,
+    sources,
+    state_letter,
+    usage,
+)
+from taskstats._core import VERSION as __version__
+from taskstats._errors import (
+    AccessDenied,
+    NoSuchTask,
+    ParseError,
+    TaskstatsError,
+    Unsupported,
+)
+
+__all__ = [
+    "FIELDS",
+    "AccessDenied",
+    "Interval",
+    "NoSuchTask",
+    "ParseError",
+    "Snapshot",
+    "Source",
+    "SourceReport",
+    "Task",
+    "TaskstatsError",
+    "Unsupported",
+    "__version__",
+    "delayacct",
+    "drop_privileges",
+    "get",
+    "get_tgid",
+    "parse",
+    "parse_netlink",
+    "snapshot",
+    "sources",
+    "state_letter",
+    "usage",
+]
+
+
+def snapshot(
+    source: str = "auto", threads: bool = False, fields: Iterable[str] | None = None
+) -> Snapshot:
+    """Take one snapshot of the whole system.
+
+    `source` is "auto", "netlink" or "procfs"; `fields` are the kernel field names that
+    are wanted, None for all that can be had. For many snapshots keep a `Source` open.
+    """
+    with Source(source, threads=threads, fields=None if fields is None else list(fields)) as opened:
+        return opened.snapshot()

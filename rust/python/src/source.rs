@@ -1,0 +1,221 @@
+//! `taskstats.Source` and what stands around it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use taskstats::wire::Id;
+use taskstats::{FieldSet, Netlink, Report, Request, Source, SourceKind};
+
+use crate::errors::python_error;
+use crate::field_set;
+use crate::snapshot::PySnapshot;
+use crate::task::PyTask;
+
+/// The kind of that name; None for "auto".
+fn kind(name: &str) -> PyResult<Option<SourceKind>> {
+    match name {
+        "auto" => Ok(None),
+        "netlink" => Ok(Some(SourceKind::Netlink)),
+        "procfs" => Ok(Some(SourceKind::Procfs)),
+        other => Err(PyValueError::new_err(format!(
+            "no source {other:?}: choose auto, netlink or procfs"
+        ))),
+    }
+}
+
+struct Open {
+    source: Option<Box<dyn Source>>,
+    request: Request,
+}
+
+/// An open source of snapshots; a context manager.
+///
+/// `name` is "auto" (the best that works here), "netlink" or "procfs"; a named
+/// source never falls back to another. `fields` are the kernel field names that are
+/// wanted, None for all. AccessDenied, Unsupported or OSError where it does not open.
+#[pyclass(frozen, name = "Source", module = "taskstats")]
+pub(crate) struct PySource {
+    kind: SourceKind,
+    precision: &'static str,
+    open: Mutex<Open>,
+}
+
+impl PySource {
+    fn locked(&self) -> std::sync::MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PySource {
+    #[new]
+    #[pyo3(signature = (name="auto", *, threads=false, fields=None))]
+    fn new(
+        py: Python<'_>,
+        name: &str,
+        threads: bool,
+        fields: Option<Vec<String>>,
+    ) -> PyResult<PySource> {
+        let kind = kind(name)?;
+        let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
+        let source =
+            py.detach(|| taskstats::open(kind)).map_err(|error| python_error(py, error))?;
+        Ok(PySource {
+            kind: source.kind(),
+            precision: source.precision(),
+            open: Mutex::new(Open { source: Some(source), request: Request { threads, fields } }),
+        })
+    }
+
+    /// The source's name.
+    #[getter]
+    fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// How exact its CPU times are.
+    #[getter]
+    fn precision(&self) -> &'static str {
+        self.precision
+    }
+
+    /// Changes what the next snapshot holds; None leaves a setting as it is.
+    #[pyo3(signature = (*, threads=None, fields=None))]
+    fn configure(
+        &self,
+        py: Python<'_>,
+        threads: Option<bool>,
+        fields: Option<Vec<String>>,
+    ) -> PyResult<()> {
+        let fields = fields.map(field_set).transpose()?;
+        py.detach(|| {
+            let request = &mut self.locked().request;
+            request.threads = threads.unwrap_or(request.threads);
+            request.fields = fields.unwrap_or(request.fields);
+        });
+        Ok(())
+    }
+
+    /// A snapshot of the whole system. The GIL is released meanwhile. ValueError
+    /// after `close`.
+    fn snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {
+        let taken = py.detach(|| {
+            let Open { source, request } = &mut *self.locked();
+            source.as_mut().map(|source| source.snapshot(request))
+        });
+        match taken {
+            None => Err(PyValueError::new_err("the source is closed")),
+            Some(Ok(snapshot)) => Ok(PySnapshot::new(Arc::new(snapshot))),
+            Some(Err(error)) => Err(python_error(py, error)),
+        }
+    }
+
+    /// Closes the source; a second time does nothing.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.locked().source = None);
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
+        self.close(py);
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<taskstats.Source: {}>", self.kind.name())
+    }
+}
+
+/// What is known of a source, or of delay accounting, on this machine.
+#[pyclass(frozen, name = "SourceReport", module = "taskstats")]
+pub(crate) struct PySourceReport(Report);
+
+#[pymethods]
+impl PySourceReport {
+    /// Its name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name
+    }
+
+    /// Whether it works here.
+    #[getter]
+    fn available(&self) -> bool {
+        self.0.available
+    }
+
+    /// Why, or why not.
+    #[getter]
+    fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    /// What to type to get it; empty where nothing is to be done.
+    #[getter]
+    fn hint(&self) -> &str {
+        &self.0.hint
+    }
+
+    /// How exact its CPU times are; empty where it does not work.
+    #[getter]
+    fn precision(&self) -> &str {
+        self.0.precision
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.0.available { "available" } else { "not available" };
+        format!("<taskstats.SourceReport: {} {state}: {}>", self.0.name, self.0.reason)
+    }
+}
+
+/// A report on every source of this version, the best first.
+#[pyfunction]
+pub(crate) fn sources(py: Python<'_>) -> Vec<PySourceReport> {
+    py.detach(taskstats::sources).into_iter().map(PySourceReport).collect()
+}
+
+/// A report on delay accounting (kernel.task_delayacct).
+#[pyfunction]
+pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
+    PySourceReport(py.detach(taskstats::delayacct))
+}
+
+/// Keeps only the privileges that an open source of that name needs per call, and
+/// becomes the user who called sudo. For a process with one thread.
+#[pyfunction]
+pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
+    let kind = kind(source_name)?.ok_or_else(|| {
+        PyValueError::new_err("give the name of an open source: netlink or procfs")
+    })?;
+    taskstats::drop_privileges(kind).map_err(|error| python_error(py, error))
+}
+
+fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
+    let snapshot =
+        py.detach(|| Netlink::open()?.get(id)).map_err(|error| python_error(py, error))?;
+    Ok(PyTask::new(Arc::new(snapshot), 0))
+}
+
+/// The record of one task, always over netlink. NoSuchTask; AccessDenied without
+/// CAP_NET_ADMIN.
+#[pyfunction]
+pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
+    one(py, Id::Pid(pid))
+}
+
+/// The sums of one process, always over netlink: CPU time, delays and context
+/// switches of all its threads; other fields read None. NoSuchTask; AccessDenied
+/// without CAP_NET_ADMIN.
+#[pyfunction]
+pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
+    one(py, Id::Tgid(tgid))
+}

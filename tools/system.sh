@@ -1,0 +1,30 @@
+#!/bin/sh
+# Checks for what cannot be had from PyPI or crates.io; installs it where it may.
+set -eu
+rust_minimum=$1
+
+missing=
+command -v cc >/dev/null 2>&1 || missing="$missing gcc"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt-get update -qq
+        # shellcheck disable=SC2086 # a list of package names
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing libc6-dev
+    else
+        echo "Missing on this machine; install with:  sudo apt-get install -y$missing libc6-dev" >&2
+        exit 1
+    fi
+fi
+
+rust_hint="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "Rust is missing; install it with:  $rust_hint" >&2
+    exit 1
+fi
+version=$(rustc --version | cut -d' ' -f2)
+oldest=$(printf '%s\n%s\n' "$rust_minimum" "$version" | sort -V | head -n 1)
+if [ "$oldest" != "$rust_minimum" ]; then
+    echo "Rust $version is too old ($rust_minimum or newer is needed); update with:  rustup update stable" >&2
+    exit 1
+fi
