@@ -1,0 +1,190 @@
+"""The command line: options, their meaning, and which front end they lead to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import taskstats
+from ptop import columns as table
+from ptop.state import SHORTEST_DELAY, State, parse_delay
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+def _delay(text: str) -> float:
+    seconds = parse_delay(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds from {SHORTEST_DELAY} to 86400"
+        )
+    return seconds
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+
+
+def _columns(text: str) -> tuple[table.Column, ...]:
+    try:
+        return table.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _sort(text: str) -> table.Column:
+    return _columns(text)[0]
+
+
+def _pids(text: str) -> tuple[int, ...]:
+    try:
+        pids = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        pids = (-1,)
+    if any(not 0 < pid < 2**32 for pid in pids):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of pids such as 1,4711")
+    return pids
+
+
+def parser() -> argparse.ArgumentParser:
+    """The one option table; help and man page are made from it."""
+    options = argparse.ArgumentParser(
+        prog="ptop",
+        description="Where a Linux machine's CPU time goes, task by task.",
+        epilog="`ptop doctor` tells which sources work here and how to get the others.",
+    )
+    options.add_argument(
+        "command", nargs="?", choices=("doctor",), help="doctor: check this machine and exit"
+    )
+    options.add_argument(
+        "-b", "--batch", action="store_true", help="write plain text to standard output"
+    )
+    options.add_argument(
+        "-n", "--intervals", type=_count, metavar="N", help="stop after N intervals"
+    )
+    options.add_argument(
+        "-d", "--delay", type=_delay, default=1.0, metavar="S",
+        help="seconds of an interval (default 1)",
+    )
+    options.add_argument(
+        "--source", choices=("auto", "netlink", "procfs"), default="auto",
+        help="where to get the numbers (default auto: the best that works)",
+    )
+    options.add_argument(
+        "--sort", type=_sort, metavar="COLUMN", help="sort by this column (default total_pct)"
+    )
+    options.add_argument(
+        "--columns", type=_columns, metavar="LIST",
+        help="columns to show, separated by commas: " + ", ".join(table.COLUMNS),
+    )
+    options.add_argument("--threads", action="store_true", help="show threads, not processes")
+    options.add_argument(
+        "--filter", metavar="TEXT", help="show only tasks with TEXT in the name, or that pid"
+    )
+    options.add_argument(
+        "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"
+    )
+    options.add_argument(
+        "--rows", type=_count, metavar="N", help="show at most N tasks (default in batch: all)"
+    )
+    options.add_argument(
+        "--format", choices=("table", "json", "csv"),
+        help="in batch mode: table (default), json (a line an interval) or csv",
+    )
+    options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
+    options.add_argument("--version", action="version", version=f"ptop {taskstats.__version__}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `ptop`; gives the exit status."""
+    # Names of any encoding are shown, whatever the locale says.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    try:
+        status = _run(parser().parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads any more. The interpreter flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (taskstats.TaskstatsError, OSError) as error:
+        sys.stderr.write(f"ptop: {_reason(error)}\n")
+        return EXIT_FAILURE
+    return status
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "doctor":
+        from ptop import doctor
+
+        doctor.write(options.format or "table", sys.stdout)
+        return 0
+    if options.batch or options.format:
+        return _batch(options)
+    refusal = _no_terminal()
+    if refusal:
+        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop -b -n 1\n")
+        return EXIT_USAGE
+    from ptop import app
+
+    shown = options.columns or table.parse(",".join(table.DEFAULT))
+    state = State(
+        columns=tuple(column.key for column in shown),
+        sort=options.sort.key if options.sort else "total_pct",
+        descending=options.sort.descending if options.sort else True,
+        threads=options.threads,
+        text=options.filter or "",
+        delay=options.delay,
+    )
+    return app.run(
+        state,
+        source=options.source,
+        pids=options.pid,
+        rows=options.rows,
+        intervals=options.intervals,
+        color=not options.no_color and not os.environ.get("NO_COLOR"),
+    )
+
+
+def _no_terminal() -> str | None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "standard input and output are no terminal"
+    if os.environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
+        return "this terminal cannot move its cursor"
+    return None
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from ptop import batch
+
+    columns = options.columns or table.parse(",".join(table.DEFAULT))
+    sort = options.sort or table.COLUMNS["total_pct"]
+    choice = batch.Choice(
+        columns, sort.source, sort.descending, options.filter, options.pid, options.rows
+    )
+    wanted = table.fields(columns) | table.fields((sort,))
+    with taskstats.Source(
+        options.source, threads=options.threads, fields=sorted(wanted)
+    ) as source:
+        taskstats.drop_privileges(source.name)
+        stream = batch.intervals(source, options.delay, options.intervals)
+        batch.write(stream, choice, options.format or "table", sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

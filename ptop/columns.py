@@ -1,0 +1,168 @@
+"""The columns of the table: one entry each, from which header, units, hot keys, help
+and the fields to collect are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ptop import format as fmt
+
+Cell = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `source` names what it shows (a column of `Interval.select`)."""
+
+    key: str
+    title: str
+    unit: str
+    width: int
+    source: str
+    text: Callable[[Cell], str]
+    doc: str
+    fields: tuple[str, ...] = ()
+    hotkey: str = ""
+    descending: bool = True
+    right: bool = True
+
+
+def _number(make: Callable[[float | None], str]) -> Callable[[Cell], str]:
+    def text(value: Cell) -> str:
+        return make(None if value is None or isinstance(value, str) else value)
+
+    return text
+
+
+def _whole(make: Callable[[int | None], str]) -> Callable[[Cell], str]:
+    def text(value: Cell) -> str:
+        return make(value if isinstance(value, int) else None)
+
+    return text
+
+
+def _name(value: Cell) -> str:
+    return fmt.UNKNOWN if value is None else fmt.safe(str(value))
+
+
+def _elapsed_us(value: Cell) -> str:
+    return fmt.elapsed(value / 1e6 if isinstance(value, int) else None)
+
+
+def _cpu_ns(value: Cell) -> str:
+    return fmt.elapsed(value / 1e9 if isinstance(value, int) else None)
+
+
+# task_state_array in fs/proc/array.c: what /proc/PID/stat shows for the bits.
+_STATE_BITS = ((0x400, "I"), (0x1, "S"), (0x2, "D"), (0x4, "T"), (0x8, "t"), (0x40, "P"))
+
+
+def state_letter(state: int) -> str:
+    """The letter of a task's state, from the kernel's bits."""
+    if state >> 16:
+        return "Z" if state >> 16 & 0x20 else "X"
+    return next((letter for bit, letter in _STATE_BITS if state & bit), "R")
+
+
+def _state(value: Cell) -> str:
+    return state_letter(value) if isinstance(value, int) else fmt.UNKNOWN
+
+
+_PERCENT = _number(fmt.percent)
+_INTEGER = _whole(fmt.integer)
+_KIB = _whole(fmt.kibibytes)
+_RATE = _number(fmt.rate)
+_BYTES = _number(fmt.bytes_rate)
+
+
+def _delay(key: str, title: str, field: str, what: str) -> Column:
+    doc = f"time waiting for {what}, in per cent of the interval"
+    return Column(key, title, "(%)", 6, f"{field}_pct", _PERCENT, doc, (field,))
+
+
+COLUMNS: Mapping[str, Column] = {
+    column.key: column
+    for column in (
+        Column("pid", "pid", "(#)", 7, "ac_pid", _INTEGER, "task id", (), "p", False),
+        Column("tgid", "tgid", "(#)", 7, "ac_tgid", _INTEGER, "process id", (), "", False),
+        Column("ppid", "ppid", "(#)", 7, "ac_ppid", _INTEGER, "parent's id", (), "", False),
+        Column("uid", "uid", "(#)", 6, "ac_uid", _INTEGER, "user id", (), "", False),
+        Column("user_pct", "user", "(%)", 6, "user_pct", _PERCENT, "user time", (), "u"),
+        Column("system_pct", "sys", "(%)", 6, "system_pct", _PERCENT, "system time", (), "y"),
+        Column(
+            "steal_pct", "ste", "(%)", 6, "steal_pct", _PERCENT, "steal time", ("ac_sttime",), "e"
+        ),
+        Column("total_pct", "total", "(%)", 7, "total_pct", _PERCENT, "user+sys+ste", (), "c"),
+        Column("cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", _cpu_ns, "CPU time since start", (), "T"),
+        Column("ac_etime", "elap+", "(hm)", 7, "ac_etime", _elapsed_us, "time since start"),
+        Column("state", "s", "", 1, "state", _state, "state", ("state",), "", False),
+        Column("ac_nice", "ni", "(#)", 3, "ac_nice", _INTEGER, "nice value", (), "", False),
+        Column("num_threads", "thr", "(#)", 5, "num_threads", _INTEGER, "threads",
+               ("num_threads",)),
+        Column("cpu", "cpu", "(#)", 3, "cpu", _INTEGER, "last processor", ("cpu",), "", False),
+        Column("rss_kb", "rss", "(b)", 6, "rss_kb", _KIB, "resident memory", ("rss_kb",), "m"),
+        Column("vm_kb", "vm", "(b)", 6, "vm_kb", _KIB, "virtual memory", ("vm_kb",)),
+        _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
+        _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
+        _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
+        _delay("freepages_delay", "reclm", "freepages_delay_total", "memory reclaim"),
+        _delay("thrashing_delay", "thrash", "thrashing_delay_total", "thrashing pages"),
+        _delay("compact_delay", "compct", "compact_delay_total", "memory compaction"),
+        _delay("wpcopy_delay", "wpcopy", "wpcopy_delay_total", "write-protect copies"),
+        _delay("irq_delay", "irq", "irq_delay_total", "interrupts"),
+        Column("read", "read", "(b/s)", 6, "read_bytes_per_sec", _BYTES, "read from storage",
+               ("read_bytes",), "i"),
+        Column("write", "write", "(b/s)", 6, "write_bytes_per_sec", _BYTES, "written to storage",
+               ("write_bytes",), "o"),
+        Column("nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", _RATE, "voluntary switches",
+               ("nvcsw",)),
+        Column("nivcsw", "ivcsw", "(/s)", 6, "nivcsw_per_sec", _RATE, "involuntary switches",
+               ("nivcsw",)),
+        Column("minflt", "minfl", "(/s)", 6, "ac_minflt_per_sec", _RATE, "minor page faults",
+               ("ac_minflt",)),
+        Column("majflt", "majfl", "(/s)", 6, "ac_majflt_per_sec", _RATE, "major page faults",
+               ("ac_majflt",)),
+        Column("name", "Name", "(str)", 15, "ac_comm", _name, "command name", (), "n", False,
+               False),
+    )
+}
+
+DEFAULT = ("pid", "uid", "state", "ac_nice", "num_threads", "rss_kb", "user_pct", "system_pct",
+           "steal_pct", "total_pct", "name")
+
+# Columns whose sum over all tasks means something.
+SUMMED = frozenset(
+    column.key
+    for column in COLUMNS.values()
+    if column.source.endswith(("_pct", "_per_sec")) or column.key == "num_threads"
+)
+
+
+def find(name: str) -> Column | None:
+    """The column of that key, title, or source."""
+    lowered = name.strip()
+    if lowered in COLUMNS:
+        return COLUMNS[lowered]
+    return next(
+        (column for column in COLUMNS.values() if lowered in (column.source, column.title)), None
+    )
+
+
+def parse(names: str) -> tuple[Column, ...]:
+    """The columns of a comma-separated list. ValueError that lists the names."""
+    columns = []
+    for name in filter(None, names.split(",")):
+        column = find(name)
+        if column is None:
+            known = ", ".join(COLUMNS)
+            raise ValueError(f"no column {name.strip()!r}; the columns are: {known}")
+        columns.append(column)
+    if not columns:
+        raise ValueError("give at least one column, for example: --columns pid,total_pct,name")
+    return tuple(columns)
+
+
+def fields(columns: tuple[Column, ...]) -> set[str]:
+    """The kernel fields that these columns need beside what always comes."""
+    return {field for column in columns for field in column.fields}

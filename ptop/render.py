@@ -1,0 +1,231 @@
+"""Screens as lines of text: pure, without clock, terminal or I/O.
+
+`table` makes header, units, rows and sum line; `screen` the whole live view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ptop import format as fmt
+from ptop.columns import SUMMED, Cell, Column
+from ptop.state import HELP, State
+
+# Rows of tasks that remain however many CPUs there are.
+LEAST_TASKS = 10
+# Lines of the table that are no tasks: titles, units, sums.
+TABLE_FRAME = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one screen shows, as plain values."""
+
+    time: str
+    host: str
+    uptime: str
+    load: tuple[float, float, float] | None
+    source: str
+    precision: str
+    interval_s: float
+    own_pct: float | None
+    tasks: int
+    shown: int
+    states: Mapping[str, int]
+    cpus: Sequence[Mapping[str, float]]
+    memory: Mapping[str, int] | None
+    residual_pct: float | None
+    sums: Sequence[Cell]
+    rows: Sequence[tuple[Cell, ...]]
+    columns: tuple[Column, ...]
+    notice: str = ""
+    marks: frozenset[int] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the screen and how it is shown: plain, bold, reverse."""
+
+    text: str
+    style: str = "plain"
+
+
+def _cells(columns: Sequence[Column], texts: Sequence[str]) -> str:
+    last = len(columns) - 1
+    return " ".join(
+        text
+        if index == last and not column.right
+        else fmt.fit(text, column.width, right=column.right)
+        if fmt.width(text) <= column.width
+        else _overlong(text, column)
+        for index, (column, text) in enumerate(zip(columns, texts, strict=True))
+    )
+
+
+def _overlong(text: str, column: Column) -> str:
+    # A number that does not fit is never cut to a smaller one.
+    return "#" * column.width if column.right else fmt.fit(text, column.width)
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], sums: Sequence[Cell],
+    status: str = "",
+) -> list[str]:
+    """Titles, units, rows, and the sums of all rows with `status` in the left cell."""
+    lines = [
+        _cells(columns, [column.title for column in columns]),
+        _cells(columns, [column.unit for column in columns]),
+    ]
+    lines += [
+        _cells(columns, [column.text(cell) for column, cell in zip(columns, row, strict=True)])
+        for row in rows
+    ]
+    lines.append(sum_line(columns, sums, status))
+    return lines
+
+
+def sum_line(columns: Sequence[Column], sums: Sequence[Cell], status: str) -> str:
+    """The sums of the columns whose sum means something."""
+    texts = [
+        column.text(total) if column.key in SUMMED and total is not None else ""
+        for column, total in zip(columns, sums, strict=True)
+    ]
+    if texts and not texts[0]:
+        texts[0] = status
+    return _cells(columns, texts)
+
+
+def _bar(shares: Sequence[tuple[str, float]], cells: int) -> str:
+    """A bar of `cells` cells; each share in per cent is drawn with its letter."""
+    bar, drawn, total = "", 0, 0.0
+    for letter, share in shares:
+        total += share
+        upto = min(cells, round(total * cells / 100))
+        bar += letter * (upto - drawn)
+        drawn = max(drawn, upto)
+    return bar.ljust(cells)
+
+
+def _cpu_line(name: str, cpu: Mapping[str, float], cells: int) -> str:
+    user, system = cpu["user"] + cpu["nice"], cpu["system"]
+    irq = cpu["irq"] + cpu["softirq"]
+    text = (
+        f"{name} us {user:5.1f} sy {system:5.1f} wa {cpu['iowait']:5.1f} "
+        f"irq {irq:5.1f} st {cpu['steal']:5.1f} id {cpu['idle']:5.1f}"
+    )
+    room = cells - len(text) - 3
+    if room < 8:
+        return text
+    shares = [("u", user), ("s", system), ("w", cpu["iowait"]), ("i", irq), ("t", cpu["steal"])]
+    return f"{text} [{_bar(shares, min(room, 40))}]"
+
+
+def _mean(cpus: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: sum(cpu[key] for cpu in cpus) / len(cpus) for key in cpus[0] if key != "cpu"}
+
+
+def _cpu_lines(view: View, cells: int, most: int) -> list[str]:
+    if not view.cpus or most < 1:
+        return []
+    if len(view.cpus) <= most:
+        return [_cpu_line(f"cpu{cpu['cpu']:<3.0f}", cpu, cells) for cpu in view.cpus]
+    return [_cpu_line(f"{len(view.cpus)} cpus", _mean(view.cpus), cells)]
+
+
+def _head(view: View, cells: int, height: int) -> list[str]:
+    load = " ".join(f"{value:.2f}" for value in view.load) if view.load else fmt.UNKNOWN
+    own = "" if view.own_pct is None else f"  own {view.own_pct:.2f}%"
+    books = "" if view.residual_pct is None else f"  residual {view.residual_pct:+.2f}%"
+    states = " ".join(f"{count} {name}" for name, count in view.states.items())
+    lines = [
+        f"{view.time}  {fmt.safe(view.host)}  up {view.uptime}  load {load}",
+        f"{view.source} ({view.precision})  interval {view.interval_s:.2f} s{own}{books}",
+        f"tasks {view.tasks}{f' shown {view.shown}' if view.shown != view.tasks else ''}"
+        f"{': ' if states else ''}{states}",
+    ]
+    if view.memory:
+        kib = fmt.kibibytes
+        memory = view.memory
+        swap = memory["swap_total_kb"] - memory["swap_free_kb"]
+        lines.append(
+            f"mem {kib(memory['mem_total_kb'])}  available {kib(memory['mem_available_kb'])}"
+            f"  free {kib(memory['mem_free_kb'])}"
+            f"  cache {kib(memory['cached_kb'] + memory['buffers_kb'])}"
+            f"  swap {kib(swap)}/{kib(memory['swap_total_kb'])}"
+        )
+    # Half of what the tasks can spare goes to the CPUs at most.
+    spare = height - len(lines) - TABLE_FRAME - LEAST_TASKS
+    lines[1:1] = _cpu_lines(view, cells, max(1, spare) if height > LEAST_TASKS else 0)
+    return lines
+
+
+def task_rows(view: View, size: tuple[int, int]) -> int:
+    """How many rows of tasks a screen of `size` (columns, lines) has room for."""
+    cells, height = size
+    return max(1, height - len(_head(view, cells, height)) - TABLE_FRAME)
+
+
+def _help(size: tuple[int, int]) -> list[Line]:
+    lines = [Line("ptop: keys", "bold"), Line("")]
+    lines += [Line(f"  {keys:<16} {doc}") for keys, doc in HELP]
+    return [*lines, Line(""), Line("any key returns")][: size[1]]
+
+
+def _chooser(state: State, columns: Mapping[str, Column]) -> list[Line]:
+    chosen = set(state.columns)
+    lines = [Line("columns: space switches, any other key returns", "bold")]
+    for index, column in enumerate(columns.values()):
+        mark = "x" if column.key in chosen else " "
+        style = "reverse" if index == state.cursor else "plain"
+        lines.append(Line(f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}", style))
+    return lines
+
+
+def screen(
+    view: View, state: State, size: tuple[int, int], columns: Mapping[str, Column]
+) -> list[Line]:
+    """All lines of a screen of `size` (columns, lines), each fitted to its width."""
+    cells, height = size
+    if state.mode == "help":
+        lines = _help(size)
+    elif state.mode == "columns":
+        lines = _chooser(state, columns)
+        top = max(0, state.cursor + 2 - height)
+        lines = [lines[0], *lines[1 + top :]]
+    else:
+        lines = _live(view, state, size)
+    lines = lines[:height] + [Line("")] * (height - len(lines))
+    return [Line(fmt.fit(line.text, cells), line.style) for line in lines]
+
+
+def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
+    cells, height = size
+    lines = [Line(text) for text in _head(view, cells, height)]
+    room = task_rows(view, size)
+    title, unit, *rows = table(view.columns, view.rows[:room], view.sums, _status(view, state, room))
+    sums = rows.pop()
+    lines += [Line(title, "bold"), Line(unit)]
+    selected = state.selected - state.top
+    lines += [
+        Line(row, "reverse" if index == selected else "plain") for index, row in enumerate(rows)
+    ]
+    if not rows:
+        lines.append(Line("no task matches" if view.tasks else "no tasks"))
+    lines += [Line("")] * (height - len(lines) - 1)
+    if state.mode in {"filter", "delay"}:
+        prompt = "filter" if state.mode == "filter" else "seconds"
+        lines.append(Line(f"{prompt}: {fmt.safe(state.entry)}_", "bold"))
+    elif view.notice:
+        lines.append(Line(view.notice, "bold"))
+    else:
+        lines.append(Line(sums, "bold"))
+    return lines
+
+
+def _status(view: View, state: State, room: int) -> str:
+    """The 2010 tool's status cell: scrolling, sort order, mode."""
+    above, below = state.top > 0, state.top + room < view.shown
+    scroll = {(True, True): "|", (True, False): "^", (False, True): "V"}.get((above, below), "=")
+    order = "V" if state.descending else "^"
+    return f"{scroll}:{order}:{'P' if state.paused else 'S' if state.selecting else 'N'}"

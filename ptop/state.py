@@ -1,0 +1,177 @@
+"""What the user has chosen, and what each key changes. Pure: a state and a key give
+the next state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ptop.columns import COLUMNS, DEFAULT
+
+SHORTEST_DELAY = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The live view's choices."""
+
+    columns: tuple[str, ...] = DEFAULT
+    sort: str = "total_pct"
+    descending: bool = True
+    threads: bool = False
+    text: str = ""
+    delay: float = 1.0
+    paused: bool = False
+    top: int = 0
+    selected: int = 0
+    selecting: bool = False
+    mode: str = "table"
+    entry: str = ""
+    cursor: int = 0
+    quit: bool = False
+    # Rows on the screen and in all, as of the last frame: what paging goes by.
+    page: int = 10
+    shown: int = 0
+
+
+Action = Callable[[State], State]
+
+
+def _move(by: int) -> Action:
+    def move(state: State) -> State:
+        return _select(state, state.selected + by)
+
+    return move
+
+
+def _page(by: int) -> Action:
+    def page(state: State) -> State:
+        return _select(state, state.selected + by * max(1, state.page))
+
+    return page
+
+
+def _select(state: State, row: int) -> State:
+    row = max(0, min(row, state.shown - 1))
+    top = min(max(state.top, row - state.page + 1), row)
+    return replace(state, selected=row, top=top, selecting=True)
+
+
+def _sort_by(key: str) -> Action:
+    def sort(state: State) -> State:
+        if state.sort == key:
+            return replace(state, descending=not state.descending)
+        return replace(state, sort=key, descending=COLUMNS[key].descending)
+
+    return sort
+
+
+def _sort_beside(by: int) -> Action:
+    def sort(state: State) -> State:
+        at = state.columns.index(state.sort) if state.sort in state.columns else 0
+        key = state.columns[(at + by) % len(state.columns)]
+        return replace(state, sort=key, descending=COLUMNS[key].descending)
+
+    return sort
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key binding; `doc` is its line on the help screen."""
+
+    names: tuple[str, ...]
+    shown: str
+    doc: str
+    action: Action
+
+
+KEYS: tuple[Key, ...] = (
+    Key(("q", "Q", "KEY_F10"), "q F10", "quit", lambda s: replace(s, quit=True)),
+    Key(("?", "h", "KEY_F1"), "? h F1", "this help", lambda s: replace(s, mode="help")),
+    Key(("j", "KEY_DOWN"), "j down", "select the next row", _move(1)),
+    Key(("k", "KEY_UP"), "k up", "select the row before", _move(-1)),
+    Key(("KEY_PGDOWN",), "PgDn", "a page down", _page(1)),
+    Key(("KEY_PGUP",), "PgUp", "a page up", _page(-1)),
+    Key(("g", "KEY_HOME"), "g Home", "to the first row", lambda s: _select(s, 0)),
+    Key(("G", "KEY_END"), "G End", "to the last row", lambda s: _select(s, s.shown - 1)),
+    Key(("<", ","), "<", "sort by the column to the left", _sort_beside(-1)),
+    Key((">", "."), ">", "sort by the column to the right", _sort_beside(1)),
+    Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
+    Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
+    Key(
+        ("/", "KEY_F4"), "/ F4", "show only rows with a name or pid",
+        lambda s: replace(s, mode="filter", entry=s.text),
+    ),
+    Key(("f", "KEY_F2"), "f F2", "choose columns", lambda s: replace(s, mode="columns", cursor=0)),
+    Key(("d",), "d", "change the interval",
+        lambda s: replace(s, mode="delay", entry="")),
+    Key((" ", "Z"), "space Z", "pause or go on", lambda s: replace(s, paused=not s.paused)),
+    Key(("KEY_ESCAPE",), "Esc", "no selection, from the top",
+        lambda s: replace(s, selecting=False, selected=0, top=0)),
+)
+
+_SORT_KEYS = tuple(
+    Key((column.hotkey,), column.hotkey, f"sort by {column.title}", _sort_by(column.key))
+    for column in COLUMNS.values()
+    if column.hotkey
+)
+
+_TABLE: Mapping[str, Action] = {
+    name: key.action for key in (*_SORT_KEYS, *KEYS) for name in key.names
+}
+
+HELP: tuple[tuple[str, str], ...] = (
+    *((key.shown, key.doc) for key in KEYS),
+    (" ".join(key.shown for key in _SORT_KEYS), "sort by "
+     + ", ".join(column.title for column in COLUMNS.values() if column.hotkey)
+     + "; again reverses"),
+)
+
+
+def press(state: State, key: str) -> State:
+    """The state after `key`: a character or a name such as KEY_UP."""
+    if state.mode == "help":
+        return replace(state, mode="table")
+    if state.mode == "columns":
+        return _choose(state, key)
+    if state.mode in {"filter", "delay"}:
+        return _enter(state, key)
+    action = _TABLE.get(key)
+    return action(state) if action else state
+
+
+def _choose(state: State, key: str) -> State:
+    keys = tuple(COLUMNS)
+    if key in {"j", "KEY_DOWN"}:
+        return replace(state, cursor=min(state.cursor + 1, len(keys) - 1))
+    if key in {"k", "KEY_UP"}:
+        return replace(state, cursor=max(state.cursor - 1, 0))
+    if key != " ":
+        return replace(state, mode="table")
+    chosen = set(state.columns) ^ {keys[state.cursor]}
+    # A table without columns shows nothing to switch back on.
+    return replace(state, columns=tuple(k for k in keys if k in chosen) or state.columns)
+
+
+def _enter(state: State, key: str) -> State:
+    if key == "KEY_ESCAPE":
+        return replace(state, mode="table", entry="")
+    if key in {"KEY_BACKSPACE", "KEY_DELETE"}:
+        return replace(state, entry=state.entry[:-1])
+    if key == "KEY_ENTER":
+        done = replace(state, mode="table", entry="")
+        if state.mode == "filter":
+            return replace(done, text=state.entry, selected=0, top=0)
+        return replace(done, delay=parse_delay(state.entry) or state.delay)
+    if len(key) == 1 and key.isprintable():
+        return replace(state, entry=state.entry + key)
+    return state
+
+
+def parse_delay(text: str) -> float | None:
+    """Seconds of an interval, None where `text` is no such number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if SHORTEST_DELAY <= seconds <= 86_400 else None
