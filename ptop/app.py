@@ -19,6 +19,7 @@ from dataclasses import replace
 from types import FrameType
 
 import taskstats
+
 from ptop import columns as table
 from ptop import format as fmt
 from ptop import render

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import taskstats
+
 from ptop import render
 from ptop.columns import Cell, Column
 
@@ -129,9 +130,7 @@ def json_object(interval: taskstats.Interval, choice: Choice) -> dict[str, Any]:
     }
 
 
-def write(
-    stream: Iterator[taskstats.Interval], choice: Choice, style: str, out: TextIO
-) -> None:
+def write(stream: Iterator[taskstats.Interval], choice: Choice, style: str, out: TextIO) -> None:
     """Writes every interval of `stream` as `style` (table, json, csv) says."""
     if style == "csv":
         names = _names(choice)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import taskstats
+
 from ptop import columns as table
 from ptop.state import SHORTEST_DELAY, State, parse_delay
 
@@ -68,18 +69,26 @@ def parser() -> argparse.ArgumentParser:
         "-n", "--intervals", type=_count, metavar="N", help="stop after N intervals"
     )
     options.add_argument(
-        "-d", "--delay", type=_delay, default=1.0, metavar="S",
+        "-d",
+        "--delay",
+        type=_delay,
+        default=1.0,
+        metavar="S",
         help="seconds of an interval (default 1)",
     )
     options.add_argument(
-        "--source", choices=("auto", "netlink", "procfs"), default="auto",
+        "--source",
+        choices=("auto", "netlink", "procfs"),
+        default="auto",
         help="where to get the numbers (default auto: the best that works)",
     )
     options.add_argument(
         "--sort", type=_sort, metavar="COLUMN", help="sort by this column (default total_pct)"
     )
     options.add_argument(
-        "--columns", type=_columns, metavar="LIST",
+        "--columns",
+        type=_columns,
+        metavar="LIST",
         help="columns to show, separated by commas: " + ", ".join(table.COLUMNS),
     )
     options.add_argument("--threads", action="store_true", help="show threads, not processes")
@@ -93,7 +102,8 @@ def parser() -> argparse.ArgumentParser:
         "--rows", type=_count, metavar="N", help="show at most N tasks (default in batch: all)"
     )
     options.add_argument(
-        "--format", choices=("table", "json", "csv"),
+        "--format",
+        choices=("table", "json", "csv"),
         help="in batch mode: table (default), json (a line an interval) or csv",
     )
     options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
@@ -177,9 +187,7 @@ def _batch(options: argparse.Namespace) -> int:
         columns, sort.source, sort.descending, options.filter, options.pid, options.rows
     )
     wanted = table.fields(columns) | table.fields((sort,))
-    with taskstats.Source(
-        options.source, threads=options.threads, fields=sorted(wanted)
-    ) as source:
+    with taskstats.Source(options.source, threads=options.threads, fields=sorted(wanted)) as source:
         taskstats.drop_privileges(source.name)
         stream = batch.intervals(source, options.delay, options.intervals)
         batch.write(stream, choice, options.format or "table", sys.stdout)

@@ -98,8 +98,9 @@ COLUMNS: Mapping[str, Column] = {
         Column("ac_etime", "elap+", "(hm)", 7, "ac_etime", _elapsed_us, "time since start"),
         Column("state", "s", "", 1, "state", _state, "state", ("state",), "", False),
         Column("ac_nice", "ni", "(#)", 3, "ac_nice", _INTEGER, "nice value", (), "", False),
-        Column("num_threads", "thr", "(#)", 5, "num_threads", _INTEGER, "threads",
-               ("num_threads",)),
+        Column(
+            "num_threads", "thr", "(#)", 5, "num_threads", _INTEGER, "threads", ("num_threads",)
+        ),
         Column("cpu", "cpu", "(#)", 3, "cpu", _INTEGER, "last processor", ("cpu",), "", False),
         Column("rss_kb", "rss", "(b)", 6, "rss_kb", _KIB, "resident memory", ("rss_kb",), "m"),
         Column("vm_kb", "vm", "(b)", 6, "vm_kb", _KIB, "virtual memory", ("vm_kb",)),
@@ -111,25 +112,80 @@ COLUMNS: Mapping[str, Column] = {
         _delay("compact_delay", "compct", "compact_delay_total", "memory compaction"),
         _delay("wpcopy_delay", "wpcopy", "wpcopy_delay_total", "write-protect copies"),
         _delay("irq_delay", "irq", "irq_delay_total", "interrupts"),
-        Column("read", "read", "(b/s)", 6, "read_bytes_per_sec", _BYTES, "read from storage",
-               ("read_bytes",), "i"),
-        Column("write", "write", "(b/s)", 6, "write_bytes_per_sec", _BYTES, "written to storage",
-               ("write_bytes",), "o"),
-        Column("nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", _RATE, "voluntary switches",
-               ("nvcsw",)),
-        Column("nivcsw", "ivcsw", "(/s)", 6, "nivcsw_per_sec", _RATE, "involuntary switches",
-               ("nivcsw",)),
-        Column("minflt", "minfl", "(/s)", 6, "ac_minflt_per_sec", _RATE, "minor page faults",
-               ("ac_minflt",)),
-        Column("majflt", "majfl", "(/s)", 6, "ac_majflt_per_sec", _RATE, "major page faults",
-               ("ac_majflt",)),
-        Column("name", "Name", "(str)", 15, "ac_comm", _name, "command name", (), "n", False,
-               False),
+        Column(
+            "read",
+            "read",
+            "(b/s)",
+            6,
+            "read_bytes_per_sec",
+            _BYTES,
+            "read from storage",
+            ("read_bytes",),
+            "i",
+        ),
+        Column(
+            "write",
+            "write",
+            "(b/s)",
+            6,
+            "write_bytes_per_sec",
+            _BYTES,
+            "written to storage",
+            ("write_bytes",),
+            "o",
+        ),
+        Column(
+            "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", _RATE, "voluntary switches", ("nvcsw",)
+        ),
+        Column(
+            "nivcsw",
+            "ivcsw",
+            "(/s)",
+            6,
+            "nivcsw_per_sec",
+            _RATE,
+            "involuntary switches",
+            ("nivcsw",),
+        ),
+        Column(
+            "minflt",
+            "minfl",
+            "(/s)",
+            6,
+            "ac_minflt_per_sec",
+            _RATE,
+            "minor page faults",
+            ("ac_minflt",),
+        ),
+        Column(
+            "majflt",
+            "majfl",
+            "(/s)",
+            6,
+            "ac_majflt_per_sec",
+            _RATE,
+            "major page faults",
+            ("ac_majflt",),
+        ),
+        Column(
+            "name", "Name", "(str)", 15, "ac_comm", _name, "command name", (), "n", False, False
+        ),
     )
 }
 
-DEFAULT = ("pid", "uid", "state", "ac_nice", "num_threads", "rss_kb", "user_pct", "system_pct",
-           "steal_pct", "total_pct", "name")
+DEFAULT = (
+    "pid",
+    "uid",
+    "state",
+    "ac_nice",
+    "num_threads",
+    "rss_kb",
+    "user_pct",
+    "system_pct",
+    "steal_pct",
+    "total_pct",
+    "name",
+)
 
 # Columns whose sum over all tasks means something.
 SUMMED = frozenset(

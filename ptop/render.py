@@ -69,7 +69,9 @@ def _overlong(text: str, column: Column) -> str:
 
 
 def table(
-    columns: Sequence[Column], rows: Sequence[tuple[Cell, ...]], sums: Sequence[Cell],
+    columns: Sequence[Column],
+    rows: Sequence[tuple[Cell, ...]],
+    sums: Sequence[Cell],
     status: str = "",
 ) -> list[str]:
     """Titles, units, rows, and the sums of all rows with `status` in the left cell."""
@@ -203,7 +205,9 @@ def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
     lines = [Line(text) for text in _head(view, cells, height)]
     room = task_rows(view, size)
-    title, unit, *rows = table(view.columns, view.rows[:room], view.sums, _status(view, state, room))
+    title, unit, *rows = table(
+        view.columns, view.rows[:room], view.sums, _status(view, state, room)
+    )
     sums = rows.pop()
     lines += [Line(title, "bold"), Line(unit)]
     selected = state.selected - state.top

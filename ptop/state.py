@@ -99,15 +99,20 @@ KEYS: tuple[Key, ...] = (
     Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
     Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
     Key(
-        ("/", "KEY_F4"), "/ F4", "show only rows with a name or pid",
+        ("/", "KEY_F4"),
+        "/ F4",
+        "show only rows with a name or pid",
         lambda s: replace(s, mode="filter", entry=s.text),
     ),
     Key(("f", "KEY_F2"), "f F2", "choose columns", lambda s: replace(s, mode="columns", cursor=0)),
-    Key(("d",), "d", "change the interval",
-        lambda s: replace(s, mode="delay", entry="")),
+    Key(("d",), "d", "change the interval", lambda s: replace(s, mode="delay", entry="")),
     Key((" ", "Z"), "space Z", "pause or go on", lambda s: replace(s, paused=not s.paused)),
-    Key(("KEY_ESCAPE",), "Esc", "no selection, from the top",
-        lambda s: replace(s, selecting=False, selected=0, top=0)),
+    Key(
+        ("KEY_ESCAPE",),
+        "Esc",
+        "no selection, from the top",
+        lambda s: replace(s, selecting=False, selected=0, top=0),
+    ),
 )
 
 _SORT_KEYS = tuple(
@@ -122,9 +127,12 @@ _TABLE: Mapping[str, Action] = {
 
 HELP: tuple[tuple[str, str], ...] = (
     *((key.shown, key.doc) for key in KEYS),
-    (" ".join(key.shown for key in _SORT_KEYS), "sort by "
-     + ", ".join(column.title for column in COLUMNS.values() if column.hotkey)
-     + "; again reverses"),
+    (
+        " ".join(key.shown for key in _SORT_KEYS),
+        "sort by "
+        + ", ".join(column.title for column in COLUMNS.values() if column.hotkey)
+        + "; again reverses",
+    ),
 )
 
 

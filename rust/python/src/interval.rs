@@ -25,8 +25,15 @@ fn columns(names: &[String]) -> PyResult<Vec<Column>> {
     names.iter().map(|name| column(name)).collect()
 }
 
-fn filter(text: Option<String>, pids: Option<HashSet<u32>>) -> Filter {
-    Filter { text, pids }
+/// `pids` may be anything that can be iterated.
+fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
+    let pids = match pids {
+        None => None,
+        Some(pids) => {
+            Some(pids.try_iter()?.map(|pid| pid?.extract()).collect::<PyResult<HashSet<u32>>>()?)
+        }
+    };
+    Ok(Filter { text, pids })
 }
 
 /// A cell as a Python value.
@@ -100,11 +107,11 @@ impl PyInterval {
         offset: usize,
         limit: Option<usize>,
         text: Option<String>,
-        pids: Option<HashSet<u32>>,
+        pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let columns = self::columns(&columns)?;
         let sort = sort.map(column).transpose()?;
-        let query = Query { sort, descending, filter: filter(text, pids), offset, limit };
+        let query = Query { sort, descending, filter: filter(text, pids)?, offset, limit };
         self.inner
             .select(&query)
             .into_iter()
@@ -118,8 +125,8 @@ impl PyInterval {
 
     /// How many rows `text` and `pids` keep.
     #[pyo3(signature = (*, text=None, pids=None))]
-    fn count(&self, text: Option<String>, pids: Option<HashSet<u32>>) -> usize {
-        self.inner.count(&filter(text, pids))
+    fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+        Ok(self.inner.count(&filter(text, pids)?))
     }
 
     /// Sums of the given columns over all rows that know them; None where none does.

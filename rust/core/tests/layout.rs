@@ -1,0 +1,158 @@
+//! The field table against the kernel's headers: sizes and offsets per version.
+
+use taskstats_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION};
+use taskstats_core::{ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Value};
+
+fn offset(version: u16, field: Field) -> Option<usize> {
+    Layout::of_version(version).expect("a known version").offset(field)
+}
+
+#[test]
+fn sizes_are_those_of_the_headers() {
+    let sizes = [72, 240, 264, 272, 288, 312, 328, 328, 344, 352, 368, 400, 416, 432, 560, 560];
+    for (version, size) in (1..=NEWEST_VERSION).zip(sizes) {
+        assert_eq!(Layout::of_version(version).map(|l| l.record_size()), Ok(size), "v{version}");
+        let extended = Layout::of_version(version | EXTENSION_BIT).expect("a known version");
+        assert_eq!(extended.record_size(), size + EXTENSION_SIZE);
+        assert_eq!(extended.offset(Field::task_id), Some(size + 128));
+    }
+}
+
+#[test]
+fn early_versions_have_their_own_alignment() {
+    assert_eq!(offset(1, Field::cpu_count), Some(8));
+    assert_eq!(offset(1, Field::cpu_run_virtual_total), Some(64));
+    assert_eq!(offset(1, Field::ac_pid), None);
+    for version in [2, 3] {
+        assert_eq!(offset(version, Field::cpu_count), Some(16));
+        assert_eq!(offset(version, Field::ac_uid), Some(116));
+        assert_eq!(offset(version, Field::ac_btime), Some(132));
+        assert_eq!(offset(version, Field::ac_etime), Some(136));
+    }
+    assert_eq!(offset(2, Field::read_bytes), None);
+    assert_eq!(offset(3, Field::cancelled_write_bytes), Some(256));
+    assert_eq!(offset(4, Field::ac_uid), Some(120));
+}
+
+#[test]
+fn version_15_inserts_the_extremes_after_each_total() {
+    // Offsets of Linux 6.15.0's header.
+    for (field, at) in [
+        (Field::cpu_delay_max, 32),
+        (Field::blkio_count, 48),
+        (Field::cpu_run_virtual_total, 120),
+        (Field::ac_comm, 128),
+        (Field::ac_pid, 176),
+        (Field::ac_utime, 200),
+        (Field::freepages_count, 360),
+        (Field::ac_btime64, 424),
+        (Field::ac_tgid, 464),
+        (Field::wpcopy_count, 496),
+        (Field::irq_delay_min, 552),
+    ] {
+        assert_eq!(offset(15, field), Some(at), "{}", field.name());
+    }
+}
+
+#[test]
+fn no_two_fields_of_a_version_overlap() {
+    for version in (1..=NEWEST_VERSION).flat_map(|v| [v, v | EXTENSION_BIT]) {
+        let layout = Layout::of_version(version).expect("a known version");
+        let mut spans: Vec<_> = layout
+            .fields()
+            .iter()
+            .filter_map(|field| {
+                let start = layout.offset(field)?;
+                Some((start, start + field.info().repr.size(), field.name()))
+            })
+            .collect();
+        spans.sort_unstable();
+        for pair in spans.windows(2) {
+            assert!(pair[0].1 <= pair[1].0, "v{version}: {} meets {}", pair[0].2, pair[1].2);
+        }
+        assert!(spans.last().is_some_and(|span| span.1 <= layout.record_size()));
+    }
+}
+
+#[test]
+fn newer_versions_decode_as_the_known_prefix() {
+    let layout = Layout::new(17, 688, false).expect("newer is allowed");
+    assert_eq!(layout.offset(Field::irq_delay_min), Some(552));
+    let extended = Layout::new(17 | EXTENSION_BIT, 688 + EXTENSION_SIZE, false).expect("likewise");
+    assert_eq!(extended.offset(Field::ac_time_ns), Some(688));
+}
+
+#[test]
+fn versions_outside_the_range_are_refused() {
+    for version in [0, 256, 0x7fff, EXTENSION_BIT] {
+        let error = Layout::new(version, 568, false).expect_err("no such version");
+        assert_eq!(error.kind, ErrorKind::BadVersion);
+    }
+    let error =
+        Layout::new(17 | EXTENSION_BIT, 100, false).expect_err("shorter than the extension");
+    assert_eq!(error.kind, ErrorKind::BadLength);
+}
+
+#[test]
+fn a_length_that_cuts_a_field_off_makes_it_absent() {
+    let layout = Layout::new(16, 432, false).expect("a short record");
+    assert_eq!(layout.offset(Field::irq_delay_total), Some(424));
+    assert_eq!(layout.offset(Field::cpu_delay_max), None);
+}
+
+#[test]
+fn every_field_reads_back_what_was_written() {
+    for version in [8, 14, 15, 16].map(|v| v | EXTENSION_BIT) {
+        let layout = Layout::of_version(version).expect("a known version");
+        let mut bytes = vec![0; layout.record_size()];
+        let mut record = RecordMut::new(&mut bytes, &layout).expect("the right size");
+        for (number, field) in layout.fields().iter().enumerate() {
+            record.set(field, number as u64 + 1);
+        }
+        record.set_text(Field::ac_comm, b"a name (x)");
+        let record = Record::new(&bytes, &layout, FieldSet::ALL).expect("the right size");
+        for (number, field) in layout.fields().iter().enumerate() {
+            let expected = match field.info().repr {
+                Repr::Comm => Value::Text(b"a name (x)"),
+                _ => Value::Int(number as i128 + 1),
+            };
+            assert_eq!(record.value(field), Some(expected), "{}", field.name());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_filled_reads_none() {
+    let layout = Layout::of_version(14).expect("a known version");
+    let bytes = vec![1; layout.record_size()];
+    let held = FieldSet::of(&[Field::ac_pid]);
+    let record = Record::new(&bytes, &layout, held).expect("the right size");
+    assert_eq!(record.ac_pid(), Some(0x0101_0101));
+    assert_eq!(record.ac_uid(), None);
+    assert_eq!(record.ac_comm(), None);
+    assert_eq!(record.ac_nice(), None);
+    // Not in this version, whatever the mask says.
+    let record = Record::new(&bytes, &layout, FieldSet::ALL).expect("the right size");
+    assert_eq!(record.cpu_delay_max(), None);
+    assert_eq!(record.ac_sum_exec_ns(), None);
+}
+
+#[test]
+fn nice_is_signed() {
+    let layout = Layout::of_version(14).expect("a known version");
+    let mut bytes = vec![0; layout.record_size()];
+    bytes[9] = 0xec;
+    let record = Record::new(&bytes, &layout, FieldSet::ALL).expect("the right size");
+    assert_eq!(record.ac_nice(), Some(-20));
+    assert_eq!(record.value(Field::ac_nice), Some(Value::Int(-20)));
+}
+
+#[test]
+fn field_names_find_their_fields() {
+    for &field in Field::ALL {
+        assert_eq!(Field::from_name(field.name()), Some(field));
+        assert!(!field.info().doc.is_empty());
+    }
+    assert_eq!(Field::from_name("ac_nothing"), None);
+    assert_eq!(Field::ac_utime.info().kind, Kind::Counter);
+}
