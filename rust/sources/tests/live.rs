@@ -1,0 +1,230 @@
+//! The sources against this machine's kernel, compared with other ways to know.
+//!
+//! A test that this machine cannot run says why, and fails where
+//! PRECISE_TOP_NO_SKIP is set.
+
+use std::hint::black_box;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use taskstats::wire::Id;
+use taskstats::{
+    Error, Field, FieldSet, FieldStatus, Interval, Netlink, Request, Source, SourceKind, open,
+};
+
+/// CPU time may be late by one tick of the slowest usual kernel (HZ=100).
+const TICK: u64 = 10_000_000;
+
+fn netlink() -> Option<Netlink> {
+    match Netlink::open() {
+        Ok(source) => Some(source),
+        Err(error) => {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here: {error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Sleeping processes, killed at the end.
+struct Sleepers(Vec<Child>);
+
+impl Sleepers {
+    fn new(count: usize) -> Sleepers {
+        let sleep = || Command::new("sleep").arg("600").spawn().expect("sleep can be started");
+        Sleepers((0..count).map(|_| sleep()).collect())
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(Child::id)
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn cheap(threads: bool) -> Request {
+    Request { threads, fields: FieldSet::EMPTY }
+}
+
+fn burn(time: Duration) {
+    let until = Instant::now() + time;
+    let mut number = 1u64;
+    while Instant::now() < until {
+        number = black_box(number.wrapping_mul(3));
+    }
+}
+
+fn every_source() -> Vec<Box<dyn Source>> {
+    let mut sources = vec![open(Some(SourceKind::Procfs)).expect("procfs is everywhere")];
+    if let Some(source) = netlink() {
+        sources.push(Box::new(source));
+    }
+    sources
+}
+
+#[test]
+fn every_living_process_is_in_the_snapshot() {
+    let sleepers = Sleepers::new(20);
+    for mut source in every_source() {
+        let snapshot = source.snapshot(&cheap(false)).expect("a snapshot");
+        for pid in sleepers.pids() {
+            let row = snapshot.find_pid(pid);
+            let record = row.and_then(|row| snapshot.get(row)).expect("the sleeper is there");
+            assert_eq!(record.ac_comm(), Some(b"sleep".as_slice()));
+            assert_eq!(record.ac_tgid(), Some(pid));
+            assert_eq!(record.ac_ppid(), Some(std::process::id()));
+        }
+        let mut pids: Vec<_> = snapshot.iter().map(|record| record.ac_pid()).collect();
+        pids.dedup();
+        assert_eq!(pids.len(), snapshot.len(), "no process twice");
+    }
+}
+
+#[test]
+fn known_work_is_found() {
+    for mut source in every_source() {
+        let name = source.kind().name();
+        let before = source.snapshot(&cheap(false)).expect("a snapshot");
+        burn(Duration::from_millis(150));
+        thread::spawn(|| burn(Duration::from_millis(150))).join().expect("the thread ends");
+        let after = source.snapshot(&cheap(false)).expect("a snapshot");
+        let interval = Interval::between(before.into(), after.into());
+        let me = interval.cur().find_pid(std::process::id()).expect("this process");
+        let used = interval.usage(me).expect("a use").total_ns();
+        // Of the wall time another task may have had a part; of a dead thread none is lost.
+        assert!(used > 100_000_000, "{name}: {used} ns");
+    }
+}
+
+#[test]
+fn the_process_row_agrees_with_the_cpu_clock() {
+    for mut source in every_source() {
+        burn(Duration::from_millis(20));
+        let clock = |snapshot: &taskstats::Snapshot| {
+            let me = snapshot.find_pid(std::process::id()).expect("this process");
+            snapshot.get(me).and_then(|record| record.cpu_ns()).expect("its CPU time")
+        };
+        let snapshot = source.snapshot(&cheap(false)).expect("a snapshot");
+        let (seen, own) = (clock(&snapshot), snapshot.header().own_cpu_ns);
+        assert!(seen <= own + TICK, "{seen} ns seen, {own} ns by the clock");
+        assert!(seen + 20 * TICK > own, "{seen} ns seen, {own} ns by the clock");
+    }
+}
+
+#[test]
+fn threads_are_rows_of_their_own() {
+    let (stop, wait) = std::sync::mpsc::channel::<()>();
+    let (started, listen) = std::sync::mpsc::channel();
+    let other = thread::Builder::new()
+        .name("a thread".into())
+        .spawn(move || {
+            // The thread gives itself its name before it gets here.
+            started.send(()).expect("the test listens");
+            wait.recv().is_err()
+        })
+        .expect("a thread");
+    listen.recv().expect("the thread starts");
+    for mut source in every_source() {
+        let snapshot = source.snapshot(&cheap(true)).expect("a snapshot");
+        let found = snapshot.iter().any(|record| {
+            record.ac_comm() == Some(b"a thread") && record.ac_tgid() == Some(std::process::id())
+        });
+        assert!(found, "{}", source.kind().name());
+    }
+    drop(stop);
+    assert!(other.join().expect("the thread ends"));
+}
+
+#[test]
+fn a_thousand_tasks_take_few_system_calls() {
+    let Some(mut source) = netlink() else { return };
+    let _sleepers = Sleepers::new(1000);
+    let snapshot = source.snapshot(&cheap(true)).expect("a snapshot");
+    assert!(snapshot.len() >= 1000);
+    let calls = snapshot.header().syscalls;
+    assert!(calls <= 20, "{calls} system calls for {} tasks", snapshot.len());
+}
+
+#[test]
+fn a_tiny_receive_buffer_loses_nothing() {
+    let Some(mut source) = netlink() else { return };
+    let sleepers = Sleepers::new(60);
+    source.limit_receive_buffer(4096, 64).expect("the buffer shrinks");
+    let snapshot = source.snapshot(&cheap(false)).expect("a snapshot");
+    for pid in sleepers.pids() {
+        assert!(snapshot.find_pid(pid).is_some());
+    }
+}
+
+#[test]
+fn single_tasks_are_had_by_id() {
+    let Some(mut source) = netlink() else { return };
+    let sleepers = Sleepers::new(1);
+    let pid = sleepers.0[0].id();
+    let snapshot = source.get(Id::Pid(pid)).expect("a record");
+    assert_eq!(snapshot.get(0).and_then(|record| record.ac_pid()), Some(pid));
+    let snapshot = source.get(Id::Tgid(std::process::id())).expect("a record");
+    let record = snapshot.get(0).expect("a record");
+    assert!(record.cpu_run_virtual_total().is_some_and(|time| time > 0));
+    assert_eq!(record.ac_comm(), None, "a sum has no name");
+    for id in [Id::Pid(1 << 30), Id::Tgid(1 << 30)] {
+        assert!(matches!(source.get(id), Err(Error::NoSuchTask(n)) if n == 1 << 30));
+    }
+}
+
+#[test]
+fn delays_that_are_switched_off_are_not_zero() {
+    let Some(mut source) = netlink() else { return };
+    let snapshot = source.snapshot(&cheap(false)).expect("a snapshot");
+    let header = snapshot.header();
+    let held = header.flags.contains(taskstats::Flags::DELAYACCT);
+    let expected = if held { FieldStatus::Filled } else { FieldStatus::Off };
+    assert_eq!(header.status(Field::blkio_delay_total), expected);
+    assert_eq!(header.status(Field::cpu_delay_total), FieldStatus::Filled);
+    let first = snapshot.get(0).expect("a record");
+    assert_eq!(first.blkio_delay_total().is_some(), held);
+}
+
+#[test]
+fn io_and_memory_come_where_they_are_wanted() {
+    let wanted = FieldSet::of(&[Field::read_char, Field::rss_kb, Field::state]);
+    for mut source in every_source() {
+        let request = Request { threads: false, fields: wanted };
+        let snapshot = source.snapshot(&request).expect("a snapshot");
+        let me = snapshot.find_pid(std::process::id()).expect("this process");
+        let record = snapshot.get(me).expect("its record");
+        assert!(record.read_char().is_some_and(|bytes| bytes > 0));
+        assert!(record.rss_kb().is_some_and(|kb| kb > 0));
+        assert!(record.state().is_some());
+    }
+}
+
+#[test]
+fn without_the_capability_netlink_is_refused() {
+    if netlink().is_none() {
+        return;
+    }
+    // Capabilities belong to a thread; only this one loses them.
+    let refused = thread::spawn(|| {
+        taskstats::drop_privileges(SourceKind::Procfs).expect("dropping is allowed");
+        assert!(!taskstats::has_net_admin());
+        let auto = open(None).expect("something works").kind();
+        (Netlink::open().map(|_| ()), auto)
+    });
+    let (refused, auto) = refused.join().expect("the thread ends");
+    assert!(matches!(refused, Err(Error::AccessDenied { .. })), "{refused:?}");
+    assert_eq!(auto, SourceKind::Procfs);
+}
+
+#[test]
+fn a_source_that_does_not_exist_is_refused() {
+    assert!(matches!(open(Some(SourceKind::Bytes)), Err(Error::Unsupported { .. })));
+}
