@@ -32,9 +32,7 @@ def _safe_character(character: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "\u2421"
-    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return "\ufffd"
-    return character
+    return character if character.isprintable() else "\ufffd"
 
 
 def width(text: str) -> int:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 
 import pytest
-
 import taskstats
 
 

@@ -1,0 +1,276 @@
+"""The command itself: batch output, refusals, and the live view on a real terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from typing import Any
+
+import pexpect
+import pyte
+import pytest
+
+PTOP = [sys.executable, "-m", "ptop"]
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PTOP, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def test_batch_prints_a_table_an_interval() -> None:
+    done = run("-b", "-n", "2", "-d", "0.2", "--columns", "pid,total_pct,name")
+    assert (done.returncode, done.stderr) == (0, "")
+    blocks = done.stdout.strip().split("\n\n")
+    assert len(blocks) == 2
+    head, titles, units, *rows = blocks[0].splitlines()
+    assert "source" in head
+    assert titles.split() == ["pid", "total", "Name"]
+    assert units.split() == ["(#)", "(%)", "(str)"]
+    assert any(row.split()[0] == "1" for row in rows)
+
+
+def test_json_adds_up(needs: Any) -> None:
+    done = run("-n", "2", "-d", "0.2", "--format", "json", "--columns", "rss_kb")
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in done.stdout.splitlines():
+        seen = json.loads(line)
+        assert set(seen) == {
+            "time", "interval_ns", "cpus", "source", "unavailable", "sum", "tasks",
+        }  # fmt: skip
+        assert abs(seen["time"] - time.time()) < 60
+        assert seen["cpus"] == os.cpu_count()
+        assert seen["unavailable"]["steal_ns"] == "unsupported"
+        for name in ("user_ns", "system_ns", "total_ns"):
+            assert seen["sum"][name] == sum(task[name] or 0 for task in seen["tasks"])
+        sums = seen["sum"]
+        closed = sum(sums[key] for key in ("total_ns", "idle_ns", "irq_ns", "residual_ns"))
+        assert closed + (sums["steal_ns"] or 0) == seen["cpus"] * seen["interval_ns"]
+        for task in seen["tasks"]:
+            assert task["steal_ns"] is None
+            assert {"pid", "tgid", "ppid", "uid", "ac_comm", "total_pct", "rss_kb"} <= set(task)
+
+
+def test_the_sum_does_not_depend_on_the_rows() -> None:
+    done = run("-n", "1", "-d", "0.2", "--format", "json", "--rows", "1", "--filter", "python")
+    seen = json.loads(done.stdout)
+    assert len(seen["tasks"]) == 1
+    assert "python" in seen["tasks"][0]["ac_comm"]
+    assert seen["sum"]["total_ns"] >= seen["tasks"][0]["total_ns"]
+
+
+def test_csv_has_its_header_once() -> None:
+    done = run("-n", "2", "-d", "0.2", "--format", "csv", "--pid", "1")
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert rows[0][:4] == ["time", "interval_ns", "pid", "tgid"]
+    assert [row[2] for row in rows[1:]] == ["1", "1"]
+    assert rows[1][rows[0].index("steal_ns")] == ""
+
+
+def test_hostile_names_are_shown_safely() -> None:
+    script = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'a\\x1b[2J\\xff'); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script]) as child:
+        time.sleep(0.5)
+        table = run("-b", "-n", "1", "-d", "0.1", "--pid", str(child.pid))
+        lines = run("-n", "1", "-d", "0.1", "--format", "json", "--pid", str(child.pid))
+        child.kill()
+    assert "\x1b" not in table.stdout
+    assert "a\u241b[2J\ufffd" in table.stdout
+    assert json.loads(lines.stdout)["tasks"][0]["ac_comm"] == "a\x1b[2J\ufffd"
+
+
+def test_doctor() -> None:
+    assert "procfs     yes" in run("doctor").stdout
+    report = json.loads(run("doctor", "--format", "json").stdout)
+    assert {source["name"] for source in report["sources"]} == {"netlink", "procfs"}
+    assert report["auto"] in {"netlink", "procfs"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--columns", "foo"), "no column 'foo'; the columns are: pid"),
+        (("-d", "0"), "no number of seconds"),
+        (("-n", "-1"), "no whole number"),
+        (("--pid", "x"), "no list of pids"),
+        (("--source", "bogus"), "invalid choice"),
+    ],
+)
+def test_bad_options_say_what_is_right(arguments: tuple[str, ...], words: str) -> None:
+    done = run("-b", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_named_source_does_not_fall_back(needs: Any) -> None:
+    needs(os.geteuid() == 0, "needs root to drop privileges")
+    script = (
+        "import sys, taskstats; taskstats.drop_privileges('procfs');"
+        "from ptop.cli import main; sys.exit(main(['-b', '-n', '1', '--source', 'netlink']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "CAP_NET_ADMIN" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_terminal_is_one_line_and_no_escape() -> None:
+    done = run(stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "ptop -b" in done.stderr
+
+
+def test_a_dumb_terminal_gets_no_escape() -> None:
+    child = pexpect.spawn(PTOP[0], PTOP[1:], env={**os.environ, "TERM": "dumb"}, timeout=20)
+    output = child.read()
+    child.close()
+    assert child.exitstatus == 2
+    assert b"\x1b" not in output
+    assert b"ptop -b" in output
+
+
+def test_a_broken_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m ptop -b -n 50 -d 0.1 | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
+
+
+def test_no_home_and_a_c_locale_are_no_error() -> None:
+    environment = {**os.environ, "HOME": "/nonexistent", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = run("-b", "-n", "1", "-d", "0.1", env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_batch_mode_loads_neither_blessed_nor_numpy() -> None:
+    script = (
+        "import sys; from ptop.cli import main; main(['-b', '-n', '1', '-d', '0.1']);"
+        "bad = {'blessed', 'numpy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+class Live:
+    """ptop on a terminal of its own."""
+
+    def __init__(self, *arguments: str, rows: int = 24, columns: int = 80) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.child = pexpect.spawn(
+            PTOP[0],
+            [*PTOP[1:], "-d", "0.3", *arguments],
+            dimensions=(rows, columns),
+            env={**os.environ, "TERM": "xterm-256color"},
+            timeout=20,
+        )
+        self.before = termios.tcgetattr(self.child.child_fd)
+        self.raw = b""
+
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def pump(self) -> None:
+        try:
+            data = self.child.read_nonblocking(65536, timeout=0.1)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return
+        self.raw += data
+        self.stream.feed(data)
+
+    def until(self, words: str, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while words not in self.text():
+            assert time.monotonic() < end, f"no {words!r} on:\n{self.text()}"
+            self.pump()
+
+    def ended(self) -> int | None:
+        self.child.expect(pexpect.EOF)
+        self.raw += self.child.before or b""
+        self.child.close()
+        status: int | None = self.child.exitstatus
+        return status
+
+    def restored(self) -> bool:
+        """The cursor is back and the alternate screen left."""
+        return self.raw.rfind(b"\x1b[?1049l") > self.raw.rfind(b"\x1b[?1049h") and (
+            self.raw.rfind(b"\x1b[?25h") > self.raw.rfind(b"\x1b[?25l")
+            or self.raw.rfind(b"\x1b[?12l\x1b[?25h") > 0
+        )
+
+
+def test_the_live_view_shows_tasks_and_quits() -> None:
+    live = Live()
+    live.until("Name")
+    live.until("python")
+    assert "cpu0" in live.text()
+    live.child.send("?")
+    live.until("this help")
+    live.child.send("x")
+    live.until("Name")
+    live.child.send("/")
+    live.child.send("ptyhon-no-such")
+    live.child.send("\r")
+    live.until("no task matches")
+    live.child.send("q")
+    assert live.ended() == 0
+    assert live.restored()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: int) -> None:
+    live = Live()
+    live.until("Name")
+    live.child.kill(number)
+    assert live.ended() == status
+    assert live.restored()
+
+
+def test_a_resize_is_followed() -> None:
+    live = Live()
+    live.until("Name")
+    live.screen.resize(40, 60)
+    live.child.setwinsize(40, 60)
+    end = time.monotonic() + 10
+    while live.screen.display[-1].strip() == "" and time.monotonic() < end:
+        live.pump()
+    assert live.screen.display[-1].strip() != ""
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_an_idle_screen_is_not_written_again() -> None:
+    live = Live()
+    live.until("Name")
+    live.child.send(" ")
+    for _ in range(20):
+        live.pump()
+    written = len(live.raw)
+    for _ in range(15):
+        live.pump()
+    assert len(live.raw) == written
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_the_harness_notices_what_is_not_there() -> None:
+    live = Live()
+    with pytest.raises(AssertionError, match="no 'certainly not'"):
+        live.until("certainly not", seconds=1)
+    live.child.send("q")
+    live.ended()

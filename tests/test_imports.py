@@ -1,0 +1,84 @@
+"""Who may import whom, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PTOP_MAY = {
+    "__init__": set(),
+    "__main__": {"ptop.cli"},
+    "format": set(),
+    "columns": {"ptop.format"},
+    "state": {"ptop.columns"},
+    "render": {"ptop.format", "ptop.columns", "ptop.state"},
+    "doctor": {"taskstats"},
+    "batch": {"ptop.columns", "ptop.render", "taskstats"},
+    "app": {
+        "ptop.columns",
+        "ptop.format",
+        "ptop.render",
+        "ptop.state",
+        "taskstats",
+        "blessed",
+    },
+    "cli": {"ptop.app", "ptop.batch", "ptop.columns", "ptop.doctor", "ptop.state", "taskstats"},
+}
+CRATES_MAY = {
+    "core": set(),
+    "sources": {"taskstats-core"},
+    "python": {"taskstats"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules outside the standard library that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "ptop":
+                found |= {f"ptop.{name.name}" for name in node.names}
+            else:
+                found.add(node.module)
+    return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ptop").glob("*.py")), ids=lambda path: path.stem)
+def test_ptop_modules_import_what_they_may(path: Path) -> None:
+    assert imports(path) <= PTOP_MAY[path.stem]
+
+
+def test_the_package_does_not_know_the_tool() -> None:
+    for path in (ROOT / "python").rglob("*.py"):
+        assert all(name.split(".")[0] == "taskstats" for name in imports(path)), path
+
+
+@pytest.mark.parametrize("crate", sorted(CRATES_MAY))
+def test_crates_depend_on_what_they_may(crate: str) -> None:
+    manifest = tomllib.loads((ROOT / "rust" / crate / "Cargo.toml").read_text())
+    ours = {name for name in manifest.get("dependencies", {}) if name.startswith("taskstats")}
+    assert ours == CRATES_MAY[crate]
+
+
+def test_unsafe_stands_only_where_it_may() -> None:
+    may = {"rust/sources/src/sys.rs", "rust/python/src/snapshot.rs", "rust/python/src/lib.rs"}
+    holds = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "rust").glob("*/src/**/*.rs")
+        if re.search(r"\bunsafe (\{|fn|impl)", path.read_text())
+    }
+    assert holds == may
+
+
+def test_the_harness_sees_a_forbidden_import(tmp_path: Path) -> None:
+    bad = tmp_path / "format.py"
+    bad.write_text("def late():\n    from blessed import Terminal\n    return Terminal\n")
+    assert imports(bad) == {"blessed"}
