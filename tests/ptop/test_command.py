@@ -134,6 +134,7 @@ def test_no_terminal_is_one_line_and_no_escape() -> None:
 def test_a_dumb_terminal_gets_no_escape() -> None:
     child = pexpect.spawn(PTOP[0], PTOP[1:], env={**os.environ, "TERM": "dumb"}, timeout=20)
     output = child.read()
+    assert isinstance(output, bytes)
     child.close()
     assert child.exitstatus == 2
     assert b"\x1b" not in output
@@ -187,6 +188,7 @@ class Live:
             data = self.child.read_nonblocking(65536, timeout=0.1)
         except (pexpect.TIMEOUT, pexpect.EOF):
             return
+        assert isinstance(data, bytes)
         self.raw += data
         self.stream.feed(data)
 
@@ -198,7 +200,9 @@ class Live:
 
     def ended(self) -> int | None:
         self.child.expect(pexpect.EOF)
-        self.raw += self.child.before or b""
+        rest = self.child.before
+        assert isinstance(rest, bytes)
+        self.raw += rest
         self.child.close()
         status: int | None = self.child.exitstatus
         return status

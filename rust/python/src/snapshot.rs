@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
 use pyo3::ffi;
@@ -44,6 +45,25 @@ impl PySnapshot {
     }
 }
 
+/// The tasks of a snapshot in their order.
+#[pyclass(frozen, name = "TaskIterator", module = "taskstats")]
+pub(crate) struct PyTaskIterator {
+    snapshot: Arc<Snapshot<SharedBytes>>,
+    next: AtomicUsize,
+}
+
+#[pymethods]
+impl PyTaskIterator {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self) -> Option<PyTask> {
+        let row = self.next.fetch_add(1, Ordering::Relaxed);
+        (row < self.snapshot.len()).then(|| PyTask::new(Arc::clone(&self.snapshot), row))
+    }
+}
+
 #[pymethods]
 impl PySnapshot {
     fn __len__(&self) -> usize {
@@ -57,6 +77,10 @@ impl PySnapshot {
             .filter(|&row| row < length)
             .map(|row| PyTask::new(Arc::clone(&self.inner), row))
             .ok_or_else(|| PyIndexError::new_err("snapshot index out of range"))
+    }
+
+    fn __iter__(&self) -> PyTaskIterator {
+        PyTaskIterator { snapshot: Arc::clone(&self.inner), next: AtomicUsize::new(0) }
     }
 
     /// The task of that pid, or None.
