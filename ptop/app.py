@@ -14,11 +14,13 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 
 import taskstats
+from blessed import Terminal
+from blessed.keyboard import Keystroke
 
 from ptop import columns as table
 from ptop import format as fmt
@@ -27,6 +29,8 @@ from ptop.state import State, press
 
 # The first interval is short, so that there is something to see at once.
 FIRST_DELAY = 0.2
+# How long a resize may go unnoticed.
+LONGEST_WAIT = 0.5
 
 
 class _Stop(Exception):
@@ -43,8 +47,8 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    ending = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = {number: signal.signal(number, _stop) for number in ending}
+    handled = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGTSTP)
+    before = {number: signal.signal(number, _stop) for number in handled}
     try:
         yield
     finally:
@@ -55,10 +59,7 @@ def _signals() -> Iterator[None]:
 class _Screen:
     """What is on the terminal now, so that only changes are written."""
 
-    def __init__(self, terminal: object, color: bool) -> None:
-        from blessed import Terminal
-
-        assert isinstance(terminal, Terminal)
+    def __init__(self, terminal: Terminal, color: bool) -> None:
         self.terminal = terminal
         self.shown: list[render.Line] = []
         self.styles = {
@@ -88,7 +89,14 @@ class _Screen:
 class _Meter:
     """Snapshots in, what the screen shows out."""
 
-    def __init__(self, source: taskstats.Source, pids: tuple[int, ...] | None, rows: int | None):
+    def __init__(
+        self,
+        source: taskstats.Source,
+        columns: Mapping[str, table.Column],
+        pids: tuple[int, ...] | None,
+        rows: int | None,
+    ) -> None:
+        self.columns = columns
         self.source = source
         self.pids = pids
         self.rows = rows
@@ -99,7 +107,7 @@ class _Meter:
 
     def configure(self, state: State) -> bool:
         """Asks for what `state` shows; True where the next interval starts anew."""
-        columns = [table.COLUMNS[key] for key in {*state.columns, state.sort}]
+        columns = [self.columns[key] for key in {*state.columns, state.sort}]
         wanted = table.fields(tuple(columns)) | {"state"}
         if (state.threads, wanted) == (self.threads, self.wanted):
             return False
@@ -122,7 +130,7 @@ class _Meter:
         interval = self.interval
         assert interval is not None
         now, before = interval.cur, interval.prev
-        columns = tuple(table.COLUMNS[key] for key in state.columns)
+        columns = tuple(self.columns[key] for key in state.columns)
         sources = [column.source for column in columns]
         seconds = interval.interval_ns / 1e9
         residual = interval.books()["residual_ns"]
@@ -149,7 +157,7 @@ class _Meter:
             sums=interval.sum(sources),
             rows=interval.select(
                 sources,
-                sort=table.COLUMNS[state.sort].source,
+                sort=self.columns[state.sort].source,
                 descending=state.descending,
                 offset=state.top,
                 limit=room if self.rows is None else max(0, min(room, self.rows - state.top)),
@@ -163,6 +171,7 @@ class _Meter:
 
 def run(
     state: State,
+    columns: Mapping[str, table.Column],
     *,
     source: str,
     pids: tuple[int, ...] | None,
@@ -173,68 +182,99 @@ def run(
     """The live view until the user quits; gives the exit status."""
     # With NO_COLOR blessed gives no cursor motion either.
     os.environ.pop("NO_COLOR", None)
-    from blessed import Terminal
-
-    needed = table.fields(tuple(table.COLUMNS[key] for key in state.columns)) | {"state"}
+    needed = table.fields(tuple(columns[key] for key in state.columns)) | {"state"}
     with taskstats.Source(source, threads=state.threads, fields=sorted(needed)) as opened:
         taskstats.drop_privileges(opened.name)
         terminal = Terminal()
-        meter = _Meter(opened, pids, rows)
+        meter = _Meter(opened, columns, pids, rows)
         stopped = 0
         with _signals():
-            try:
-                with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
-                    _loop(terminal, meter, state, intervals, _Screen(terminal, color))
-            except _Stop as stop:
-                stopped = stop.number
+            live = _Live(terminal, meter, state, intervals, _Screen(terminal, color))
+            while True:
+                try:
+                    with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
+                        live.run()
+                except _Stop as stop:
+                    stopped = stop.number
+                if stopped != signal.SIGTSTP:
+                    break
+                # The terminal is as it was; stop as a shell expects, and go on after.
+                stopped = 0
+                os.kill(os.getpid(), signal.SIGSTOP)
     return 0 if stopped in {0, signal.SIGINT} else 128 + stopped
 
 
-def _loop(
-    terminal: object, meter: _Meter, state: State, intervals: int | None, screen: _Screen
-) -> None:
-    from blessed import Terminal
+class _Live:
+    """The loop of the live view; may be left and entered again."""
 
-    assert isinstance(terminal, Terminal)
-    meter.configure(state)
-    meter.sample()
-    due = time.monotonic() + min(FIRST_DELAY, state.delay)
-    size = (0, 0)
-    while True:
+    def __init__(
+        self,
+        terminal: Terminal,
+        meter: _Meter,
+        state: State,
+        intervals: int | None,
+        screen: _Screen,
+    ) -> None:
+        self.terminal = terminal
+        self.meter = meter
+        self.state = state
+        self.intervals = intervals
+        self.screen = screen
+        self.size = (0, 0)
+        meter.configure(state)
+        meter.sample()
+        self.due = time.monotonic() + min(FIRST_DELAY, state.delay)
+
+    def run(self) -> None:
+        """Until the user quits or all intervals are shown."""
+        self.screen.forget()
+        while True:
+            if time.monotonic() >= self.due and not self.state.paused:
+                self._sample()
+            size = (self.terminal.width, self.terminal.height)
+            if size != self.size:
+                self.size = size
+                self.screen.forget()
+            if self.meter.interval is not None:
+                self.state = _frame(self.meter, self.state, size, self.screen)
+                if self.intervals is not None and self.intervals <= 0:
+                    return
+            # A resize is seen within this time, on a paused screen too.
+            left = LONGEST_WAIT if self.state.paused else self.due - time.monotonic()
+            key = self.terminal.inkey(timeout=min(LONGEST_WAIT, max(0.0, left)))
+            while key:
+                self._press(_name(key))
+                if self.state.quit:
+                    return
+                key = self.terminal.inkey(timeout=0)
+
+    def _sample(self) -> None:
+        self.meter.sample()
         now = time.monotonic()
-        if now >= due and not state.paused:
-            meter.sample()
-            due = max(due + state.delay, now) if meter.interval else now + FIRST_DELAY
-            if intervals is not None and meter.interval is not None:
-                intervals -= 1
-        if (terminal.width, terminal.height) != size:
-            size = (terminal.width, terminal.height)
-            screen.forget()
-        if meter.interval is not None:
-            state = _frame(meter, state, size, screen)
-            if intervals is not None and intervals <= 0:
-                return
-        # A resize is seen within this time, on a paused screen too.
-        wait = 0.5 if state.paused else min(0.5, max(0.0, due - time.monotonic()))
-        key = terminal.inkey(timeout=wait)
-        while key:
-            name = key.name if key.is_sequence and key.name else str(key)
-            if name == "\x0c":
-                screen.forget()
-            if name == "KEY_ENTER" or str(key) in {"\r", "\n"}:
-                name = "KEY_ENTER"
-            if str(key) == "\x1b":
-                name = "KEY_ESCAPE"
-            before = state
-            state = press(state, name)
-            if state.quit:
-                return
-            if state.delay != before.delay:
-                due = time.monotonic() + state.delay
-            if meter.configure(state):
-                meter.sample()
-                due = time.monotonic() + FIRST_DELAY
-            key = terminal.inkey(timeout=0)
+        if self.meter.interval is None:
+            self.due = now + FIRST_DELAY
+            return
+        self.due = max(self.due + self.state.delay, now)
+        if self.intervals is not None:
+            self.intervals -= 1
+
+    def _press(self, name: str) -> None:
+        if name == "KEY_REDRAW":
+            self.screen.forget()
+        before, self.state = self.state, press(self.state, name)
+        if self.state.delay != before.delay:
+            self.due = time.monotonic() + self.state.delay
+        if self.meter.configure(self.state):
+            self.meter.sample()
+            self.due = time.monotonic() + FIRST_DELAY
+
+
+def _name(key: Keystroke) -> str:
+    """A key's name where it has one, else its character."""
+    named = {"\x0c": "KEY_REDRAW", "\r": "KEY_ENTER", "\n": "KEY_ENTER", "\x1b": "KEY_ESCAPE"}
+    if str(key) in named:
+        return named[str(key)]
+    return key.name if key.is_sequence and key.name else str(key)
 
 
 def _frame(meter: _Meter, state: State, size: tuple[int, int], screen: _Screen) -> State:
@@ -246,5 +286,5 @@ def _frame(meter: _Meter, state: State, size: tuple[int, int], screen: _Screen) 
     state = replace(
         state, page=page, shown=view.shown, selected=selected, top=min(state.top, selected)
     )
-    screen.draw(render.screen(view, state, size, table.COLUMNS))
+    screen.draw(render.screen(view, state, size, meter.columns))
     return state

@@ -33,9 +33,19 @@ def _count(text: str) -> int:
 
 def _columns(text: str) -> tuple[table.Column, ...]:
     try:
-        return table.parse(text)
+        return table.parse(text, _interval_columns())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _interval_columns() -> dict[str, str]:
+    """Every column an interval has by the kernel's names, with its unit."""
+    units = {field["name"]: field["unit"] for field in taskstats.FIELDS}
+    for field in taskstats.FIELDS:
+        if field["kind"] == "counter":
+            units[f"{field['name']}_delta"] = field["unit"]
+            units[f"{field['name']}_per_sec"] = "/s"
+    return units
 
 
 def _sort(text: str) -> table.Column:
@@ -151,17 +161,20 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     from ptop import app
 
-    shown = options.columns or table.parse(",".join(table.DEFAULT))
+    shown = options.columns or table.default()
+    sort = options.sort or table.COLUMNS["total_pct"]
+    known = {**table.COLUMNS, **{column.key: column for column in (*shown, sort)}}
     state = State(
         columns=tuple(column.key for column in shown),
-        sort=options.sort.key if options.sort else "total_pct",
-        descending=options.sort.descending if options.sort else True,
+        sort=sort.key,
+        descending=sort.descending,
         threads=options.threads,
         text=options.filter or "",
         delay=options.delay,
     )
     return app.run(
         state,
+        known,
         source=options.source,
         pids=options.pid,
         rows=options.rows,
@@ -181,7 +194,7 @@ def _no_terminal() -> str | None:
 def _batch(options: argparse.Namespace) -> int:
     from ptop import batch
 
-    columns = options.columns or table.parse(",".join(table.DEFAULT))
+    columns = options.columns or table.default()
     sort = options.sort or table.COLUMNS["total_pct"]
     choice = batch.Choice(
         columns, sort.source, sort.descending, options.filter, options.pid, options.rows

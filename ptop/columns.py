@@ -3,8 +3,10 @@ and the fields to collect are made."""
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from ptop import format as fmt
 
@@ -44,6 +46,18 @@ def _whole(make: Callable[[int | None], str]) -> Callable[[Cell], str]:
 
 def _name(value: Cell) -> str:
     return fmt.UNKNOWN if value is None else fmt.safe(str(value))
+
+
+@cache
+def _user_name(uid: int) -> str:
+    try:
+        return fmt.safe(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return str(uid)
+
+
+def _user(value: Cell) -> str:
+    return _user_name(value) if isinstance(value, int) else fmt.UNKNOWN
 
 
 def _elapsed_us(value: Cell) -> str:
@@ -88,6 +102,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("tgid", "tgid", "(#)", 7, "ac_tgid", _INTEGER, "process id", (), "", False),
         Column("ppid", "ppid", "(#)", 7, "ac_ppid", _INTEGER, "parent's id", (), "", False),
         Column("uid", "uid", "(#)", 6, "ac_uid", _INTEGER, "user id", (), "", False),
+        Column("USER", "USER", "(str)", 8, "ac_uid", _user, "user", (), "U", False, False),
         Column("user_pct", "user", "(%)", 6, "user_pct", _PERCENT, "user time", (), "u"),
         Column("system_pct", "sys", "(%)", 6, "system_pct", _PERCENT, "system time", (), "y"),
         Column(
@@ -175,7 +190,7 @@ COLUMNS: Mapping[str, Column] = {
 
 DEFAULT = (
     "pid",
-    "uid",
+    "USER",
     "state",
     "ac_nice",
     "num_threads",
@@ -195,28 +210,45 @@ SUMMED = frozenset(
 )
 
 
-def find(name: str) -> Column | None:
-    """The column of that key, title, or source."""
-    lowered = name.strip()
-    if lowered in COLUMNS:
-        return COLUMNS[lowered]
-    return next(
-        (column for column in COLUMNS.values() if lowered in (column.source, column.title)), None
-    )
+def raw(name: str, unit: str) -> Column:
+    """A column that shows a kernel field or a column of an interval as it is."""
+
+    def text(value: Cell) -> str:
+        if isinstance(value, float):
+            return fmt.percent(value)
+        return _name(value)
+
+    field = name
+    for suffix in ("_delta", "_per_sec", "_pct"):
+        field = field.removesuffix(suffix)
+    width = max(len(name), 8)
+    return Column(name, name, f"({unit or '#'})", width, name, text, f"{name} as it is", (field,))
 
 
-def parse(names: str) -> tuple[Column, ...]:
-    """The columns of a comma-separated list. ValueError that lists the names."""
-    columns = []
-    for name in filter(None, names.split(",")):
-        column = find(name)
+def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
+    """The columns of a comma-separated list: keys, titles, sources, or any name of
+    `fields`, which gives each its unit. ValueError that lists the names."""
+    found = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        column = COLUMNS.get(name) or next(
+            (column for column in COLUMNS.values() if name in (column.title, column.source)), None
+        )
+        if column is None and name in fields:
+            column = raw(name, fields[name])
         if column is None:
             known = ", ".join(COLUMNS)
-            raise ValueError(f"no column {name.strip()!r}; the columns are: {known}")
-        columns.append(column)
-    if not columns:
+            raise ValueError(
+                f"no column {name!r}; the columns are: {known}; and every kernel field by its name"
+            )
+        found.append(column)
+    if not found:
         raise ValueError("give at least one column, for example: --columns pid,total_pct,name")
-    return tuple(columns)
+    return tuple(found)
+
+
+def default() -> tuple[Column, ...]:
+    """The columns shown when none are chosen."""
+    return tuple(COLUMNS[key] for key in DEFAULT)
 
 
 def fields(columns: tuple[Column, ...]) -> set[str]:

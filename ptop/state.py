@@ -70,7 +70,8 @@ def _sort_beside(by: int) -> Action:
     def sort(state: State) -> State:
         at = state.columns.index(state.sort) if state.sort in state.columns else 0
         key = state.columns[(at + by) % len(state.columns)]
-        return replace(state, sort=key, descending=COLUMNS[key].descending)
+        descending = COLUMNS[key].descending if key in COLUMNS else True
+        return replace(state, sort=key, descending=descending)
 
     return sort
 

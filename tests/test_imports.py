@@ -27,6 +27,7 @@ PTOP_MAY = {
         "ptop.state",
         "taskstats",
         "blessed",
+        "blessed.keyboard",
     },
     "cli": {"ptop.app", "ptop.batch", "ptop.columns", "ptop.doctor", "ptop.state", "taskstats"},
 }

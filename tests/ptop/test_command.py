@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -65,6 +67,17 @@ def test_the_sum_does_not_depend_on_the_rows() -> None:
     assert len(seen["tasks"]) == 1
     assert "python" in seen["tasks"][0]["ac_comm"]
     assert seen["sum"]["total_ns"] >= seen["tasks"][0]["total_ns"]
+
+
+def test_any_kernel_field_is_a_column() -> None:
+    done = run("-b", "-n", "1", "-d", "0.1", "--columns", "ac_pid,hiwater_rss,nvcsw_delta,Name",
+               "--sort", "hiwater_rss")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].split() == ["pid", "hiwater_rss", "nvcsw_delta", "Name"]
+    peaks = [int(line.split()[1]) for line in lines[3:-2] if line.split()[1] != "-"]
+    assert peaks
+    assert peaks == sorted(peaks, reverse=True)
 
 
 def test_csv_has_its_header_once() -> None:
@@ -243,6 +256,37 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: in
     live.child.kill(number)
     assert live.ended() == status
     assert live.restored()
+
+
+def test_a_stopped_view_goes_on_where_it_was() -> None:
+    live = Live()
+    live.until("Name")
+    live.child.kill(signal.SIGTSTP)
+    status = Path(f"/proc/{live.child.pid}/stat")
+    end = time.monotonic() + 10
+    while status.read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert time.monotonic() < end, "ptop does not stop"
+        live.pump()
+    live.pump()
+    assert live.restored()
+    live.child.kill(signal.SIGCONT)
+    live.screen.reset()
+    live.until("Name")
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_a_closed_terminal_ends_the_view() -> None:
+    live = Live()
+    live.until("Name")
+    assert live.child.pid is not None
+    os.close(live.child.child_fd)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{live.child.pid}").exists():
+        assert time.monotonic() < end, "ptop goes on without a terminal"
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(live.child.pid, os.WNOHANG)
+        time.sleep(0.05)
 
 
 def test_a_resize_is_followed() -> None:

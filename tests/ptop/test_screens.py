@@ -32,9 +32,9 @@ def cpu(number: int) -> dict[str, float]:
 
 
 def view(rows: int = 40, cpus: int = 2, columns: str = ",".join(DEFAULT)) -> render.View:
-    chosen = parse(columns)
+    chosen = parse(columns, {})
     cells: dict[str, Cell] = {
-        "ac_uid": 1000,
+        "ac_uid": 0,
         "state": 0,
         "ac_nice": -5,
         "num_threads": 3,
