@@ -24,6 +24,11 @@ impl SharedBytes {
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> SharedBytes {
         SharedBytes(Arc::new(bytes))
     }
+
+    /// Shares what others may hold as well.
+    pub fn from_arc(bytes: Arc<impl AsRef<[u8]> + Send + Sync + 'static>) -> SharedBytes {
+        SharedBytes(bytes)
+    }
 }
 
 impl AsRef<[u8]> for SharedBytes {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use taskstats_core::{CpuTimes, Flags, Header, Instant, System};
 
-use crate::sys;
+use crate::{Request, sys};
 
 /// The machine's facts and the kept descriptors.
 pub(crate) struct Host {
@@ -52,27 +52,54 @@ impl Host {
         1_000_000_000 / self.ticks_per_second
     }
 
-    /// Fills what is read at a snapshot's begin. Gives the system calls made.
-    pub(crate) fn begin(&mut self, header: &mut Header) -> u32 {
+    /// Fills what does not change while the machine is up; no system call.
+    pub(crate) fn identify(&self, header: &mut Header) {
         header.boot_id = self.boot_id;
         header.host.clone_from(&self.host);
         header.release.clone_from(&self.release);
         header.page_size = self.page_size;
         header.cpu_times_step_ns = self.tick_ns();
-        let on = self.read(|host| &host.delayacct).starts_with(b"1");
-        header.flags = header.flags.with(Flags::DELAYACCT, on);
+    }
+
+    /// Reads the CPUs' times. Gives the system calls made.
+    pub(crate) fn read_cpu_times(&mut self, header: &mut Header) -> u32 {
         let tick_ns = self.tick_ns();
-        header.begin = now();
         header.cpu_times = parse_stat(self.read(|host| &host.stat), tick_ns);
         // /proc/stat lists the CPUs that are online.
         header.cpus_online = header.cpu_times.len() as u32;
+        u32::from(self.stat.is_some())
+    }
+
+    /// Reads load, memory and whether delay accounting is on. Gives the system calls
+    /// made.
+    pub(crate) fn read_system(&mut self, header: &mut Header) -> u32 {
+        let on = self.read(|host| &host.delayacct).starts_with(b"1");
+        header.flags = header.flags.with(Flags::DELAYACCT, on);
         let loads = parse_loadavg(self.read(|host| &host.loadavg));
         header.system = parse_meminfo(self.read(|host| &host.meminfo)).map(|mut system| {
             system.load_centi = loads.unwrap_or_default();
             system
         });
-        [&self.stat, &self.loadavg, &self.meminfo, &self.delayacct].into_iter().flatten().count()
-            as u32
+        [&self.loadavg, &self.meminfo, &self.delayacct].into_iter().flatten().count() as u32
+    }
+
+    /// Fills what is read at a snapshot's begin, for a source without clocks of the
+    /// CPUs of its own. Gives the system calls made.
+    pub(crate) fn begin(&mut self, header: &mut Header, request: &Request) -> u32 {
+        self.identify(header);
+        let mut calls = 0;
+        if request.system.unwrap_or(true) {
+            calls += self.read_system(header);
+        } else {
+            calls += u32::from(self.delayacct.is_some());
+            let on = self.read(|host| &host.delayacct).starts_with(b"1");
+            header.flags = header.flags.with(Flags::DELAYACCT, on);
+        }
+        header.begin = now();
+        if request.cpu_times.unwrap_or(true) {
+            calls += self.read_cpu_times(header);
+        }
+        calls
     }
 
     /// Fills what is read at a snapshot's end.

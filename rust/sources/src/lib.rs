@@ -2,6 +2,7 @@
 //! this crate; what they bring becomes snapshots of `taskstats-core`, which is
 //! re-exported here.
 
+mod bpf;
 mod doctor;
 mod errors;
 mod host;
@@ -14,9 +15,10 @@ mod sys;
 pub use doctor::{Report, delayacct, sources};
 pub use errors::Error;
 pub use netlink::Netlink;
-pub use privilege::{drop_privileges, has_net_admin};
+pub use privilege::{drop_privileges, has_bpf, has_net_admin};
 pub use taskstats_core::*;
 
+use bpf::Bpf;
 use procfs::Procfs;
 
 /// What a snapshot is to hold.
@@ -27,12 +29,27 @@ pub struct Request {
     /// Fields that are wanted; a source reads what they need, and gives what else
     /// costs nothing.
     pub fields: FieldSet,
+    /// Every value at one instant, whatever is switched while it is taken, and the
+    /// CPUs' idle time to the ns. The bpf source watches the scheduler's switches
+    /// from the first such snapshot to the first one without; others cannot.
+    pub exact: bool,
+    /// The CPUs' times of /proc/stat. None: where the source has no clocks of the
+    /// CPUs of its own.
+    pub cpu_times: Option<bool>,
+    /// Load and memory. None: where that costs little beside the rest.
+    pub system: Option<bool>,
 }
 
 impl Default for Request {
     /// Processes, with every field that can be had.
     fn default() -> Request {
-        Request { threads: false, fields: FieldSet::ALL }
+        Request {
+            threads: false,
+            fields: FieldSet::ALL,
+            exact: false,
+            cpu_times: None,
+            system: None,
+        }
     }
 }
 
@@ -50,18 +67,27 @@ pub trait Source: Send {
 /// source never falls back to another.
 pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
     match kind {
+        Some(SourceKind::Bpf) => Ok(Box::new(Bpf::open()?)),
         Some(SourceKind::Netlink) => Ok(Box::new(Netlink::open()?)),
         Some(SourceKind::Procfs) => Ok(Box::new(Procfs::open()?)),
         Some(other) => Err(Error::Unsupported {
             reason: format!("{} is no source of this version", other.name()),
-            hint: "choose netlink or procfs".into(),
+            hint: "choose bpf, netlink or procfs".into(),
         }),
         // A refused attempt leaves a line in the audit log, so ask for the privilege first.
-        None if has_net_admin() => match Netlink::open() {
-            Ok(source) => Ok(Box::new(source)),
-            Err(_) => Ok(Box::new(Procfs::open()?)),
-        },
-        None => Ok(Box::new(Procfs::open()?)),
+        None => {
+            if has_bpf()
+                && let Ok(source) = Bpf::open()
+            {
+                return Ok(Box::new(source));
+            }
+            if has_net_admin()
+                && let Ok(source) = Netlink::open()
+            {
+                return Ok(Box::new(source));
+            }
+            Ok(Box::new(Procfs::open()?))
+        }
     }
 }
 

@@ -375,7 +375,7 @@ impl Source for Netlink {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
-        header.syscalls = self.host.begin(&mut header);
+        header.syscalls = self.host.begin(&mut header, request);
         header.flags =
             header.flags.with(Flags::THREADS, request.threads).with(Flags::DERIVED_STARTS, true);
         self.syscalls = 0;

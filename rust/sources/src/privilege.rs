@@ -10,9 +10,25 @@ use crate::sys::{self, Capabilities};
 /// CAP_NET_ADMIN (include/uapi/linux/capability.h), which every taskstats request needs.
 const CAP_NET_ADMIN: u32 = 12;
 
+/// CAP_SYS_ADMIN, which contains the two below.
+const CAP_SYS_ADMIN: u32 = 21;
+/// CAP_PERFMON: programs may read kernel memory.
+const CAP_PERFMON: u32 = 38;
+/// CAP_BPF: programs may be loaded.
+const CAP_BPF: u32 = 39;
+
+fn has(all: u64) -> bool {
+    sys::capabilities().is_ok_and(|held| held.effective & all == all)
+}
+
 /// Whether the calling thread has CAP_NET_ADMIN.
 pub fn has_net_admin() -> bool {
-    sys::capabilities().is_ok_and(|held| held.effective >> CAP_NET_ADMIN & 1 == 1)
+    has(1 << CAP_NET_ADMIN)
+}
+
+/// Whether the calling thread has CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN.
+pub fn has_bpf() -> bool {
+    has(1 << CAP_BPF | 1 << CAP_PERFMON) || has(1 << CAP_SYS_ADMIN)
 }
 
 /// Keeps only what a source of `kind` needs per call: becomes the user who called

@@ -362,7 +362,7 @@ impl Source for Procfs {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         let mut header = Header::new(SourceKind::Procfs, FieldSet::EMPTY);
-        header.syscalls = self.host.begin(&mut header);
+        header.syscalls = self.host.begin(&mut header, request);
         header.flags = header.flags.with(Flags::THREADS, request.threads);
         self.reader.syscalls = 0;
         self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);

@@ -1,6 +1,9 @@
 //! The system calls that the standard library and neli lack. The only `unsafe` of
 //! this crate.
 
+pub(crate) mod bpf;
+pub(crate) mod shared;
+
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;

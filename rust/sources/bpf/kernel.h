@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel's structures as far as the programs read them. Offsets are those of
+ * the running kernel (CO-RE): only names and types count here. A name with three
+ * underscores is another version of the structure before them.
+ */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef signed char s8;
+typedef int s32;
+typedef long long s64;
+typedef _Bool bool;
+
+/* What bpf_helper_defs.h wants to know. */
+typedef u8 __u8;
+typedef u16 __u16;
+typedef u32 __u32;
+typedef u64 __u64;
+typedef s32 __s32;
+typedef s64 __s64;
+typedef u16 __be16;
+typedef u32 __be32;
+typedef u32 __wsum;
+
+/* include/uapi/linux/bpf.h */
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+};
+enum { BPF_ANY, BPF_NOEXIST };
+
+/* include/linux/sched.h */
+enum {
+	PF_EXITING = 0x4,
+	PF_FORKNOEXEC = 0x40,
+	PF_SUPERPRIV = 0x100,
+	PF_DUMPCORE = 0x200,
+	PF_SIGNALED = 0x400,
+	PF_KTHREAD = 0x200000,
+};
+enum { TASK_DEAD = 0x80 };
+/* kernel/bpf/task_iter.c */
+enum { BPF_TASK_ITER_ALL_THREADS = 1 };
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct rq {
+	u64 clock;
+	u64 clock_task;
+	u64 prev_steal_time_rq;
+	struct task_struct *curr;
+	s32 cpu;
+	s32 online;
+};
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct sched_entity {
+	u64 exec_start;
+	u64 sum_exec_runtime;
+	struct cfs_rq *cfs_rq;
+};
+
+struct sched_info {
+	unsigned long pcount;
+	u64 run_delay;
+	u64 last_arrival;
+};
+
+struct thread_info {
+	u32 cpu;
+};
+
+struct task_io_accounting {
+	u64 rchar, wchar, syscr, syscw;
+	u64 read_bytes, write_bytes, cancelled_write_bytes;
+};
+
+struct task_delay_info {
+	u64 blkio_delay, swapin_delay, freepages_delay, thrashing_delay;
+	u64 compact_delay, wpcopy_delay, irq_delay;
+	u32 blkio_count, swapin_count, freepages_count, thrashing_count;
+	u32 compact_count, wpcopy_count, irq_count;
+};
+
+/* What threads that are already dead leave to their process. */
+struct taskstats {
+	u64 cpu_count, cpu_delay_total;
+	u64 blkio_count, blkio_delay_total, swapin_count, swapin_delay_total;
+	u64 freepages_count, freepages_delay_total;
+	u64 thrashing_count, thrashing_delay_total;
+	u64 compact_count, compact_delay_total;
+	u64 wpcopy_count, wpcopy_delay_total, irq_count, irq_delay_total;
+};
+
+struct signal_struct {
+	s32 nr_threads;
+	u64 utime, stime, cutime, cstime, gtime, cgtime;
+	unsigned long nvcsw, nivcsw, min_flt, maj_flt, maxrss;
+	u64 sum_sched_runtime;
+	struct task_io_accounting ioac;
+	struct taskstats *stats;
+};
+
+struct percpu_counter {
+	s64 count;
+};
+
+struct super_block {
+	u32 s_dev;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	unsigned long hiwater_rss, hiwater_vm, total_vm;
+	struct percpu_counter rss_stat[4];
+	struct file *exe_file;
+};
+
+/* Before 6.2. */
+struct atomic_long___old {
+	long counter;
+};
+struct mm_rss_stat___old {
+	struct atomic_long___old count[4];
+};
+struct mm_struct___old {
+	struct mm_rss_stat___old rss_stat;
+};
+
+typedef struct {
+	u32 val;
+} kuid_t;
+typedef struct {
+	u32 val;
+} kgid_t;
+
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+};
+
+struct pid_namespace {
+	u32 level;
+};
+
+struct upid {
+	s32 nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	u32 level;
+	struct upid numbers[1];
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	u32 __state;
+	u32 flags;
+	s32 on_cpu;
+	s32 static_prio;
+	u32 policy;
+	struct sched_entity se;
+	struct sched_info sched_info;
+	struct mm_struct *mm;
+	s32 exit_state, exit_code;
+	s32 pid, tgid;
+	struct task_struct *real_parent, *group_leader;
+	struct pid *thread_pid;
+	u64 utime, stime, gtime;
+	unsigned long nvcsw, nivcsw, min_flt, maj_flt;
+	u64 start_time, start_boottime;
+	const struct cred *real_cred;
+	char comm[16];
+	struct signal_struct *signal;
+	u32 ptrace;
+	struct task_io_accounting ioac;
+	u64 acct_rss_mem1, acct_vm_mem1;
+	struct css_set *cgroups;
+	struct task_delay_info *delays;
+};
+
+/* Before 5.14, and where thread_info is not part of the task. */
+struct task_struct___old {
+	long state;
+	u32 cpu;
+};
+
+struct bpf_iter_meta;
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+#pragma clang attribute pop
+
+/* On the program's stack; include/uapi/linux/bpf.h. */
+struct bpf_iter_task {
+	u64 __opaque[3];
+};
+struct bpf_iter_num {
+	u64 __opaque[1];
+};
+
+#endif

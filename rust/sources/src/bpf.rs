@@ -1,0 +1,440 @@
+//! The bpf source: the whole system in one system call, on a stock kernel.
+//!
+//! Design decisions
+//!
+//! * The program (bpf/taskstats.bpf.c) walks all tasks and writes records into an
+//!   array that is mapped here: nothing is copied. On kernels from 5.8 to 6.6 the
+//!   task iterator runs the same program text once a thread.
+//! * What the kernel hides from BPF but shows in /proc is looked for now and then,
+//!   read by its CPU clock, and appended.
+//! * Facts that need a system call of their own (/proc/stat, load, memory) are read
+//!   only where they are asked for.
+
+mod hidden;
+mod loader;
+mod pool;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsFd, OwnedFd};
+
+use taskstats_core::layout::EXTENSION_BIT;
+use taskstats_core::{
+    CpuClocks, Field, FieldSet, FieldStatus, Flags, Group, Header, Instant, Layout, Record,
+    SharedBytes, Snapshot, SourceKind,
+};
+
+use crate::errors::Error;
+use crate::host::{self, Host};
+use crate::sys::bpf::{self, MapSpec};
+use crate::sys::shared::{Control, CpuWords, Mapping};
+use crate::{Request, Source};
+use hidden::Hidden;
+use loader::{Loader, Target};
+use pool::{ARRAY, MMAPABLE, Pool};
+
+/// The base version that the programs write.
+const VERSION: u16 = 14 | EXTENSION_BIT;
+
+/// RUN_* and ABSENT_* of bpf/record.h.
+mod bits {
+    pub(super) const THREADS: u32 = 1;
+    pub(super) const EXACT: u32 = 1 << 1;
+    pub(super) const MEMORY: u32 = 1 << 2;
+    pub(super) const IO: u32 = 1 << 3;
+    pub(super) const DELAY: u32 = 1 << 4;
+    pub(super) const EXE: u32 = 1 << 5;
+    pub(super) const CGROUP: u32 = 1 << 6;
+    pub(super) const NO_QUEUE: u64 = 1;
+    pub(super) const NO_COMPACT: u64 = 1 << 1;
+    pub(super) const NO_WPCOPY: u64 = 1 << 2;
+    pub(super) const NO_IRQ: u64 = 1 << 3;
+    pub(super) const NO_IO: u64 = 1 << 4;
+    pub(super) const NO_DELAYS: u64 = 1 << 5;
+    pub(super) const NO_XACCT: u64 = 1 << 6;
+    pub(super) const NO_CGROUPS: u64 = 1 << 7;
+    pub(super) const NO_SCHED_INFO: u64 = 1 << 8;
+}
+
+/// What a mainline kernel does not count for a task.
+const NEVER: FieldSet = FieldSet::of(&[Field::ac_sttime, Field::ac_csttime]);
+const MEMORY: FieldSet = FieldSet::of(&[
+    Field::coremem,
+    Field::virtmem,
+    Field::hiwater_rss,
+    Field::hiwater_vm,
+    Field::rss_kb,
+    Field::vm_kb,
+]);
+const COMPACT: FieldSet = FieldSet::of(&[Field::compact_count, Field::compact_delay_total]);
+const WPCOPY: FieldSet = FieldSet::of(&[Field::wpcopy_count, Field::wpcopy_delay_total]);
+const IRQ: FieldSet = FieldSet::of(&[Field::irq_count, Field::irq_delay_total]);
+const CPU_DELAY: FieldSet = FieldSet::of(&[Field::cpu_count, Field::cpu_delay_total]);
+const XACCT: FieldSet = FieldSet::of(&[Field::coremem, Field::virtmem]);
+
+/// Room for a task or two more than were there.
+const SPARE: usize = 64;
+/// How long a warm-up sleeps, so that the taker is switched once.
+const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// How the program is run.
+enum Way {
+    /// One call walks all tasks.
+    OneCall(OwnedFd),
+    /// An iterator calls it for each thread.
+    Iterator(OwnedFd),
+}
+
+/// The source.
+pub(crate) struct Bpf {
+    host: Host,
+    layout: Layout,
+    way: Way,
+    control: Mapping,
+    cpus: Mapping,
+    cpu_count: usize,
+    pool: Pool,
+    /// Records there were: processes, threads.
+    wanted: [usize; 2],
+    hidden: Hidden,
+    delayacct: bool,
+    switched: OwnedFd,
+    /// The switch program at its tracepoint, while values at one instant are wanted.
+    watching: Option<OwnedFd>,
+}
+
+/// Sizes of the maps that are not fixed in the object.
+fn make_array(name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, Error> {
+    let spec = MapSpec {
+        kind: ARRAY,
+        key_size: 4,
+        value_size: value_size as u32,
+        max_entries: entries as u32,
+        flags: MMAPABLE,
+    };
+    bpf::create_map(name, spec, None).map_err(refused)
+}
+
+fn make_hash(name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, Error> {
+    let spec = MapSpec {
+        kind: 1,
+        key_size: 8,
+        value_size: value_size as u32,
+        max_entries: entries as u32,
+        flags: 0,
+    };
+    bpf::create_map(name, spec, None).map_err(refused)
+}
+
+fn refused(error: std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => loader::denied(),
+        Some(libc::ENOSYS) => Error::Unsupported {
+            reason: "the kernel has no BPF".into(),
+            hint: "it needs a kernel with CONFIG_BPF_SYSCALL=y".into(),
+        },
+        _ => Error::os("make a BPF map", error),
+    }
+}
+
+fn map(array: &OwnedFd, length: usize) -> Result<Mapping, Error> {
+    Mapping::new(array.as_fd(), length).map_err(|error| Error::os("map a BPF array", error))
+}
+
+/// CPUs there may ever be.
+fn possible_cpus() -> usize {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next().and_then(|word| word.parse::<usize>().ok());
+    last.map_or(4096, |last| last + 1)
+}
+
+/// Numbers nobody can guess.
+fn random_key() -> Result<[u64; 2], Error> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Error::os("read /dev/urandom", error))?;
+    let (low, high) = (u128::from_ne_bytes(bytes) as u64, (u128::from_ne_bytes(bytes) >> 64) as u64);
+    Ok([low, high])
+}
+
+impl Bpf {
+    pub(crate) fn open() -> Result<Bpf, Error> {
+        let layout = Layout::of_version(VERSION)?;
+        let cpu_count = possible_cpus();
+        // Made first: it tells whether BPF may be used at all, before any work is done.
+        let control_map = make_array("controls", size_of::<Control>(), 1)?;
+        let mut loader = Loader::new()?;
+        let cpus_map = make_array("cpus", size_of::<CpuWords>(), cpu_count)?;
+        let slots_map = make_array("slots", 8 * 10 + 16 + layout.record_size(), 1)?;
+        let slot_of = make_hash("slot_of", 8, 1)?;
+        let notes = make_hash("notes", 16, 16384)?;
+        let noted = make_array("noted", 8, 16384)?;
+        let pool = Pool::new(layout.record_size())?;
+        let one_call = loader.has_one_call();
+        let maps = [
+            ("controls", &control_map),
+            ("cpus", &cpus_map),
+            ("outputs", pool.outer()),
+            ("slots", &slots_map),
+            ("slot_of", &slot_of),
+            ("notes", &notes),
+            ("noted", &noted),
+        ];
+        loader.link(&loader::borrowed(&maps))?;
+        let way = if one_call {
+            Way::OneCall(loader.load("snapshot", Target::Call)?)
+        } else {
+            let program = loader.load("each_task", Target::Tasks)?;
+            let link = bpf::link_iterator(program.as_fd())
+                .map_err(|error| Error::os("link the task iterator", error))?;
+            Way::Iterator(link)
+        };
+        let switched = loader.load("switched", Target::Tracepoint("sched_switch"))?;
+        let control = map(&control_map, size_of::<Control>())?;
+        let cpus = map(&cpus_map, cpu_count * size_of::<CpuWords>())?;
+        let key = random_key()?;
+        let host = Host::new();
+        control.write(offset_of!(Control, key), key[0]);
+        control.write(offset_of!(Control, key) + 8, key[1]);
+        control.write(offset_of!(Control, page_size), host.page_size());
+        let mut source = Bpf {
+            hidden: Hidden::new(&host)?,
+            host,
+            layout,
+            way,
+            control,
+            cpus,
+            cpu_count,
+            pool,
+            wanted: [0; 2],
+            delayacct: host::delayacct() == Some(true),
+            switched,
+            watching: None,
+        };
+        source.warm_up()?;
+        source.look_for_hidden()?;
+        Ok(source)
+    }
+
+    /// Compares a run with what /proc lists. Gives the system calls made.
+    fn look_for_hidden(&mut self) -> Result<u32, Error> {
+        let before = self.hidden.listed()?;
+        let (chosen, calls) = self.pool.choose(self.wanted[0] + self.hidden.len() + SPARE)?;
+        self.control.write(offset_of!(Control, output), chosen.index);
+        self.control.write(offset_of!(Control, capacity), chosen.capacity as u32);
+        let flags = if self.watching.is_some() { bits::EXACT } else { 0 };
+        let calls = calls + self.run(flags)?;
+        let count = self.control.read::<Control>(0).count as usize;
+        let size = self.layout.record_size();
+        let shown = self.pool.bytes_mut(&chosen)[..count * size]
+            .chunks_exact(size)
+            .filter_map(|bytes| Record::new(bytes, &self.layout, FieldSet::ALL)?.ac_pid())
+            .collect();
+        self.hidden.look(&self.layout, &before, &shown)?;
+        // Two listings, of three calls at least each.
+        Ok(calls + 6)
+    }
+
+    /// Counts the tasks, and lets the estimate of the scheduler's clock settle.
+    fn warm_up(&mut self) -> Result<(), Error> {
+        for flags in [0, bits::THREADS] {
+            self.control.write(offset_of!(Control, capacity), 0_u32);
+            self.run(flags)?;
+            let control: Control = self.control.read(0);
+            self.wanted[(flags & bits::THREADS) as usize] = control.wanted as usize;
+        }
+        Ok(())
+    }
+
+    /// Attaches or detaches the switch program.
+    fn watch(&mut self, wanted: bool) -> Result<(), Error> {
+        if wanted == self.watching.is_some() {
+            return Ok(());
+        }
+        self.watching = None;
+        if wanted {
+            let link = bpf::attach_tracepoint(self.switched.as_fd())
+                .map_err(|error| Error::os("attach to sched_switch", error))?;
+            self.watching = Some(link);
+            // The taker's next switch tells the scheduler's clock to the ns.
+            std::thread::sleep(WARM_UP);
+            self.control.write(offset_of!(Control, capacity), 0_u32);
+            self.run(bits::EXACT)?;
+        }
+        Ok(())
+    }
+
+    /// One run. Gives the system calls made.
+    fn run(&mut self, flags: u32) -> Result<u32, Error> {
+        self.control.write(offset_of!(Control, flags), flags);
+        let failed = |error| Error::os("run the BPF program", error);
+        match &self.way {
+            Way::OneCall(program) => {
+                bpf::run(program.as_fd()).map_err(failed)?;
+                Ok(1)
+            }
+            Way::Iterator(link) => {
+                // Zero says that the pass has yet to begin.
+                self.control.write(offset_of!(Control, t0_ns), 0_u64);
+                let pass = bpf::begin_iterator(link.as_fd()).map_err(failed)?;
+                let mut file = File::from(pass);
+                let mut nothing = [0; 8];
+                let mut calls = 2;
+                loop {
+                    calls += 1;
+                    if file.read(&mut nothing).map_err(failed)? == 0 {
+                        return Ok(calls);
+                    }
+                }
+            }
+        }
+    }
+
+    fn flags_of(&self, request: &Request) -> u32 {
+        let mut flags = 0;
+        for (group, bit) in [
+            (Group::Memory, bits::MEMORY),
+            (Group::Io, bits::IO),
+            (Group::Delay, bits::DELAY),
+            (Group::Exe, bits::EXE),
+            (Group::Cgroup, bits::CGROUP),
+        ] {
+            if request.fields.wants(group) {
+                flags |= bit;
+            }
+        }
+        if request.threads {
+            flags |= bits::THREADS;
+        }
+        if self.watching.is_some() {
+            flags |= bits::EXACT;
+        }
+        flags
+    }
+
+    /// What the records of such a run hold, and what the kernel has not.
+    fn filled(&self, flags: u32, absent: u64) -> (FieldSet, FieldSet) {
+        let lacks = |bit: u64, fields: FieldSet| {
+            if absent & bit == 0 { FieldSet::EMPTY } else { fields }
+        };
+        let io = FieldSet::of_group(Group::Io);
+        let delays = FieldSet::of_group(Group::Delay);
+        let cgroup = FieldSet::of_group(Group::Cgroup);
+        let unsupported = NEVER
+            .union(lacks(bits::NO_COMPACT, COMPACT))
+            .union(lacks(bits::NO_WPCOPY, WPCOPY))
+            .union(lacks(bits::NO_IRQ, IRQ))
+            .union(lacks(bits::NO_IO, io))
+            .union(lacks(bits::NO_XACCT, XACCT))
+            .union(lacks(bits::NO_CGROUPS, cgroup))
+            .union(lacks(bits::NO_SCHED_INFO, CPU_DELAY))
+            .union(lacks(bits::NO_DELAYS, delays.difference(CPU_DELAY)));
+        let mut filled = self.layout.fields().difference(unsupported);
+        for (bit, fields) in [
+            (bits::MEMORY, MEMORY),
+            (bits::IO, io),
+            (bits::DELAY, delays),
+            (bits::EXE, FieldSet::of_group(Group::Exe)),
+            (bits::CGROUP, cgroup),
+        ] {
+            if flags & bit == 0 {
+                filled = filled.difference(fields);
+            }
+        }
+        (filled, unsupported)
+    }
+
+    fn cpu_clocks(&self, serial: u64) -> Vec<CpuClocks> {
+        (0..self.cpu_count)
+            .map(|cpu| (cpu, self.cpus.read::<CpuWords>(cpu * size_of::<CpuWords>())))
+            .filter(|(_, words)| words.serial == serial && words.online != 0)
+            .map(|(cpu, words)| CpuClocks {
+                cpu: cpu as u32,
+                clock_ns: words.clock,
+                clock_task_ns: words.clock_task,
+                idle_ns: words.idle,
+                steal_ns: words.steal,
+            })
+            .collect()
+    }
+}
+
+impl Source for Bpf {
+    fn kind(&self) -> SourceKind {
+        SourceKind::Bpf
+    }
+
+    fn precision(&self) -> &'static str {
+        "ns, one instant"
+    }
+
+    fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        self.watch(request.exact && matches!(self.way, Way::OneCall(_)))?;
+        let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
+        self.host.identify(&mut header);
+        if request.system == Some(true) {
+            header.syscalls += self.host.read_system(&mut header);
+            self.delayacct = header.flags.contains(Flags::DELAYACCT);
+        }
+        if request.cpu_times == Some(true) {
+            header.syscalls += self.host.read_cpu_times(&mut header);
+        }
+        let threads = usize::from(request.threads);
+        let needed = self.wanted[threads] + self.hidden.len() + SPARE;
+        let (chosen, calls) = self.pool.choose(needed)?;
+        header.syscalls += calls;
+        let now = host::now();
+        let real_offset = now.realtime_ns.saturating_sub(now.monotonic_ns);
+        let boot_offset = now.boottime_ns.saturating_sub(now.monotonic_ns);
+        let room = chosen.capacity - self.hidden.len();
+        self.control.write(offset_of!(Control, output), chosen.index);
+        self.control.write(offset_of!(Control, capacity), room as u32);
+        self.control.write(offset_of!(Control, real_offset_ns), real_offset);
+        let flags = self.flags_of(request);
+        header.syscalls += self.run(flags)?;
+        let control: Control = self.control.read(0);
+        self.wanted[threads] = control.wanted as usize;
+        let mut count = control.count as usize;
+        let (filled, unsupported) = self.filled(flags, control.absent);
+        header.begin = instant(control.t0_ns, real_offset, boot_offset);
+        header.end = instant(control.end_ns, real_offset, boot_offset);
+        header.sched_clock_ns = Some(control.sched_ns);
+        header.outside_ns = control.outside_ns;
+        header.own_cpu_ns = control.own_ns;
+        header.cpu_clocks = self.cpu_clocks(control.serial);
+        if header.cpus_online == 0 {
+            header.cpus_online = header.cpu_clocks.len() as u32;
+        }
+        let exact = flags & bits::EXACT != 0 && control.absent & bits::NO_QUEUE == 0;
+        header.flags = header
+            .flags
+            .with(Flags::THREADS, request.threads)
+            .with(Flags::DELAYACCT, self.delayacct)
+            .with(Flags::TRUNCATED, control.wanted > control.count)
+            .with(Flags::ONE_INSTANT, exact);
+        header.set_status(self.layout.fields(), FieldStatus::NotRead);
+        header.set_status(unsupported, FieldStatus::Unsupported);
+        header.set_status(filled, FieldStatus::Filled);
+        header.masks = vec![filled];
+        let indices_at = self.pool.indices_at(&chosen);
+        let bytes = self.pool.bytes_mut(&chosen);
+        bytes[indices_at..indices_at + count].fill(0);
+        let (records, indices) = bytes.split_at_mut(indices_at);
+        header.syscalls +=
+            self.hidden.append(&mut header, &self.layout, records, indices, &mut count)?;
+        let (bytes, indices_at) = self.pool.lend(&chosen, count);
+        let records = 0..count * self.layout.record_size();
+        let indices = indices_at..indices_at + count;
+        Ok(Snapshot::new(header, self.layout.clone(), bytes, records, indices)?)
+    }
+}
+
+fn instant(monotonic_ns: u64, real_offset: u64, boot_offset: u64) -> Instant {
+    Instant {
+        monotonic_ns,
+        boottime_ns: monotonic_ns + boot_offset,
+        realtime_ns: monotonic_ns + real_offset,
+    }
+}

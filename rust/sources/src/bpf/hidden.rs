@@ -1,0 +1,161 @@
+//! Processes that the kernel does not show to BPF, though /proc lists them.
+//!
+//! Design decisions
+//!
+//! * Their CPU clock is exact without privilege and costs one call a snapshot. What
+//!   else /proc tells is read when they are looked for, now and then, and kept.
+//! * Counters that would stand still between two looks are left out rather than
+//!   shown as if nothing had happened.
+
+use std::collections::HashSet;
+
+use taskstats_core::{Field, FieldSet, Group, Header, Layout, Record, RecordMut};
+
+use crate::errors::Error;
+use crate::host::Host;
+use crate::procfs::Reader;
+use crate::sys;
+
+/// What stays true between two looks, with the ticks that split the CPU time.
+const KEPT: FieldSet = FieldSet::of(&[
+    Field::ac_sum_exec_ns,
+    Field::cpu_run_virtual_total,
+    Field::ac_utime,
+    Field::ac_stime,
+    Field::rss_kb,
+    Field::vm_kb,
+    Field::hiwater_rss,
+    Field::hiwater_vm,
+]);
+
+/// One such process.
+struct Process {
+    pid: u32,
+    record: Vec<u8>,
+    filled: FieldSet,
+}
+
+/// All of them.
+pub(crate) struct Hidden {
+    reader: Reader,
+    processes: Vec<Process>,
+    /// Records of the last snapshot: threads count.
+    rows: usize,
+}
+
+impl Hidden {
+    pub(crate) fn new(host: &Host) -> Result<Hidden, Error> {
+        Ok(Hidden { reader: Reader::new(host)?, processes: Vec::new(), rows: 0 })
+    }
+
+    /// Records that are appended to a snapshot.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.max(self.processes.len())
+    }
+
+    /// Names of the processes, with their ids.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.processes.iter().map(|process| process.pid)
+    }
+
+    /// The processes that /proc lists.
+    pub(crate) fn listed(&self) -> Result<Vec<u32>, Error> {
+        self.reader.pids()
+    }
+
+    /// Takes for hidden what was listed before and is listed after a run that did
+    /// not show it.
+    pub(crate) fn look(
+        &mut self,
+        layout: &Layout,
+        before: &[u32],
+        shown: &HashSet<u32>,
+    ) -> Result<(), Error> {
+        let after: HashSet<u32> = self.listed()?.into_iter().collect();
+        let pids: Vec<u32> =
+            before.iter().copied().filter(|pid| !shown.contains(pid) && after.contains(pid)).collect();
+        self.processes.clear();
+        for pid in pids {
+            let mut record = vec![0; layout.record_size()];
+            let Some(mut view) = RecordMut::new(&mut record, layout) else { continue };
+            let Some(filled) = self.reader.fill(&mut view, pid, None, FieldSet::ALL) else {
+                continue;
+            };
+            let lasting = FieldSet::of_group(Group::Basic)
+                .union(FieldSet::of_group(Group::State))
+                .union(KEPT);
+            self.processes.push(Process { pid, record, filled: filled.intersection(lasting) });
+        }
+        self.rows = self.processes.len();
+        Ok(())
+    }
+
+    /// Appends their records behind `count` others. Gives the system calls made.
+    pub(crate) fn append(
+        &mut self,
+        header: &mut Header,
+        layout: &Layout,
+        records: &mut [u8],
+        indices: &mut [u8],
+        count: &mut usize,
+    ) -> Result<u32, Error> {
+        self.reader.syscalls = 0;
+        self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
+        let size = layout.record_size();
+        let mut calls = 0;
+        let mut rows = 0;
+        for process in &self.processes {
+            calls += 1;
+            // It is gone; the next look forgets it.
+            let Ok(used) = sys::clock_ns(sys::process_clock(process.pid)) else { continue };
+            let others = if header.threads() {
+                Some(self.reader.tids(process.pid))
+            } else {
+                None
+            };
+            let mut of_others = 0;
+            let first = *count;
+            for tid in others.into_iter().flatten().filter(|&tid| tid != process.pid) {
+                let Some(place) = records.get_mut(*count * size..(*count + 1) * size) else { break };
+                place.fill(0);
+                let Some(mut view) = RecordMut::new(place, layout) else { break };
+                let wanted = FieldSet::of_group(Group::Cpu);
+                if let Some(filled) = self.reader.fill(&mut view, process.pid, Some(tid), wanted) {
+                    of_others += Record::new(place, layout, filled)
+                        .and_then(|record| record.ac_sum_exec_ns())
+                        .unwrap_or(0);
+                    mark(header, indices, *count, filled);
+                    *count += 1;
+                }
+            }
+            let Some(place) = records.get_mut(*count * size..(*count + 1) * size) else {
+                header.missed += 1;
+                continue;
+            };
+            place.copy_from_slice(&process.record);
+            if let Some(mut view) = RecordMut::new(place, layout) {
+                let used = used.saturating_sub(of_others);
+                view.set(Field::ac_sum_exec_ns, used);
+                view.set(Field::cpu_run_virtual_total, used);
+                view.set(Field::ac_time_ns, header.begin.monotonic_ns);
+            }
+            mark(header, indices, *count, process.filled);
+            *count += 1;
+            header.merged += 1;
+            rows += *count - first;
+        }
+        self.rows = rows;
+        Ok(calls + self.reader.syscalls)
+    }
+}
+
+fn mark(header: &mut Header, indices: &mut [u8], row: usize, filled: FieldSet) {
+    let known = header.masks.iter().position(|&mask| mask == filled);
+    let index = known.unwrap_or_else(|| {
+        header.masks.push(filled);
+        header.masks.len() - 1
+    });
+    if let Some(place) = indices.get_mut(row) {
+        *place = index as u8;
+    }
+}

@@ -1,0 +1,174 @@
+//! Makes the programs fit the running kernel, and loads them.
+//!
+//! Design decisions
+//!
+//! * aya-obj parses the object and relocates it (CO-RE); loading is a handful of
+//!   bpf(2) calls of our own, because aya 0.14 knows neither preemptible programs
+//!   nor kernel functions. It can go when an aya that builds here does.
+//! * Calls of kernel functions are marked by numbers no helper has
+//!   (bpf/taskstats.bpf.c), and get the functions' ids here.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use aya_obj::btf::{Btf, BtfKind};
+use aya_obj::generated::bpf_insn;
+use aya_obj::{Map, Object};
+
+use crate::errors::Error;
+use crate::sys::bpf::{self, ProgramKind};
+
+const OBJECT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/taskstats.bpf.o"));
+
+/// In the order of the numbers in bpf/taskstats.bpf.c.
+const KERNEL_FUNCTIONS: [&str; 9] = [
+    "bpf_iter_task_new",
+    "bpf_iter_task_next",
+    "bpf_iter_task_destroy",
+    "bpf_rcu_read_lock",
+    "bpf_rcu_read_unlock",
+    "bpf_iter_num_new",
+    "bpf_iter_num_next",
+    "bpf_iter_num_destroy",
+    "bpf_rdonly_cast",
+];
+const MARK: i32 = 0x7f_0000;
+/// BPF_JMP | BPF_CALL
+const CALL: u8 = 0x85;
+/// BPF_PSEUDO_KFUNC_CALL
+const KERNEL_FUNCTION_CALL: u8 = 2;
+/// Lines of the verifier's log that go into an error.
+const LOG_LINES: usize = 4;
+
+/// The object, with the types of the running kernel.
+pub(crate) struct Loader {
+    object: Object,
+    kernel: Btf,
+}
+
+impl Loader {
+    /// Reads the kernel's types, and relocates the programs' accesses by them.
+    pub(crate) fn new() -> Result<Loader, Error> {
+        let kernel = Btf::from_sys_fs().map_err(|_| Error::Unsupported {
+            reason: "the kernel does not describe its types (/sys/kernel/btf/vmlinux)".into(),
+            hint: "it needs a kernel with CONFIG_DEBUG_INFO_BTF=y".into(),
+        })?;
+        let mut object = Object::parse(OBJECT).map_err(damaged)?;
+        object.relocate_btf(&kernel).map_err(|error| Error::Unsupported {
+            reason: format!("this kernel's types do not fit: {error}"),
+            hint: String::new(),
+        })?;
+        Ok(Loader { object, kernel })
+    }
+
+    /// Whether the kernel lets programs walk all tasks in one run (6.7).
+    pub(crate) fn has_one_call(&self) -> bool {
+        KERNEL_FUNCTIONS.iter().all(|name| self.function(name).is_some())
+    }
+
+    /// Puts the maps' descriptors into the programs.
+    pub(crate) fn link(&mut self, maps: &[(&str, BorrowedFd<'_>)]) -> Result<(), Error> {
+        let defined = self.object.maps.clone();
+        let pairs: Vec<(&str, RawFd, &Map)> = maps
+            .iter()
+            .filter_map(|(name, fd)| Some((*name, fd.as_raw_fd(), defined.get(*name)?)))
+            .collect();
+        let text: HashSet<usize> =
+            self.object.functions.keys().map(|(section, _)| *section).collect();
+        self.object.relocate_maps(pairs.into_iter(), &text).map_err(damaged)?;
+        self.object.relocate_calls(&text).map_err(damaged)
+    }
+
+    /// Loads the program of that name; `target` is what it is attached to.
+    pub(crate) fn load(&self, name: &str, target: Target<'_>) -> Result<OwnedFd, Error> {
+        let program = self.object.programs.get(name);
+        let function = program.and_then(|program| {
+            self.object.functions.get(&program.function_key())
+        });
+        let (Some(program), Some(function)) = (program, function) else {
+            return Err(damaged(format!("no program {name}")));
+        };
+        let kind = match target {
+            Target::Call => ProgramKind::Syscall,
+            Target::Tracepoint(point) => ProgramKind::Tracepoint(
+                self.id(&format!("btf_trace_{point}"), BtfKind::Typedef)?,
+            ),
+            Target::Tasks => ProgramKind::Iterator(self.id("bpf_iter_task", BtfKind::Func)?),
+        };
+        let mut instructions = function.instructions.clone();
+        self.call_kernel_functions(&mut instructions)?;
+        bpf::load_program(name, kind, &instructions, &program.license)
+            .map_err(|(error, log)| refused(name, &error, &log))
+    }
+
+    fn call_kernel_functions(&self, instructions: &mut [bpf_insn]) -> Result<(), Error> {
+        for instruction in instructions {
+            let which = instruction.imm - MARK;
+            if instruction.code != CALL || !(1..=KERNEL_FUNCTIONS.len() as i32).contains(&which) {
+                continue;
+            }
+            let name = KERNEL_FUNCTIONS[(which - 1) as usize];
+            instruction.set_src_reg(KERNEL_FUNCTION_CALL);
+            instruction.imm = self.id(name, BtfKind::Func)?.cast_signed();
+        }
+        Ok(())
+    }
+
+    fn function(&self, name: &str) -> Option<u32> {
+        self.kernel.id_by_type_name_kind(name, BtfKind::Func).ok()
+    }
+
+    fn id(&self, name: &str, kind: BtfKind) -> Result<u32, Error> {
+        self.kernel.id_by_type_name_kind(name, kind).map_err(|_| Error::Unsupported {
+            reason: format!("this kernel has no {name}"),
+            hint: String::new(),
+        })
+    }
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// Nothing: it is run by a call.
+    Call,
+    /// A tracepoint.
+    Tracepoint(&'a str),
+    /// The task iterator.
+    Tasks,
+}
+
+fn damaged(error: impl std::fmt::Display) -> Error {
+    Error::Unsupported {
+        reason: format!("the BPF object does not load: {error}"),
+        hint: String::new(),
+    }
+}
+
+/// The kernel's refusal, with the end of the verifier's log.
+fn refused(program: &str, error: &io::Error, log: &str) -> Error {
+    if error.raw_os_error() == Some(libc::EPERM) {
+        return denied();
+    }
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    // The last line counts instructions; it is kept, as it tells how far the check came.
+    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("; ");
+    let colon = if end.is_empty() { "" } else { ": " };
+    Error::Unsupported {
+        reason: format!("the kernel refuses the BPF program {program} ({error}){colon}{end}"),
+        hint: String::new(),
+    }
+}
+
+/// The refusal for want of capabilities.
+pub(crate) fn denied() -> Error {
+    Error::AccessDenied {
+        reason: "BPF needs CAP_BPF and CAP_PERFMON in the initial user namespace".into(),
+        hint: "run it as root, or use the procfs source".into(),
+    }
+}
+
+/// Borrows every descriptor of a list of named maps.
+pub(crate) fn borrowed<'a>(maps: &'a [(&'static str, &'a OwnedFd)]) -> Vec<(&'static str, BorrowedFd<'a>)> {
+    maps.iter().map(|(name, fd)| (*name, fd.as_fd())).collect()
+}

@@ -1,0 +1,166 @@
+//! The arrays that snapshots are written to.
+//!
+//! Design decisions
+//!
+//! * A snapshot owns its array until its last view is gone; the next one goes to
+//!   another. Nothing that is still held is ever written over.
+//! * There are at most [`LENT`] arrays lent at a time. Beyond that a snapshot is
+//!   copied out of an array that is never lent.
+//! * The memory of a BPF array is allocated when it is made, so arrays are made
+//!   when they are first needed, and made anew when they have become too small.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use taskstats_core::SharedBytes;
+
+use crate::errors::Error;
+use crate::sys::bpf::{self, MapSpec};
+use crate::sys::shared::Mapping;
+
+/// Arrays that may be lent at a time.
+pub(crate) const LENT: usize = 4;
+/// BPF_MAP_TYPE_ARRAY
+pub(crate) const ARRAY: u32 = 2;
+/// BPF_MAP_TYPE_ARRAY_OF_MAPS
+const ARRAY_OF_MAPS: u32 = 12;
+/// BPF_F_MMAPABLE
+pub(crate) const MMAPABLE: u32 = 1 << 10;
+/// BPF_F_INNER_MAP: the arrays may differ in length.
+const INNER_MAP: u32 = 1 << 12;
+
+/// One array: room for records, and behind them an index byte for each.
+pub(crate) struct Output {
+    mapping: Mapping,
+    capacity: usize,
+}
+
+impl AsRef<[u8]> for Output {
+    fn as_ref(&self) -> &[u8] {
+        self.mapping.bytes()
+    }
+}
+
+/// The arrays, by their index in the array of maps.
+pub(crate) struct Pool {
+    outer: OwnedFd,
+    record_size: usize,
+    outputs: Vec<Option<Arc<Output>>>,
+}
+
+/// A chosen array, ready to be written.
+pub(crate) struct Chosen {
+    /// Its index in the array of maps.
+    pub(crate) index: u32,
+    /// Records that fit.
+    pub(crate) capacity: usize,
+}
+
+fn entries(capacity: usize, record_size: usize) -> u32 {
+    // The index bytes take the place of so many records more.
+    (capacity + capacity.div_ceil(record_size)) as u32
+}
+
+fn spec(record_size: usize, capacity: usize) -> MapSpec {
+    MapSpec {
+        kind: ARRAY,
+        key_size: 4,
+        value_size: record_size as u32,
+        max_entries: entries(capacity, record_size),
+        flags: MMAPABLE | INNER_MAP,
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::os("make a BPF array", error)
+}
+
+impl Pool {
+    /// A pool without arrays yet.
+    pub(crate) fn new(record_size: usize) -> Result<Pool, Error> {
+        let template = bpf::create_map("records", spec(record_size, 1), None).map_err(failed)?;
+        let outer = bpf::create_map(
+            "outputs",
+            MapSpec {
+                kind: ARRAY_OF_MAPS,
+                key_size: 4,
+                value_size: 4,
+                max_entries: LENT as u32 + 1,
+                flags: 0,
+            },
+            Some(template.as_fd()),
+        )
+        .map_err(failed)?;
+        Ok(Pool { outer, record_size, outputs: vec![None; LENT + 1] })
+    }
+
+    /// The array of maps.
+    pub(crate) fn outer(&self) -> &OwnedFd {
+        &self.outer
+    }
+
+    /// Bytes of all arrays there are.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.outputs.iter().flatten().map(|output| output.mapping.bytes().len()).sum()
+    }
+
+    /// Chooses an array that nobody holds, with room for `wanted` records; the one
+    /// that is never lent where all others are. Gives the system calls made, too.
+    pub(crate) fn choose(&mut self, wanted: usize) -> Result<(Chosen, u32), Error> {
+        let is_free = |output: &Option<Arc<Output>>| {
+            output.as_ref().is_none_or(|output| Arc::strong_count(output) == 1)
+        };
+        // One that exists first: made arrays cost memory.
+        let index = (0..LENT)
+            .find(|&index| self.outputs[index].is_some() && is_free(&self.outputs[index]))
+            .or_else(|| (0..LENT).find(|&index| is_free(&self.outputs[index])))
+            .unwrap_or(LENT);
+        let mut calls = 0;
+        let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
+        if capacity < wanted {
+            // The old array goes first, so that both are never there at a time.
+            self.outputs[index] = None;
+            let capacity = wanted + wanted / 2;
+            let spec = spec(self.record_size, capacity);
+            let array = bpf::create_map("records", spec, None).map_err(failed)?;
+            let length = spec.max_entries as usize * self.record_size;
+            let mapping = Mapping::new(array.as_fd(), length).map_err(failed)?;
+            bpf::set_inner_map(self.outer.as_fd(), index as u32, array.as_fd()).map_err(failed)?;
+            self.outputs[index] = Some(Arc::new(Output { mapping, capacity }));
+            // Made, mapped, put into the array of maps, and its descriptor closed.
+            calls = 4;
+        }
+        let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
+        Ok((Chosen { index: index as u32, capacity }, calls))
+    }
+
+    /// The chosen array, to be written by us.
+    pub(crate) fn bytes_mut(&mut self, chosen: &Chosen) -> &mut [u8] {
+        self.outputs[chosen.index as usize]
+            .as_mut()
+            .and_then(Arc::get_mut)
+            .expect("a chosen array exists and nobody holds it")
+            .mapping
+            .bytes_mut()
+    }
+
+    /// Where the index bytes of the chosen array begin.
+    pub(crate) fn indices_at(&self, chosen: &Chosen) -> usize {
+        chosen.capacity * self.record_size
+    }
+
+    /// The chosen array's bytes, lent until the last of their holders is gone, or a
+    /// copy of the first `records` and the index bytes, which then follow at once.
+    pub(crate) fn lend(&self, chosen: &Chosen, count: usize) -> (SharedBytes, usize) {
+        let output = self.outputs[chosen.index as usize].as_ref().expect("a chosen array exists");
+        let indices_at = self.indices_at(chosen);
+        if chosen.index as usize == LENT {
+            let bytes = output.mapping.bytes();
+            let length = count * self.record_size;
+            let mut copy = bytes[..length].to_vec();
+            copy.extend_from_slice(&bytes[indices_at..indices_at + count]);
+            return (SharedBytes::new(copy), length);
+        }
+        (SharedBytes::from_arc(Arc::clone(output)), indices_at)
+    }
+}

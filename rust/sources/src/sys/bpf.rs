@@ -1,0 +1,281 @@
+//! The bpf(2) system call, as far as the bpf source needs it
+//! (include/uapi/linux/bpf.h).
+
+use std::ffi::{CStr, c_void};
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use aya_obj::generated::bpf_insn;
+
+const MAP_CREATE: libc::c_long = 0;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
+const PROG_LOAD: libc::c_long = 5;
+const PROG_TEST_RUN: libc::c_long = 10;
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const LINK_CREATE: libc::c_long = 28;
+const ITER_CREATE: libc::c_long = 33;
+
+/// BPF_TRACE_ITER
+const ATTACH_ITER: u32 = 28;
+/// BPF_TRACE_RAW_TP
+const ATTACH_RAW_TP: u32 = 23;
+/// BPF_F_SLEEPABLE
+const SLEEPABLE: u32 = 1 << 4;
+
+/// What a map is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MapSpec {
+    /// BPF_MAP_TYPE_*.
+    pub(crate) kind: u32,
+    pub(crate) key_size: u32,
+    pub(crate) value_size: u32,
+    pub(crate) max_entries: u32,
+    pub(crate) flags: u32,
+}
+
+/// How a program is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgramKind {
+    /// On demand, preemptible.
+    Syscall,
+    /// At a tracepoint, whose BTF type is given.
+    Tracepoint(u32),
+    /// By an iterator, whose BTF function is given.
+    Iterator(u32),
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; 16],
+}
+
+#[repr(C)]
+struct MapUpdate {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+struct TracepointOpen {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+struct LinkCreate {
+    prog_fd: u32,
+    target_fd: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct IterCreate {
+    link_fd: u32,
+    flags: u32,
+}
+
+/// # Safety
+///
+/// `attr` must be the attributes of `command`, and every pointer in it valid for
+/// what the command does with it.
+unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the size is that of `attr`; the rest is the caller's promise.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, ptr_of(attr), mem::size_of::<T>() as libc::c_uint)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
+}
+
+fn ptr_of<T>(value: &mut T) -> *mut c_void {
+    (&raw mut *value).cast()
+}
+
+fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: called with a descriptor that the kernel has just made for us alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn name_of(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (byte, &letter) in bytes.iter_mut().zip(name.as_bytes().iter().take(15)) {
+        *byte = letter;
+    }
+    bytes
+}
+
+fn raw(fd: BorrowedFd<'_>) -> u32 {
+    // A descriptor is never negative.
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// Makes a map; one of maps takes after the map `inner`.
+pub(crate) fn create_map(
+    name: &str,
+    spec: MapSpec,
+    inner: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    let mut attr = MapCreate {
+        map_type: spec.kind,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        map_flags: spec.flags,
+        inner_map_fd: inner.map_or(0, raw),
+        map_name: name_of(name),
+        ..MapCreate::default()
+    };
+    // SAFETY: these are the attributes of this command, and hold no pointer.
+    unsafe { bpf(MAP_CREATE, &mut attr) }.map(owned)
+}
+
+/// Puts a map into an array of maps.
+pub(crate) fn set_inner_map(
+    outer: BorrowedFd<'_>,
+    index: u32,
+    inner: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let value = raw(inner);
+    let mut attr = MapUpdate {
+        map_fd: raw(outer),
+        pad: 0,
+        key: (&raw const index) as u64,
+        value: (&raw const value) as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value of an array of maps are four bytes each, as these are.
+    unsafe { bpf(MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+}
+
+/// Loads a program. On failure the last lines of the verifier's log come with the error.
+pub(crate) fn load_program(
+    name: &str,
+    kind: ProgramKind,
+    instructions: &[bpf_insn],
+    license: &CStr,
+) -> Result<OwnedFd, (io::Error, String)> {
+    let (prog_type, expected_attach_type, attach_btf_id, prog_flags) = match kind {
+        ProgramKind::Syscall => (31, 0, 0, SLEEPABLE),
+        ProgramKind::Tracepoint(id) => (26, ATTACH_RAW_TP, id, 0),
+        ProgramKind::Iterator(id) => (26, ATTACH_ITER, id, 0),
+    };
+    let mut attr = ProgLoad {
+        prog_type,
+        insn_cnt: instructions.len() as u32,
+        insns: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        prog_flags,
+        prog_name: name_of(name),
+        expected_attach_type,
+        attach_btf_id,
+        ..ProgLoad::default()
+    };
+    // SAFETY: the instructions and the license live for the length of the call.
+    match unsafe { bpf(PROG_LOAD, &mut attr) } {
+        Ok(fd) => Ok(owned(fd)),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err((error, String::new())),
+        Err(error) => {
+            // Again, with a log: it makes loading slow, and is wanted now only.
+            let mut log = vec![0_u8; 1 << 24];
+            attr.log_level = 1;
+            attr.log_size = log.len() as u32;
+            attr.log_buf = log.as_mut_ptr() as u64;
+            // SAFETY: as above, and the log is valid for writes of its length.
+            let second = unsafe { bpf(PROG_LOAD, &mut attr) };
+            if let Ok(fd) = second {
+                return Ok(owned(fd));
+            }
+            let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+            Err((error, String::from_utf8_lossy(&log[..end]).into_owned()))
+        }
+    }
+}
+
+/// Runs a program of kind [`ProgramKind::Syscall`] once.
+pub(crate) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = TestRun { prog_fd: raw(program), ..TestRun::default() };
+    // SAFETY: these are the attributes of this command, and all pointers in it are null.
+    unsafe { bpf(PROG_TEST_RUN, &mut attr) }.map(drop)
+}
+
+/// Attaches a program to its tracepoint, until the result is dropped.
+pub(crate) fn attach_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = TracepointOpen { name: 0, prog_fd: raw(program), pad: 0 };
+    // SAFETY: these are the attributes of this command; the name is null, since the
+    // program knows its tracepoint.
+    unsafe { bpf(RAW_TRACEPOINT_OPEN, &mut attr) }.map(owned)
+}
+
+/// Links an iterator's program.
+pub(crate) fn link_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr =
+        LinkCreate { prog_fd: raw(program), target_fd: 0, attach_type: ATTACH_ITER, flags: 0 };
+    // SAFETY: these are the attributes of this command, and hold no pointer.
+    unsafe { bpf(LINK_CREATE, &mut attr) }.map(owned)
+}
+
+/// Begins a pass of a linked iterator; reading the result to its end makes the pass.
+pub(crate) fn begin_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = IterCreate { link_fd: raw(link), flags: 0 };
+    // SAFETY: these are the attributes of this command, and hold no pointer.
+    unsafe { bpf(ITER_CREATE, &mut attr) }.map(owned)
+}
