@@ -133,6 +133,7 @@ struct control {
 	/* kept by the programs */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
+	u64 raced;		/* a switch came before the run's instant was known */
 	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
 	u64 offset_fresh;	/* t0 of the reading of it */
 	u64 note_count;		/* notes of the run in progress */

@@ -583,6 +583,15 @@ static __always_inline bool is_outside(const struct control *c, struct task_stru
 	return c->level && !number_in(c, t->thread_pid);
 }
 
+/*
+ * A task that the verifier vouches for nothing about. For each pointer followed from
+ * a trusted one it searches all of the kernel's types, which takes half a second.
+ */
+static __always_inline struct task_struct *untrusted(void *task)
+{
+	return rdonly_cast(task, bpf_core_type_id_kernel(struct task_struct));
+}
+
 /* The place for the next record, or 0 where the array is full. */
 static __always_inline struct record *next_record(struct control *c)
 {
@@ -700,26 +709,47 @@ static __always_inline u64 find_absent(void)
 	return absent;
 }
 
+/* The scheduler's clock - CLOCK_MONOTONIC, as well as it can be told just now. */
+static __always_inline void estimate_offset(struct control *c)
+{
+	struct task_struct *taker = (struct task_struct *)bpf_get_current_task();
+	u64 now = bpf_ktime_get_ns();
+	s64 offset;
+
+	/* With switches watched, the taker's last one has told it to the ns. */
+	if (!wants(c, RUN_EXACT))
+		/* A maximum over the past must be able to follow a clock that is slewed. */
+		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
+	c->offset_fresh = now;
+	if (!bpf_core_field_exists(taker->se.cfs_rq))
+		return;
+	offset = BPF_CORE_READ(taker, se.cfs_rq, rq, clock) - bpf_ktime_get_ns();
+	if (offset > c->offset_ns)
+		c->offset_ns = offset;
+}
+
+/* Begins a run: from its instant on, switches are noted. */
 static __always_inline void begin(struct control *c)
 {
-	u64 now = bpf_ktime_get_ns();
-
 	c->absent = find_absent();
 	c->count = c->wanted = 0;
 	c->outside = c->outside_ns = c->own_ns = 0;
 	c->retries = c->torn = 0;
-	c->note_count = 0;
-	c->exits = c->head;
-	c->serial++;
-	if (!wants(c, RUN_EXACT) && c->offset_fresh)
-		/* A maximum over the past must be able to follow a clock that is slewed. */
-		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
-	c->offset_fresh = now;
-	c->t0_ns = now;
-	c->sched_ns = now + c->offset_ns;
-	barrier();
-	if (wants(c, RUN_EXACT))
-		*(volatile u64 *)&c->noting = c->serial;
+	estimate_offset(c);
+	for (int i = 0; i < READINGS; i++) {
+		c->serial++;
+		c->note_count = 0;
+		c->exits = c->head;
+		*(volatile u64 *)&c->sched_ns = 0;
+		*(volatile u64 *)&c->raced = 0;
+		if (wants(c, RUN_EXACT))
+			*(volatile u64 *)&c->noting = c->serial;
+		c->t0_ns = bpf_ktime_get_ns();
+		*(volatile u64 *)&c->sched_ns = c->t0_ns + c->offset_ns;
+		/* A switch between the two could not be noted: the taker was preempted. */
+		if (!*(volatile u64 *)&c->raced)
+			break;
+	}
 }
 
 /* Idle time of every CPU at t0, once all of its tasks have been met. */
@@ -757,7 +787,7 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 	state = *(volatile u64 *)&slot->state;
 	if (state == SLOT_DYING) {
 		/* The memory may be another task's by now: its start tells. */
-		t = rdonly_cast((void *)slot->task, bpf_core_type_id_kernel(struct task_struct));
+		t = untrusted((void *)slot->task);
 		use = use_at(c, t);
 		start = t->start_boottime;
 		barrier();
@@ -801,7 +831,7 @@ int snapshot(void *ctx)
 	begin(c);
 	iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
 	while ((t = iter_task_next(&tasks)))
-		visit(c, &w, t);
+		visit(c, &w, untrusted(t));
 	iter_task_destroy(&tasks);
 	if (wants(c, RUN_EXACT)) {
 		iter_num_new(&numbers, 0, 1 << 22);
@@ -867,13 +897,11 @@ int each_task(struct bpf_iter__task *ctx)
 
 SUBPROGRAM int take_note(struct control *c, struct task_struct *t, s64 use)
 {
-	struct note new = { .serial = c->noting, .use = use };
+	struct note new = { .serial = c->serial, .use = use };
 	u64 key = (u64)t, *place;
 	struct note *old;
 	u32 n;
 
-	if (!new.serial)
-		return 0;
 	old = bpf_map_lookup_elem(&notes, &key);
 	if (old && old->serial == new.serial)
 		return 0;
@@ -894,6 +922,10 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	u64 noting = c->noting;
 	struct cpu *cpu;
 
+	if (noting && !c->sched_ns) {
+		c->raced = 1;
+		noting = 0;
+	}
 	if (!q)
 		return 0;
 	if (next->pid == c->reader || prev->pid == c->reader)

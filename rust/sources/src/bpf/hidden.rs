@@ -33,6 +33,8 @@ struct Process {
     pid: u32,
     record: Vec<u8>,
     filled: FieldSet,
+    /// CPU time just before the run; None when the process is gone.
+    used_ns: Option<u64>,
 }
 
 /// All of them.
@@ -84,10 +86,20 @@ impl Hidden {
             let lasting = FieldSet::of_group(Group::Basic)
                 .union(FieldSet::of_group(Group::State))
                 .union(KEPT);
-            self.processes.push(Process { pid, record, filled: filled.intersection(lasting) });
+            let filled = filled.intersection(lasting);
+            self.processes.push(Process { pid, record, filled, used_ns: None });
         }
         self.rows = self.processes.len();
         Ok(())
+    }
+
+    /// Reads their clocks; at best right before the run, whose instant is at its
+    /// begin. Gives the system calls made.
+    pub(crate) fn read_clocks(&mut self) -> u32 {
+        for process in &mut self.processes {
+            process.used_ns = sys::clock_ns(sys::process_clock(process.pid)).ok();
+        }
+        self.processes.len() as u32
     }
 
     /// Appends their records behind `count` others. Gives the system calls made.
@@ -102,12 +114,10 @@ impl Hidden {
         self.reader.syscalls = 0;
         self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
         let size = layout.record_size();
-        let mut calls = 0;
         let mut rows = 0;
         for process in &self.processes {
-            calls += 1;
-            // It is gone; the next look forgets it.
-            let Ok(used) = sys::clock_ns(sys::process_clock(process.pid)) else { continue };
+            // The next look forgets one that is gone.
+            let Some(used) = process.used_ns else { continue };
             let others = if header.threads() {
                 Some(self.reader.tids(process.pid))
             } else {
@@ -145,7 +155,7 @@ impl Hidden {
             rows += *count - first;
         }
         self.rows = rows;
-        Ok(calls + self.reader.syscalls)
+        Ok(self.reader.syscalls)
     }
 }
 

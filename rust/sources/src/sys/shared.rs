@@ -145,6 +145,7 @@ pub(crate) struct Control {
     pub(crate) absent: u64,
     pub(crate) serial: u64,
     pub(crate) noting: u64,
+    pub(crate) raced: u64,
     pub(crate) offset_ns: i64,
     pub(crate) offset_fresh: u64,
     pub(crate) note_count: u64,
