@@ -183,7 +183,9 @@ def run(
     # With NO_COLOR blessed gives no cursor motion either.
     os.environ.pop("NO_COLOR", None)
     needed = table.fields(tuple(columns[key] for key in state.columns)) | {"state"}
-    with taskstats.Source(source, threads=state.threads, fields=sorted(needed)) as opened:
+    with taskstats.Source(
+        source, threads=state.threads, fields=sorted(needed), exact=True, cpu_times=True, system=True
+    ) as opened:
         taskstats.drop_privileges(opened.name)
         terminal = Terminal()
         meter = _Meter(opened, columns, pids, rows)

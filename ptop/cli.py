@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--source",
-        choices=("auto", "netlink", "procfs"),
+        choices=("auto", "bpf", "netlink", "procfs"),
         default="auto",
         help="where to get the numbers (default auto: the best that works)",
     )
@@ -200,7 +200,9 @@ def _batch(options: argparse.Namespace) -> int:
         columns, sort.source, sort.descending, options.filter, options.pid, options.rows
     )
     wanted = table.fields(columns) | table.fields((sort,))
-    with taskstats.Source(options.source, threads=options.threads, fields=sorted(wanted)) as source:
+    with taskstats.Source(
+        options.source, threads=options.threads, fields=sorted(wanted), exact=True, cpu_times=True
+    ) as source:
         taskstats.drop_privileges(source.name)
         stream = batch.intervals(source, options.delay, options.intervals)
         batch.write(stream, choice, options.format or "table", sys.stdout)

@@ -23,7 +23,7 @@ def needs() -> Callable[[bool, str], None]:
     return check
 
 
-@pytest.fixture(params=["netlink", "procfs"])
+@pytest.fixture(params=["bpf", "netlink", "procfs"])
 def source(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -> taskstats.Source:
     """Every source of this machine in turn."""
     name: str = request.param

@@ -67,12 +67,18 @@ __all__ = [
 
 
 def snapshot(
-    source: str = "auto", threads: bool = False, fields: Iterable[str] | None = None
+    source: str = "auto",
+    threads: bool = False,
+    fields: Iterable[str] | None = None,
+    *,
+    exact: bool = False,
 ) -> Snapshot:
     """Take one snapshot of the whole system.
 
-    `source` is "auto", "netlink" or "procfs"; `fields` are the kernel field names that
-    are wanted, None for all that can be had. For many snapshots keep a `Source` open.
+    `source` is "auto", "bpf", "netlink" or "procfs"; `fields` are the kernel field names
+    that are wanted, None for all that can be had; `exact` asks for values of one instant
+    (see `Source`). For many snapshots keep a `Source` open.
     """
-    with Source(source, threads=threads, fields=None if fields is None else list(fields)) as opened:
+    wanted = None if fields is None else list(fields)
+    with Source(source, threads=threads, fields=wanted, exact=exact) as opened:
         return opened.snapshot()

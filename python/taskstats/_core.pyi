@@ -308,14 +308,25 @@ class Interval:
 @final
 class Source:
     def __new__(
-        cls, name: str = "auto", *, threads: bool = False, fields: Sequence[str] | None = None
+        cls,
+        name: str = "auto",
+        *,
+        threads: bool = False,
+        fields: Sequence[str] | None = None,
+        exact: bool = False,
+        cpu_times: bool | None = None,
+        system: bool | None = None,
     ) -> Self: ...
     @property
     def name(self) -> str: ...
     @property
     def precision(self) -> str: ...
     def configure(
-        self, *, threads: bool | None = None, fields: Sequence[str] | None = None
+        self,
+        *,
+        threads: bool | None = None,
+        fields: Sequence[str] | None = None,
+        exact: bool | None = None,
     ) -> None: ...
     def snapshot(self) -> Snapshot: ...
     def close(self) -> None: ...

@@ -188,6 +188,9 @@ fn encode_sections(header: &Header) -> Vec<u8> {
         out.u64(header.outside_ns);
         out.u64(header.own_cpu_ns);
         out.u64(u64::from(header.syscalls));
+        out.u64(u64::from(header.exited));
+        out.u64(header.exits_lost);
+        out.u64(header.overflow_ns);
     });
     out.0
 }
@@ -281,6 +284,9 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
             header.outside_ns = input.u64()?;
             header.own_cpu_ns = input.u64()?;
             header.syscalls = input.small()?;
+            header.exited = input.small()?;
+            header.exits_lost = input.u64()?;
+            header.overflow_ns = input.u64()?;
         }
         _ => {}
     }

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::header::{CpuTimes, FieldStatus, Flags};
+use crate::header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header};
 use crate::layout::{Field, Kind};
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
@@ -201,6 +201,11 @@ impl Interval {
         self.matches.get(row) == Some(&Match::Born)
     }
 
+    /// Whether the task of a row died in the interval.
+    pub fn is_exited(&self, row: usize) -> bool {
+        self.cur.is_exited(row)
+    }
+
     /// The same task's record in the earlier snapshot.
     pub fn earlier(&self, row: usize) -> Option<Record<'_>> {
         match self.matches.get(row)? {
@@ -256,30 +261,62 @@ impl Interval {
             .collect()
     }
 
-    /// The CPUs' books, None where a snapshot lacks the CPUs' times.
+    /// The CPUs' books, None where a snapshot lacks the CPUs' times. Where both
+    /// snapshots are of one instant, idle, irq and steal time come from the run
+    /// queues' clocks, to the ns; else from /proc/stat, in its steps.
     pub fn books(&self) -> Option<Books> {
+        let (mut books, cpus) = self.books_by_clocks().or_else(|| self.books_by_times())?;
+        let used = self.total();
+        let available = i128::from(self.interval_ns()) * cpus as i128;
+        // Tasks of other pid namespaces, and tasks whose exit was lost.
+        let rowless = |header: &Header| header.outside_ns.wrapping_add(header.overflow_ns);
+        let (before, now) = (rowless(self.prev.header()), rowless(self.cur.header()));
+        let found = i128::from(used.user_ns) + i128::from(used.system_ns) + i128::from(now)
+            - i128::from(before)
+            + i128::from(books.idle_ns)
+            + i128::from(books.irq_ns)
+            + i128::from(books.steal_ns);
+        books.residual_ns = i64::try_from(available - found).unwrap_or(i64::MAX);
+        Some(books)
+    }
+
+    /// The books without a residual, and the number of CPUs, by /proc/stat.
+    fn books_by_times(&self) -> Option<(Books, usize)> {
         let cpus = self.cpu_times();
-        if cpus.is_empty() {
+        let sum = |of: fn(&CpuTimes) -> u64| cpus.iter().map(of).sum::<u64>();
+        let books = Books {
+            idle_ns: sum(|cpu| cpu.idle_ns + cpu.iowait_ns),
+            irq_ns: sum(|cpu| cpu.irq_ns + cpu.softirq_ns),
+            steal_ns: sum(|cpu| cpu.steal_ns),
+            residual_ns: 0,
+            step_ns: self.cur.header().cpu_times_step_ns,
+        };
+        (!cpus.is_empty()).then_some((books, cpus.len()))
+    }
+
+    /// The books without a residual, and the number of CPUs, by the run queues' clocks.
+    fn books_by_clocks(&self) -> Option<(Books, usize)> {
+        let (prev, cur) = (self.prev.header(), self.cur.header());
+        if !prev.flags.contains(Flags::ONE_INSTANT) || !cur.flags.contains(Flags::ONE_INSTANT) {
             return None;
         }
-        let sum = |of: fn(&CpuTimes) -> u64| cpus.iter().map(of).sum::<u64>();
-        let idle_ns = sum(|cpu| cpu.idle_ns + cpu.iowait_ns);
-        let irq_ns = sum(|cpu| cpu.irq_ns + cpu.softirq_ns);
-        let steal_ns = sum(|cpu| cpu.steal_ns);
-        let used = self.total();
-        let available = i128::from(self.interval_ns()) * cpus.len() as i128;
-        let found = i128::from(used.user_ns)
-            + i128::from(used.system_ns)
-            + i128::from(idle_ns)
-            + i128::from(irq_ns)
-            + i128::from(steal_ns);
-        Some(Books {
-            idle_ns,
-            irq_ns,
-            steal_ns,
-            residual_ns: i64::try_from(available - found).unwrap_or(i64::MAX),
-            step_ns: self.cur.header().cpu_times_step_ns,
-        })
+        let before: HashMap<u32, &CpuClocks> =
+            prev.cpu_clocks.iter().map(|clocks| (clocks.cpu, clocks)).collect();
+        let mut books = Books { step_ns: 1, ..Books::default() };
+        let mut cpus = 0;
+        for now in &cur.cpu_clocks {
+            // A CPU that came or went in between has no interval of its own.
+            let Some(before) = before.get(&now.cpu) else { continue };
+            // What the clock counts and the tasks' clock does not is irq and steal time.
+            let untasked = |clocks: &CpuClocks| clocks.clock_ns.wrapping_sub(clocks.clock_task_ns);
+            let taken = untasked(now).saturating_sub(untasked(before));
+            let steal_ns = now.steal_ns.saturating_sub(before.steal_ns).min(taken);
+            books.idle_ns += now.idle_ns.saturating_sub(before.idle_ns);
+            books.steal_ns += steal_ns;
+            books.irq_ns += taken - steal_ns;
+            cpus += 1;
+        }
+        (cpus > 0).then_some((books, cpus))
     }
 
     /// Whether both snapshots hold the field, and if not, why not.
@@ -383,8 +420,10 @@ impl Index {
 fn is_same(prev: &Snapshot<SharedBytes>, earlier: &Record<'_>, later: &Record<'_>) -> bool {
     let (before, now) = (earlier.identity(), later.identity());
     if let (Some(a), Some(b)) = (before.task_id, now.task_id) {
-        // A task_id may be given anew after a task's end, to a younger task only.
-        return a == b && now.start_ns.is_none_or(|start| !is_after_begin(prev, start));
+        // A task_id may be given anew after a task's end, to a younger task only. An
+        // exec by another thread than the leader takes the leader's, older, start over.
+        let younger = matches!((before.start_ns, now.start_ns), (Some(a), Some(b)) if b > a);
+        return a == b && !younger && now.start_ns.is_none_or(|start| !is_after_begin(prev, start));
     }
     if before.pid != now.pid || now.pid == 0 {
         return false;

@@ -281,6 +281,13 @@ pub struct Header {
     pub merged: u32,
     /// Tasks that are known to exist and could not be read.
     pub missed: u32,
+    /// Records at the end that are of tasks which died since the source's previous
+    /// snapshot, with what they had used in all.
+    pub exited: u32,
+    /// Exits that were lost: what they used is in no record.
+    pub exits_lost: u64,
+    /// CPU time of tasks whose exit was lost, as far as it is known.
+    pub overflow_ns: u64,
     /// CPU time of tasks outside the reader's pid namespace, which have no record.
     pub outside_ns: u64,
     /// CPU time used by the process that took the snapshot, up to its end.
@@ -315,6 +322,9 @@ impl Header {
             masks: vec![filled],
             merged: 0,
             missed: 0,
+            exited: 0,
+            exits_lost: 0,
+            overflow_ns: 0,
             outside_ns: 0,
             own_cpu_ns: 0,
             syscalls: 0,

@@ -129,6 +129,12 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         self.records.len() / self.layout.record_size()
     }
 
+    /// Whether the record at `index` is of a task that died since the source's
+    /// previous snapshot; those are the last.
+    pub fn is_exited(&self, index: usize) -> bool {
+        index < self.len() && self.len() - index <= self.header.exited as usize
+    }
+
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

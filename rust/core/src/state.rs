@@ -63,10 +63,11 @@ pub fn name(state: u32) -> &'static str {
     STATES.into_iter().find_map(|(known, name, _)| (known == letter).then_some(name)).unwrap_or("")
 }
 
-/// Number of tasks in each state; those whose state is not known are left out.
+/// Number of living tasks in each state; those whose state is not known are left out.
 pub fn count<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    for state in snapshot.iter().filter_map(|record| record.state()) {
+    let living = snapshot.len().saturating_sub(snapshot.header().exited as usize);
+    for state in snapshot.iter().take(living).filter_map(|record| record.state()) {
         *counts.entry(name(state)).or_insert(0) += 1;
     }
     counts

@@ -16,10 +16,11 @@ use crate::task::PyTask;
 fn kind(name: &str) -> PyResult<Option<SourceKind>> {
     match name {
         "auto" => Ok(None),
+        "bpf" => Ok(Some(SourceKind::Bpf)),
         "netlink" => Ok(Some(SourceKind::Netlink)),
         "procfs" => Ok(Some(SourceKind::Procfs)),
         other => Err(PyValueError::new_err(format!(
-            "no source {other:?}: choose auto, netlink or procfs"
+            "no source {other:?}: choose auto, bpf, netlink or procfs"
         ))),
     }
 }
@@ -31,9 +32,14 @@ struct Open {
 
 /// An open source of snapshots; a context manager.
 ///
-/// `name` is "auto" (the best that works here), "netlink" or "procfs"; a named
+/// `name` is "auto" (the best that works here), "bpf", "netlink" or "procfs"; a named
 /// source never falls back to another. `fields` are the kernel field names that are
-/// wanted, None for all. AccessDenied, Unsupported or OSError where it does not open.
+/// wanted, None for all. With `exact` the bpf source watches the scheduler's switches,
+/// so that every value is that of one instant and idle time is known to the ns; other
+/// sources take no notice. `cpu_times` (/proc/stat) and `system` (load and memory) are
+/// read where True, and with None where the source needs them to close the books or
+/// they cost little beside the rest: not by bpf. AccessDenied, Unsupported or OSError
+/// where it does not open.
 #[pyclass(frozen, name = "Source", module = "taskstats")]
 pub(crate) struct PySource {
     kind: SourceKind,
@@ -50,21 +56,27 @@ impl PySource {
 #[pymethods]
 impl PySource {
     #[new]
-    #[pyo3(signature = (name="auto", *, threads=false, fields=None))]
+    #[pyo3(signature = (
+        name="auto", *, threads=false, fields=None, exact=false, cpu_times=None, system=None
+    ))]
     fn new(
         py: Python<'_>,
         name: &str,
         threads: bool,
         fields: Option<Vec<String>>,
+        exact: bool,
+        cpu_times: Option<bool>,
+        system: Option<bool>,
     ) -> PyResult<PySource> {
         let kind = kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
+        let request = Request { threads, fields, exact, cpu_times, system };
         let source =
             py.detach(|| taskstats::open(kind)).map_err(|error| python_error(py, error))?;
         Ok(PySource {
             kind: source.kind(),
             precision: source.precision(),
-            open: Mutex::new(Open { source: Some(source), request: Request { threads, fields } }),
+            open: Mutex::new(Open { source: Some(source), request }),
         })
     }
 
@@ -81,18 +93,20 @@ impl PySource {
     }
 
     /// Changes what the next snapshot holds; None leaves a setting as it is.
-    #[pyo3(signature = (*, threads=None, fields=None))]
+    #[pyo3(signature = (*, threads=None, fields=None, exact=None))]
     fn configure(
         &self,
         py: Python<'_>,
         threads: Option<bool>,
         fields: Option<Vec<String>>,
+        exact: Option<bool>,
     ) -> PyResult<()> {
         let fields = fields.map(field_set).transpose()?;
         py.detach(|| {
             let request = &mut self.locked().request;
             request.threads = threads.unwrap_or(request.threads);
             request.fields = fields.unwrap_or(request.fields);
+            request.exact = exact.unwrap_or(request.exact);
         });
         Ok(())
     }
@@ -194,7 +208,7 @@ pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
 #[pyfunction]
 pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
     let kind = kind(source_name)?.ok_or_else(|| {
-        PyValueError::new_err("give the name of an open source: netlink or procfs")
+        PyValueError::new_err("give the name of an open source: bpf, netlink or procfs")
     })?;
     taskstats::drop_privileges(kind).map_err(|error| python_error(py, error))
 }

@@ -101,7 +101,12 @@ struct taskstats {
 	u64 wpcopy_count, wpcopy_delay_total, irq_count, irq_delay_total;
 };
 
+typedef struct {
+	s32 counter;
+} atomic_t;
+
 struct signal_struct {
+	atomic_t live;
 	s32 nr_threads;
 	u64 utime, stime, cutime, cstime, gtime, cgtime;
 	unsigned long nvcsw, nivcsw, min_flt, maj_flt, maxrss;

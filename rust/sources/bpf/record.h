@@ -143,7 +143,7 @@ struct control {
 	u64 overflow_ns;	/* use of tasks that died without a slot */
 };
 
-enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD };
+enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD, SLOT_CLAIMED };
 
 /* A task that exits. */
 struct slot {
@@ -156,6 +156,7 @@ struct slot {
 	u64 end;		/* CPU time at the last switch */
 	u64 died_ns;		/* CLOCK_MONOTONIC of the last switch */
 	u64 process_id;		/* task_id of its process */
+	u64 process_start;	/* ac_start_ns of its process */
 	u32 leader, ptraced;
 	u32 outside, pad;
 	struct record record;

@@ -520,10 +520,10 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 }
 
 /* The part of a record that is one task's: a thread's, or a process's leader's. */
-SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t)
+SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now)
 {
 	struct signal_struct *s = t->signal;
-	u64 now = c->t0_ns, started = t->start_time;
+	u64 started = t->start_time;
 	/* A task born while the walk runs is younger than its instant. */
 	u64 age_us = now > started ? (now - started) / 1000 : 0;
 	u64 leader_started = t->group_leader->start_time;
@@ -637,6 +637,9 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 		return 0;
 	leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
 	use = use_at(c, t);
+	/* Born after the run's instant. */
+	if (use < 0)
+		use = 0;
 	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
 		mark_met(c, t);
 	if (leads) {
@@ -661,7 +664,7 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 		return 0;
 	keep = leads ? 0 : ~0ULL;
 	if (leads) {
-		fill_own(c, r, t);
+		fill_own(c, r, t, c->t0_ns);
 		fill_ids(c, r, t);
 		if (wants(c, RUN_THREADS))
 			write_id(c, &r->task_id, t);
@@ -992,16 +995,14 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 
 		slot->end = t->se.sum_exec_runtime;
 		slot->died_ns = bpf_ktime_get_ns();
-		r->cpu_run_virtual_total = slot->end;
+		r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
 		r->ac_sum_exec_ns = slot->end;
-		r->ac_utime = t->utime / 1000;
-		r->ac_stime = t->stime / 1000;
-		r->nvcsw = t->nvcsw;
-		r->nivcsw = t->nivcsw;
 		barrier();
 		*(volatile u64 *)&slot->state = SLOT_DEAD;
 	}
-	bpf_map_delete_elem(&slot_of, &key);
+	/* A leader that waits to be reaped is known by its state; another thread is not. */
+	if (!t->ptrace || t->pid == t->tgid)
+		bpf_map_delete_elem(&slot_of, &key);
 	return 0;
 }
 
@@ -1039,15 +1040,21 @@ int BPF_PROG(exits, struct task_struct *t)
 		__sync_fetch_and_add(&c->exits_lost, 1);
 		return 0;
 	}
+	slot->number = number;
+	barrier();
+	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
 	r = &slot->record;
-	fill_own(c, r, t);
+	fill_own(c, r, t, bpf_ktime_get_ns());
 	fill_sums(c, r, t, 0);
+	/* The last thread of a process stands for those that were released before. */
+	if (!wants(c, RUN_THREADS) && !t->signal->live.counter)
+		add_dead_threads(c, r, t->signal);
 	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
 	r->hiwater_rss = KB(t->signal->maxrss, c);
 	slot->outside = !fill_ids(c, r, t);
 	write_id(c, &r->task_id, t);
 	slot->task = key;
-	slot->number = number;
+	slot->process_start = t->group_leader->start_boottime;
 	write_id(c, &slot->process_id, t->signal);
 	slot->leader = t->pid == t->tgid;
 	slot->ptraced = t->ptrace;

@@ -10,10 +10,12 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
+mod exits;
 mod hidden;
 mod loader;
 mod pool;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read;
 use std::mem::{offset_of, size_of};
@@ -30,9 +32,10 @@ use crate::host::{self, Host};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::{Request, Source};
+use exits::{Exits, GONE, SLOTS, slot_size};
 use hidden::Hidden;
 use loader::{Loader, Target};
-use pool::{ARRAY, MMAPABLE, Pool};
+use pool::{ARRAY, MMAPABLE, Pool, Rows};
 
 /// The base version that the programs write.
 const VERSION: u16 = 14 | EXTENSION_BIT;
@@ -99,9 +102,12 @@ pub(crate) struct Bpf {
     wanted: [usize; 2],
     hidden: Hidden,
     delayacct: bool,
-    switched: OwnedFd,
-    /// The switch program at its tracepoint, while values at one instant are wanted.
-    watching: Option<OwnedFd>,
+    watchers: [OwnedFd; 2],
+    exits: Exits,
+    /// The programs at their tracepoints, while values at one instant are wanted.
+    watching: Option<[OwnedFd; 2]>,
+    /// Records of the dead that the last snapshot got.
+    exited: usize,
 }
 
 /// Sizes of the maps that are not fixed in the object.
@@ -155,7 +161,8 @@ fn random_key() -> Result<[u64; 2], Error> {
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|error| Error::os("read /dev/urandom", error))?;
-    let (low, high) = (u128::from_ne_bytes(bytes) as u64, (u128::from_ne_bytes(bytes) >> 64) as u64);
+    let (low, high) =
+        (u128::from_ne_bytes(bytes) as u64, (u128::from_ne_bytes(bytes) >> 64) as u64);
     Ok([low, high])
 }
 
@@ -167,8 +174,8 @@ impl Bpf {
         let control_map = make_array("controls", size_of::<Control>(), 1)?;
         let mut loader = Loader::new()?;
         let cpus_map = make_array("cpus", size_of::<CpuWords>(), cpu_count)?;
-        let slots_map = make_array("slots", 8 * 10 + 16 + layout.record_size(), 1)?;
-        let slot_of = make_hash("slot_of", 8, 1)?;
+        let slots_map = make_array("slots", slot_size(&layout), SLOTS)?;
+        let slot_of = make_hash("slot_of", 8, SLOTS)?;
         let notes = make_hash("notes", 16, 16384)?;
         let noted = make_array("noted", 8, 16384)?;
         let pool = Pool::new(layout.record_size())?;
@@ -191,7 +198,12 @@ impl Bpf {
                 .map_err(|error| Error::os("link the task iterator", error))?;
             Way::Iterator(link)
         };
-        let switched = loader.load("switched", Target::Tracepoint("sched_switch"))?;
+        let watchers = [
+            loader.load("switched", Target::Tracepoint("sched_switch"))?,
+            loader.load("exits", Target::Tracepoint("sched_process_exit"))?,
+        ];
+        let slots = map(&slots_map, SLOTS * slot_size(&layout))?;
+        let exits = Exits::new(slots, slot_of, &layout);
         let control = map(&control_map, size_of::<Control>())?;
         let cpus = map(&cpus_map, cpu_count * size_of::<CpuWords>())?;
         let key = random_key()?;
@@ -212,8 +224,10 @@ impl Bpf {
             pool,
             wanted: [0; 2],
             delayacct: host::delayacct() == Some(true),
-            switched,
+            watchers,
+            exits,
             watching: None,
+            exited: 0,
         };
         source.warm_up()?;
         source.look_for_hidden()?;
@@ -239,6 +253,25 @@ impl Bpf {
         Ok(calls + 6)
     }
 
+    /// How it works here, for people.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = match self.way {
+            Way::OneCall(_) => "all tasks in one system call, in no copy".to_owned(),
+            Way::Iterator(_) => {
+                "all tasks by the task iterator (one call for all comes with Linux 6.7)".to_owned()
+            }
+        };
+        let hidden: Vec<String> = self.hidden.names().collect();
+        if !hidden.is_empty() {
+            let _ = write!(
+                text,
+                "; the kernel hides {} from BPF, read by CPU clock instead",
+                hidden.join(", ")
+            );
+        }
+        text
+    }
+
     /// Counts the tasks, and lets the estimate of the scheduler's clock settle.
     fn warm_up(&mut self) -> Result<(), Error> {
         for flags in [0, bits::THREADS] {
@@ -250,21 +283,33 @@ impl Bpf {
         Ok(())
     }
 
-    /// Attaches or detaches the switch program.
-    fn watch(&mut self, wanted: bool) -> Result<(), Error> {
+    /// Attaches or detaches the programs that watch switches and exits.
+    fn watch(&mut self, wanted: bool, threads: bool) -> Result<(), Error> {
+        let head = offset_of!(Control, head);
+        if wanted && self.watching.is_some() && threads != self.exits.is_for_threads() {
+            self.exits.reset(self.control.read(head), threads);
+        }
         if wanted == self.watching.is_some() {
             return Ok(());
         }
         self.watching = None;
-        if wanted {
-            let link = bpf::attach_tracepoint(self.switched.as_fd())
-                .map_err(|error| Error::os("attach to sched_switch", error))?;
-            self.watching = Some(link);
-            // The taker's next switch tells the scheduler's clock to the ns.
-            std::thread::sleep(WARM_UP);
-            self.control.write(offset_of!(Control, capacity), 0_u32);
-            self.run(bits::EXACT)?;
+        if !wanted {
+            self.control.write(offset_of!(Control, slots), 0_u64);
+            return Ok(());
         }
+        self.exits.reset(self.control.read(head), threads);
+        self.control.write(offset_of!(Control, tail), self.exits.tail());
+        self.control.write(offset_of!(Control, slots), SLOTS as u64);
+        let attach = |program: &OwnedFd| {
+            bpf::attach_tracepoint(program.as_fd())
+                .map_err(|error| Error::os("attach to the scheduler", error))
+        };
+        let [switched, exits] = &self.watchers;
+        self.watching = Some([attach(switched)?, attach(exits)?]);
+        // The taker's next switch tells the scheduler's clock to the ns.
+        std::thread::sleep(WARM_UP);
+        self.control.write(offset_of!(Control, capacity), 0_u32);
+        self.run(bits::EXACT)?;
         Ok(())
     }
 
@@ -369,11 +414,14 @@ impl Source for Bpf {
     }
 
     fn precision(&self) -> &'static str {
-        "ns, one instant"
+        match self.way {
+            Way::OneCall(_) => "ns, at one instant",
+            Way::Iterator(_) => "ns",
+        }
     }
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
-        self.watch(request.exact && matches!(self.way, Way::OneCall(_)))?;
+        self.watch(request.exact && matches!(self.way, Way::OneCall(_)), request.threads)?;
         let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
         self.host.identify(&mut header);
         if request.system == Some(true) {
@@ -384,7 +432,7 @@ impl Source for Bpf {
             header.syscalls += self.host.read_cpu_times(&mut header);
         }
         let threads = usize::from(request.threads);
-        let needed = self.wanted[threads] + self.hidden.len() + SPARE;
+        let needed = self.wanted[threads] + self.hidden.len() + 2 * self.exited + SPARE;
         let (chosen, calls) = self.pool.choose(needed)?;
         header.syscalls += calls;
         let now = host::now();
@@ -400,7 +448,13 @@ impl Source for Bpf {
         let control: Control = self.control.read(0);
         self.wanted[threads] = control.wanted as usize;
         let mut count = control.count as usize;
-        let (filled, unsupported) = self.filled(flags, control.absent);
+        let (mut filled, unsupported) = self.filled(flags, control.absent);
+        let off = if self.delayacct {
+            FieldSet::EMPTY
+        } else {
+            FieldSet::of_group(Group::Delay).difference(CPU_DELAY).intersection(filled)
+        };
+        filled = filled.difference(off);
         header.begin = instant(control.t0_ns, real_offset, boot_offset);
         header.end = instant(control.end_ns, real_offset, boot_offset);
         header.sched_clock_ns = Some(control.sched_ns);
@@ -420,16 +474,33 @@ impl Source for Bpf {
         header.set_status(self.layout.fields(), FieldStatus::NotRead);
         header.set_status(unsupported, FieldStatus::Unsupported);
         header.set_status(filled, FieldStatus::Filled);
+        header.set_status(off, FieldStatus::Off);
         header.masks = vec![filled];
         let indices_at = self.pool.indices_at(&chosen);
+        let size = self.layout.record_size();
         let bytes = self.pool.bytes_mut(&chosen);
         bytes[indices_at..indices_at + count].fill(0);
         let (records, indices) = bytes.split_at_mut(indices_at);
+        let mut dead = Vec::new();
+        if self.watching.is_some() {
+            let rows = &mut records[..count * size];
+            let collected = self.exits.collect(&control, rows, &self.layout);
+            self.control.write(offset_of!(Control, tail), self.exits.tail());
+            header.outside_ns += collected.outside_ns;
+            header.exits_lost = control.exits_lost;
+            header.overflow_ns = control.overflow_ns;
+            dead = collected.records;
+        }
         header.syscalls +=
             self.hidden.append(&mut header, &self.layout, records, indices, &mut count)?;
-        let (bytes, indices_at) = self.pool.lend(&chosen, count);
-        let records = 0..count * self.layout.record_size();
-        let indices = indices_at..indices_at + count;
+        self.exited = dead.len();
+        header.exited = dead.len() as u32;
+        if !dead.is_empty() {
+            header.masks.push(filled.difference(GONE));
+        }
+        let dead_mask = header.masks.len() - 1;
+        let rows = Rows { count, dead: &dead, dead_mask: dead_mask as u8 };
+        let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         Ok(Snapshot::new(header, self.layout.clone(), bytes, records, indices)?)
     }
 }

@@ -2,6 +2,7 @@
 
 use taskstats_core::SourceKind;
 
+use crate::bpf::Bpf;
 use crate::errors::Error;
 use crate::netlink::Netlink;
 use crate::procfs::Procfs;
@@ -24,13 +25,18 @@ pub struct Report {
 
 /// Every source, the best first.
 pub fn sources() -> Vec<Report> {
+    let bpf = Bpf::open().map(|source| (source.precision(), source.describe()));
     let netlink = Netlink::open().map(|source| {
         (source.precision(), "one netlink message a task, many in one system call".to_owned())
     });
     let procfs = Procfs::open().map(|source| {
         (source.precision(), "no privilege needed; two to four files a task".to_owned())
     });
-    vec![report(SourceKind::Netlink, netlink), report(SourceKind::Procfs, procfs)]
+    vec![
+        report(SourceKind::Bpf, bpf),
+        report(SourceKind::Netlink, netlink),
+        report(SourceKind::Procfs, procfs),
+    ]
 }
 
 fn report(kind: SourceKind, tried: Result<(&'static str, String), Error>) -> Report {

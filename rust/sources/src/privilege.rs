@@ -33,12 +33,14 @@ pub fn has_bpf() -> bool {
 
 /// Keeps only what a source of `kind` needs per call: becomes the user who called
 /// sudo, forbids new privileges, and empties the capability sets but for
-/// CAP_NET_ADMIN where the source is netlink. Meant for a process with one thread.
+/// CAP_NET_ADMIN where the source is netlink, and CAP_BPF where it is bpf. Meant for a process with one thread.
 pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
     let failed = |error| Error::os("drop privileges", error);
     let held = sys::capabilities().map_err(failed)?;
     let keep = match kind {
         SourceKind::Netlink => held.permitted & (1 << CAP_NET_ADMIN),
+        // For arrays that have to grow. Reading kernel memory by new programs is over.
+        SourceKind::Bpf => held.permitted & (1 << CAP_BPF),
         _ => 0,
     };
     let id = |name| env::var(name).ok()?.parse().ok();

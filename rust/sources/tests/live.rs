@@ -51,7 +51,7 @@ impl Drop for Sleepers {
 }
 
 fn cheap(threads: bool) -> Request {
-    Request { threads, fields: FieldSet::EMPTY }
+    Request { threads, fields: FieldSet::EMPTY, ..Request::default() }
 }
 
 fn burn(time: Duration) {
@@ -66,6 +66,13 @@ fn every_source() -> Vec<Box<dyn Source>> {
     let mut sources = vec![open(Some(SourceKind::Procfs)).expect("procfs is everywhere")];
     if let Some(source) = netlink() {
         sources.push(Box::new(source));
+    }
+    match open(Some(SourceKind::Bpf)) {
+        Ok(source) => sources.push(source),
+        Err(error) => {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here: {error}");
+            eprintln!("skipped: {error}");
+        }
     }
     sources
 }
@@ -197,7 +204,7 @@ fn delays_that_are_switched_off_are_not_zero() {
 fn io_and_memory_come_where_they_are_wanted() {
     let wanted = FieldSet::of(&[Field::read_char, Field::rss_kb, Field::state]);
     for mut source in every_source() {
-        let request = Request { threads: false, fields: wanted };
+        let request = Request { fields: wanted, ..Request::default() };
         let snapshot = source.snapshot(&request).expect("a snapshot");
         let me = snapshot.find_pid(std::process::id()).expect("this process");
         let record = snapshot.get(me).expect("its record");

@@ -8,6 +8,7 @@
 //!   shown as if nothing had happened.
 
 use std::collections::HashSet;
+use std::fs;
 
 use taskstats_core::{Field, FieldSet, Group, Header, Layout, Record, RecordMut};
 
@@ -55,9 +56,13 @@ impl Hidden {
         self.rows.max(self.processes.len())
     }
 
-    /// Names of the processes, with their ids.
-    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.processes.iter().map(|process| process.pid)
+    /// The processes by id and name.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.processes.iter().map(|process| {
+            let path = format!("/proc/{}/comm", process.pid);
+            let name = fs::read_to_string(path).unwrap_or_default();
+            format!("process {} ({})", process.pid, name.trim())
+        })
     }
 
     /// The processes that /proc lists.
@@ -74,8 +79,11 @@ impl Hidden {
         shown: &HashSet<u32>,
     ) -> Result<(), Error> {
         let after: HashSet<u32> = self.listed()?.into_iter().collect();
-        let pids: Vec<u32> =
-            before.iter().copied().filter(|pid| !shown.contains(pid) && after.contains(pid)).collect();
+        let pids: Vec<u32> = before
+            .iter()
+            .copied()
+            .filter(|pid| !shown.contains(pid) && after.contains(pid))
+            .collect();
         self.processes.clear();
         for pid in pids {
             let mut record = vec![0; layout.record_size()];
@@ -118,15 +126,13 @@ impl Hidden {
         for process in &self.processes {
             // The next look forgets one that is gone.
             let Some(used) = process.used_ns else { continue };
-            let others = if header.threads() {
-                Some(self.reader.tids(process.pid))
-            } else {
-                None
-            };
+            let others = if header.threads() { Some(self.reader.tids(process.pid)) } else { None };
             let mut of_others = 0;
             let first = *count;
             for tid in others.into_iter().flatten().filter(|&tid| tid != process.pid) {
-                let Some(place) = records.get_mut(*count * size..(*count + 1) * size) else { break };
+                let Some(place) = records.get_mut(*count * size..(*count + 1) * size) else {
+                    break;
+                };
                 place.fill(0);
                 let Some(mut view) = RecordMut::new(place, layout) else { break };
                 let wanted = FieldSet::of_group(Group::Cpu);

@@ -83,17 +83,16 @@ impl Loader {
     /// Loads the program of that name; `target` is what it is attached to.
     pub(crate) fn load(&self, name: &str, target: Target<'_>) -> Result<OwnedFd, Error> {
         let program = self.object.programs.get(name);
-        let function = program.and_then(|program| {
-            self.object.functions.get(&program.function_key())
-        });
+        let function =
+            program.and_then(|program| self.object.functions.get(&program.function_key()));
         let (Some(program), Some(function)) = (program, function) else {
             return Err(damaged(format!("no program {name}")));
         };
         let kind = match target {
             Target::Call => ProgramKind::Syscall,
-            Target::Tracepoint(point) => ProgramKind::Tracepoint(
-                self.id(&format!("btf_trace_{point}"), BtfKind::Typedef)?,
-            ),
+            Target::Tracepoint(point) => {
+                ProgramKind::Tracepoint(self.id(&format!("btf_trace_{point}"), BtfKind::Typedef)?)
+            }
             Target::Tasks => ProgramKind::Iterator(self.id("bpf_iter_task", BtfKind::Func)?),
         };
         let mut instructions = function.instructions.clone();
@@ -169,6 +168,8 @@ pub(crate) fn denied() -> Error {
 }
 
 /// Borrows every descriptor of a list of named maps.
-pub(crate) fn borrowed<'a>(maps: &'a [(&'static str, &'a OwnedFd)]) -> Vec<(&'static str, BorrowedFd<'a>)> {
+pub(crate) fn borrowed<'a>(
+    maps: &'a [(&'static str, &'a OwnedFd)],
+) -> Vec<(&'static str, BorrowedFd<'a>)> {
     maps.iter().map(|(name, fd)| (*name, fd.as_fd())).collect()
 }

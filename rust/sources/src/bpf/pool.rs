@@ -9,6 +9,7 @@
 //! * The memory of a BPF array is allocated when it is made, so arrays are made
 //!   when they are first needed, and made anew when they have become too small.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -46,6 +47,16 @@ pub(crate) struct Pool {
     outer: OwnedFd,
     record_size: usize,
     outputs: Vec<Option<Arc<Output>>>,
+}
+
+/// What a snapshot's array holds.
+pub(crate) struct Rows<'a> {
+    /// Records that are in it already.
+    pub(crate) count: usize,
+    /// Records of the dead.
+    pub(crate) dead: &'a [Vec<u8>],
+    /// Which fields those hold.
+    pub(crate) dead_mask: u8,
 }
 
 /// A chosen array, ready to be written.
@@ -149,18 +160,34 @@ impl Pool {
         chosen.capacity * self.record_size
     }
 
-    /// The chosen array's bytes, lent until the last of their holders is gone, or a
-    /// copy of the first `records` and the index bytes, which then follow at once.
-    pub(crate) fn lend(&self, chosen: &Chosen, count: usize) -> (SharedBytes, usize) {
-        let output = self.outputs[chosen.index as usize].as_ref().expect("a chosen array exists");
+    /// The chosen array's bytes with the records of the dead behind the others, lent
+    /// until the last of their holders is gone; where all may not be lent, or the dead
+    /// do not fit, a copy. With the places of the records and of the index bytes.
+    pub(crate) fn lend(
+        &mut self,
+        chosen: &Chosen,
+        rows: Rows<'_>,
+    ) -> (SharedBytes, Range<usize>, Range<usize>) {
         let indices_at = self.indices_at(chosen);
-        if chosen.index as usize == LENT {
-            let bytes = output.mapping.bytes();
-            let length = count * self.record_size;
-            let mut copy = bytes[..length].to_vec();
-            copy.extend_from_slice(&bytes[indices_at..indices_at + count]);
-            return (SharedBytes::new(copy), length);
+        let living = rows.count * self.record_size;
+        let count = rows.count + rows.dead.len();
+        let records = 0..count * self.record_size;
+        let size = self.record_size;
+        let bytes = self.bytes_mut(chosen);
+        if chosen.index as usize == LENT || count > chosen.capacity {
+            let mut copy = Vec::with_capacity(count * (size + 1));
+            copy.extend_from_slice(&bytes[..living]);
+            rows.dead.iter().for_each(|record| copy.extend_from_slice(record));
+            copy.extend_from_slice(&bytes[indices_at..indices_at + rows.count]);
+            copy.resize(records.end + count, rows.dead_mask);
+            return (SharedBytes::new(copy), records.clone(), records.end..records.end + count);
         }
-        (SharedBytes::from_arc(Arc::clone(output)), indices_at)
+        let places = bytes[living..records.end].chunks_exact_mut(size);
+        for (place, record) in places.zip(rows.dead) {
+            place.copy_from_slice(record);
+        }
+        bytes[indices_at + rows.count..indices_at + count].fill(rows.dead_mask);
+        let output = self.outputs[chosen.index as usize].as_ref().expect("a chosen array exists");
+        (SharedBytes::from_arc(Arc::clone(output)), records, indices_at..indices_at + count)
     }
 }

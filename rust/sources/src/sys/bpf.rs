@@ -10,6 +10,7 @@ use aya_obj::generated::bpf_insn;
 
 const MAP_CREATE: libc::c_long = 0;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_DELETE_ELEM: libc::c_long = 3;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_TEST_RUN: libc::c_long = 10;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -204,6 +205,14 @@ pub(crate) fn set_inner_map(
     };
     // SAFETY: key and value of an array of maps are four bytes each, as these are.
     unsafe { bpf(MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+}
+
+/// Takes the element with an eight-byte key out of a hash.
+pub(crate) fn delete_element(map: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+    let mut attr =
+        MapUpdate { map_fd: raw(map), pad: 0, key: (&raw const key) as u64, value: 0, flags: 0 };
+    // SAFETY: the key is of eight bytes, as this map's are; the command takes no value.
+    unsafe { bpf(MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
 /// Loads a program. On failure the last lines of the verifier's log come with the error.

@@ -197,6 +197,7 @@ pub(crate) struct SlotWords {
     pub(crate) end: u64,
     pub(crate) died_ns: u64,
     pub(crate) process_id: u64,
+    pub(crate) process_start: u64,
     pub(crate) leader: u32,
     pub(crate) ptraced: u32,
     pub(crate) outside: u32,
