@@ -133,8 +133,6 @@ class _Meter:
         columns = tuple(self.columns[key] for key in state.columns)
         sources = [column.source for column in columns]
         seconds = interval.interval_ns / 1e9
-        residual = interval.books()["residual_ns"]
-        available = interval.interval_ns * max(1, interval.cpus)
         text = state.text or None
         shown = interval.count(text=text, pids=self.pids)
         return render.View(
@@ -148,12 +146,13 @@ class _Meter:
             own_pct=(now.own_cpu_ns - before.own_cpu_ns) / interval.interval_ns * 100
             if interval.interval_ns
             else None,
-            tasks=len(interval),
+            tasks=len(interval) - interval.exited,
+            exited=interval.exited,
             shown=shown if self.rows is None else min(shown, self.rows),
             states=interval.states(),
             cpus=interval.cpu_pct(),
             memory=now.memory,
-            residual_pct=None if residual is None else residual / available * 100,
+            books=_books(interval),
             sums=interval.sum(sources),
             rows=interval.select(
                 sources,
@@ -167,6 +166,22 @@ class _Meter:
             columns=columns,
             notice="",
         )
+
+
+def _books(interval: taskstats.Interval) -> dict[str, float] | None:
+    """The interval's identity in per cent of one CPU."""
+    books = interval.books()
+    if books["idle_ns"] is None or not interval.interval_ns:
+        return None
+    user, system = interval.sum(["user_ns", "system_ns"])
+    times = {
+        "tasks": (user or 0) + (system or 0) + (books["rowless_ns"] or 0),
+        "irq": books["irq_ns"],
+        "steal": books["steal_ns"],
+        "idle": books["idle_ns"],
+        "residual": books["residual_ns"],
+    }
+    return {name: 100 * (time or 0) / interval.interval_ns for name, time in times.items()}
 
 
 def run(
@@ -184,7 +199,12 @@ def run(
     os.environ.pop("NO_COLOR", None)
     needed = table.fields(tuple(columns[key] for key in state.columns)) | {"state"}
     with taskstats.Source(
-        source, threads=state.threads, fields=sorted(needed), exact=True, cpu_times=True, system=True
+        source,
+        threads=state.threads,
+        fields=sorted(needed),
+        exact=True,
+        cpu_times=True,
+        system=True,
     ) as opened:
         taskstats.drop_privileges(opened.name)
         terminal = Terminal()

@@ -29,6 +29,7 @@ BASE = (
     ("system_pct", "system_pct"),
     ("steal_pct", "steal_pct"),
     ("total_pct", "total_pct"),
+    ("exited", "exited"),
 )
 TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
 # A steal time that no task has is no field that somebody asked for.
@@ -106,7 +107,7 @@ def _sums(interval: taskstats.Interval) -> dict[str, int | None]:
     for name, value in zip(TIMES, interval.sum(list(TIMES)), strict=True):
         sums[name] = int(value) if value is not None else None
     books = interval.books()
-    for name in ("idle_ns", "irq_ns", "residual_ns"):
+    for name in ("idle_ns", "irq_ns", "rowless_ns", "residual_ns"):
         sums[name] = books[name]
     # What was stolen from the CPUs is known even where no task's share is.
     if books["steal_ns"] is not None:
@@ -126,8 +127,16 @@ def json_object(interval: taskstats.Interval, choice: Choice) -> dict[str, Any]:
         "source": interval.cur.source,
         "unavailable": _unavailable(interval, names),
         "sum": _sums(interval),
-        "tasks": [dict(zip(keys, row, strict=True)) for row in rows],
+        "tasks": [_task(keys, row) for row in rows],
     }
+
+
+def _task(keys: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    task = dict(zip(keys, row, strict=True))
+    # Said of the dead alone.
+    if task.pop("exited"):
+        task["exited"] = True
+    return task
 
 
 def write(stream: Iterator[taskstats.Interval], choice: Choice, style: str, out: TextIO) -> None:

@@ -35,7 +35,8 @@ class View:
     states: Mapping[str, int]
     cpus: Sequence[Mapping[str, float]]
     memory: Mapping[str, int] | None
-    residual_pct: float | None
+    books: Mapping[str, float] | None
+    exited: int
     sums: Sequence[Cell]
     rows: Sequence[tuple[Cell, ...]]
     columns: tuple[Column, ...]
@@ -138,13 +139,17 @@ def _cpu_lines(view: View, cells: int, most: int) -> list[str]:
 def _head(view: View, cells: int, height: int) -> list[str]:
     load = " ".join(f"{value:.2f}" for value in view.load) if view.load else fmt.UNKNOWN
     own = "" if view.own_pct is None else f"  own {view.own_pct:.2f}%"
-    books = "" if view.residual_pct is None else f"  residual {view.residual_pct:+.2f}%"
     states = " ".join(f"{count} {name}" for name, count in view.states.items())
+    died = f" +{view.exited} died" if view.exited else ""
+    tasks = (
+        f"tasks {view.tasks}{died}{f' shown {view.shown}' if view.shown != view.tasks else ''}"
+        f"{': ' if states else ''}{states}"
+    )
     lines = [
         f"{view.time}  {fmt.safe(view.host)}  up {view.uptime}  load {load}",
-        f"{view.source} ({view.precision})  interval {view.interval_s:.2f} s{own}{books}",
-        f"tasks {view.tasks}{f' shown {view.shown}' if view.shown != view.tasks else ''}"
-        f"{': ' if states else ''}{states}",
+        f"{view.source} ({view.precision})  interval {view.interval_s:.2f} s{own}",
+        *([_books(view.books)] if view.books else []),
+        tasks,
     ]
     if view.memory:
         kib = fmt.kibibytes
@@ -156,10 +161,22 @@ def _head(view: View, cells: int, height: int) -> list[str]:
             f"  cache {kib(memory['cached_kb'] + memory['buffers_kb'])}"
             f"  swap {kib(swap)}/{kib(memory['swap_total_kb'])}"
         )
-    # Half of what the tasks can spare goes to the CPUs at most.
+    # On a low screen the tasks come first; half of what they can spare goes to the
+    # CPUs at most.
+    lines = lines[: max(1, height - TABLE_FRAME - LEAST_TASKS)]
     spare = height - len(lines) - TABLE_FRAME - LEAST_TASKS
-    lines[1:1] = _cpu_lines(view, cells, max(1, spare) if height > LEAST_TASKS else 0)
+    lines[1:1] = _cpu_lines(view, cells, spare)
     return lines
+
+
+def _books(books: Mapping[str, float]) -> str:
+    """The identity of an interval: all that was found, and what is left of the CPUs."""
+    names = ("tasks", "irq", "steal", "idle")
+    terms = " + ".join(f"{name} {books[name]:.2f}" for name in names if name in books)
+    found = sum(books[name] for name in names if name in books)
+    # -0.000 would look like something.
+    residual = round(books["residual"], 3) or 0.0
+    return f"{terms} = {found:.3f}%  residual {residual:+.3f}%"
 
 
 def task_rows(view: View, size: tuple[int, int]) -> int:

@@ -78,7 +78,8 @@ def view(rows: int = 40, cpus: int = 2, columns: str = ",".join(DEFAULT)) -> ren
             "swap_total_kb": 0,
             "swap_free_kb": 0,
         },
-        residual_pct=-0.02,
+        books={"tasks": 24.8, "irq": 0.01, "steal": 0.19, "idle": 175.0, "residual": -0.0002},
+        exited=1922 if rows else 0,
         sums=sums,
         rows=table,
         columns=chosen,
@@ -119,6 +120,11 @@ def test_screen(name: str) -> None:
 @pytest.mark.parametrize("cpus", [1, 2, 8, 16, 128])
 def test_ten_tasks_remain_on_24_rows(cpus: int) -> None:
     assert render.task_rows(view(cpus=cpus), (80, 24)) >= render.LEAST_TASKS
+
+
+def test_a_low_screen_still_shows_tasks() -> None:
+    assert render.task_rows(view(), (40, 10)) == 6
+    assert render.task_rows(view(), (40, 5)) == 1
 
 
 def test_every_binding_of_the_help_screen_changes_something() -> None:

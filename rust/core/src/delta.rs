@@ -80,6 +80,9 @@ pub struct Books {
     pub irq_ns: u64,
     /// Steal time of all CPUs.
     pub steal_ns: u64,
+    /// Tasks without a row: those outside the reader's pid namespace, and those whose
+    /// exit was lost.
+    pub rowless_ns: u64,
     /// What is left of CPUs × interval after the tasks' user and system time,
     /// idle, irq and steal. Negative: more was found than there is.
     pub residual_ns: i64,
@@ -268,11 +271,11 @@ impl Interval {
         let (mut books, cpus) = self.books_by_clocks().or_else(|| self.books_by_times())?;
         let used = self.total();
         let available = i128::from(self.interval_ns()) * cpus as i128;
-        // Tasks of other pid namespaces, and tasks whose exit was lost.
-        let rowless = |header: &Header| header.outside_ns.wrapping_add(header.overflow_ns);
-        let (before, now) = (rowless(self.prev.header()), rowless(self.cur.header()));
-        let found = i128::from(used.user_ns) + i128::from(used.system_ns) + i128::from(now)
-            - i128::from(before)
+        let rowless = |header: &Header| header.outside_ns.saturating_add(header.overflow_ns);
+        books.rowless_ns = rowless(self.cur.header()).saturating_sub(rowless(self.prev.header()));
+        let found = i128::from(used.user_ns)
+            + i128::from(used.system_ns)
+            + i128::from(books.rowless_ns)
             + i128::from(books.idle_ns)
             + i128::from(books.irq_ns)
             + i128::from(books.steal_ns);
@@ -288,8 +291,8 @@ impl Interval {
             idle_ns: sum(|cpu| cpu.idle_ns + cpu.iowait_ns),
             irq_ns: sum(|cpu| cpu.irq_ns + cpu.softirq_ns),
             steal_ns: sum(|cpu| cpu.steal_ns),
-            residual_ns: 0,
             step_ns: self.cur.header().cpu_times_step_ns,
+            ..Books::default()
         };
         (!cpus.is_empty()).then_some((books, cpus.len()))
     }

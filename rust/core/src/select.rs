@@ -44,6 +44,8 @@ pub enum Column {
     PerSec(Field),
     /// The increase of a counter of time, in per cent of the interval.
     Pct(Field),
+    /// 1 for a task that died in the interval; unknown for others.
+    Exited,
 }
 
 impl Column {
@@ -65,6 +67,7 @@ impl Column {
             "system_pct" => Column::SystemPct,
             "steal_pct" => Column::StealPct,
             "total_pct" => Column::TotalPct,
+            "exited" => Column::Exited,
             _ => {
                 if let Some(field) = Field::from_name(name) {
                     Column::Field(field)
@@ -261,6 +264,7 @@ impl<B: AsRef<[u8]>> Table for Snapshot<B> {
         match column {
             Column::Field(field) => field_cell(&record, field),
             Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Column::Exited => self.is_exited(row).then_some(Cell::Int(1)),
             _ => None,
         }
     }
@@ -282,7 +286,7 @@ impl Interval {
             Column::Delta(field) | Column::PerSec(field) | Column::Pct(field) => {
                 self.increase(row, field)
             }
-            Column::Field(_) | Column::CpuNs => None,
+            Column::Field(_) | Column::CpuNs | Column::Exited => None,
         }
     }
 
@@ -303,7 +307,7 @@ impl Table for Interval {
     }
 
     fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
-        if matches!(column, Column::Field(_) | Column::CpuNs) {
+        if matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited) {
             return self.cur().cell(row, column);
         }
         let increase = self.increase_behind(row, column)?;
@@ -323,7 +327,7 @@ impl Table for Interval {
     }
 
     fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
-        if matches!(column, Column::Field(_) | Column::CpuNs) {
+        if matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited) {
             return self.cur().key(row, column);
         }
         self.increase_behind(row, column).map(|n| Key::Int(i128::from(n)))

@@ -195,6 +195,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         let record = self.get(index)?;
         let mut header = self.header.clone();
         header.masks = vec![self.mask(index)];
+        header.exited = u32::from(self.is_exited(index));
         let bytes = record.bytes().to_vec();
         let length = bytes.len();
         Snapshot::new(header, self.layout.clone(), bytes, 0..length, 0..0).ok()

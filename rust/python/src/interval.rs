@@ -16,7 +16,7 @@ fn column(name: &str) -> PyResult<Column> {
         PyValueError::new_err(format!(
             "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
              _delta, _per_sec or _pct, or one of user_ns, system_ns, steal_ns, total_ns, \
-             user_pct, system_pct, steal_pct, total_pct, cpu_ns"
+             user_pct, system_pct, steal_pct, total_pct, cpu_ns, exited"
         ))
     })
 }
@@ -76,6 +76,12 @@ impl PyInterval {
     #[getter]
     fn cur(&self) -> PySnapshot {
         PySnapshot::new(Arc::clone(self.inner.cur()))
+    }
+
+    /// Rows of tasks that died in the interval.
+    #[getter]
+    fn exited(&self) -> u32 {
+        self.inner.cur().header().exited
     }
 
     /// Length of the interval in ns.
@@ -168,7 +174,8 @@ impl PyInterval {
 
     /// Where the CPUs' time went beside the tasks, in ns over all CPUs: `idle_ns`,
     /// `irq_ns` (hard and soft), `steal_ns`, and `residual_ns`, what CPUs × interval
-    /// leaves after these and the tasks' user and system time; `step_ns` is the
+    /// leaves after these, the tasks' user and system time and `rowless_ns`, the use of
+    /// tasks outside the pid namespace or whose exit was lost; `step_ns` is the
     /// granularity of the CPUs' times. All None where the CPUs' times are not known.
     fn books<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let books = self.inner.books();
@@ -176,6 +183,7 @@ impl PyInterval {
         row.set_item("idle_ns", books.map(|books| books.idle_ns))?;
         row.set_item("irq_ns", books.map(|books| books.irq_ns))?;
         row.set_item("steal_ns", books.map(|books| books.steal_ns))?;
+        row.set_item("rowless_ns", books.map(|books| books.rowless_ns))?;
         row.set_item("residual_ns", books.map(|books| books.residual_ns))?;
         row.set_item("step_ns", books.map(|books| books.step_ns))?;
         Ok(row)

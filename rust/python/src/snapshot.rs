@@ -88,7 +88,7 @@ impl PySnapshot {
         self.inner.find_pid(pid).map(|row| PyTask::new(Arc::clone(&self.inner), row))
     }
 
-    /// Where the records came from: "netlink", "procfs" or "bytes".
+    /// Where the records came from: "bpf", "netlink", "procfs" or "bytes".
     #[getter]
     fn source(&self) -> &'static str {
         self.header().source.name()
@@ -198,6 +198,57 @@ impl PySnapshot {
     #[getter]
     fn missed(&self) -> u32 {
         self.header().missed
+    }
+
+    /// Records at the end that are of tasks which died since the source's previous
+    /// snapshot.
+    #[getter]
+    fn exited(&self) -> u32 {
+        self.header().exited
+    }
+
+    /// Exits that were lost since the source was opened: what they used is in no record.
+    #[getter]
+    fn exits_lost(&self) -> u64 {
+        self.header().exits_lost
+    }
+
+    /// CPU time of tasks outside the caller's pid namespace, which have no record, ns.
+    #[getter]
+    fn outside_ns(&self) -> u64 {
+        self.header().outside_ns
+    }
+
+    /// Whether every `ac_sum_exec_ns` is the use at one instant.
+    #[getter]
+    fn one_instant(&self) -> bool {
+        self.header().flags.contains(Flags::ONE_INSTANT)
+    }
+
+    /// The scheduler's clock at the snapshot's instant in ns, or None: what CPU time
+    /// is counted on. It is not slewed by NTP, as CLOCK_MONOTONIC is.
+    #[getter]
+    fn sched_clock_ns(&self) -> Option<u64> {
+        self.header().sched_clock_ns
+    }
+
+    /// Per CPU its run queue's clocks in ns: `cpu`, `clock_ns`, `clock_task_ns` (the
+    /// clock less irq and steal time), `idle_ns` and `steal_ns`. Empty where the source
+    /// has none.
+    #[getter]
+    fn cpu_clocks<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let clocks = self.header().cpu_clocks.iter();
+        clocks
+            .map(|clocks| {
+                let row = PyDict::new(py);
+                row.set_item("cpu", clocks.cpu)?;
+                row.set_item("clock_ns", clocks.clock_ns)?;
+                row.set_item("clock_task_ns", clocks.clock_task_ns)?;
+                row.set_item("idle_ns", clocks.idle_ns)?;
+                row.set_item("steal_ns", clocks.steal_ns)?;
+                Ok(row)
+            })
+            .collect()
     }
 
     /// CPU time that the process which took the snapshot had used by its end, ns.

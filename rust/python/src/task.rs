@@ -87,6 +87,12 @@ macro_rules! define_task {
                 }
             }
 
+            /// Whether the task died since the source's previous snapshot.
+            #[getter]
+            fn exited(&self) -> bool {
+                self.snapshot.is_exited(self.row)
+            }
+
             /// `ac_comm` with invalid UTF-8 as U+FFFD.
             #[getter]
             fn name(&self) -> Option<String> {

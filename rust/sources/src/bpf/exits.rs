@@ -29,6 +29,9 @@ pub(crate) const SLOTS: usize = 16384;
 const FREE: u64 = 0;
 const DEAD: u64 = 2;
 
+/// EXIT_DEAD (include/linux/sched.h), where exit_state stands.
+const EXIT_DEAD: u64 = 0x10 << 16;
+
 /// Bytes of a slot with a record.
 pub(crate) fn slot_size(layout: &Layout) -> usize {
     size_of::<SlotWords>() + layout.record_size()
@@ -299,6 +302,7 @@ fn key_of(record: &[u8], layout: &Layout) -> Key {
 fn with_use(mut record: Vec<u8>, layout: &Layout, used_ns: u64) -> Vec<u8> {
     if let Some(mut view) = RecordMut::new(&mut record, layout) {
         view.set(Field::ac_sum_exec_ns, used_ns);
+        view.set(Field::state, EXIT_DEAD);
     }
     record
 }
