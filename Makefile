@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -pat
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python lint format bench fuzz wheel clean system
+.PHONY: run test test-rust test-python test-guest bpf check-bpf lint format bench fuzz wheel clean system
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/installed
@@ -24,7 +24,24 @@ test-rust: system
 	cargo test --workspace --quiet
 
 test-python: $(STAMPS)/installed
+	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/pytest
+
+# The sources' tests under stock kernels, in emulated machines.
+test-guest: $(STAMPS)/installed
+	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(BIN)/pytest -m guest tests/guest
+
+# The BPF object is committed; this makes it anew.
+BPF := rust/sources/bpf
+bpf:
+	@sh tools/system.sh $(RUST_MINIMUM) bpf
+	sh tools/build_bpf.sh $(BPF)/taskstats.bpf.o
+
+# The committed object has the instructions of the source beside it.
+check-bpf:
+	@sh tools/system.sh $(RUST_MINIMUM) bpf
+	sh tools/check_bpf.sh
 
 lint: $(STAMPS)/installed
 	cargo fmt --all --check

@@ -1,11 +1,29 @@
 #!/bin/sh
 # Checks for what cannot be had from PyPI or crates.io; installs it where it may.
+#   tools/system.sh RUST_VERSION [test|guest|bpf]...   with what these targets need besides
 set -eu
 rust_minimum=$1
+shift
 
 missing=
 command -v cc >/dev/null 2>&1 || missing="$missing gcc"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+for target in "$@"; do
+    case $target in
+    test)
+        command -v strace >/dev/null 2>&1 || missing="$missing strace"
+        ;;
+    guest)
+        command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
+        command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+        ;;
+    bpf)
+        command -v clang-14 >/dev/null 2>&1 || missing="$missing clang-14"
+        command -v llvm-strip-14 >/dev/null 2>&1 || missing="$missing llvm-14"
+        [ -e /usr/include/bpf/bpf_helpers.h ] || missing="$missing libbpf-dev"
+        ;;
+    esac
+done
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         apt-get update -qq

@@ -31,6 +31,7 @@ typedef u32 __wsum;
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 };
 enum { BPF_ANY, BPF_NOEXIST };
@@ -138,7 +139,7 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
-/* Before 6.2. */
+/* Before 6.2; copied whole. */
 struct atomic_long___old {
 	long counter;
 };

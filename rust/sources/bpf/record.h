@@ -98,8 +98,7 @@ struct cpu {
 	u64 is_idle;
 	/* at the first switch after the run's instant */
 	u64 noted_serial, noted_clock, noted_clock_task, noted_idle;
-	/* switches seen, and what a sample of them cost */
-	u64 switches, sampled, sampled_ns;
+	u64 known;	/* whether the CPU is known to be idle or not */
 };
 
 /* The words between user space and the programs, in a mapped array. */

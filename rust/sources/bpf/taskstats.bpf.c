@@ -24,8 +24,6 @@ char LICENSE[] SEC("license") = "GPL";
 #define MARGIN_NS 20000
 /* Readings of a task that keeps changing. */
 #define READINGS 4
-/* One in this many switches is timed. */
-#define SAMPLE 1024
 /* The clocks' rates differ by at most this much (adjtimex): 1 / 2000. */
 #define DRIFT_SHIFT 11
 
@@ -106,6 +104,15 @@ struct {
 	__type(key, u32);
 	__type(value, u64);
 } noted SEC(".maps");
+
+/* For the iterator, which does not meet a process's threads together: a process's
+ * signal_struct to its row. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, u64);
+	__type(value, struct note);
+} row_of SEC(".maps");
 
 /* What the walk carries from one task to the next. */
 struct walk {
@@ -324,9 +331,12 @@ static __always_inline u64 pages(s64 a, s64 b, s64 c)
 static __always_inline u64 resident(struct mm_struct *mm)
 {
 	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
-		struct mm_rss_stat___old *s = &((struct mm_struct___old *)mm)->rss_stat;
+		u64 offset = bpf_core_field_offset(struct mm_struct___old, rss_stat);
+		struct mm_rss_stat___old s = {};
 
-		return pages(s->count[0].counter, s->count[1].counter, s->count[3].counter);
+		/* The verifier does not follow the array's type. */
+		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
+		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
 	}
 	return pages(mm->rss_stat[0].count, mm->rss_stat[1].count, mm->rss_stat[3].count);
 }
@@ -712,6 +722,40 @@ static __always_inline u64 find_absent(void)
 	return absent;
 }
 
+/* One step of a walk that meets the threads of a process in any order. */
+SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
+{
+	struct task_struct *leader = t->group_leader;
+	struct note *known, new = { .serial = c->serial };
+	u64 key = (u64)t->signal;
+	struct walk w = {};
+	void *output;
+	u32 index;
+
+	if (!t->pid || !t->thread_pid)
+		return 0;
+	known = bpf_map_lookup_elem(&row_of, &key);
+	if (!known || known->serial != c->serial) {
+		/* The first that is met stands for the process, whichever it is. */
+		new.use = c->wanted;
+		visit(c, &w, leader);
+		bpf_map_update_elem(&row_of, &key, &new, BPF_ANY);
+		known = &new;
+	}
+	if (t->pid == t->tgid)
+		return 0;
+	w.outside = is_outside(c, t);
+	index = c->output;
+	output = bpf_map_lookup_elem(&outputs, &index);
+	index = known->use;
+	if (output && !w.outside)
+		w.row = bpf_map_lookup_elem(output, &index);
+	if (index >= c->capacity)
+		w.row = 0;
+	visit(c, &w, t);
+	return 0;
+}
+
 /* The scheduler's clock - CLOCK_MONOTONIC, as well as it can be told just now. */
 static __always_inline void estimate_offset(struct control *c)
 {
@@ -772,7 +816,13 @@ SUBPROGRAM int close_cpu(struct control *c, struct cpu *cpu)
 	}
 	cpu->idle = cpu->idle_sum;
 	t0_task = c->sched_ns - (cpu->clock - cpu->clock_task);
-	if (cpu->is_idle && t0_task > (s64)cpu->idle_start)
+	if (!cpu->known && !cpu->running) {
+		/* No switch was seen yet, and no task runs. */
+		cpu->idle_start = t0_task;
+		cpu->is_idle = 1;
+	}
+	cpu->known = 1;
+	if (cpu->is_idle && !cpu->running && t0_task > (s64)cpu->idle_start)
 		cpu->idle += t0_task - cpu->idle_start;
 	return 0;
 }
@@ -890,11 +940,12 @@ int each_task(struct bpf_iter__task *ctx)
 		find_taker(c);
 		begin(c);
 	}
-	if (!t) {
+	if (!t)
 		c->end_ns = bpf_ktime_get_ns();
-		return 0;
-	}
-	visit(c, &w, t);
+	else if (wants(c, RUN_THREADS))
+		visit(c, &w, t);
+	else
+		visit_unordered(c, t);
 	return 0;
 }
 
@@ -963,6 +1014,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	}
 	if (noting && next->pid)
 		take_note(c, next, next->se.sum_exec_runtime);
+	cpu->known = 1;
 	if (!prev->pid && cpu->is_idle) {
 		cpu->idle_sum += q->clock_task - cpu->idle_start;
 		cpu->is_idle = 0;

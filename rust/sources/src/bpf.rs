@@ -78,6 +78,8 @@ const XACCT: FieldSet = FieldSet::of(&[Field::coremem, Field::virtmem]);
 
 /// Room for a task or two more than were there.
 const SPARE: usize = 64;
+/// How often hidden processes are looked for.
+const LOOK_EVERY_NS: u64 = 60_000_000_000;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -108,6 +110,8 @@ pub(crate) struct Bpf {
     watching: Option<[OwnedFd; 2]>,
     /// Records of the dead that the last snapshot got.
     exited: usize,
+    /// When hidden processes were last looked for, CLOCK_MONOTONIC.
+    looked_ns: u64,
 }
 
 /// Sizes of the maps that are not fixed in the object.
@@ -122,9 +126,14 @@ fn make_array(name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, 
     bpf::create_map(name, spec, None).map_err(refused)
 }
 
-fn make_hash(name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, Error> {
+/// BPF_MAP_TYPE_HASH
+const HASH: u32 = 1;
+/// BPF_MAP_TYPE_LRU_HASH
+const LRU_HASH: u32 = 9;
+
+fn make_hash(kind: u32, name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, Error> {
     let spec = MapSpec {
-        kind: 1,
+        kind,
         key_size: 8,
         value_size: value_size as u32,
         max_entries: entries as u32,
@@ -175,8 +184,9 @@ impl Bpf {
         let mut loader = Loader::new()?;
         let cpus_map = make_array("cpus", size_of::<CpuWords>(), cpu_count)?;
         let slots_map = make_array("slots", slot_size(&layout), SLOTS)?;
-        let slot_of = make_hash("slot_of", 8, SLOTS)?;
-        let notes = make_hash("notes", 16, 16384)?;
+        let slot_of = make_hash(HASH, "slot_of", 8, SLOTS)?;
+        let notes = make_hash(HASH, "notes", 16, 16384)?;
+        let row_of = make_hash(LRU_HASH, "row_of", 16, 16384)?;
         let noted = make_array("noted", 8, 16384)?;
         let pool = Pool::new(layout.record_size())?;
         let one_call = loader.has_one_call();
@@ -188,6 +198,7 @@ impl Bpf {
             ("slot_of", &slot_of),
             ("notes", &notes),
             ("noted", &noted),
+            ("row_of", &row_of),
         ];
         loader.link(&loader::borrowed(&maps))?;
         let way = if one_call {
@@ -228,6 +239,7 @@ impl Bpf {
             exits,
             watching: None,
             exited: 0,
+            looked_ns: 0,
         };
         source.warm_up()?;
         source.look_for_hidden()?;
@@ -249,6 +261,7 @@ impl Bpf {
             .filter_map(|bytes| Record::new(bytes, &self.layout, FieldSet::ALL)?.ac_pid())
             .collect();
         self.hidden.look(&self.layout, &before, &shown)?;
+        self.looked_ns = host::now().monotonic_ns;
         // Two listings, of three calls at least each.
         Ok(calls + 6)
     }
@@ -430,6 +443,9 @@ impl Source for Bpf {
         }
         if request.cpu_times == Some(true) {
             header.syscalls += self.host.read_cpu_times(&mut header);
+        }
+        if host::now().monotonic_ns.saturating_sub(self.looked_ns) > LOOK_EVERY_NS {
+            header.syscalls += self.look_for_hidden()?;
         }
         let threads = usize::from(request.threads);
         let needed = self.wanted[threads] + self.hidden.len() + 2 * self.exited + SPARE;

@@ -110,11 +110,6 @@ impl Pool {
         &self.outer
     }
 
-    /// Bytes of all arrays there are.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.outputs.iter().flatten().map(|output| output.mapping.bytes().len()).sum()
-    }
-
     /// Chooses an array that nobody holds, with room for `wanted` records; the one
     /// that is never lent where all others are. Gives the system calls made, too.
     pub(crate) fn choose(&mut self, wanted: usize) -> Result<(Chosen, u32), Error> {

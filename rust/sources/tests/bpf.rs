@@ -1,0 +1,385 @@
+//! The bpf source against this machine's kernel; the same tests run in the guests.
+//!
+//! `PRECISE_TOP_WAY` ("one call" or "iterator") says which way the kernel must allow.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hint::black_box;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use taskstats::{
+    Field, FieldSet, Flags, Group, Interval, Request, Source, SourceKind, open, sources,
+};
+
+fn bpf() -> Option<Box<dyn Source>> {
+    match open(Some(SourceKind::Bpf)) {
+        Ok(source) => Some(source),
+        Err(error) => {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here: {error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+/// Whether the kernel walks all tasks in one call, as doctor says.
+fn has_one_call() -> bool {
+    sources().iter().any(|report| report.name == "bpf" && report.reason.contains("one system call"))
+}
+
+/// Child processes, killed at the end.
+struct Children(Vec<Child>);
+
+impl Children {
+    fn run(command: &str) -> Children {
+        let child = Command::new("sh")
+            .args(["-c", command])
+            .process_group(0)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a shell can be started");
+        Children(vec![child])
+    }
+
+    fn sleepers(count: usize) -> Children {
+        let sleep = || Command::new("sleep").arg("600").spawn().expect("sleep can be started");
+        Children((0..count).map(|_| sleep()).collect())
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        self.0.iter().map(Child::id).collect()
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // What it started is in its group; a sleeper has none of its own.
+            let group = format!("-{}", child.id());
+            let _ =
+                Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn cpu() -> FieldSet {
+    FieldSet::of_group(Group::Cpu)
+}
+
+fn exact() -> Request {
+    Request { exact: true, fields: cpu(), ..Request::default() }
+}
+
+fn burn(time: Duration) {
+    let until = Instant::now() + time;
+    let mut number = 1u64;
+    while Instant::now() < until {
+        number = black_box(number.wrapping_mul(3));
+    }
+}
+
+/// CPU time of this process by its own clock, in ns.
+fn own_clock() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes for the length of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[test]
+fn the_kernel_allows_the_way_that_is_expected() {
+    let Ok(expected) = std::env::var("PRECISE_TOP_WAY") else { return };
+    assert_eq!(has_one_call(), expected == "one call", "{:?}", sources().first());
+}
+
+#[test]
+fn a_snapshot_is_one_system_call() {
+    let Some(mut source) = bpf() else { return };
+    if !has_one_call() {
+        return;
+    }
+    let request = Request { fields: cpu(), ..Request::default() };
+    for _ in 0..5 {
+        let snapshot = source.snapshot(&request).expect("a snapshot");
+        let header = snapshot.header();
+        // One clock is read for each process that the kernel hides from BPF.
+        assert_eq!(header.syscalls, 1 + header.merged);
+    }
+    let request = Request { cpu_times: Some(true), ..request };
+    let snapshot = source.snapshot(&request).expect("a snapshot");
+    assert_eq!(snapshot.header().syscalls, 2 + snapshot.header().merged);
+    assert!(!snapshot.header().cpu_times.is_empty());
+}
+
+#[test]
+fn every_process_is_there_once() {
+    let Some(mut source) = bpf() else { return };
+    let children = Children::sleepers(30);
+    for threads in [false, true] {
+        let request = Request { threads, ..Request::default() };
+        let snapshot = source.snapshot(&request).expect("a snapshot");
+        let mut seen = HashMap::new();
+        for record in snapshot.iter() {
+            *seen.entry(record.ac_pid().expect("a pid")).or_insert(0) += 1;
+        }
+        assert!(seen.values().all(|&times| times == 1), "no task twice");
+        assert!(!seen.contains_key(&0), "the idle tasks are no tasks of the table");
+        for pid in children.pids() {
+            assert!(seen.contains_key(&pid));
+        }
+        // Process 1 is in /proc, whether the kernel shows it to BPF or not.
+        assert!(seen.contains_key(&1));
+    }
+}
+
+#[test]
+fn a_process_row_sums_its_threads_living_and_dead() {
+    let Some(mut source) = bpf() else { return };
+    thread::spawn(|| burn(Duration::from_millis(60))).join().expect("the thread ends");
+    let (stop, wait) = mpsc::channel::<()>();
+    let (ready, listen) = mpsc::channel();
+    let living = thread::spawn(move || {
+        burn(Duration::from_millis(60));
+        ready.send(()).expect("the test listens");
+        wait.recv().is_err()
+    });
+    listen.recv().expect("the thread works");
+    for exact in [false, true] {
+        let request = Request { exact, ..Request::default() };
+        let before = own_clock();
+        let snapshot = source.snapshot(&request).expect("a snapshot");
+        let after = own_clock();
+        let me = snapshot.find_pid(std::process::id()).and_then(|row| snapshot.get(row));
+        let used = me.expect("this process").ac_sum_exec_ns().expect("its use");
+        // The kernel forgets what a dead thread used after its exit was counted; what
+        // another thread of these tests does counts as well.
+        assert!(used + 2_000_000 > before, "{used} ns seen, {before} ns by the clock before");
+        assert!(used < after + 2_000_000, "{used} ns seen, {after} ns by the clock after");
+        let ticks = me.and_then(|record| Some(record.ac_utime()? + record.ac_stime()?));
+        assert!(ticks.expect("its ticks") * 1000 > used / 2, "the ticks of all threads");
+    }
+    drop(stop);
+    assert!(living.join().expect("the thread ends"));
+}
+
+#[test]
+fn a_held_snapshot_is_never_written_over() {
+    let Some(mut source) = bpf() else { return };
+    let request = Request { fields: cpu(), ..Request::default() };
+    let held: Vec<_> = (0..8)
+        .map(|_| {
+            burn(Duration::from_millis(2));
+            let snapshot = source.snapshot(&request).expect("a snapshot");
+            let bytes = snapshot.record_bytes().to_vec();
+            (snapshot, bytes)
+        })
+        .collect();
+    for _ in 0..8 {
+        source.snapshot(&request).expect("a snapshot");
+    }
+    for (snapshot, bytes) in &held {
+        assert!(snapshot.record_bytes() == bytes.as_slice());
+    }
+    let mut times: Vec<u64> =
+        held.iter().map(|(snapshot, _)| snapshot.header().begin.monotonic_ns).collect();
+    times.dedup();
+    assert_eq!(times.len(), 8, "eight snapshots, not one");
+}
+
+#[test]
+fn an_overflow_is_told_and_repaired() {
+    let Some(mut source) = bpf() else { return };
+    let request = Request { fields: cpu(), ..Request::default() };
+    let before = source.snapshot(&request).expect("a snapshot");
+    assert!(!before.header().flags.contains(Flags::TRUNCATED));
+    let _children = Children::sleepers(before.len() * 2 + 200);
+    let full = source.snapshot(&request).expect("a snapshot");
+    assert!(full.header().flags.contains(Flags::TRUNCATED), "{} records", full.len());
+    let repaired = source.snapshot(&request).expect("a snapshot");
+    assert!(!repaired.header().flags.contains(Flags::TRUNCATED));
+    assert!(repaired.len() >= before.len() * 3 + 200 - 10);
+}
+
+#[test]
+fn only_the_groups_that_are_wanted_are_read() {
+    let Some(mut source) = bpf() else { return };
+    for (group, field) in [
+        (Group::Memory, Field::rss_kb),
+        (Group::Io, Field::read_char),
+        (Group::Delay, Field::cpu_delay_total),
+        (Group::Exe, Field::ac_exe_inode),
+        (Group::Cgroup, Field::cgroup_id),
+    ] {
+        for (fields, held) in [(FieldSet::of(&[field]), true), (cpu(), false)] {
+            let request = Request { fields, ..Request::default() };
+            let snapshot = source.snapshot(&request).expect("a snapshot");
+            let me = snapshot.find_pid(std::process::id()).and_then(|row| snapshot.get(row));
+            let value = me.expect("this process").unsigned(field);
+            assert_eq!(value.is_some_and(|value| value > 0), held, "{group:?}");
+        }
+    }
+}
+
+/// Intervals of a second under `load`, as shares of one CPU's time that the books do
+/// not explain, the smallest first; with the number of tasks that died.
+fn residuals(load: &str, seconds: usize, threads: bool) -> Option<(Vec<f64>, u32)> {
+    let mut source = bpf()?;
+    if !has_one_call() {
+        return None;
+    }
+    // One load at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _load = Children::run(&format!("{load} wait"));
+    thread::sleep(Duration::from_millis(500));
+    let request = Request { threads, ..exact() };
+    let first = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    thread::sleep(Duration::from_secs(1));
+    let next = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    let mut interval = Interval::between(first, next);
+    let (mut found, mut died) = (Vec::new(), 0);
+    for _ in 0..seconds {
+        let books = interval.books().expect("the books");
+        found.push(books.residual_ns as f64 / interval.interval_ns() as f64);
+        died += interval.cur().header().exited;
+        assert_eq!(interval.cur().header().exits_lost, 0);
+        thread::sleep(Duration::from_secs(1));
+        interval = interval.then(Arc::new(source.snapshot(&request).expect("a snapshot")));
+    }
+    found.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+    Some((found, died))
+}
+
+/// Whether the kernel hides tasks from BPF, whose switches are then not seen.
+fn hides_tasks() -> bool {
+    sources().iter().any(|report| report.name == "bpf" && report.reason.contains("hides"))
+}
+
+const BUSY: &str = "while :; do :; done";
+
+#[test]
+fn the_books_of_busy_cpus_close() {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let loops: Vec<_> = (0..cpus).map(|cpu| format!("taskset -c {cpu} sh -c '{BUSY}' &")).collect();
+    for threads in [false, true] {
+        let Some((residuals, _)) = residuals(&loops.join(" "), 5, threads) else { return };
+        // Four of five to ten times the goal of 0.001 %, all to the goal of 0.05 %.
+        let limit = if hides_tasks() { 0.02 } else { 0.0005 };
+        assert!(residuals[3].abs() < 0.0001, "{residuals:?}");
+        assert!(residuals[4].abs() < limit, "{residuals:?}");
+    }
+}
+
+#[test]
+fn the_books_of_half_idle_cpus_close() {
+    if hides_tasks() {
+        // Switches between idle and a hidden task are not seen: only a guest can tell.
+        return;
+    }
+    let Some((residuals, _)) = residuals(&format!("sh -c '{BUSY}' &"), 5, false) else { return };
+    assert!(residuals[3].abs() < 0.0005, "{residuals:?}");
+}
+
+#[test]
+fn the_books_of_a_fork_storm_close() {
+    let storm = "while :; do ls / >/dev/null; done";
+    let load = format!("sh -c '{storm}' & sh -c '{BUSY}' & sh -c '{BUSY}' &");
+    for threads in [false, true] {
+        let Some((residuals, died)) = residuals(&load, 5, threads) else { return };
+        let limit = if hides_tasks() { 0.02 } else { 0.001 };
+        assert!(residuals[3].abs() < limit, "{residuals:?}");
+        assert!(died > 100, "{died} tasks died");
+    }
+}
+
+#[test]
+fn what_died_between_two_snapshots_is_in_the_later() {
+    let Some(mut source) = bpf() else { return };
+    if !has_one_call() {
+        return;
+    }
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let mut child = Command::new("sh")
+        .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
+        .spawn()
+        .expect("a shell can be started");
+    let pid = child.id();
+    child.wait().expect("it ends");
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let interval = Interval::between(first, next);
+    let row = interval.cur().find_pid(pid).expect("the dead child");
+    assert!(interval.is_exited(row) && interval.is_born(row));
+    let record = interval.cur().get(row).expect("its record");
+    assert_eq!(record.ac_comm(), Some(b"sh".as_slice()));
+    assert_eq!(record.ac_ppid(), Some(std::process::id()));
+    assert!(record.task_flags().is_some_and(|flags| flags & 4 != 0), "PF_EXITING");
+    let used = interval.usage(row).expect("its use").total_ns();
+    assert_eq!(Some(used), record.ac_sum_exec_ns());
+    assert!(used > 1_000_000, "{used}");
+    // Told once.
+    let last = interval.then(Arc::new(source.snapshot(&exact()).expect("a snapshot")));
+    assert!(last.cur().find_pid(pid).is_none());
+}
+
+#[test]
+fn a_zombie_is_a_row_until_it_is_reaped_and_counts_once() {
+    let Some(mut source) = bpf() else { return };
+    if !has_one_call() {
+        return;
+    }
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let mut child = Command::new("sh")
+        .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
+        .spawn()
+        .expect("a shell can be started");
+    let stat = format!("/proc/{}/stat", child.id());
+    while fs::read_to_string(&stat).is_ok_and(|line| !line.contains(") Z")) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let interval = Interval::between(first, next);
+    let row = interval.cur().find_pid(child.id()).expect("the zombie");
+    assert!(!interval.is_exited(row));
+    let used = interval.usage(row).expect("its use").total_ns();
+    assert!(used > 1_000_000, "{used}");
+    child.wait().expect("it is reaped");
+    let last = interval.then(Arc::new(source.snapshot(&exact()).expect("a snapshot")));
+    let row = last.cur().find_pid(child.id()).expect("the dead child");
+    assert!(last.is_exited(row));
+    assert!(last.usage(row).expect("its use").total_ns() < 1_000_000, "no time counts twice");
+}
+
+#[test]
+fn clocks_of_every_cpu_are_there() {
+    let Some(mut source) = bpf() else { return };
+    let snapshot = source.snapshot(&exact()).expect("a snapshot");
+    let header = snapshot.header();
+    let cpus = fs::read_to_string("/proc/stat").expect("/proc/stat");
+    let cpus = cpus.lines().filter(|line| line.starts_with("cpu")).count() - 1;
+    assert_eq!(header.cpu_clocks.len(), cpus);
+    assert_eq!(header.cpus_online as usize, cpus);
+    assert!(header.cpu_clocks.iter().all(|clocks| clocks.clock_ns >= clocks.clock_task_ns));
+    let offset = header.sched_clock_ns.map(|now| now.abs_diff(header.begin.monotonic_ns));
+    assert!(offset.is_some());
+}
+
+#[test]
+fn no_kernel_address_gets_out() {
+    let Some(mut source) = bpf() else { return };
+    let snapshot = source.snapshot(&Request::default()).expect("a snapshot");
+    let ids: Vec<u64> = snapshot.iter().filter_map(|record| record.task_id()).collect();
+    assert!(ids.len() > 10);
+    // Addresses of the kernel begin with sixteen ones; a mixture hardly ever does.
+    let like_addresses = ids.iter().filter(|&&id| id >> 48 == 0xffff).count();
+    assert!(like_addresses < 3, "{like_addresses} of {}", ids.len());
+    let again = bpf().expect("a second source").snapshot(&Request::default()).expect("a snapshot");
+    let same = again.iter().filter_map(|record| record.task_id()).filter(|id| ids.contains(id));
+    assert_eq!(same.count(), 0, "another key, other names");
+}

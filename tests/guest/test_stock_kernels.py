@@ -1,0 +1,56 @@
+"""The sources' live tests in machines with Debian's stock kernels.
+
+6.12 walks all tasks in one call, 6.1 has only the task iterator. Nothing is hidden
+from BPF there, so that the tests of exactness have their full say.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import guest  # noqa: E402, the path is set just before
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="session")
+def programs() -> dict[str, Path]:
+    """The test programs of the source crate, built."""
+    built = subprocess.run(
+        ["cargo", "test", "-p", "taskstats", "--no-run", "--quiet", "--message-format=json"],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    found = {}
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["kind"] == ["test"]:
+            found[message["target"]["name"]] = Path(message["executable"])
+    return found
+
+
+@pytest.mark.parametrize(("kernel", "way"), [("6.1", "iterator"), ("6.12", "one call")])
+@pytest.mark.parametrize("program", ["bpf", "live"])
+def test_live_tests_pass(kernel: str, way: str, program: str, programs: dict[str, Path]) -> None:
+    command = f"PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' /{program} --test-threads=1 2>&1"
+    status, output = guest.boot(
+        kernel, [(programs[program], f"/{program}")], command, show=False, timeout=900
+    )
+    assert status == 0, output
+    assert "test result: ok" in output
+
+
+def test_the_harness_sees_a_failure() -> None:
+    status, output = guest.boot("6.12", [], "echo seen; exit 3", show=False)
+    assert status == 3
+    assert "seen" in output

@@ -1,0 +1,384 @@
+"""The bpf source, field by field, against other ways to know the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import taskstats
+
+ROOT = Path(__file__).parent
+# A reading of /proc is in ticks (USER_HZ).
+TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+# The kernel keeps pages of its memory counters back per CPU (percpu_counter).
+BATCH_KB = 3 * PAGE_KB * max(32, 2 * (os.cpu_count() or 1)) * (os.cpu_count() or 1)
+# Two readings one after the other.
+BETWEEN_US = 2_000_000
+
+# Has threads, one of them dead, dead children, written files, named memory; then stops.
+WORK = """
+import mmap, os, signal, subprocess, sys, tempfile, threading, time
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end: pass
+dead = threading.Thread(target=burn, args=(0.06,)); dead.start(); dead.join()
+subprocess.run([sys.executable, "-c", "for i in range(3000000): pass"], check=True)
+with tempfile.TemporaryFile() as file:
+    file.write(b"x" * 3_000_000); file.flush(); os.fsync(file.fileno())
+    file.seek(0); file.read()
+memory = mmap.mmap(-1, 64 << 20)
+memory.write(b"y" * (32 << 20))
+memory.close()
+burn(0.1)
+for _ in range(20): time.sleep(0.0005)
+living = threading.Thread(target=lambda: (burn(0.05), time.sleep(600)), daemon=True)
+living.start()
+time.sleep(0.2)
+os.nice(3)
+print("ready", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def bpf(needs: Callable[[bool, str], None]) -> Callable[..., taskstats.Source]:
+    """Opens the bpf source."""
+    report = next(report for report in taskstats.sources() if report.name == "bpf")
+    needs(report.available, f"bpf: {report.reason}")
+    return lambda **options: taskstats.Source("bpf", **options)
+
+
+@pytest.fixture
+def stopped() -> Iterator[int]:
+    """The pid of a process with a past, which stands still."""
+    process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline() == b"ready\n"
+    while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+    yield process.pid
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+def near(tolerance: float) -> Callable[[int, int], bool]:
+    return lambda seen, other: abs(seen - other) <= tolerance
+
+
+def equal(seen: int, other: int) -> bool:
+    return seen == other
+
+
+def in_kib(seen: int, other: int) -> bool:
+    """The kernel cuts these to whole KiB (kernel/tsacct.c, KB_MASK)."""
+    return seen // 1024 == other // 1024
+
+
+# Fields of the base, as a thread's netlink record has them.
+BASE: dict[str, Callable[[int, int], bool]] = {
+    **dict.fromkeys(
+        (
+            *("ac_exitcode", "ac_flag", "ac_nice", "ac_sched", "ac_uid", "ac_gid"),
+            *("ac_pid", "ac_ppid", "ac_tgid", "cpu_count", "cpu_delay_total"),
+            *("blkio_count", "blkio_delay_total", "swapin_count", "swapin_delay_total"),
+            *("freepages_count", "freepages_delay_total"),
+            *("thrashing_count", "thrashing_delay_total"),
+            *("compact_count", "compact_delay_total", "wpcopy_count", "wpcopy_delay_total"),
+            *("irq_count", "irq_delay_total", "cpu_run_real_total", "cpu_run_virtual_total"),
+            *("ac_utime", "ac_stime", "ac_utimescaled", "ac_stimescaled"),
+            *("cpu_scaled_run_real_total", "ac_minflt", "ac_majflt", "nvcsw", "nivcsw"),
+            *("coremem", "virtmem", "hiwater_vm", "ac_exe_dev", "ac_exe_inode"),
+        ),
+        equal,
+    ),
+    **dict.fromkeys(
+        (
+            *("read_char", "write_char", "read_bytes", "write_bytes"),
+            *("cancelled_write_bytes", "read_syscalls", "write_syscalls"),
+        ),
+        in_kib,
+    ),
+    "ac_btime": near(1),
+    "ac_btime64": near(1),
+    "ac_etime": near(BETWEEN_US),
+    "ac_tgetime": near(BETWEEN_US),
+    "hiwater_rss": near(BATCH_KB),
+}
+
+
+def stat(path: str) -> list[str]:
+    """/proc/PID/stat from the third field on."""
+    return Path(path).read_text().rpartition(")")[2].split()
+
+
+def test_every_field_of_a_thread_agrees_with_netlink(
+    bpf: Callable[..., taskstats.Source], stopped: int
+) -> None:
+    with bpf(threads=True) as source:
+        snapshot = source.snapshot()
+    off = [name for name in snapshot.fields if snapshot.status(name) == "off"]
+    tids = [int(name) for name in os.listdir(f"/proc/{stopped}/task")]
+    assert len(tids) == 2
+    for tid in tids:
+        task = snapshot.by_pid(tid)
+        assert task is not None
+        other = taskstats.get(tid)
+        for name, agrees in BASE.items():
+            seen, known = getattr(task, name), getattr(other, name)
+            if seen is None:
+                assert name in off or snapshot.status(name) == "off", name
+                continue
+            assert agrees(seen, known), f"{name}: {seen}, by netlink {known}"
+        assert task.name == other.name
+
+
+def test_every_field_of_the_extension_agrees_with_proc(
+    bpf: Callable[..., taskstats.Source], stopped: int
+) -> None:
+    with bpf(threads=True) as source:
+        snapshot = source.snapshot()
+    task = snapshot.by_pid(stopped)
+    assert task is not None
+    line = stat(f"/proc/{stopped}/stat")
+    thread = stat(f"/proc/{stopped}/task/{stopped}/stat")
+    ns_per_tick = TICK_US * 1000
+
+    def ticks(field: int) -> int:
+        return int(line[field - 3]) * TICK_US
+
+    assert task.state is not None and taskstats.state_letter(task.state) == line[0]
+    assert task.cpu == int(thread[39 - 3])
+    assert task.num_threads == int(line[20 - 3])
+    assert task.task_flags == int(thread[9 - 3])
+    assert task.ac_start_ns is not None
+    assert task.ac_start_ns // ns_per_tick == int(line[22 - 3])
+    assert near(2 * TICK_US)(task.ac_cutime or 0, ticks(16))
+    assert near(2 * TICK_US)(task.ac_cstime or 0, ticks(17))
+    assert (task.ac_cutime or 0) + (task.ac_cstime or 0) > 10_000
+    assert task.ac_gtime == ticks(43)
+    statm = [int(word) * PAGE_KB for word in Path(f"/proc/{stopped}/statm").read_text().split()]
+    assert task.vm_kb == statm[0]
+    assert near(BATCH_KB)(task.rss_kb or 0, statm[1])
+    assert (task.hiwater_rss or 0) >= (task.rss_kb or 0) + (16 << 10)
+    schedstat = int(Path(f"/proc/{stopped}/task/{stopped}/schedstat").read_text().split()[0])
+    assert task.ac_sum_exec_ns == schedstat
+    # What the dead thread left: the process's clock less the living threads'.
+    living = sum(
+        int(Path(f"/proc/{stopped}/task/{tid}/schedstat").read_text().split()[0])
+        for tid in os.listdir(f"/proc/{stopped}/task")
+    )
+    clock = time.clock_gettime_ns((~stopped << 3) | 2)
+    assert task.tg_sum_exec_ns == clock - living
+    assert (task.tg_sum_exec_ns or 0) > 50_000_000
+    assert near(15_000)((task.tg_utime or 0) + (task.tg_stime or 0), 60_000)
+    assert snapshot.time_ns and task.ac_time_ns == snapshot.monotonic_ns
+    assert task.task_id
+
+
+def test_the_cgroup_is_the_one_of_proc(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
+) -> None:
+    mounts = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
+    with bpf() as source:
+        task = source.snapshot().by_pid(os.getpid())
+    assert task is not None and task.cgroup_id
+    if mounts:
+        path = next(
+            line.rpartition(":")[2]
+            for line in Path("/proc/self/cgroup").read_text().splitlines()
+            if line.startswith("0::")
+        )
+        # The inode of a cgroup's directory is its id (fs/kernfs).
+        assert task.cgroup_id == os.stat(mounts[0] + path).st_ino
+    else:
+        assert task.cgroup_id == 1, "without a hierarchy all are in its root"
+
+
+def test_every_field_that_is_filled_is_compared_here(bpf: Callable[..., taskstats.Source]) -> None:
+    extension = {
+        *("version", "ac_comm", "ac_time_ns", "ac_start_ns", "ac_cutime", "ac_cstime", "ac_gtime"),
+        *("ac_sum_exec_ns", "rss_kb", "vm_kb", "cgroup_id", "state", "cpu", "num_threads"),
+        *("task_flags", "tg_utime", "tg_stime", "tg_sum_exec_ns", "task_id"),
+    }
+    with bpf() as source:
+        assert set(source.snapshot().fields) <= set(BASE) | extension
+
+
+def test_a_process_row_is_the_sum_of_threads_living_and_dead(
+    bpf: Callable[..., taskstats.Source], stopped: int
+) -> None:
+    with bpf() as source:
+        process = source.snapshot().by_pid(stopped)
+    with bpf(threads=True) as source:
+        threads = [task for task in source.snapshot() if task.ac_tgid == stopped]
+    assert process is not None and len(threads) == 2
+    assert process.ac_sum_exec_ns == time.clock_gettime_ns((~stopped << 3) | 2)
+    line = stat(f"/proc/{stopped}/stat")
+    io = dict(line.split(": ") for line in Path(f"/proc/{stopped}/io").read_text().splitlines())
+    assert process.ac_minflt == int(line[10 - 3])
+    assert process.read_char == int(io["rchar"])
+    assert process.write_char == int(io["wchar"])
+    assert process.read_syscalls == int(io["syscr"])
+    assert process.write_bytes == int(io["write_bytes"])
+    tgid = taskstats.get_tgid(stopped)
+    for name in ("cpu_count", "cpu_delay_total", "nvcsw", "nivcsw"):
+        living = sum(getattr(task, name) for task in threads)
+        assert living <= getattr(process, name)
+        assert getattr(tgid, name) <= getattr(process, name), name
+    assert process.ac_nice == 3
+    assert process.name == threads[0].name
+
+
+def test_one_system_call_as_strace_counts(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None], tmp_path: Path
+) -> None:
+    needs(subprocess.run(["which", "strace"], capture_output=True).returncode == 0, "no strace")
+    script = """
+import os, taskstats
+with taskstats.Source("bpf", exact=True) as source:
+    hidden = source.snapshot().merged
+    for _ in range(3):
+        os.getpgrp(); snapshot = source.snapshot(); os.getpgrp()
+    print(hidden)
+"""
+    log = tmp_path / "calls"
+    done = subprocess.run(
+        ["strace", "-o", str(log), sys.executable, "-c", script],
+        check=True,
+        text=True,
+        capture_output=True,
+    )
+    hidden = int(done.stdout)
+    between = log.read_text().split("getpgrp()")[1::2]
+    calls = [re.findall(r"^(\w+)\(", part, re.MULTILINE) for part in between]
+    assert len(calls) == 3
+    # The first snapshots make the arrays that later ones are written to.
+    assert calls[-1] == ["clock_gettime"] * hidden + ["bpf"]
+
+
+def test_another_pid_namespace_sees_its_own_tasks_and_the_sum_of_the_others(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
+) -> None:
+    script = """
+import os, subprocess, taskstats, time
+child = subprocess.Popen(["sleep", "60"])
+with taskstats.Source("bpf", exact=True) as source:
+    first = source.snapshot()
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end: pass
+    last = source.snapshot()
+child.kill()
+pids = sorted(task.ac_pid for task in last)
+assert os.getpid() == 1 and pids == [1, child.pid], pids
+assert {task.ac_tgid for task in last} == set(pids)
+assert last.by_pid(child.pid).ac_ppid == 1 and last.by_pid(1).ac_ppid == 0
+assert last.outside_ns > first.outside_ns > 0
+own = last.by_pid(1).ac_sum_exec_ns - first.by_pid(1).ac_sum_exec_ns
+assert 0.2e9 < own < 0.6e9, own
+interval = taskstats.usage(first, last)
+books = interval.books()
+assert books["rowless_ns"] == last.outside_ns - first.outside_ns
+print(books["residual_ns"] / interval.interval_ns)
+"""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    allowed = subprocess.run([*unshare, "true"], capture_output=True)
+    needs(allowed.returncode == 0, f"no pid namespaces: {allowed.stderr!r}")
+    # CPUs that are never idle: switches to a hidden task count as idle here.
+    loops = [
+        subprocess.Popen(
+            ["taskset", "-c", str(cpu), "nice", sys.executable, "-c", "while True: pass"]
+        )
+        for cpu in range(os.cpu_count() or 1)
+    ]
+    try:
+        done = subprocess.run(
+            [*unshare, sys.executable, "-c", script], text=True, capture_output=True
+        )
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    assert done.returncode == 0, done.stderr
+    # A process hidden from BPF and outside of the namespace is in no sum at all.
+    assert abs(float(done.stdout)) < 0.05
+
+
+def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
+    with bpf(exact=True) as source:
+        first = source.snapshot()
+        pid = os.fork()
+        if not pid:
+            end = time.process_time() + 0.05
+            while time.process_time() < end:
+                pass
+            os._exit(7)
+        usage = os.wait4(pid, 0)[2]
+        snapshot = source.snapshot()
+    assert snapshot.one_instant and snapshot.exited >= 1
+    interval = taskstats.usage(first, snapshot)
+    columns = ["total_ns", "ac_exitcode", "exited", "ac_minflt_delta"]
+    (row,) = interval.select(columns, pids=[pid])
+    waited = round((usage.ru_utime + usage.ru_stime) * 1e9)
+    # wait4 misses what the task used after its exit was counted.
+    assert waited - 1_000 <= int(row[0] or 0) < waited + 5_000_000
+    assert row[1:3] == (7 << 8, 1)
+    task = snapshot.by_pid(pid)
+    assert task is not None and task.exited
+    assert task.rss_kb is None, "its memory is gone"
+    assert (task.hiwater_rss or 0) >= usage.ru_maxrss - BATCH_KB
+
+
+def test_pickled_snapshots_keep_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
+    with bpf(exact=True) as source:
+        source.snapshot()
+        subprocess.run(["true"], check=True)
+        snapshot = source.snapshot()
+    again = taskstats.parse(snapshot.to_bytes())
+    assert again.exited == snapshot.exited >= 1
+    assert [task.exited for task in again] == [task.exited for task in snapshot]
+    assert again.cpu_clocks == snapshot.cpu_clocks
+
+
+def test_no_capability_is_a_clear_refusal(bpf: Callable[..., taskstats.Source]) -> None:
+    script = """
+import taskstats
+taskstats.drop_privileges("procfs")
+try:
+    taskstats.Source("bpf")
+except taskstats.AccessDenied as error:
+    print(error)
+print(taskstats.Source().name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], text=True, capture_output=True, check=True
+    )
+    message, name = done.stdout.splitlines()
+    assert "CAP_BPF and CAP_PERFMON" in message
+    assert name == "procfs"
+
+
+def test_an_open_source_needs_one_capability_only(bpf: Callable[..., taskstats.Source]) -> None:
+    script = """
+import subprocess, taskstats
+source = taskstats.Source("bpf", exact=True)
+taskstats.drop_privileges("bpf")
+first = source.snapshot()
+sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2 * len(first) + 200)]
+source.snapshot()
+assert not source.snapshot().truncated, "the array has grown"
+for sleeper in sleepers: sleeper.kill(); sleeper.wait()
+print(source.snapshot().exited)
+status = open("/proc/self/status").read()
+assert int(status.split("CapEff:")[1].split()[0], 16) == 1 << 39
+"""
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 200
