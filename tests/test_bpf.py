@@ -60,7 +60,8 @@ def bpf(needs: Callable[[bool, str], None]) -> Callable[..., taskstats.Source]:
 def stopped() -> Iterator[int]:
     """The pid of a process with a past, which stands still."""
     process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE)
-    assert process.stdout and process.stdout.readline() == b"ready\n"
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
     while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         time.sleep(0.001)
     yield process.pid
@@ -154,7 +155,8 @@ def test_every_field_of_the_extension_agrees_with_proc(
     def ticks(field: int) -> int:
         return int(line[field - 3]) * TICK_US
 
-    assert task.state is not None and taskstats.state_letter(task.state) == line[0]
+    assert task.state is not None
+    assert taskstats.state_letter(task.state) == line[0]
     assert task.cpu == int(thread[39 - 3])
     assert task.num_threads == int(line[20 - 3])
     assert task.task_flags == int(thread[9 - 3])
@@ -179,7 +181,8 @@ def test_every_field_of_the_extension_agrees_with_proc(
     assert task.tg_sum_exec_ns == clock - living
     assert (task.tg_sum_exec_ns or 0) > 50_000_000
     assert near(15_000)((task.tg_utime or 0) + (task.tg_stime or 0), 60_000)
-    assert snapshot.time_ns and task.ac_time_ns == snapshot.monotonic_ns
+    assert snapshot.time_ns
+    assert task.ac_time_ns == snapshot.monotonic_ns
     assert task.task_id
 
 
@@ -189,7 +192,8 @@ def test_the_cgroup_is_the_one_of_proc(
     mounts = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
     with bpf() as source:
         task = source.snapshot().by_pid(os.getpid())
-    assert task is not None and task.cgroup_id
+    assert task is not None
+    assert task.cgroup_id
     if mounts:
         path = next(
             line.rpartition(":")[2]
@@ -219,7 +223,8 @@ def test_a_process_row_is_the_sum_of_threads_living_and_dead(
         process = source.snapshot().by_pid(stopped)
     with bpf(threads=True) as source:
         threads = [task for task in source.snapshot() if task.ac_tgid == stopped]
-    assert process is not None and len(threads) == 2
+    assert process is not None
+    assert len(threads) == 2
     assert process.ac_sum_exec_ns == time.clock_gettime_ns((~stopped << 3) | 2)
     line = stat(f"/proc/{stopped}/stat")
     io = dict(line.split(": ") for line in Path(f"/proc/{stopped}/io").read_text().splitlines())
@@ -322,7 +327,8 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
             os._exit(7)
         usage = os.wait4(pid, 0)[2]
         snapshot = source.snapshot()
-    assert snapshot.one_instant and snapshot.exited >= 1
+    assert snapshot.one_instant
+    assert snapshot.exited >= 1
     interval = taskstats.usage(first, snapshot)
     columns = ["total_ns", "ac_exitcode", "exited", "ac_minflt_delta"]
     (row,) = interval.select(columns, pids=[pid])
@@ -331,7 +337,8 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
     assert waited - 1_000 <= int(row[0] or 0) < waited + 5_000_000
     assert row[1:3] == (7 << 8, 1)
     task = snapshot.by_pid(pid)
-    assert task is not None and task.exited
+    assert task is not None
+    assert task.exited
     assert task.rss_kb is None, "its memory is gone"
     assert (task.hiwater_rss or 0) >= usage.ru_maxrss - BATCH_KB
 
