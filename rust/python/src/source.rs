@@ -71,8 +71,12 @@ impl PySource {
         let kind = kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
         let request = Request { threads, fields, exact, cpu_times, system };
-        let source =
-            py.detach(|| taskstats::open(kind)).map_err(|error| python_error(py, error))?;
+        let open = || {
+            let mut source = taskstats::open(kind)?;
+            source.prepare(&request)?;
+            Ok(source)
+        };
+        let source = py.detach(open).map_err(|error| python_error(py, error))?;
         Ok(PySource {
             kind: source.kind(),
             precision: source.precision(),

@@ -3,8 +3,10 @@
 //! re-exported here.
 
 mod bpf;
+mod dead;
 mod doctor;
 mod errors;
+mod exits;
 mod host;
 mod netlink;
 mod privilege;
@@ -14,6 +16,7 @@ mod sys;
 
 pub use doctor::{Report, delayacct, sources};
 pub use errors::Error;
+pub use exits::{Exit, Listener};
 pub use netlink::Netlink;
 pub use privilege::{drop_privileges, has_bpf, has_net_admin};
 pub use taskstats_core::*;
@@ -31,7 +34,8 @@ pub struct Request {
     pub fields: FieldSet,
     /// Every value at one instant, whatever is switched while it is taken, and the
     /// CPUs' idle time to the ns. The bpf source watches the scheduler's switches
-    /// from the first such snapshot to the first one without; others cannot.
+    /// from the first such snapshot to the first one without; others cannot, and
+    /// collect the exits that taskstats tells of, where they may.
     pub exact: bool,
     /// The CPUs' times of /proc/stat. None: where the source has no clocks of the
     /// CPUs of its own.
@@ -59,7 +63,12 @@ pub trait Source: Send {
     fn kind(&self) -> SourceKind;
     /// How exact its CPU times are.
     fn precision(&self) -> &'static str;
-    /// Takes a snapshot of the whole system.
+    /// Gets ready for such snapshots, with privileges that may be given up afterwards.
+    fn prepare(&mut self, _request: &Request) -> Result<(), Error> {
+        Ok(())
+    }
+    /// Takes a snapshot of the whole system. The last [`Header::exited`] records are of
+    /// tasks that died since the snapshot before, where the source knows them.
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
 }
 

@@ -28,6 +28,7 @@ use taskstats_core::{
     Snapshot, SourceKind,
 };
 
+use crate::dead::Dead;
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::procfs::Reader;
@@ -53,7 +54,7 @@ const CONTROL_FAMILY_ID: u16 = 1;
 const CONTROL_FAMILY_NAME: u16 = 2;
 
 /// Sums over a process that a TGID answer has.
-const PROCESS_SUMS: FieldSet = FieldSet::of(&[
+pub(crate) const PROCESS_SUMS: FieldSet = FieldSet::of(&[
     Field::cpu_count,
     Field::cpu_delay_total,
     Field::blkio_count,
@@ -75,9 +76,9 @@ const PROCESS_SUMS: FieldSet = FieldSet::of(&[
     Field::nvcsw,
     Field::nivcsw,
 ]);
-const TICKS: FieldSet = FieldSet::of(&[Field::ac_utime, Field::ac_stime]);
+pub(crate) const TICKS: FieldSet = FieldSet::of(&[Field::ac_utime, Field::ac_stime]);
 /// Counters of which a PID answer has only the leader's part.
-const LEADER_ONLY: FieldSet = FieldSet::of(&[
+pub(crate) const LEADER_ONLY: FieldSet = FieldSet::of(&[
     Field::ac_minflt,
     Field::ac_majflt,
     Field::coremem,
@@ -131,9 +132,9 @@ const FROM_PROCFS: FieldSet = FieldSet::of(&[
     Field::cancelled_write_bytes,
 ]);
 /// What the source itself adds to the kernel's record.
-const ADDED: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_start_ns]);
+pub(crate) const ADDED: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_start_ns]);
 
-fn delays_that_need_the_switch() -> FieldSet {
+pub(crate) fn delays_that_need_the_switch() -> FieldSet {
     FieldSet::of_group(Group::Delay).without(Field::cpu_count).without(Field::cpu_delay_total)
 }
 
@@ -148,6 +149,7 @@ pub struct Netlink {
     extended: Layout,
     host: Host,
     reader: Reader,
+    dead: Option<Dead>,
     syscalls: u32,
 }
 
@@ -178,6 +180,7 @@ impl Netlink {
             reader: Reader::new(&host)?,
             host,
             socket,
+            dead: None,
             syscalls: 0,
         };
         source.size_batches()?;
@@ -373,7 +376,16 @@ impl Source for Netlink {
         "ns, up to one tick late while running"
     }
 
+    fn prepare(&mut self, request: &Request) -> Result<(), Error> {
+        if request.exact && self.dead.is_none() {
+            // Outside the initial namespaces there are no events.
+            self.dead = Dead::open().ok();
+        }
+        Ok(())
+    }
+
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        self.prepare(request)?;
         let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
         header.syscalls = self.host.begin(&mut header, request);
         header.flags =
@@ -433,8 +445,16 @@ impl Source for Netlink {
             };
             marks.push(from_kernel.union(added));
         }
+        let dead = match &mut self.dead {
+            Some(dead) if request.exact => {
+                dead.collect(&mut header, &bytes, &self.extended, request.threads)?
+            }
+            _ => Vec::new(),
+        };
+        header.exited = dead.len() as u32;
         let mut records = Records::from_bytes(bytes, stride);
         marks.into_iter().for_each(|filled| records.mark(filled));
+        dead.iter().for_each(|row| records.push(&row.bytes, row.filled));
         header.syscalls += self.syscalls + self.reader.syscalls;
         header.set_status(self.bare.fields().union(FROM_PROCFS), FieldStatus::NotRead);
         header.set_status(records.filled(), FieldStatus::Filled);
@@ -511,7 +531,7 @@ fn id_of(kind: u16, id: u32) -> Id {
 }
 
 /// A request, by neli's builders.
-fn message(
+pub(crate) fn message(
     family: u16,
     sequence: u32,
     command: u8,
@@ -547,7 +567,7 @@ fn request(family: u16, sequence: u32, kind: u16, id: u32) -> Result<Vec<u8>, Er
 }
 
 /// Sends one message and gives the datagram that answers it.
-fn transact(socket: &NlSocket, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+pub(crate) fn transact(socket: &NlSocket, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
     socket.send(bytes, Msg::empty()).map_err(|error| Error::os("send a netlink request", error))?;
     let mut buffer = vec![0; 16 * 1024];
     let (length, _) = socket
@@ -571,7 +591,7 @@ fn ask_one(socket: &NlSocket, family: u16, id: Id) -> Result<Vec<u8>, Error> {
 }
 
 /// The record in an answer, or the error that the answer is.
-fn record_of(answer: &[u8]) -> Result<&[u8], Error> {
+pub(crate) fn record_of(answer: &[u8]) -> Result<&[u8], Error> {
     for message in wire::messages(answer) {
         match message?.payload {
             Payload::Error { code } if code != 0 => return Err(Error::from_reply(code)),
@@ -589,7 +609,7 @@ fn record_of(answer: &[u8]) -> Result<&[u8], Error> {
     )))
 }
 
-fn resolve_family(socket: &NlSocket) -> Result<u16, Error> {
+pub(crate) fn resolve_family(socket: &NlSocket) -> Result<u16, Error> {
     let asked = message(CONTROL_FAMILY, 0, CONTROL_GET_FAMILY, CONTROL_FAMILY_NAME, "TASKSTATS")?;
     let answer = transact(socket, asked)?;
     for message in wire::messages(&answer) {

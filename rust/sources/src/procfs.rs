@@ -20,8 +20,10 @@ use taskstats_core::{
     SourceKind, state,
 };
 
+use crate::dead::Dead;
 use crate::errors::Error;
 use crate::host::Host;
+use crate::privilege::has_net_admin;
 use crate::records::Records;
 use crate::{Request, Source, sys};
 
@@ -340,6 +342,7 @@ pub(crate) struct Procfs {
     host: Host,
     reader: Reader,
     layout: Layout,
+    dead: Option<Dead>,
 }
 
 impl Procfs {
@@ -347,7 +350,7 @@ impl Procfs {
         let host = Host::new();
         let reader = Reader::new(&host)?;
         reader.pids()?;
-        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)? })
+        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, dead: None })
     }
 }
 
@@ -360,7 +363,16 @@ impl Source for Procfs {
         "ns"
     }
 
+    fn prepare(&mut self, request: &Request) -> Result<(), Error> {
+        if request.exact && self.dead.is_none() && has_net_admin() {
+            // Outside the initial namespaces there are no events.
+            self.dead = Dead::open().ok();
+        }
+        Ok(())
+    }
+
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        self.prepare(request)?;
         let mut header = Header::new(SourceKind::Procfs, FieldSet::EMPTY);
         header.syscalls = self.host.begin(&mut header, request);
         header.flags = header.flags.with(Flags::THREADS, request.threads);
@@ -386,6 +398,14 @@ impl Source for Procfs {
                 }
             }
         }
+        let dead = match &mut self.dead {
+            Some(dead) if request.exact => {
+                dead.collect(&mut header, records.bytes(), &self.layout, request.threads)?
+            }
+            _ => Vec::new(),
+        };
+        header.exited = dead.len() as u32;
+        dead.iter().for_each(|row| records.push(&row.bytes, row.filled));
         header.syscalls += self.reader.syscalls;
         header.set_status(CAN, FieldStatus::NotRead);
         let all = records.filled();

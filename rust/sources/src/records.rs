@@ -52,6 +52,11 @@ impl Records {
         self.indices.push(index as u8);
     }
 
+    /// The records so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Fields that at least one record holds.
     pub(crate) fn filled(&self) -> FieldSet {
         self.masks.iter().fold(FieldSet::EMPTY, |all, &mask| all.union(mask))

@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A thread-safe `Result` of a system call that gives −1 for failure.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -167,6 +167,78 @@ pub(crate) fn receive_scattered(
             truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         })
         .collect())
+}
+
+/// Receives up to `buffer.len() / slot` datagrams in one call without waiting, each
+/// to the begin of its slot.
+pub(crate) fn receive_many(
+    socket: &impl AsRawFd,
+    buffer: &mut [u8],
+    slot: usize,
+) -> io::Result<Vec<Received>> {
+    let mut pieces: Vec<libc::iovec> = buffer
+        .chunks_exact_mut(slot)
+        .map(|piece| libc::iovec { iov_base: piece.as_mut_ptr().cast(), iov_len: slot })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = pieces
+        .iter_mut()
+        .map(|piece| {
+            // SAFETY: all-zero bytes are a valid `mmsghdr`: integers and null pointers.
+            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+            message.msg_hdr.msg_iov = piece;
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        })
+        .collect();
+    // SAFETY: every message points to one element of `pieces`, which points to its own
+    // part of `buffer`; all of them outlive the call, and nothing else uses them.
+    let count = check(unsafe {
+        libc::recvmmsg(
+            socket.as_raw_fd(),
+            messages.as_mut_ptr(),
+            messages.len() as libc::c_uint,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+        )
+    })?;
+    Ok(messages
+        .iter()
+        .take(usize::try_from(count).unwrap_or(0))
+        .map(|message| Received {
+            length: message.msg_len as usize,
+            truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        })
+        .collect())
+}
+
+/// A descriptor that is readable while one of `sources` is.
+pub(crate) fn any_readable(sources: &[RawFd]) -> io::Result<OwnedFd> {
+    // SAFETY: epoll_create1 takes an integer only.
+    let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+    // SAFETY: epoll_create1 has just made this descriptor, and nobody else knows of it.
+    let all = unsafe { OwnedFd::from_raw_fd(fd) };
+    for &source in sources {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+        // SAFETY: `event` is valid for the length of the call.
+        check(unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_ADD, source, &mut event) })?;
+    }
+    Ok(all)
+}
+
+/// Waits until one of `sources` is readable; false where the time ran out first, or
+/// a signal came. A negative time waits without end.
+pub(crate) fn wait_readable(sources: &[RawFd], timeout_ms: i32) -> io::Result<bool> {
+    let mut polled: Vec<libc::pollfd> = sources
+        .iter()
+        .map(|&source| libc::pollfd { fd: source, events: libc::POLLIN, revents: 0 })
+        .collect();
+    // SAFETY: the pointer and the count are those of `polled`.
+    let ready =
+        check(unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout_ms) });
+    match ready {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+        ready => ready.map(|count| count > 0),
+    }
 }
 
 /// The capability sets of a thread, one bit a capability.
