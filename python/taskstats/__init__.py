@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from taskstats._core import (
     FIELDS,
+    Exits,
     Interval,
     Snapshot,
     Source,
@@ -43,6 +44,7 @@ from taskstats._errors import (
 __all__ = [
     "FIELDS",
     "AccessDenied",
+    "Exits",
     "Interval",
     "NoSuchTask",
     "ParseError",
@@ -55,6 +57,7 @@ __all__ = [
     "__version__",
     "delayacct",
     "drop_privileges",
+    "exits",
     "get",
     "get_tgid",
     "parse",
@@ -82,3 +85,8 @@ def snapshot(
     wanted = None if fields is None else list(fields)
     with Source(source, threads=threads, fields=wanted, exact=exact) as opened:
         return opened.snapshot()
+
+
+def exits() -> Exits:
+    """Tasks as they die: an iterator and context manager, see `Exits`."""
+    return Exits()

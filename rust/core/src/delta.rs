@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header};
+use crate::header::{FieldStatus, Flags};
 use crate::layout::{Field, Kind};
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
@@ -71,25 +71,6 @@ impl Use {
     }
 }
 
-/// Where the machine's CPU time went beside the tasks, in ns over all CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Books {
-    /// Idle time, with and without I/O outstanding.
-    pub idle_ns: u64,
-    /// Hard and soft interrupts.
-    pub irq_ns: u64,
-    /// Steal time of all CPUs.
-    pub steal_ns: u64,
-    /// Tasks without a row: those outside the reader's pid namespace, and those whose
-    /// exit was lost.
-    pub rowless_ns: u64,
-    /// What is left of CPUs × interval after the tasks' user and system time,
-    /// idle, irq and steal. Negative: more was found than there is.
-    pub residual_ns: i64,
-    /// Granularity of the CPUs' times.
-    pub step_ns: u64,
-}
-
 /// The difference of two snapshots: one row per record of the later one.
 #[derive(Clone)]
 pub struct Interval {
@@ -110,6 +91,8 @@ enum Match {
     Born,
     /// The task is older than the interval but was not seen before it.
     Unseen,
+    /// The task has another row, which tells more.
+    Repeated,
 }
 
 impl Interval {
@@ -129,13 +112,15 @@ impl Interval {
         cur: Arc<Snapshot<SharedBytes>>,
         split_before: impl Fn(&Record<'_>, usize) -> Option<Split>,
     ) -> Interval {
-        let matches = match_records(&prev, &cur);
+        let mut matches = match_records(&prev, &cur);
+        forget_repeated(&cur, &mut matches);
+        prefer_greatest(&prev, &mut matches);
         let mut splits = Vec::with_capacity(matches.len());
         let mut uses = Vec::with_capacity(matches.len());
         for (record, found) in cur.iter().zip(&matches) {
             let before = match *found {
                 Match::Same(row) => prev.get(row as usize),
-                Match::Born | Match::Unseen => None,
+                Match::Born | Match::Unseen | Match::Repeated => None,
             };
             let split_then = match (&before, found) {
                 (Some(earlier), Match::Same(row)) => split_before(earlier, *row as usize),
@@ -144,7 +129,7 @@ impl Interval {
             let split = Split::of_record(&record, split_then.unwrap_or_default());
             splits.push(split);
             uses.push(match found {
-                Match::Unseen => None,
+                Match::Unseen | Match::Repeated => None,
                 Match::Born => split.map(|split| Use {
                     user_ns: split.user_ns,
                     system_ns: split.system_ns,
@@ -213,7 +198,7 @@ impl Interval {
     pub fn earlier(&self, row: usize) -> Option<Record<'_>> {
         match self.matches.get(row)? {
             Match::Same(index) => self.prev.get(*index as usize),
-            Match::Born | Match::Unseen => None,
+            Match::Born | Match::Unseen | Match::Repeated => None,
         }
     }
 
@@ -226,7 +211,7 @@ impl Interval {
         let now = self.cur.get(row)?.unsigned(field)?;
         match self.matches.get(row)? {
             Match::Born => Some(now),
-            Match::Unseen => None,
+            Match::Unseen | Match::Repeated => None,
             Match::Same(index) => now.checked_sub(self.prev.get(*index as usize)?.unsigned(field)?),
         }
     }
@@ -241,85 +226,6 @@ impl Interval {
                 (Some(a), Some(b)) => Some(a.saturating_add(b)),
             },
         })
-    }
-
-    /// Per CPU, the increase of its times; empty where a snapshot lacks them.
-    /// A CPU that is in one snapshot only is left out.
-    pub fn cpu_times(&self) -> Vec<CpuTimes> {
-        let before: HashMap<u32, &CpuTimes> =
-            self.prev.header().cpu_times.iter().map(|times| (times.cpu, times)).collect();
-        self.cur
-            .header()
-            .cpu_times
-            .iter()
-            .filter_map(|now| {
-                let before = before.get(&now.cpu)?.as_array();
-                let mut times = now.as_array();
-                for (now, before) in times.iter_mut().zip(before) {
-                    // The kernel's idle and iowait can step back a little.
-                    *now = now.saturating_sub(before);
-                }
-                Some(CpuTimes::from_array(now.cpu, times))
-            })
-            .collect()
-    }
-
-    /// The CPUs' books, None where a snapshot lacks the CPUs' times. Where both
-    /// snapshots are of one instant, idle, irq and steal time come from the run
-    /// queues' clocks, to the ns; else from /proc/stat, in its steps.
-    pub fn books(&self) -> Option<Books> {
-        let (mut books, cpus) = self.books_by_clocks().or_else(|| self.books_by_times())?;
-        let used = self.total();
-        let available = i128::from(self.interval_ns()) * cpus as i128;
-        let rowless = |header: &Header| header.outside_ns.saturating_add(header.overflow_ns);
-        books.rowless_ns = rowless(self.cur.header()).saturating_sub(rowless(self.prev.header()));
-        let found = i128::from(used.user_ns)
-            + i128::from(used.system_ns)
-            + i128::from(books.rowless_ns)
-            + i128::from(books.idle_ns)
-            + i128::from(books.irq_ns)
-            + i128::from(books.steal_ns);
-        books.residual_ns = i64::try_from(available - found).unwrap_or(i64::MAX);
-        Some(books)
-    }
-
-    /// The books without a residual, and the number of CPUs, by /proc/stat.
-    fn books_by_times(&self) -> Option<(Books, usize)> {
-        let cpus = self.cpu_times();
-        let sum = |of: fn(&CpuTimes) -> u64| cpus.iter().map(of).sum::<u64>();
-        let books = Books {
-            idle_ns: sum(|cpu| cpu.idle_ns + cpu.iowait_ns),
-            irq_ns: sum(|cpu| cpu.irq_ns + cpu.softirq_ns),
-            steal_ns: sum(|cpu| cpu.steal_ns),
-            step_ns: self.cur.header().cpu_times_step_ns,
-            ..Books::default()
-        };
-        (!cpus.is_empty()).then_some((books, cpus.len()))
-    }
-
-    /// The books without a residual, and the number of CPUs, by the run queues' clocks.
-    fn books_by_clocks(&self) -> Option<(Books, usize)> {
-        let (prev, cur) = (self.prev.header(), self.cur.header());
-        if !prev.flags.contains(Flags::ONE_INSTANT) || !cur.flags.contains(Flags::ONE_INSTANT) {
-            return None;
-        }
-        let before: HashMap<u32, &CpuClocks> =
-            prev.cpu_clocks.iter().map(|clocks| (clocks.cpu, clocks)).collect();
-        let mut books = Books { step_ns: 1, ..Books::default() };
-        let mut cpus = 0;
-        for now in &cur.cpu_clocks {
-            // A CPU that came or went in between has no interval of its own.
-            let Some(before) = before.get(&now.cpu) else { continue };
-            // What the clock counts and the tasks' clock does not is irq and steal time.
-            let untasked = |clocks: &CpuClocks| clocks.clock_ns.wrapping_sub(clocks.clock_task_ns);
-            let taken = untasked(now).saturating_sub(untasked(before));
-            let steal_ns = now.steal_ns.saturating_sub(before.steal_ns).min(taken);
-            books.idle_ns += now.idle_ns.saturating_sub(before.idle_ns);
-            books.steal_ns += steal_ns;
-            books.irq_ns += taken - steal_ns;
-            cpus += 1;
-        }
-        (cpus > 0).then_some((books, cpus))
     }
 
     /// Whether both snapshots hold the field, and if not, why not.
@@ -361,6 +267,80 @@ fn used(earlier: &Record<'_>, later: &Record<'_>, before: Split, now: Split) -> 
 /// How many records ahead a match is looked for before the index is made: a few
 /// tasks die between two snapshots, the others keep their order.
 const LOOK_AHEAD: usize = 8;
+/// How far two derived starts of one task may lie apart.
+const WOBBLE_NS: u64 = 20_000_000;
+
+/// A task that is met in the walk and among the exits, or in several exits, counts
+/// once: where its value is greatest.
+fn forget_repeated(cur: &Snapshot<SharedBytes>, matches: &mut [Match]) {
+    let living = cur.len().saturating_sub(cur.header().exited as usize);
+    if living == cur.len() {
+        return;
+    }
+    let slack = if has_derived_starts(cur) { WOBBLE_NS } else { 0 };
+    let mut rows: HashMap<u32, Vec<usize>> = HashMap::new();
+    for row in living..cur.len() {
+        if let Some(pid) = cur.get(row).and_then(|record| record.ac_pid()) {
+            rows.entry(pid).or_default().push(row);
+        }
+    }
+    for row in 0..living {
+        let pid = cur.get(row).and_then(|record| record.ac_pid());
+        if let Some(same_pid) = pid.and_then(|pid| rows.get_mut(&pid)) {
+            same_pid.push(row);
+        }
+    }
+    for same_pid in rows.into_values().filter(|rows| rows.len() > 1) {
+        for (at, &a) in same_pid.iter().enumerate() {
+            for &b in &same_pid[at + 1..] {
+                let (Some(one), Some(other)) = (cur.get(a), cur.get(b)) else { continue };
+                if matches[a] == Match::Repeated || !is_one_task(&one, &other, slack) {
+                    continue;
+                }
+                let less = if one.cpu_ns() < other.cpu_ns() { a } else { b };
+                matches[less] = Match::Repeated;
+            }
+        }
+    }
+}
+
+/// Where the earlier snapshot met a task in its walk and among its exits, the greater
+/// value is what it had used: its increase begins there.
+fn prefer_greatest(prev: &Snapshot<SharedBytes>, matches: &mut [Match]) {
+    let living = prev.len().saturating_sub(prev.header().exited as usize);
+    if living == prev.len() {
+        return;
+    }
+    let slack = if has_derived_starts(prev) { WOBBLE_NS } else { 0 };
+    let mut exits: HashMap<u32, usize> = HashMap::new();
+    for row in living..prev.len() {
+        if let Some(pid) = prev.get(row).and_then(|record| record.ac_pid()) {
+            exits.insert(pid, row);
+        }
+    }
+    for found in matches {
+        let Match::Same(row) = *found else { continue };
+        let Some(record) = prev.get(row as usize) else { continue };
+        let exit = record.ac_pid().and_then(|pid| exits.get(&pid)).copied();
+        if let Some((exit, other)) = exit.and_then(|exit| Some((exit, prev.get(exit)?)))
+            && other.cpu_ns() > record.cpu_ns()
+            && is_one_task(&record, &other, slack)
+        {
+            *found = Match::Same(exit as u32);
+        }
+    }
+}
+
+/// Whether two records of one snapshot are of one task.
+fn is_one_task(one: &Record<'_>, other: &Record<'_>, slack_ns: u64) -> bool {
+    let (a, b) = (one.identity(), other.identity());
+    match (a.task_id, b.task_id, a.start_ns, b.start_ns) {
+        (Some(a), Some(b), _, _) if a != b => false,
+        (_, _, Some(a), Some(b)) => a.abs_diff(b) <= slack_ns,
+        (Some(_), Some(_), _, _) => true,
+        _ => false,
+    }
+}
 
 fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> Vec<Match> {
     let same_boot = prev.header().boot_id == cur.header().boot_id;
@@ -432,7 +412,10 @@ fn is_same(prev: &Snapshot<SharedBytes>, earlier: &Record<'_>, later: &Record<'_
         return false;
     }
     match (before.start_ns, now.start_ns) {
-        (Some(_), Some(start)) if has_derived_starts(prev) => !is_after_begin(prev, start),
+        // A task may have begun while the earlier snapshot was taken.
+        (Some(before), Some(start)) if has_derived_starts(prev) => {
+            !is_after_begin(prev, start) || start.abs_diff(before) <= WOBBLE_NS
+        }
         (Some(a), Some(b)) => a == b,
         _ => true,
     }

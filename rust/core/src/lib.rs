@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod books;
 pub mod codec;
 pub mod delta;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod state;
 pub mod wire;
 
+pub use books::{Books, CpuUse};
 pub use delta::Interval;
 pub use error::{ErrorKind, ParseError};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};

@@ -190,6 +190,61 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
             .map(move |index| self.mask(index).intersection(self.layout.fields()).contains(field))
     }
 
+    /// The records of tasks that died since the source's previous snapshot, on the
+    /// same memory.
+    pub fn exits(&self) -> Snapshot<B>
+    where
+        B: Clone,
+    {
+        let living = self.len().saturating_sub(self.header.exited as usize);
+        let mut exits = self.clone();
+        exits.records.start += living * self.layout.record_size();
+        if self.header.masks.len() > 1 {
+            exits.mask_indices.start += living;
+        }
+        exits.header.exited = exits.len() as u32;
+        exits
+    }
+
+    /// This snapshot with the exits of `others` beside its own, in a copy. Needed where
+    /// snapshots in between were left out. MixedVersions where a layout differs, BadCount
+    /// where there are too many kinds of records.
+    pub fn with_exits<'a, C: AsRef<[u8]> + 'a>(
+        &self,
+        others: impl Iterator<Item = &'a Snapshot<C>> + Clone,
+    ) -> Result<Snapshot<Vec<u8>>, ParseError> {
+        let mut header = self.header.clone();
+        let mut bytes = self.record_bytes().to_vec();
+        let mut masks = self.header.masks.clone();
+        let mut indices: Vec<u8> = match self.mask_indices() {
+            [] => vec![0; self.len()],
+            indices => indices.to_vec(),
+        };
+        for other in others {
+            if other.layout != self.layout {
+                return Err(ParseError::new(ErrorKind::MixedVersions, 0));
+            }
+            for row in (0..other.len()).filter(|&row| other.is_exited(row)) {
+                let Some(record) = other.get(row) else { continue };
+                let mask = other.mask(row);
+                let known = masks.iter().position(|&held| held == mask).unwrap_or_else(|| {
+                    masks.push(mask);
+                    masks.len() - 1
+                });
+                indices.push(
+                    u8::try_from(known).map_err(|_| ParseError::new(ErrorKind::BadCount, 0))?,
+                );
+                bytes.extend_from_slice(record.bytes());
+                header.exited += 1;
+            }
+        }
+        header.masks = masks;
+        let records = 0..bytes.len();
+        bytes.append(&mut indices);
+        let mask_indices = records.end..bytes.len();
+        Snapshot::new(header, self.layout.clone(), bytes, records, mask_indices)
+    }
+
     /// A snapshot of the record at `index` alone, with a copy of its bytes.
     pub fn extract(&self, index: usize) -> Option<Snapshot<Vec<u8>>> {
         let record = self.get(index)?;

@@ -172,21 +172,54 @@ impl PyInterval {
             .collect()
     }
 
-    /// Where the CPUs' time went beside the tasks, in ns over all CPUs: `idle_ns`,
-    /// `irq_ns` (hard and soft), `steal_ns`, and `residual_ns`, what CPUs × interval
-    /// leaves after these, the tasks' user and system time and `rowless_ns`, the use of
-    /// tasks outside the pid namespace or whose exit was lost; `step_ns` is the
-    /// granularity of the CPUs' times. All None where the CPUs' times are not known.
-    fn books<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let books = self.inner.books();
+    /// Where the CPUs' time went, in ns over all CPUs: `available_ns` (CPUs × interval)
+    /// is the sum of `tasks_ns` (user and system time), `rowless_ns` (tasks outside the
+    /// pid namespace or whose exit was lost), `idle_ns`, `irq_ns` (hard and soft),
+    /// `steal_ns` and `residual_ns`, which is all that nobody measured. `bound_ns` is
+    /// what the residual may be: `edge_ns` for the interval's ends, and what adds up
+    /// over intervals. `step_ns` is the granularity of the CPUs' times, `cpus` the CPUs
+    /// online at both ends. All None where the CPUs' times are not known.
+    ///
+    /// `without` leaves these pids out, as if they had been overlooked.
+    #[pyo3(signature = (*, without=None))]
+    fn books<'py>(
+        &self,
+        py: Python<'py>,
+        without: Option<HashSet<u32>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let books = self.inner.books_without(&without.unwrap_or_default());
         let row = PyDict::new(py);
+        row.set_item("cpus", books.map(|books| books.cpus))?;
+        row.set_item("available_ns", books.map(|books| books.available_ns))?;
+        row.set_item("tasks_ns", books.map(|books| books.tasks_ns))?;
         row.set_item("idle_ns", books.map(|books| books.idle_ns))?;
         row.set_item("irq_ns", books.map(|books| books.irq_ns))?;
         row.set_item("steal_ns", books.map(|books| books.steal_ns))?;
         row.set_item("rowless_ns", books.map(|books| books.rowless_ns))?;
         row.set_item("residual_ns", books.map(|books| books.residual_ns))?;
+        row.set_item("bound_ns", books.map(|books| books.bound_ns()))?;
+        row.set_item("edge_ns", books.map(|books| books.edge_ns))?;
         row.set_item("step_ns", books.map(|books| books.step_ns))?;
         Ok(row)
+    }
+
+    /// Per CPU its number and, by its run queue's clocks, `available_ns`, `busy_ns`,
+    /// `idle_ns`, `irq_ns` and `steal_ns`; empty where the source has no such clocks.
+    fn cpu_use<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.inner
+            .cpu_use()
+            .iter()
+            .map(|used| {
+                let row = PyDict::new(py);
+                row.set_item("cpu", used.cpu)?;
+                row.set_item("available_ns", used.available_ns)?;
+                row.set_item("busy_ns", used.busy_ns)?;
+                row.set_item("idle_ns", used.idle_ns)?;
+                row.set_item("irq_ns", used.irq_ns)?;
+                row.set_item("steal_ns", used.steal_ns)?;
+                Ok(row)
+            })
+            .collect()
     }
 
     /// Whether a column is known, and if not, why not; as `Snapshot.status`.

@@ -1,6 +1,7 @@
 //! The Python binding: no logic, only the shapes that Python expects.
 
 mod errors;
+mod exits;
 mod format;
 mod interval;
 mod snapshot;
@@ -135,10 +136,24 @@ fn record_in(
 /// What every task used from `prev` to `cur`.
 ///
 /// `prev` is a Snapshot, or the Interval that ended where this one begins: then the
-/// split of user and system time is continued and never shrinks.
+/// split of user and system time is continued and never shrinks. Tasks that died are
+/// in `cur` already where its source knows them; `exits` are the snapshots of the same
+/// source between the two, where some were left out. A task counts once however often
+/// it is met. ParseError where the snapshots' records differ in layout.
 #[pyfunction]
-fn usage(prev: &Bound<'_, PyAny>, cur: &PySnapshot) -> PyResult<PyInterval> {
-    let cur = Arc::clone(&cur.inner);
+#[pyo3(signature = (prev, cur, *, exits=None))]
+fn usage(
+    prev: &Bound<'_, PyAny>,
+    cur: &PySnapshot,
+    exits: Option<Vec<PyRef<'_, PySnapshot>>>,
+) -> PyResult<PyInterval> {
+    let mut cur = Arc::clone(&cur.inner);
+    if let Some(exits) = exits {
+        let joined = cur
+            .with_exits(exits.iter().map(|exits| &*exits.inner))
+            .map_err(|error| parse_error(prev.py(), error))?;
+        cur = Arc::new(joined.into_shared());
+    }
     let interval = match prev.cast::<PyInterval>() {
         Ok(before) => before.get().inner.then(cur),
         Err(_) => {
@@ -183,6 +198,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyInterval>()?;
     module.add_class::<source::PySource>()?;
     module.add_class::<source::PySourceReport>()?;
+    module.add_class::<exits::PyExits>()?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(parse_netlink, module)?)?;
     module.add_function(wrap_pyfunction!(usage, module)?)?;

@@ -83,6 +83,13 @@ impl PySnapshot {
         PyTaskIterator { snapshot: Arc::clone(&self.inner), next: AtomicUsize::new(0) }
     }
 
+    /// The tasks that died since the source's previous snapshot, with what they had
+    /// used in all: a Snapshot on the same memory. They are the last of this one.
+    #[getter]
+    fn exits(&self) -> PySnapshot {
+        PySnapshot::new(Arc::new(self.inner.exits()))
+    }
+
     /// The task of that pid, or None.
     fn by_pid(&self, pid: u32) -> Option<PyTask> {
         self.inner.find_pid(pid).map(|row| PyTask::new(Arc::clone(&self.inner), row))

@@ -25,6 +25,8 @@ use crate::sys;
 
 /// TASKSTATS_CMD_ATTR_REGISTER_CPUMASK.
 const REGISTER_CPUMASK: u16 = 3;
+/// TASKSTATS_CMD_ATTR_DEREGISTER_CPUMASK.
+const DEREGISTER_CPUMASK: u16 = 4;
 /// NLM_F_REQUEST and NLM_F_ACK.
 const REQUEST_ACKNOWLEDGED: u16 = 0x1 | 0x4;
 /// Receive buffer of one CPU's socket; the kernel doubles it for its bookkeeping.
@@ -58,6 +60,9 @@ struct Numbering {
 /// Registered sockets.
 pub struct Listener {
     sockets: Vec<NlSocket>,
+    /// Each socket's CPUs.
+    masks: Vec<String>,
+    family: u16,
     numbering: Vec<Numbering>,
     /// Sockets of a single CPU, the first ones.
     single: usize,
@@ -123,6 +128,8 @@ impl Listener {
             numbering: vec![Numbering::default(); sockets.len()],
             single,
             sockets,
+            masks,
+            family,
             readable,
             buffer: vec![0; BATCH * EVENT],
             layout: own.layout().clone(),
@@ -274,6 +281,20 @@ impl Listener {
         let length = exit.record.len();
         let bytes = SharedBytes::new(exit.record.clone());
         Ok(Snapshot::new(header, self.layout.clone(), bytes, 0..length, 0..0)?)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // The kernel knows a listener by its port, which the next socket may get. Where
+        // the privilege is gone, the first exit after the close ends the registration.
+        for (socket, mask) in self.sockets.iter().zip(&self.masks) {
+            if let Ok(request) =
+                netlink::message(self.family, 2, wire::CMD_GET, DEREGISTER_CPUMASK, mask.as_str())
+            {
+                let _ = socket.send(request, Msg::empty());
+            }
+        }
     }
 }
 
