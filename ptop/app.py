@@ -180,6 +180,7 @@ def _books(interval: taskstats.Interval) -> dict[str, float] | None:
         "steal": books["steal_ns"],
         "idle": books["idle_ns"],
         "residual": books["residual_ns"],
+        "bound": books["bound_ns"],
     }
     return {name: 100 * (time or 0) / interval.interval_ns for name, time in times.items()}
 

@@ -70,7 +70,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="`ptop doctor` tells which sources work here and how to get the others.",
     )
     options.add_argument(
-        "command", nargs="?", choices=("doctor",), help="doctor: check this machine and exit"
+        "command",
+        nargs="?",
+        choices=("doctor", "audit"),
+        help="doctor: check this machine; audit: check that no CPU time is missing (its own"
+        " options: ptop audit --help)",
     )
     options.add_argument(
         "-b", "--batch", action="store_true", help="write plain text to standard output"
@@ -126,8 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Names of any encoding are shown, whatever the locale says.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _run(parser().parse_args(arguments))
+        status = _command(words) if words[:1] == ["audit"] else _run(parser().parse_args(words))
         sys.stdout.flush()
     except BrokenPipeError:
         # Nobody reads any more. The interpreter flushes once more at exit.
@@ -145,6 +150,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error)
+
+
+def _command(words: Sequence[str]) -> int:
+    """A command with options of its own."""
+    from ptop import audit
+
+    return audit.main(words[1:], sys.stdout, _delay, _count)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -170,13 +170,15 @@ def _head(view: View, cells: int, height: int) -> list[str]:
 
 
 def _books(books: Mapping[str, float]) -> str:
-    """The identity of an interval: all that was found, and what is left of the CPUs."""
+    """The identity of an interval: all that was found, and what is left of the CPUs
+    with what may be left; ! marks more than that."""
     names = ("tasks", "irq", "steal", "idle")
-    terms = " + ".join(f"{name} {books[name]:.2f}" for name in names if name in books)
+    terms = " ".join(f"{name} {books[name]:.2f}" for name in names if name in books)
     found = sum(books[name] for name in names if name in books)
     # -0.000 would look like something.
     residual = round(books["residual"], 3) or 0.0
-    return f"{terms} = {found:.3f}%  residual {residual:+.3f}%"
+    open_ = "!" if abs(books["residual"]) > books["bound"] else ""
+    return f"{terms} = {found:.3f}%  residual {residual:+.3f} ±{books['bound']:.3f}%{open_}"
 
 
 def task_rows(view: View, size: tuple[int, int]) -> int:

@@ -78,7 +78,14 @@ def view(rows: int = 40, cpus: int = 2, columns: str = ",".join(DEFAULT)) -> ren
             "swap_total_kb": 0,
             "swap_free_kb": 0,
         },
-        books={"tasks": 24.8, "irq": 0.01, "steal": 0.19, "idle": 175.0, "residual": -0.0002},
+        books={
+            "tasks": 24.8,
+            "irq": 0.01,
+            "steal": 0.19,
+            "idle": 175.0,
+            "residual": -0.0002,
+            "bound": 0.02,
+        },
         exited=1922 if rows else 0,
         sums=sums,
         rows=table,
@@ -120,6 +127,15 @@ def test_screen(name: str) -> None:
 @pytest.mark.parametrize("cpus", [1, 2, 8, 16, 128])
 def test_ten_tasks_remain_on_24_rows(cpus: int) -> None:
     assert render.task_rows(view(cpus=cpus), (80, 24)) >= render.LEAST_TASKS
+
+
+def test_a_residual_beyond_its_bound_is_called_out() -> None:
+    seen = view()
+    assert seen.books
+    opened = replace(seen, books={**seen.books, "residual": 0.5})
+    lines = [line.text for line in render.screen(opened, State(), (100, 24), COLUMNS)]
+    assert any("residual +0.500 ±0.020%!" in line for line in lines)
+    assert not any("%!" in line.text for line in render.screen(seen, State(), (100, 24), COLUMNS))
 
 
 def test_a_low_screen_still_shows_tasks() -> None:

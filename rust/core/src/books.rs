@@ -222,16 +222,25 @@ impl Interval {
         let cpus = self.cpu_use();
         let sum = |of: fn(&CpuUse) -> u64| cpus.iter().map(of).sum::<u64>();
         let count = cpus.len() as u64;
-        // What the source does not show was read another way, during the walk.
+        // Tasks that the source does not show are read another way, during the walk, and
+        // their switches to and from idle are not seen either: what the kernel's own
+        // count of idle time says otherwise is granted.
         let merged = self.prev().header().merged > 0 || self.cur().header().merged > 0;
-        let walks = if merged { count * self.walks_ns() } else { 0 };
+        let hidden = if merged {
+            let times = self.cpu_times();
+            let idle: u64 = times.iter().map(|cpu| cpu.idle_ns + cpu.iowait_ns).sum();
+            let doubt = if times.is_empty() { 0 } else { idle.abs_diff(sum(|cpu| cpu.idle_ns)) };
+            count * self.walks_ns() + doubt
+        } else {
+            0
+        };
         let books = Books {
             cpus: cpus.len() as u32,
             idle_ns: sum(|cpu| cpu.idle_ns),
             irq_ns: sum(|cpu| cpu.irq_ns),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns: 1,
-            edge_ns: count * self.interval_ns() / EXACT_PART + walks,
+            edge_ns: count * self.interval_ns() / EXACT_PART + hidden,
             ..Books::default()
         };
         (!cpus.is_empty()).then_some(books)

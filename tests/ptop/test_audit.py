@@ -1,0 +1,85 @@
+"""`ptop audit`: the books close, and do not where a task is left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import taskstats
+
+from ptop import audit
+
+PTOP = [sys.executable, "-m", "ptop"]
+SOURCES = [report.name for report in taskstats.sources() if report.available]
+
+
+@pytest.fixture
+def busy() -> Iterator[list[int]]:
+    """One busy loop on each CPU."""
+    loops = [
+        subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"])
+        for cpu in sorted(os.sched_getaffinity(0))
+    ]
+    yield [loop.pid for loop in loops]
+    for loop in loops:
+        loop.kill()
+        loop.wait()
+
+
+def run(*arguments: str) -> tuple[int, list[dict[str, int]]]:
+    done = subprocess.run(
+        [*PTOP, "audit", "--format", "json", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_busy_cpus_close_and_a_task_left_out_opens(source: str, busy: list[int]) -> None:
+    status, lines = run("-n", "2", "-d", "0.5", "--source", source)
+    assert status == 0, lines[-1]
+    assert [bool(line.get("overall")) for line in lines] == [False, False, True]
+    for line in lines:
+        found = sum(line[name] for name in audit.TERMS) + line["residual_ns"]
+        assert found == line["available_ns"]
+    whole = lines[-1]
+    assert whole["available_ns"] == sum(line["available_ns"] for line in lines[:-1])
+    assert whole["closed"] is True
+    status, lines = run("-n", "2", "-d", "0.5", "--source", source, "--leave-out", str(busy[0]))
+    assert status == 1
+    assert lines[-1]["closed"] is False
+    # What is missing is what the loop used: a good part of its CPU.
+    assert lines[-1]["residual_ns"] > 0.2 * lines[-1]["interval_ns"]
+
+
+def test_the_table_says_the_verdict() -> None:
+    done = subprocess.run(
+        [*PTOP, "audit", "-n", "1", "-d", "0.3"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.strip().startswith("closed" if done.returncode == 0 else "NOT CLOSED")
+    assert "over all" in done.stdout
+
+
+def test_accounts_add_up() -> None:
+    terms = dict.fromkeys(audit.TERMS, 0)
+    one = audit.Account(10, 1, 10, {**terms, "tasks_ns": 6}, 4, 3, 1, 2, 0)
+    two = audit.Account(10, 1, 10, {**terms, "tasks_ns": 13}, -3, 2, 1, 0, 5)
+    both = one.then(two)
+    assert (both.available_ns, both.terms["tasks_ns"], both.residual_ns) == (20, 19, 1)
+    assert (both.bound_ns, both.exited, both.exits_lost) == (5, 2, 5)
+    assert both.closed
+    assert one.closed
+    assert not audit.Account(10, 1, 10, terms, 10, 3, 1, 0, 0).closed
