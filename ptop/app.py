@@ -108,7 +108,7 @@ class _Meter:
     def configure(self, state: State) -> bool:
         """Asks for what `state` shows; True where the next interval starts anew."""
         columns = [self.columns[key] for key in {*state.columns, state.sort}]
-        wanted = table.fields(tuple(columns)) | {"state"}
+        wanted = table.fields(tuple(columns)) | table.folding(state.fold) | {"state"}
         if (state.threads, wanted) == (self.threads, self.wanted):
             return False
         anew = state.threads != self.threads
@@ -134,7 +134,8 @@ class _Meter:
         sources = [column.source for column in columns]
         seconds = interval.interval_ns / 1e9
         text = state.text or None
-        shown = interval.count(text=text, pids=self.pids)
+        rows = interval.fold(state.fold) if state.fold else interval
+        shown = rows.count(text=text, pids=self.pids)
         return render.View(
             time=time.strftime("%H:%M:%S", time.localtime(now.time_ns / 1e9)),
             host=now.host,
@@ -154,7 +155,7 @@ class _Meter:
             memory=now.memory,
             books=_books(interval),
             sums=interval.sum(sources),
-            rows=interval.select(
+            rows=rows.select(
                 sources,
                 sort=self.columns[state.sort].source,
                 descending=state.descending,
@@ -165,6 +166,7 @@ class _Meter:
             ),
             columns=columns,
             notice="",
+            fold=state.fold,
         )
 
 

@@ -46,6 +46,7 @@ class Choice:
     text: str | None
     pids: tuple[int, ...] | None
     rows: int | None
+    fold: str | None = None
 
 
 def intervals(
@@ -68,7 +69,8 @@ def select(
     interval: taskstats.Interval, choice: Choice, sources: Sequence[str]
 ) -> list[tuple[Cell, ...]]:
     """The chosen rows of an interval."""
-    return interval.select(
+    rows = interval.fold(choice.fold) if choice.fold else interval
+    return rows.select(
         list(sources),
         sort=choice.sort,
         descending=choice.descending,
@@ -91,6 +93,8 @@ def _table(interval: taskstats.Interval, choice: Choice, out: TextIO) -> None:
 
 def _names(choice: Choice) -> list[tuple[str, str]]:
     named = dict(BASE)
+    if choice.fold:
+        named["tasks"] = "tasks"
     for column in choice.columns:
         if column.source not in named.values():
             named[column.source] = column.source

@@ -105,6 +105,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="columns to show, separated by commas: " + ", ".join(table.COLUMNS),
     )
+    options.add_argument(
+        "--view",
+        choices=tuple(table.VIEWS),
+        default="live",
+        help="live (default) or snap: with the time of dead children, as in the tool of 2010",
+    )
+    options.add_argument(
+        "--fold",
+        choices=table.FOLDS,
+        help="gather rows: what died into its nearest living parent, or all tasks by session,"
+        " command name, user or cgroup",
+    )
     options.add_argument("--threads", action="store_true", help="show threads, not processes")
     options.add_argument(
         "--filter", metavar="TEXT", help="show only tasks with TEXT in the name, or that pid"
@@ -173,8 +185,8 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     from ptop import app
 
-    shown = options.columns or table.default()
-    sort = options.sort or table.COLUMNS["total_pct"]
+    shown = options.columns or table.view(options.view)
+    sort = options.sort or table.COLUMNS[table.VIEWS[options.view].sort]
     known = {**table.COLUMNS, **{column.key: column for column in (*shown, sort)}}
     state = State(
         columns=tuple(column.key for column in shown),
@@ -182,6 +194,7 @@ def _run(options: argparse.Namespace) -> int:
         descending=sort.descending,
         threads=options.threads,
         text=options.filter or "",
+        fold=options.fold or "",
         delay=options.delay,
     )
     return app.run(
@@ -206,12 +219,18 @@ def _no_terminal() -> str | None:
 def _batch(options: argparse.Namespace) -> int:
     from ptop import batch
 
-    columns = options.columns or table.default()
-    sort = options.sort or table.COLUMNS["total_pct"]
+    columns = options.columns or table.view(options.view)
+    sort = options.sort or table.COLUMNS[table.VIEWS[options.view].sort]
     choice = batch.Choice(
-        columns, sort.source, sort.descending, options.filter, options.pid, options.rows
+        columns,
+        sort.source,
+        sort.descending,
+        options.filter,
+        options.pid,
+        options.rows,
+        options.fold,
     )
-    wanted = table.fields(columns) | table.fields((sort,))
+    wanted = table.fields(columns) | table.fields((sort,)) | table.folding(options.fold or "")
     with taskstats.Source(
         options.source, threads=options.threads, fields=sorted(wanted), exact=True, cpu_times=True
     ) as source:

@@ -109,8 +109,49 @@ COLUMNS: Mapping[str, Column] = {
             "steal_pct", "ste", "(%)", 6, "steal_pct", _PERCENT, "steal time", ("ac_sttime",), "e"
         ),
         Column("total_pct", "total", "(%)", 7, "total_pct", _PERCENT, "user+sys+ste", (), "c"),
+        Column(
+            "cuser_pct",
+            "cuser",
+            "(%)",
+            6,
+            "cuser_pct",
+            _PERCENT,
+            "dead children's user time",
+            ("ac_cutime",),
+        ),
+        Column(
+            "csystem_pct",
+            "csys",
+            "(%)",
+            6,
+            "csystem_pct",
+            _PERCENT,
+            "dead children's system time",
+            ("ac_cstime",),
+        ),
+        Column(
+            "csteal_pct",
+            "cste",
+            "(%)",
+            6,
+            "csteal_pct",
+            _PERCENT,
+            "dead children's steal time",
+            ("ac_csttime",),
+        ),
+        Column(
+            "all_pct",
+            "total",
+            "(%)",
+            7,
+            "all_pct",
+            _PERCENT,
+            "user+sys+ste, and cuser+csys+cste where the dead have no rows of their own",
+            ("ac_cutime", "ac_cstime"),
+        ),
+        Column("tasks", "tasks", "(#)", 5, "tasks", _INTEGER, "tasks in the row (see fold)"),
         Column("cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", _cpu_ns, "CPU time since start", (), "T"),
-        Column("ac_etime", "elap+", "(hm)", 7, "ac_etime", _elapsed_us, "time since start"),
+        Column("ac_etime", "Elap+", "(hm)", 7, "ac_etime", _elapsed_us, "time since start"),
         Column("state", "s", "", 1, "state", _state, "state", ("state",), "", False),
         Column("ac_nice", "ni", "(#)", 3, "ac_nice", _INTEGER, "nice value", (), "", False),
         Column(
@@ -202,11 +243,40 @@ DEFAULT = (
     "name",
 )
 
+# The snapshot view of the 2010 tool.
+SNAP = (
+    "pid",
+    "user_pct",
+    "system_pct",
+    "steal_pct",
+    "cuser_pct",
+    "csystem_pct",
+    "csteal_pct",
+    "cpu_delay",
+    "all_pct",
+    "ac_etime",
+    "name",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Columns that belong together, and what they are sorted by."""
+
+    columns: tuple[str, ...]
+    sort: str
+
+
+VIEWS: Mapping[str, View] = {"live": View(DEFAULT, "total_pct"), "snap": View(SNAP, "all_pct")}
+
+# What rows can be gathered by.
+FOLDS = ("parent", "session", "name", "user", "cgroup")
+
 # Columns whose sum over all tasks means something.
 SUMMED = frozenset(
     column.key
     for column in COLUMNS.values()
-    if column.source.endswith(("_pct", "_per_sec")) or column.key == "num_threads"
+    if column.source.endswith(("_pct", "_per_sec")) or column.key in {"num_threads", "tasks"}
 )
 
 
@@ -246,9 +316,14 @@ def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(found)
 
 
-def default() -> tuple[Column, ...]:
-    """The columns shown when none are chosen."""
-    return tuple(COLUMNS[key] for key in DEFAULT)
+def view(name: str) -> tuple[Column, ...]:
+    """The columns of a view."""
+    return tuple(COLUMNS[key] for key in VIEWS[name].columns)
+
+
+def folding(by: str) -> set[str]:
+    """The kernel fields that folding `by` needs."""
+    return {"cgroup_id"} if by == "cgroup" else set()
 
 
 def fields(columns: tuple[Column, ...]) -> set[str]:

@@ -41,6 +41,7 @@ class View:
     rows: Sequence[tuple[Cell, ...]]
     columns: tuple[Column, ...]
     notice: str = ""
+    fold: str = ""
     marks: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -143,7 +144,7 @@ def _head(view: View, cells: int, height: int) -> list[str]:
     died = f" +{view.exited} died" if view.exited else ""
     tasks = (
         f"tasks {view.tasks}{died}{f' shown {view.shown}' if view.shown != view.tasks else ''}"
-        f"{': ' if states else ''}{states}"
+        f"{f' by {view.fold}' if view.fold else ''}{': ' if states else ''}{states}"
     )
     lines = [
         f"{view.time}  {fmt.safe(view.host)}  up {view.uptime}  load {load}",

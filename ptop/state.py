@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ptop.columns import COLUMNS, DEFAULT
+from ptop.columns import COLUMNS, DEFAULT, FOLDS, VIEWS
 
 SHORTEST_DELAY = 0.1
 
@@ -19,6 +19,7 @@ class State:
     sort: str = "total_pct"
     descending: bool = True
     threads: bool = False
+    fold: str = ""
     text: str = ""
     delay: float = 1.0
     paused: bool = False
@@ -76,6 +77,18 @@ def _sort_beside(by: int) -> Action:
     return sort
 
 
+def _switch_view(state: State) -> State:
+    other = "live" if state.columns == VIEWS["snap"].columns else "snap"
+    view = VIEWS[other]
+    return replace(state, columns=view.columns, sort=view.sort, descending=True)
+
+
+def _fold(state: State) -> State:
+    ways = ("", *FOLDS)
+    by = ways[(ways.index(state.fold) + 1) % len(ways)]
+    return replace(state, fold=by, selected=0, top=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key binding; `doc` is its line on the help screen."""
@@ -99,6 +112,8 @@ KEYS: tuple[Key, ...] = (
     Key((">", "."), ">", "sort by the column to the right", _sort_beside(1)),
     Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
     Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
+    Key(("v",), "v", "live view or snapshot view", _switch_view),
+    Key(("F",), "F", "fold the dead into parents, or tasks by a property", _fold),
     Key(
         ("/", "KEY_F4"),
         "/ F4",

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from taskstats._core import (
     FIELDS,
     Exits,
+    Fold,
     Interval,
     Snapshot,
     Source,
@@ -45,6 +46,7 @@ __all__ = [
     "FIELDS",
     "AccessDenied",
     "Exits",
+    "Fold",
     "Interval",
     "NoSuchTask",
     "ParseError",

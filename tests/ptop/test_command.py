@@ -322,3 +322,46 @@ def test_the_harness_notices_what_is_not_there() -> None:
         live.until("certainly not", seconds=1)
     live.child.send("q")
     live.ended()
+
+
+SNAP = "pid user sys ste cuser csys cste delay total Elap+ Name"
+
+
+def test_the_snapshot_view_is_that_of_2010() -> None:
+    done = run("-b", "-n", "1", "-d", "0.2", "--view", "snap")
+    assert (done.returncode, done.stderr) == (0, "")
+    _, titles, units, *rows = done.stdout.strip().splitlines()
+    assert titles.split() == SNAP.split()
+    assert units.split() == ["(#)", *["(%)"] * 8, "(hm)", "(str)"]
+    shares = [float(row.split()[8]) for row in rows[:-1]]
+    # The sum of all rows is in the last line; each row is rounded to a hundredth.
+    total = float(rows[-1].split()[-1])
+    assert abs(sum(shares) - total) <= 0.005 * (len(shares) + 1) + 0.001
+
+
+def test_rows_of_the_snapshot_view_add_up_with_the_dead() -> None:
+    storm = subprocess.Popen(
+        ["sh", "-c", "while :; do sh -c 'i=0; while [ $i -lt 500 ]; do i=$((i+1)); done'; done"]
+    )
+    try:
+        done = run("-n", "1", "-d", "0.5", "--format", "json", "--view", "snap")
+    finally:
+        storm.kill()
+        storm.wait()
+    seen = json.loads(done.stdout)
+    if os.geteuid() == 0:
+        assert any(task.get("exited") for task in seen["tasks"])
+    assert seen["sum"]["total_ns"] == sum(task["total_ns"] or 0 for task in seen["tasks"])
+    assert {"cuser_pct", "csystem_pct", "all_pct"} <= set(seen["tasks"][0])
+
+
+@pytest.mark.parametrize("by", ["parent", "session", "name", "user", "cgroup"])
+def test_folded_rows_have_the_same_sum(by: str) -> None:
+    done = run("-n", "1", "-d", "0.2", "--format", "json", "--fold", by)
+    assert (done.returncode, done.stderr) == (0, "")
+    seen = json.loads(done.stdout)
+    for name in ("user_ns", "system_ns", "total_ns"):
+        assert seen["sum"][name] == sum(task[name] or 0 for task in seen["tasks"])
+    assert sum(task["tasks"] for task in seen["tasks"]) >= len(seen["tasks"])
+    if by != "parent":
+        assert any(task["tasks"] > 1 for task in seen["tasks"])

@@ -12,8 +12,9 @@
 //!   backwards, a field one of the records lacks.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::children::Children;
 use crate::header::{FieldStatus, Flags};
 use crate::layout::{Field, Kind};
 use crate::record::Record;
@@ -48,7 +49,7 @@ impl Split {
         Split { user_ns: total_ns - system, system_ns: system }
     }
 
-    fn of_record(record: &Record<'_>, before: Split) -> Option<Split> {
+    pub(crate) fn of_record(record: &Record<'_>, before: Split) -> Option<Split> {
         Some(Split::of(record.cpu_ns()?, record.ac_utime()?, record.ac_stime()?, before))
     }
 }
@@ -81,6 +82,7 @@ pub struct Interval {
     /// Per row: the clamped split of its time since start.
     splits: Vec<Option<Split>>,
     uses: Vec<Option<Use>>,
+    children: OnceLock<Vec<Children>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +142,7 @@ impl Interval {
                 }
             });
         }
-        Interval { prev, cur, matches, splits, uses }
+        Interval { prev, cur, matches, splits, uses, children: OnceLock::new() }
     }
 
     /// The earlier snapshot.
@@ -200,6 +202,26 @@ impl Interval {
             Match::Same(index) => self.prev.get(*index as usize),
             Match::Born | Match::Unseen | Match::Repeated => None,
         }
+    }
+
+    /// What the dead children of a row's process used.
+    pub fn children(&self, row: usize) -> Children {
+        let children = self.children.get_or_init(|| self.find_children());
+        children.get(row).copied().unwrap_or_default()
+    }
+
+    /// Per row of the earlier snapshot, whether a living row of the later one is the
+    /// same task.
+    pub(crate) fn lives_on(&self) -> Vec<bool> {
+        let mut lives = vec![false; self.prev.len()];
+        for (row, found) in self.matches.iter().enumerate() {
+            if let Match::Same(index) = found
+                && !self.is_exited(row)
+            {
+                lives[*index as usize] = true;
+            }
+        }
+        lives
     }
 
     /// Increase of a counter in the interval; None for other fields, for a

@@ -228,6 +228,8 @@ impl Flags {
     pub const DERIVED_STARTS: Flags = Flags(1 << 4);
     /// Every record's `ac_sum_exec_ns` is the use at one instant.
     pub const ONE_INSTANT: Flags = Flags(1 << 5);
+    /// The tasks that died since the source's previous snapshot are among the records.
+    pub const EXITS: Flags = Flags(1 << 6);
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Flags) -> bool {

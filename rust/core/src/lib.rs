@@ -9,9 +9,11 @@
 #![forbid(unsafe_code)]
 
 pub mod books;
+pub mod children;
 pub mod codec;
 pub mod delta;
 pub mod error;
+pub mod fold;
 pub mod header;
 pub mod layout;
 pub mod record;
@@ -21,8 +23,10 @@ pub mod state;
 pub mod wire;
 
 pub use books::{Books, CpuUse};
+pub use children::Children;
 pub use delta::Interval;
 pub use error::{ErrorKind, ParseError};
+pub use fold::{Fold, FoldBy};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
 pub use record::{Identity, Record, RecordMut, Value};

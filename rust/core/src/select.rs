@@ -46,6 +46,27 @@ pub enum Column {
     Pct(Field),
     /// 1 for a task that died in the interval; unknown for others.
     Exited,
+    /// User time of children that died in the interval, in it (see [`Children`]).
+    ///
+    /// [`Children`]: crate::children::Children
+    ChildUserNs,
+    /// System time likewise.
+    ChildSystemNs,
+    /// Steal time likewise.
+    ChildStealNs,
+    /// The three in per cent of the interval.
+    ChildUserPct,
+    /// System time likewise.
+    ChildSystemPct,
+    /// Steal time likewise.
+    ChildStealPct,
+    /// The task's own time, and its dead children's where these have no rows: the
+    /// sum of all rows counts every time once.
+    AllNs,
+    /// The same in per cent of the interval.
+    AllPct,
+    /// Number of tasks in the row.
+    Tasks,
 }
 
 impl Column {
@@ -68,6 +89,15 @@ impl Column {
             "steal_pct" => Column::StealPct,
             "total_pct" => Column::TotalPct,
             "exited" => Column::Exited,
+            "cuser_ns" => Column::ChildUserNs,
+            "csystem_ns" => Column::ChildSystemNs,
+            "csteal_ns" => Column::ChildStealNs,
+            "cuser_pct" => Column::ChildUserPct,
+            "csystem_pct" => Column::ChildSystemPct,
+            "csteal_pct" => Column::ChildStealPct,
+            "all_ns" => Column::AllNs,
+            "all_pct" => Column::AllPct,
+            "tasks" => Column::Tasks,
             _ => {
                 if let Some(field) = Field::from_name(name) {
                     Column::Field(field)
@@ -92,6 +122,9 @@ impl Column {
             | Column::PerSec(field)
             | Column::Pct(field) => Some(field),
             Column::StealNs | Column::StealPct => Some(Field::ac_sttime),
+            Column::ChildUserNs | Column::ChildUserPct => Some(Field::ac_cutime),
+            Column::ChildSystemNs | Column::ChildSystemPct => Some(Field::ac_cstime),
+            Column::ChildStealNs | Column::ChildStealPct => Some(Field::ac_csttime),
             _ => None,
         }
     }
@@ -276,7 +309,7 @@ impl<B: AsRef<[u8]>> Table for Snapshot<B> {
 
 impl Interval {
     /// The column whose whole number stands behind a rate or share.
-    fn increase_behind(&self, row: usize, column: Column) -> Option<u64> {
+    pub(crate) fn increase_behind(&self, row: usize, column: Column) -> Option<u64> {
         let used = || self.usage(row);
         match column {
             Column::UserNs | Column::UserPct => Some(used()?.user_ns),
@@ -286,6 +319,11 @@ impl Interval {
             Column::Delta(field) | Column::PerSec(field) | Column::Pct(field) => {
                 self.increase(row, field)
             }
+            Column::ChildUserNs | Column::ChildUserPct => self.children(row).user_ns,
+            Column::ChildSystemNs | Column::ChildSystemPct => self.children(row).system_ns,
+            Column::ChildStealNs | Column::ChildStealPct => self.children(row).steal_ns,
+            Column::AllNs | Column::AllPct => self.all_ns(row),
+            Column::Tasks => Some(1),
             Column::Field(_) | Column::CpuNs | Column::Exited => None,
         }
     }
@@ -295,6 +333,33 @@ impl Interval {
         let interval = self.interval_ns() as f64;
         (interval > 0.0).then(|| Cell::Float(100.0 * ns / interval))
     }
+
+    /// What a column shows of the whole number behind it.
+    pub(crate) fn shown(&self, column: Column, increase: u64) -> Option<Cell<'static>> {
+        match column {
+            Column::UserPct
+            | Column::SystemPct
+            | Column::StealPct
+            | Column::TotalPct
+            | Column::ChildUserPct
+            | Column::ChildSystemPct
+            | Column::ChildStealPct
+            | Column::AllPct => self.percent(increase as f64),
+            Column::Pct(field) => {
+                self.percent(increase as f64 * nanoseconds_per_unit(field)? as f64)
+            }
+            Column::PerSec(_) => {
+                let interval = self.interval_ns() as f64;
+                (interval > 0.0).then(|| Cell::Float(increase as f64 * 1e9 / interval))
+            }
+            _ => Some(Cell::Int(i128::from(increase))),
+        }
+    }
+}
+
+/// Whether a column shows the record itself rather than a use.
+pub(crate) const fn is_of_record(column: Column) -> bool {
+    matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited)
 }
 
 impl Table for Interval {
@@ -307,27 +372,14 @@ impl Table for Interval {
     }
 
     fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
-        if matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited) {
+        if is_of_record(column) {
             return self.cur().cell(row, column);
         }
-        let increase = self.increase_behind(row, column)?;
-        match column {
-            Column::UserPct | Column::SystemPct | Column::StealPct | Column::TotalPct => {
-                self.percent(increase as f64)
-            }
-            Column::Pct(field) => {
-                self.percent(increase as f64 * nanoseconds_per_unit(field)? as f64)
-            }
-            Column::PerSec(_) => {
-                let interval = self.interval_ns() as f64;
-                (interval > 0.0).then(|| Cell::Float(increase as f64 * 1e9 / interval))
-            }
-            _ => Some(Cell::Int(i128::from(increase))),
-        }
+        self.shown(column, self.increase_behind(row, column)?)
     }
 
     fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
-        if matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited) {
+        if is_of_record(column) {
             return self.cur().key(row, column);
         }
         self.increase_behind(row, column).map(|n| Key::Int(i128::from(n)))

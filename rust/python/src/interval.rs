@@ -1,12 +1,12 @@
 //! `taskstats.Interval`: what every task used between two snapshots.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use taskstats::{Cell, Column, Field, Filter, Interval, Query, Table};
+use taskstats::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
 
 use crate::snapshot::PySnapshot;
 use crate::task::lossy;
@@ -15,8 +15,8 @@ fn column(name: &str) -> PyResult<Column> {
     Column::from_name(name).ok_or_else(|| {
         PyValueError::new_err(format!(
             "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
-             _delta, _per_sec or _pct, or one of user_ns, system_ns, steal_ns, total_ns, \
-             user_pct, system_pct, steal_pct, total_pct, cpu_ns, exited"
+             _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, or user, system, steal, \
+             total, cuser, csystem, csteal, all with _ns or _pct"
         ))
     })
 }
@@ -51,6 +51,93 @@ impl<'py> IntoPyObject<'py> for PyCell<'_> {
             Some(Cell::Float(number)) => Ok(number.into_pyobject(py)?.into_any()),
             Some(Cell::Text(text)) => Ok(lossy(text).into_pyobject(py)?.into_any()),
         }
+    }
+}
+
+/// Which rows and columns are asked for.
+struct Asked<'a> {
+    columns: Vec<String>,
+    sort: Option<&'a str>,
+    descending: bool,
+    offset: usize,
+    limit: Option<usize>,
+    text: Option<String>,
+}
+
+fn select<'py>(
+    py: Python<'py>,
+    table: &impl Table,
+    asked: Asked<'_>,
+    pids: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let columns = self::columns(&asked.columns)?;
+    let query = Query {
+        sort: asked.sort.map(column).transpose()?,
+        descending: asked.descending,
+        filter: filter(asked.text, pids)?,
+        offset: asked.offset,
+        limit: asked.limit,
+    };
+    table
+        .select(&query)
+        .into_iter()
+        .map(|row| {
+            let cells = columns.iter().map(|&column| PyCell(table.cell(row as usize, column)));
+            PyTuple::new(py, cells)
+        })
+        .collect()
+}
+
+fn sum<'py>(
+    py: Python<'py>,
+    table: &impl Table,
+    names: &[String],
+) -> PyResult<Bound<'py, PyTuple>> {
+    let columns = columns(names)?;
+    PyTuple::new(py, columns.iter().map(|&column| PyCell(table.sum(column))))
+}
+
+/// An interval's rows in groups, each with the sums of its tasks and the fields of one:
+/// the living one with the smallest pid, else a dead one.
+#[pyclass(frozen, name = "Fold", module = "taskstats")]
+pub(crate) struct PyFold {
+    inner: Fold,
+}
+
+#[pymethods]
+impl PyFold {
+    fn __len__(&self) -> usize {
+        self.inner.rows()
+    }
+
+    /// Rows as tuples of the given columns; as `Interval.select`, with `tasks` the
+    /// number of tasks in a group.
+    #[pyo3(signature = (columns, *, sort=None, descending=true, offset=0, limit=None, text=None, pids=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn select<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        sort: Option<&str>,
+        descending: bool,
+        offset: usize,
+        limit: Option<usize>,
+        text: Option<String>,
+        pids: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let asked = Asked { columns, sort, descending, offset, limit, text };
+        select(py, &self.inner, asked, pids)
+    }
+
+    /// How many groups `text` and `pids` keep.
+    #[pyo3(signature = (*, text=None, pids=None))]
+    fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+        Ok(self.inner.count(&filter(text, pids)?))
+    }
+
+    /// Sums of the given columns over all groups; as `Interval.sum`.
+    fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
+        sum(py, &self.inner, &columns)
     }
 }
 
@@ -115,18 +202,28 @@ impl PyInterval {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let columns = self::columns(&columns)?;
-        let sort = sort.map(column).transpose()?;
-        let query = Query { sort, descending, filter: filter(text, pids)?, offset, limit };
-        self.inner
-            .select(&query)
-            .into_iter()
-            .map(|row| {
-                let cells =
-                    columns.iter().map(|&column| PyCell(self.inner.cell(row as usize, column)));
-                PyTuple::new(py, cells)
-            })
-            .collect()
+        let asked = Asked { columns, sort, descending, offset, limit, text };
+        select(py, &*self.inner, asked, pids)
+    }
+
+    /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
+    /// "session", "name", "user" or "cgroup". Every row is in one group, so that the
+    /// groups' sums are the interval's. ValueError for another word.
+    fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyFold> {
+        let by = FoldBy::from_name(by).ok_or_else(|| {
+            let names = FoldBy::ALL.map(FoldBy::name).join(", ");
+            PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
+        })?;
+        let interval = Arc::clone(&self.inner);
+        Ok(PyFold {
+            inner: py.detach(|| {
+                let sessions = match by {
+                    FoldBy::Session => taskstats::sessions(),
+                    _ => HashMap::new(),
+                };
+                Fold::new(interval, by, &sessions)
+            }),
+        })
     }
 
     /// How many rows `text` and `pids` keep.
@@ -137,8 +234,7 @@ impl PyInterval {
 
     /// Sums of the given columns over all rows that know them; None where none does.
     fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
-        let columns = self::columns(&columns)?;
-        PyTuple::new(py, columns.iter().map(|&column| PyCell(self.inner.sum(column))))
+        sum(py, &*self.inner, &columns)
     }
 
     /// Number of tasks in each state, by name; without those whose state is unknown.

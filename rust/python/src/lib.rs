@@ -196,6 +196,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PySnapshot>()?;
     module.add_class::<PyTask>()?;
     module.add_class::<PyInterval>()?;
+    module.add_class::<interval::PyFold>()?;
     module.add_class::<source::PySource>()?;
     module.add_class::<source::PySourceReport>()?;
     module.add_class::<exits::PyExits>()?;

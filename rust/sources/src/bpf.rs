@@ -486,6 +486,7 @@ impl Source for Bpf {
             .with(Flags::THREADS, request.threads)
             .with(Flags::DELAYACCT, self.delayacct)
             .with(Flags::TRUNCATED, control.wanted > control.count)
+            .with(Flags::EXITS, self.watching.is_some())
             .with(Flags::ONE_INSTANT, exact);
         header.set_status(self.layout.fields(), FieldStatus::NotRead);
         header.set_status(unsupported, FieldStatus::Unsupported);

@@ -139,7 +139,8 @@ impl Dead {
             header.exits_lost = gathered.listener.lost() + gathered.dropped;
             std::mem::take(&mut gathered.events)
         };
-        header.flags = header.flags.with(Flags::EVENTS_LOST, header.exits_lost > 0);
+        header.flags =
+            header.flags.with(Flags::EXITS, true).with(Flags::EVENTS_LOST, header.exits_lost > 0);
         let now: HashMap<u32, Known> = walk
             .chunks_exact(layout.record_size())
             .filter_map(|row| known(&Record::new(row, layout, FieldSet::ALL)?))

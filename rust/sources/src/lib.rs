@@ -19,6 +19,7 @@ pub use errors::Error;
 pub use exits::{Exit, Listener};
 pub use netlink::Netlink;
 pub use privilege::{drop_privileges, has_bpf, has_net_admin};
+pub use procfs::sessions;
 pub use taskstats_core::*;
 
 use bpf::Bpf;

@@ -9,6 +9,7 @@
 //! * What vanishes between the listing and the reading is left out; what may not be
 //!   read leaves its fields unfilled in that record.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -335,6 +336,15 @@ impl Stat {
         record.set(Field::blkio_delay_total, self.number(42).saturating_mul(tick_ns));
         record.set(Field::ac_gtime, ticks_us(43));
     }
+}
+
+/// The sessions of all processes that /proc shows.
+pub fn sessions() -> HashMap<u32, u32> {
+    let session = |pid: u32| {
+        let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
+        Some((pid, stat.number(6) as u32))
+    };
+    numbers("/proc").unwrap_or_default().into_iter().filter_map(session).collect()
 }
 
 /// The source.

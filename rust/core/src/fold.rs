@@ -1,0 +1,204 @@
+//! Rows gathered into groups: the dead into their parents, or all tasks by a common
+//! property.
+//!
+//! Design decisions
+//!
+//! * Every row is in exactly one group, and a group's use is the sum of its rows', so
+//!   that the groups' sum is the interval's, to the ns.
+//! * A group shows the record of one member: a living one, the oldest by pid.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::delta::Interval;
+use crate::record::Record;
+use crate::select::{Cell, Column, Key, Table, is_of_record};
+
+/// What tasks are gathered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FoldBy {
+    /// What died goes to its nearest living ancestor; the living stay apart.
+    Parent,
+    /// Session; the dead have their nearest living ancestor's.
+    Session,
+    /// Command name.
+    Name,
+    /// User.
+    User,
+    /// Cgroup; a task without one has its nearest living ancestor's.
+    Cgroup,
+}
+
+impl FoldBy {
+    /// All of them.
+    pub const ALL: [FoldBy; 5] =
+        [FoldBy::Parent, FoldBy::Session, FoldBy::Name, FoldBy::User, FoldBy::Cgroup];
+
+    /// The name used on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FoldBy::Parent => "parent",
+            FoldBy::Session => "session",
+            FoldBy::Name => "name",
+            FoldBy::User => "user",
+            FoldBy::Cgroup => "cgroup",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<FoldBy> {
+        FoldBy::ALL.into_iter().find(|by| by.name() == name)
+    }
+}
+
+/// What a group has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Common<'a> {
+    /// A task's process alone, by its row.
+    Row(usize),
+    Session(u32),
+    Name(&'a [u8]),
+    User(u32),
+    Cgroup(u64),
+}
+
+/// An interval's rows in groups.
+#[derive(Clone, Debug)]
+pub struct Fold {
+    interval: Arc<Interval>,
+    /// Rows of each group, the one that is shown first.
+    groups: Vec<Vec<usize>>,
+}
+
+impl Fold {
+    /// The groups of an interval. `sessions` gives the session of living processes; it
+    /// is used for [`FoldBy::Session`] only.
+    pub fn new(interval: Arc<Interval>, by: FoldBy, sessions: &HashMap<u32, u32>) -> Fold {
+        let family = Family::of(&interval);
+        let mut order: HashMap<Common<'_>, usize> = HashMap::new();
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for row in 0..interval.len() {
+            let common = family.common(row, by, sessions);
+            let group = *order.entry(common).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[group].push(row);
+        }
+        for group in &mut groups {
+            let pid = |row: usize| interval.cur().get(row).and_then(|record| record.ac_pid());
+            let head = (0..group.len())
+                .min_by_key(|&at| (interval.is_exited(group[at]), pid(group[at])))
+                .unwrap_or(0);
+            group.swap(0, head);
+        }
+        Fold { interval, groups }
+    }
+
+    /// The interval whose rows they are.
+    pub fn interval(&self) -> &Arc<Interval> {
+        &self.interval
+    }
+
+    /// The rows of a group.
+    pub fn members(&self, group: usize) -> &[usize] {
+        self.groups.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    fn increase(&self, group: usize, column: Column) -> Option<u64> {
+        self.members(group)
+            .iter()
+            .filter_map(|&row| self.interval.increase_behind(row, column))
+            .reduce(u64::saturating_add)
+    }
+}
+
+impl Table for Fold {
+    fn rows(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn record(&self, row: usize) -> Option<Record<'_>> {
+        self.interval.cur().get(*self.members(row).first()?)
+    }
+
+    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+        if is_of_record(column) {
+            return self.interval.cell(*self.members(row).first()?, column);
+        }
+        self.interval.shown(column, self.increase(row, column)?)
+    }
+
+    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+        if is_of_record(column) {
+            return self.interval.key(*self.members(row).first()?, column);
+        }
+        self.increase(row, column).map(|n| Key::Int(i128::from(n)))
+    }
+}
+
+/// Who is whose parent.
+struct Family<'a> {
+    interval: &'a Interval,
+    /// Living process of each pid.
+    living: HashMap<u32, usize>,
+    /// Dead process of each pid.
+    dead: HashMap<u32, usize>,
+}
+
+impl<'a> Family<'a> {
+    fn of(interval: &'a Interval) -> Family<'a> {
+        let (mut living, mut dead) = (HashMap::new(), HashMap::new());
+        for (row, record) in interval.cur().iter().enumerate() {
+            let Some(pid) = record.ac_pid() else { continue };
+            if interval.is_exited(row) {
+                dead.insert(pid, row);
+            } else {
+                living.insert(pid, row);
+            }
+        }
+        Family { interval, living, dead }
+    }
+
+    /// The row itself where it lives, else that of its nearest living ancestor. A dead
+    /// thread's nearest is its own process.
+    fn living(&self, row: usize) -> Option<usize> {
+        let mut at = row;
+        // Parents are older than their children, but a reused pid may lead astray.
+        for _ in 0..=self.dead.len() {
+            if !self.interval.is_exited(at) {
+                return Some(at);
+            }
+            let record = self.interval.cur().get(at)?;
+            let process = record.ac_tgid().filter(|&tgid| Some(tgid) != record.ac_pid());
+            let next = |pid: Option<u32>| {
+                let pid = pid.filter(|&pid| pid != 0)?;
+                self.living.get(&pid).or_else(|| self.dead.get(&pid)).copied()
+            };
+            at = next(process).or_else(|| next(record.ac_ppid()))?;
+        }
+        None
+    }
+
+    fn common(&self, row: usize, by: FoldBy, sessions: &HashMap<u32, u32>) -> Common<'a> {
+        let alone = Common::Row(row);
+        let Some(record) = self.interval.cur().get(row) else { return alone };
+        let heir = || self.living(row);
+        match by {
+            FoldBy::Parent => heir().map_or(alone, Common::Row),
+            FoldBy::Name => record.ac_comm().map_or(alone, Common::Name),
+            FoldBy::User => record.ac_uid().map_or(alone, Common::User),
+            FoldBy::Session => {
+                let living = heir().and_then(|row| self.interval.cur().get(row));
+                let of = |pid: Option<u32>| sessions.get(&pid?).copied();
+                living
+                    .and_then(|record| of(record.ac_pid()).or_else(|| of(record.ac_tgid())))
+                    .map_or(alone, Common::Session)
+            }
+            FoldBy::Cgroup => record
+                .cgroup_id()
+                .or_else(|| self.interval.cur().get(heir()?)?.cgroup_id())
+                .map_or(alone, Common::Cgroup),
+        }
+    }
+}

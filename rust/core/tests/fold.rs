@@ -1,0 +1,154 @@
+//! Groups of rows, and the cumulative view: every time counts once.
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use common::{Shared, snapshot_with};
+use proptest::prelude::*;
+use taskstats_core::{Cell, Column, Field, Flags, Fold, FoldBy, Interval, Table};
+
+use Field::{
+    ac_cutime, ac_pid, ac_ppid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_tgid, ac_uid, ac_utime,
+    cgroup_id,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const MS: u64 = 1_000_000;
+
+type Row = Vec<(Field, u64)>;
+
+fn task(pid: u64, ppid: u64, start: u64, cpu: u64) -> Row {
+    vec![
+        (ac_pid, pid),
+        (ac_tgid, pid),
+        (ac_ppid, ppid),
+        (ac_start_ns, start),
+        (ac_sum_exec_ns, cpu),
+        (ac_utime, 1),
+        (ac_stime, 0),
+        (ac_uid, pid % 3),
+        (cgroup_id, pid % 2),
+    ]
+}
+
+fn at(seconds: u64, living: &[Row], dead: &[Row], known: bool) -> Shared {
+    let rows: Vec<&[_]> = living.iter().chain(dead).map(Vec::as_slice).collect();
+    snapshot_with(seconds, &rows, |header| {
+        header.exited = dead.len() as u32;
+        header.flags = header.flags.with(Flags::EXITS, known);
+    })
+}
+
+fn int(cell: Option<Cell<'_>>) -> Option<i128> {
+    match cell {
+        Some(Cell::Int(number)) => Some(number),
+        _ => None,
+    }
+}
+
+/// Pid and total of each group.
+fn groups(fold: &Fold) -> HashMap<i128, i128> {
+    (0..fold.rows())
+        .filter_map(|row| {
+            let pid = int(fold.cell(row, Column::Field(ac_pid)))?;
+            Some((pid, int(fold.cell(row, Column::TotalNs)).unwrap_or(0)))
+        })
+        .collect()
+}
+
+#[test]
+fn a_build_shows_as_its_make() {
+    let new = 10 * SECOND + 1;
+    let before = at(10, &[task(1, 0, 1, 5), task(50, 1, 1, 7)], &[], true);
+    // make 50 started sh 60, which started cc 61; all but make are dead.
+    let dead = [task(61, 60, new, 900), task(60, 50, new, 30), task(77, 999, new, 4)];
+    let after = at(11, &[task(1, 0, 1, 6), task(50, 1, 1, 17)], &dead, true);
+    let interval = Arc::new(Interval::between(before, after));
+    let fold = Fold::new(Arc::clone(&interval), FoldBy::Parent, &HashMap::new());
+    // 77's parent was never seen: it stays alone.
+    assert_eq!(groups(&fold), HashMap::from([(1, 1), (50, 940), (77, 4)]));
+    assert_eq!(int(fold.cell(1, Column::Tasks)), Some(3));
+}
+
+#[test]
+fn a_dead_thread_goes_to_its_own_process() {
+    let mut thread = task(61, 1, 10 * SECOND + 1, 40);
+    thread[1].1 = 50;
+    let before = at(10, &[task(1, 0, 1, 5), task(50, 1, 1, 7)], &[], true);
+    let after = at(11, &[task(1, 0, 1, 5), task(50, 1, 1, 8)], &[thread], true);
+    let interval = Arc::new(Interval::between(before, after));
+    let fold = Fold::new(interval, FoldBy::Parent, &HashMap::new());
+    assert_eq!(groups(&fold), HashMap::from([(1, 0), (50, 41)]));
+}
+
+#[test]
+fn the_dead_have_their_ancestors_session() {
+    let before = at(10, &[task(50, 1, 1, 7), task(51, 50, 1, 0)], &[], true);
+    let dead = [task(60, 51, 10 * SECOND + 1, 30)];
+    let after = at(11, &[task(50, 1, 1, 8), task(51, 50, 1, 2)], &dead, true);
+    let interval = Arc::new(Interval::between(before, after));
+    let sessions = HashMap::from([(50, 50), (51, 50)]);
+    let fold = Fold::new(interval, FoldBy::Session, &sessions);
+    assert_eq!(groups(&fold), HashMap::from([(50, 33)]));
+}
+
+/// A parent that has waited for a child which used 30 ms before the interval and 20 in it.
+fn waited(dead: &[Row], known: bool) -> Interval {
+    let with = |mut row: Row, us: u64| {
+        row.push((ac_cutime, us));
+        row
+    };
+    let child = task(60, 50, 1, 30 * MS);
+    let before = at(10, &[with(task(50, 1, 1, 7 * MS), 5_000), with(child, 2_000)], &[], known);
+    // The child's own 50 ms and its dead children's 2 ms.
+    let after = at(11, &[with(task(50, 1, 1, 8 * MS), 57_000)], dead, known);
+    Interval::between(before, after)
+}
+
+#[test]
+fn children_count_for_what_they_used_in_the_interval() {
+    let seen = waited(&[], false);
+    assert_eq!(int(seen.cell(0, Column::ChildUserNs)), Some(i128::from(20 * MS)));
+    assert_eq!(int(seen.cell(0, Column::AllNs)), Some(i128::from(21 * MS)));
+}
+
+#[test]
+fn a_dead_childs_time_is_in_its_own_row_where_it_has_one() {
+    let mut child = task(60, 50, 1, 50 * MS);
+    child.push((ac_cutime, 2_000));
+    let seen = waited(&[child], true);
+    assert_eq!(int(seen.cell(0, Column::ChildUserNs)), Some(i128::from(20 * MS)));
+    assert_eq!(int(seen.sum(Column::AllNs)), Some(i128::from(MS + 20 * MS)));
+}
+
+proptest! {
+    #[test]
+    fn the_groups_sums_are_the_intervals(
+        tasks in proptest::collection::vec((1u64..40, 0u64..40, 0u64..1 << 40), 1..40),
+        living in 0usize..40,
+    ) {
+        let before = at(10, &[], &[], true);
+        let rows: Vec<Row> = tasks
+            .iter()
+            .enumerate()
+            .map(|(index, &(pid, ppid, cpu))| {
+                task(pid + 40 * (index as u64 % 2), ppid, 10 * SECOND + 1 + index as u64, cpu)
+            })
+            .collect();
+        let (living, dead) = rows.split_at(living.min(rows.len()));
+        let interval = Arc::new(Interval::between(before, at(11, living, dead, true)));
+        let sessions: HashMap<u32, u32> = (0..80).map(|pid| (pid, pid / 7)).collect();
+        for by in FoldBy::ALL {
+            let fold = Fold::new(Arc::clone(&interval), by, &sessions);
+            for column in [Column::UserNs, Column::SystemNs, Column::TotalNs, Column::Tasks] {
+                prop_assert_eq!(int(fold.sum(column)), int(interval.sum(column)), "{:?}", by);
+            }
+            let mut members: Vec<_> =
+                (0..fold.rows()).flat_map(|group| fold.members(group).to_vec()).collect();
+            members.sort_unstable();
+            prop_assert_eq!(members, (0..interval.len()).collect::<Vec<_>>());
+        }
+    }
+}
