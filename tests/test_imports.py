@@ -41,15 +41,6 @@ PTOP_MAY = {
         "ptop.state",
         "taskstats",
     },
-        "ptop.app",
-        "ptop.audit",
-        "ptop.run",
-        "ptop.batch",
-        "ptop.columns",
-        "ptop.doctor",
-        "ptop.state",
-        "taskstats",
-    },
 }
 CRATES_MAY = {
     "core": set(),
