@@ -72,9 +72,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "command",
         nargs="?",
-        choices=("doctor", "audit"),
-        help="doctor: check this machine; audit: check that no CPU time is missing (its own"
-        " options: ptop audit --help)",
+        choices=("doctor", "audit", "run"),
+        help="doctor: check this machine; audit: check that no CPU time is missing; run: run a"
+        " command and report what it used (ptop audit --help, ptop run --help)",
     )
     options.add_argument(
         "-b", "--batch", action="store_true", help="write plain text to standard output"
@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _command(words) if words[:1] == ["audit"] else _run(parser().parse_args(words))
+        own = words[:1] in (["audit"], ["run"])
+        status = _command(words) if own else _run(parser().parse_args(words))
         sys.stdout.flush()
     except BrokenPipeError:
         # Nobody reads any more. The interpreter flushes once more at exit.
@@ -166,6 +167,10 @@ def _reason(error: Exception) -> str:
 
 def _command(words: Sequence[str]) -> int:
     """A command with options of its own."""
+    if words[0] == "run":
+        from ptop import run
+
+        return run.main(words[1:])
     from ptop import audit
 
     return audit.main(words[1:], sys.stdout, _delay, _count)

@@ -23,6 +23,7 @@ from taskstats._core import (
     Source,
     SourceReport,
     Task,
+    adopt_orphans,
     delayacct,
     drop_privileges,
     get,
@@ -41,6 +42,7 @@ from taskstats._errors import (
     TaskstatsError,
     Unsupported,
 )
+from taskstats._track import Tracker, TreeUse, track
 
 __all__ = [
     "FIELDS",
@@ -55,8 +57,11 @@ __all__ = [
     "SourceReport",
     "Task",
     "TaskstatsError",
+    "Tracker",
+    "TreeUse",
     "Unsupported",
     "__version__",
+    "adopt_orphans",
     "delayacct",
     "drop_privileges",
     "exits",
@@ -67,6 +72,7 @@ __all__ = [
     "snapshot",
     "sources",
     "state_letter",
+    "track",
     "usage",
 ]
 

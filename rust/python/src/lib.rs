@@ -209,6 +209,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(source::sources, module)?)?;
     module.add_function(wrap_pyfunction!(source::delayacct, module)?)?;
     module.add_function(wrap_pyfunction!(source::drop_privileges, module)?)?;
+    module.add_function(wrap_pyfunction!(source::adopt_orphans, module)?)?;
     module.add("FIELDS", field_table(py)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))
 }

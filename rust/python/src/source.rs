@@ -237,3 +237,10 @@ pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
 pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
     one(py, Id::Tgid(tgid))
 }
+
+/// Makes orphans among this process's descendants its own children (or no longer), so
+/// that it can wait for them.
+#[pyfunction]
+pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
+    taskstats::adopt_orphans(adopt).map_err(|error| python_error(py, error))
+}

@@ -18,7 +18,7 @@ pub use doctor::{Report, delayacct, sources};
 pub use errors::Error;
 pub use exits::{Exit, Listener};
 pub use netlink::Netlink;
-pub use privilege::{drop_privileges, has_bpf, has_net_admin};
+pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use procfs::sessions;
 pub use taskstats_core::*;
 

@@ -53,3 +53,9 @@ pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
     sys::set_capabilities(Capabilities { effective: keep, permitted: keep }).map_err(failed)?;
     sys::forbid_new_privileges().map_err(failed)
 }
+
+/// Makes orphans among the calling process's descendants its own children (or no
+/// longer), so that it can wait for them.
+pub fn adopt_orphans(adopt: bool) -> Result<(), Error> {
+    sys::adopt_orphans(adopt).map_err(|error| Error::os("adopt orphans", error))
+}

@@ -308,6 +308,15 @@ pub(crate) fn forbid_new_privileges() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether orphans among the process's descendants become its own children.
+pub(crate) fn adopt_orphans(adopt: bool) -> io::Result<()> {
+    // SAFETY: this prctl takes integers only.
+    check(unsafe {
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(adopt), 0, 0, 0)
+    })?;
+    Ok(())
+}
+
 /// Becomes another user and group for good, with no supplementary groups.
 pub(crate) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: a count of 0 reads no list.

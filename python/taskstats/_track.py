@@ -1,0 +1,330 @@
+"""What a whole tree of processes used.
+
+Design decisions
+
+* A `Collector` knows who belongs to the tree and what the dead of it used. Whatever can
+  do that better takes the place of another; the rest stays as it is.
+* The total is exact where a collector counts the tree as a whole. Its split into user and
+  system time is always the tick's, estimated.
+* What is not known is None: a report says how it was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from taskstats._core import Exits, Task
+from taskstats._errors import TaskstatsError
+
+# A chain of parents longer than this is a ring made by reused pids.
+_LONGEST_CHAIN = 4096
+
+
+@dataclass(slots=True)
+class CommandUse:
+    """What the tree's tasks of one command name used, as far as their exits tell."""
+
+    tasks: int = 0
+    cpu_ns: int = 0
+
+
+@dataclass(slots=True)
+class TreeUse:
+    """What a tree of processes used; None where it is not known.
+
+    `exact` says that `total_ns` leaves nothing out, to `resolution_ns`; the split into
+    `user_ns` and `system_ns` is estimated by the kernel from its ticks. `collector` says
+    how it was found, `notes` what is missing.
+    """
+
+    user_ns: int = 0
+    system_ns: int = 0
+    total_ns: int = 0
+    elapsed_ns: int = 0
+    exact: bool = False
+    resolution_ns: int = 1000
+    collector: str = "wait4"
+    notes: list[str] = field(default_factory=list)
+    tasks: int | None = None
+    max_rss_kb: int | None = None
+    minflt: int | None = None
+    majflt: int | None = None
+    nvcsw: int | None = None
+    nivcsw: int | None = None
+    cpu_delay_ns: int | None = None
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    exits_lost: int | None = None
+    commands: dict[str, CommandUse] = field(default_factory=dict)
+
+
+class Collector(Protocol):
+    """Something that follows a tree of processes."""
+
+    name: str
+
+    def join(self) -> None:
+        """Called in a new child before it runs: it and all it starts belong."""
+
+    def poll(self) -> None:
+        """Called now and then, so that nothing is lost."""
+
+    def finish(self, use: TreeUse) -> None:
+        """Adds what is known; called once, at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dead:
+    tgid: int
+    ppid: int
+    name: str
+    cpu_ns: int
+    nvcsw: int
+    nivcsw: int
+    cpu_delay_ns: int
+    read_bytes: int
+    write_bytes: int
+    hiwater_rss: int
+
+
+def _dead(task: Task) -> _Dead:
+    return _Dead(
+        task.ac_tgid or task.ac_pid or 0,
+        task.ac_ppid or 0,
+        task.ac_comm or "",
+        task.cpu_ns or 0,
+        task.nvcsw or 0,
+        task.nivcsw or 0,
+        task.cpu_delay_total or 0,
+        task.read_bytes or 0,
+        task.write_bytes or 0,
+        task.hiwater_rss or 0,
+    )
+
+
+def _living_parent(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat[stat.rindex(b")") + 2 :].split()[1])
+
+
+class ExitCollector:
+    """Exit events of taskstats: a row for every task that died, by chains of parents.
+
+    A run time is up to one tick old, and a tree whose link is an orphan's is known only
+    where `root` adopts orphans.
+    """
+
+    name = "netlink"
+
+    def __init__(self, root: int) -> None:
+        """Follow the descendants of `root`. AccessDenied without CAP_NET_ADMIN."""
+        self._exits = Exits()
+        self._root = root
+        self._members: list[_Dead] = []
+        self._pending: list[_Dead] = []
+        self._parents: dict[int, int] = {}
+
+    def join(self) -> None:
+        """Membership is by parents: nothing to do."""
+
+    def poll(self) -> None:
+        """Takes the exits so far."""
+        arrived = [_dead(task) for task in self._exits.read()]
+        for dead in arrived:
+            self._parents[dead.tgid] = dead.ppid
+        waiting, self._pending = [*self._pending, *arrived], []
+        for dead in waiting:
+            member = self._is_member(dead.ppid)
+            if member:
+                self._members.append(dead)
+            elif member is None:
+                self._pending.append(dead)
+
+    def _is_member(self, pid: int) -> bool | None:
+        for _ in range(_LONGEST_CHAIN):
+            if pid == self._root:
+                return True
+            if pid <= 1:
+                return False
+            parent = self._parents.get(pid)
+            if parent is None:
+                parent = _living_parent(pid)
+            if parent is None:
+                return None
+            pid = parent
+        return False
+
+    def finish(self, use: TreeUse) -> None:
+        """Adds counts, switches, delays and I/O, and a row a command name."""
+        self.poll()
+        use.exits_lost = self._exits.lost
+        self._exits.close()
+        members = self._members
+        use.tasks = len(members)
+        use.nvcsw = sum(dead.nvcsw for dead in members)
+        use.nivcsw = sum(dead.nivcsw for dead in members)
+        use.cpu_delay_ns = sum(dead.cpu_delay_ns for dead in members)
+        use.read_bytes = sum(dead.read_bytes for dead in members)
+        use.write_bytes = sum(dead.write_bytes for dead in members)
+        if members:
+            # wait4's includes what the child was before it became the command.
+            use.max_rss_kb = max(dead.hiwater_rss for dead in members)
+        for dead in members:
+            row = use.commands.setdefault(dead.name, CommandUse())
+            row.tasks += 1
+            row.cpu_ns += dead.cpu_ns
+        seen = sum(dead.cpu_ns for dead in members)
+        if not use.exact and seen > use.total_ns:
+            # Children that nobody waited for are in their exits alone.
+            use.system_ns += seen - use.total_ns
+            use.total_ns = seen
+        if use.exits_lost:
+            use.notes.append(f"{use.exits_lost} exits were lost: rows and counts lack them")
+
+
+class CgroupCollector:
+    """A cgroup of its own (v2): membership is inherited at fork, the total is exact."""
+
+    name = "cgroup"
+
+    def __init__(self) -> None:
+        """Make the cgroup. OSError where that is not allowed or there is no cgroup v2."""
+        top = next(
+            (
+                Path(line.split()[4])
+                for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                if line.split(" - ")[1].startswith("cgroup2 ")
+            ),
+            None,
+        )
+        if top is None:
+            raise FileNotFoundError("no cgroup v2 is mounted")
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+        self._outer = top / own.lstrip("/")
+        self._path = self._outer / f"ptop-{os.getpid()}-{time.monotonic_ns()}"
+        self._path.mkdir()
+        try:
+            self._joining = os.open(self._path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            self._times()
+        except (OSError, KeyError):
+            self._path.rmdir()
+            raise
+
+    def _times(self) -> dict[str, int]:
+        words = (self._path / "cpu.stat").read_text().split()
+        times = {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+        return {name: times[f"{name}_usec"] * 1000 for name in ("usage", "user", "system")}
+
+    def join(self) -> None:
+        """Moves the calling process into the cgroup."""
+        os.write(self._joining, b"0")
+
+    def poll(self) -> None:
+        """Nothing is lost in between."""
+
+    def finish(self, use: TreeUse) -> None:
+        """The exact total; what still runs is moved out again."""
+        times = self._times()
+        use.total_ns, use.user_ns, use.system_ns = times["usage"], times["user"], times["system"]
+        use.exact = True
+        os.close(self._joining)
+        with contextlib.suppress(OSError):
+            for pid in (self._path / "cgroup.procs").read_text().split():
+                (self._outer / "cgroup.procs").write_text(pid)
+        with contextlib.suppress(OSError):
+            self._path.rmdir()
+
+
+def collectors(root: int, *, whole: bool) -> list[Collector]:
+    """The collectors that may be had here for the descendants of `root`; with `whole` also
+    those that a child has to join before it runs."""
+    found: list[Collector] = []
+    if whole:
+        with contextlib.suppress(OSError, StopIteration, KeyError):
+            found.append(CgroupCollector())
+    with contextlib.suppress(TaskstatsError, OSError):
+        found.append(ExitCollector(root))
+    return found
+
+
+def add_rusage(use: TreeUse, usages: Iterable[resource.struct_rusage], sign: int = 1) -> None:
+    """Adds what wait4 or getrusage gave (or takes it off)."""
+    for usage in usages:
+        use.user_ns += sign * round(usage.ru_utime * 1e9)
+        use.system_ns += sign * round(usage.ru_stime * 1e9)
+        use.minflt = (use.minflt or 0) + sign * usage.ru_minflt
+        use.majflt = (use.majflt or 0) + sign * usage.ru_majflt
+        use.nvcsw = (use.nvcsw or 0) + sign * usage.ru_nvcsw
+        use.nivcsw = (use.nivcsw or 0) + sign * usage.ru_nivcsw
+        if sign > 0:
+            use.max_rss_kb = max(use.max_rss_kb or 0, usage.ru_maxrss)
+    use.total_ns = use.user_ns + use.system_ns
+
+
+def complete(use: TreeUse, found: list[Collector]) -> None:
+    """What the collectors know beside wait4, and how the report was made."""
+    for collector in found:
+        collector.finish(use)
+    use.collector = "+".join([*(collector.name for collector in found), "wait4"])
+    if not use.exact:
+        use.notes.append(
+            "children that were not waited for are missing"
+            if not found
+            else "children that were not waited for are known by their exits, up to one tick short"
+        )
+
+
+class Tracker:
+    """What the processes started in a `with` block used, with all that they started.
+
+    At the block's end `use` holds the report. Processes that still run then, and without
+    CAP_NET_ADMIN children that nobody waited for, are not in it; its `notes` say so.
+    """
+
+    def __init__(self) -> None:
+        self.use: TreeUse | None = None
+        self._began = 0
+        self._found: list[Collector] = []
+        self._before: resource.struct_rusage | None = None
+
+    def __enter__(self) -> Self:
+        self._found = collectors(os.getpid(), whole=False)
+        self._before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._began = time.monotonic_ns()
+        return self
+
+    def poll(self) -> None:
+        """Takes the exits so far; for a block that lasts long while thousands die."""
+        for collector in self._found:
+            collector.poll()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        use = TreeUse(elapsed_ns=time.monotonic_ns() - self._began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert self._before is not None, "the block was entered"
+        add_rusage(use, [after])
+        add_rusage(use, [self._before], -1)
+        complete(use, self._found)
+        self.use = use
+
+
+def track() -> Tracker:
+    """A context manager that reports on the processes started in it, see `Tracker`."""
+    return Tracker()

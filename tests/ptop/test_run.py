@@ -1,0 +1,162 @@
+"""`ptop run` and `taskstats.track`: whole trees, with what nobody waited for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import taskstats
+
+RUN = [sys.executable, "-m", "ptop", "run"]
+ROOT = os.geteuid() == 0
+# What a process uses beside its loop: starting the interpreter, or the shell.
+STARTING_NS = 300_000_000
+
+
+def burn(seconds: float) -> str:
+    """A shell word that uses that much CPU time."""
+    return f'{sys.executable} -c "import time\nwhile time.process_time() < {seconds}: pass"'
+
+
+def run(command: str, *options: str, user: int | None = None) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [*RUN, "--format", "json", *options, "--", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        user=user,
+        cwd="/",
+    )
+    return done.returncode, json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.fixture
+def cgroup(needs: Callable[[bool, str], None]) -> None:
+    _, report = run("true")
+    needs(report["exact"], f"a cgroup v2 of its own: {report['collector']}")
+
+
+def test_a_tree_is_counted_whole() -> None:
+    status, report = run(f"{burn(0.2)}; {burn(0.1)} & wait; exit 3")
+    assert (status, report["exit_status"]) == (3, 3)
+    assert 300_000_000 <= report["total_ns"] <= 300_000_000 + 3 * STARTING_NS
+    assert abs(report["user_ns"] + report["system_ns"] - report["total_ns"]) <= 2000
+    assert report["elapsed_ns"] > 200_000_000
+    assert report["split"] == "estimated by ticks"
+
+
+@pytest.mark.usefixtures("cgroup")
+def test_ignored_and_orphaned_children_count() -> None:
+    # Python ignores SIGCHLD: its child is nobody's to wait for.
+    program = f"""import signal, subprocess, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child = subprocess.Popen([{sys.executable!r}, "-c",
+    "import time\\nwhile time.process_time() < 0.2: pass"])
+time.sleep(1.5)
+"""
+    status, report = run(f"exec {sys.executable} -c {shlex.quote(program)}")
+    assert status == 0
+    assert report["total_ns"] >= 200_000_000
+    child = f"({burn(0.2)} &)"
+    _, report = run(child, "--wait-orphans")
+    assert report["total_ns"] >= 200_000_000
+    assert report["notes"] == []
+    # Without waiting it ends with the command, and says so.
+    _, report = run("(sleep 5 &)")
+    assert report["elapsed_ns"] < 4_000_000_000
+    assert any("still run" in note for note in report["notes"])
+
+
+@pytest.mark.usefixtures("cgroup")
+def test_a_row_for_each_command_name() -> None:
+    _, report = run("for i in 1 2 3; do /bin/true; done; exec sleep 0", "--by-command")
+    assert report["commands"]["true"]["tasks"] == 3
+    assert report["commands"]["sleep"]["tasks"] == 1
+    assert report["tasks"] == 4
+    assert report["exits_lost"] == 0
+    # A cgroup of its own is gone again.
+    assert not list(Path("/sys/fs/cgroup").glob("**/ptop-*"))
+
+
+@pytest.mark.skipif(not ROOT, reason="becomes another user")
+def test_without_privilege_it_says_what_is_missing() -> None:
+    code = (
+        # What is imported later may be out of another user's reach.
+        "import os, sys; import ptop.run; from ptop.cli import main;"
+        "os.setgid(65534); os.setuid(65534);"
+        "sys.exit(main(['run', '--format', 'json', '--', 'sh', '-c', 'exit 4']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    report = json.loads(done.stderr.splitlines()[-1])
+    assert done.returncode == 4
+    assert (report["collector"], report["exact"], report["tasks"]) == ("wait4", False, None)
+    assert report["notes"] == ["children that were not waited for are missing"]
+
+
+def test_signals_go_on_to_the_command() -> None:
+    script = "trap 'echo got; exit 9' USR1; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [*RUN, "--", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGUSR1)
+        out, _ = child.communicate(timeout=20)
+    assert (out, child.returncode) == ("got\n", 9)
+
+
+def test_a_command_killed_by_a_signal() -> None:
+    status, report = run("kill -TERM $$")
+    assert (status, report["exit_status"]) == (143, 143)
+
+
+def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    done = subprocess.run(
+        [*RUN, "-o", str(path), "--", "sh", "-c", "echo out; echo err >&2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("out\n", "err\n", 0)
+    assert path.read_text().startswith("CPU time")
+
+
+def test_what_cannot_be_run() -> None:
+    missing = subprocess.run(
+        [*RUN, "nonesuch"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert missing.returncode == 127
+    assert "no command 'nonesuch'" in missing.stderr
+    denied = subprocess.run(
+        [*RUN, "/etc/passwd"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert denied.returncode == 126
+    nothing = subprocess.run(RUN, capture_output=True, text=True, timeout=60, check=False)
+    assert nothing.returncode == 2
+    assert "ptop run -- make" in nothing.stderr
+
+
+def test_track_reports_a_block() -> None:
+    with taskstats.track() as tracker:
+        subprocess.run(["sh", "-c", burn(0.2)], check=True)
+        time.sleep(0.05)
+    use = tracker.use
+    assert use is not None
+    assert 200_000_000 <= use.total_ns <= 200_000_000 + 2 * STARTING_NS
+    assert use.elapsed_ns >= 250_000_000
+    assert not use.exact
+    assert use.notes
