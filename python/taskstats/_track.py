@@ -213,17 +213,17 @@ class CgroupCollector:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
         own = next(line[3:] for line in lines if line.startswith("0::"))
         self._outer = top / own.lstrip("/")
-        self._path = self._outer / f"ptop-{os.getpid()}-{time.monotonic_ns()}"
-        self._path.mkdir()
+        self.path = self._outer / f"ptop-{os.getpid()}-{time.monotonic_ns()}"
+        self.path.mkdir()
         try:
-            self._joining = os.open(self._path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            self._joining = os.open(self.path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
             self._times()
         except (OSError, KeyError):
-            self._path.rmdir()
+            self.path.rmdir()
             raise
 
     def _times(self) -> dict[str, int]:
-        words = (self._path / "cpu.stat").read_text().split()
+        words = (self.path / "cpu.stat").read_text().split()
         times = {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
         return {name: times[f"{name}_usec"] * 1000 for name in ("usage", "user", "system")}
 
@@ -241,10 +241,10 @@ class CgroupCollector:
         use.exact = True
         os.close(self._joining)
         with contextlib.suppress(OSError):
-            for pid in (self._path / "cgroup.procs").read_text().split():
+            for pid in (self.path / "cgroup.procs").read_text().split():
                 (self._outer / "cgroup.procs").write_text(pid)
         with contextlib.suppress(OSError):
-            self._path.rmdir()
+            self.path.rmdir()
 
 
 def collectors(root: int, *, whole: bool) -> list[Collector]:
