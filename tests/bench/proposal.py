@@ -101,6 +101,7 @@ def cpu_ns(pid: int) -> int:
 def cost(command: Sequence[str], seconds: float) -> float:
     """Per cent of a CPU that a command on a terminal needs, once it runs."""
     child = pexpect.spawn(command[0], list(command[1:]), dimensions=(40, 120), timeout=5)
+    assert child.pid is not None
     try:
         drain(child, 3)
         before, began = cpu_ns(child.pid), time.monotonic_ns()
@@ -110,7 +111,7 @@ def cost(command: Sequence[str], seconds: float) -> float:
         child.close(force=True)
 
 
-def drain(child: pexpect.spawn[bytes], seconds: float) -> None:
+def drain(child: pexpect.spawn[str], seconds: float) -> None:
     """Reads what it writes, as a terminal does."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
