@@ -343,6 +343,50 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
     assert (task.hiwater_rss or 0) >= usage.ru_maxrss - BATCH_KB
 
 
+def test_what_ran_since_gives_the_same_interval_as_all(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(100)]
+    load = subprocess.Popen(
+        ["sh", "-c", "while :; do ls >/dev/null; sleep 0.01; done"], stdout=subprocess.DEVNULL
+    )
+    try:
+        for threads in (False, True):
+            with (
+                bpf(threads=threads, exact=True) as full,
+                bpf(threads=threads, exact=True, changed=True) as partial,
+            ):
+                _compare(full, partial, load.pid)
+    finally:
+        for process in (*sleepers, load):
+            process.kill()
+            process.wait()
+
+
+def _compare(full: taskstats.Source, partial: taskstats.Source, pid: int) -> None:
+    before = [full.snapshot(), partial.snapshot()]
+    assert before[1].unchanged == 0
+    for _ in range(4):
+        time.sleep(0.2)
+        # One right after the other: what ran in between is in one of them only.
+        now = [partial.snapshot(), full.snapshot()]
+        some, every = taskstats.usage(before[1], now[0]), taskstats.usage(before[0], now[1])
+        assert now[0].unchanged >= 100
+        assert len(some) < len(every) - 100
+        assert now[1].by_pid(pid) is not None
+        used = dict(every.select(["ac_pid", "total_ns"], sort="total_ns"))
+        seen = dict(some.select(["ac_pid", "total_ns"], sort="total_ns"))
+        for task, ns in seen.items():
+            assert abs(int(ns or 0) - int(used.get(task) or 0)) < 20_000_000, task
+        unseen = [ns for task, ns in used.items() if task not in seen]
+        assert sum(int(ns or 0) for ns in unseen) < 20_000_000
+        total, of_all = some.sum(["total_ns"])[0], every.sum(["total_ns"])[0]
+        assert abs(int(total or 0) - int(of_all or 0)) < 20_000_000
+        before = [now[1], now[0]]
+    with pytest.raises(ValueError, match="the one before it"):
+        taskstats.usage(before[0], partial.snapshot())
+
+
 def test_pickled_snapshots_keep_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
     with bpf(exact=True) as source:
         source.snapshot()

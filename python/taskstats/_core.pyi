@@ -267,6 +267,8 @@ class Snapshot:
     @property
     def exited(self) -> int: ...
     @property
+    def unchanged(self) -> int: ...
+    @property
     def exits_lost(self) -> int: ...
     @property
     def outside_ns(self) -> int: ...
@@ -351,6 +353,7 @@ class Source:
         threads: bool = False,
         fields: Sequence[str] | None = None,
         exact: bool = False,
+        changed: bool = False,
         cpu_times: bool | None = None,
         system: bool | None = None,
     ) -> Self: ...

@@ -191,6 +191,7 @@ fn encode_sections(header: &Header) -> Vec<u8> {
         out.u64(u64::from(header.exited));
         out.u64(header.exits_lost);
         out.u64(header.overflow_ns);
+        out.u64(u64::from(header.unchanged));
     });
     out.0
 }
@@ -287,6 +288,7 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
             header.exited = input.small()?;
             header.exits_lost = input.u64()?;
             header.overflow_ns = input.u64()?;
+            header.unchanged = input.small()?;
         }
         _ => {}
     }

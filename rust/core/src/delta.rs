@@ -98,14 +98,25 @@ enum Match {
 }
 
 impl Interval {
-    /// The interval from `prev` to `cur`.
+    /// The interval from `prev` to `cur`. Where `cur` is of only the tasks that ran
+    /// since its [`Snapshot::base`], the rows are compared with that.
     pub fn between(prev: Arc<Snapshot<SharedBytes>>, cur: Arc<Snapshot<SharedBytes>>) -> Interval {
+        let prev = cur.base().map_or(prev, Arc::clone);
         Interval::new(prev, cur, |record, _| Split::of_record(record, Split::default()))
+    }
+
+    /// Whether an interval from `prev` to `cur` would be whole: a snapshot of only the
+    /// tasks that ran since another can be compared with that one alone.
+    pub fn is_whole(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> bool {
+        cur.base().is_none_or(|base| base.header().begin == prev.header().begin)
     }
 
     /// The interval from this one's end to `cur`, with the split of user and
     /// system time continued.
     pub fn then(&self, cur: Arc<Snapshot<SharedBytes>>) -> Interval {
+        if cur.base().is_some() {
+            return Interval::between(Arc::clone(&self.cur), cur);
+        }
         Interval::new(Arc::clone(&self.cur), cur, |_, row| self.splits[row])
     }
 

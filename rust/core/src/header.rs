@@ -230,6 +230,8 @@ impl Flags {
     pub const ONE_INSTANT: Flags = Flags(1 << 5);
     /// The tasks that died since the source's previous snapshot are among the records.
     pub const EXITS: Flags = Flags(1 << 6);
+    /// Only tasks that ran since the source's previous snapshot have a record.
+    pub const CHANGED: Flags = Flags(1 << 7);
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Flags) -> bool {
@@ -283,6 +285,8 @@ pub struct Header {
     pub merged: u32,
     /// Tasks that are known to exist and could not be read.
     pub missed: u32,
+    /// Tasks without a record, because they did not run since the previous snapshot.
+    pub unchanged: u32,
     /// Records at the end that are of tasks which died since the source's previous
     /// snapshot, with what they had used in all.
     pub exited: u32,
@@ -324,6 +328,7 @@ impl Header {
             masks: vec![filled],
             merged: 0,
             missed: 0,
+            unchanged: 0,
             exited: 0,
             exits_lost: 0,
             overflow_ns: 0,

@@ -45,6 +45,7 @@ pub struct Snapshot<B = SharedBytes> {
     bytes: B,
     records: Range<usize>,
     mask_indices: Range<usize>,
+    base: Option<Arc<Snapshot<SharedBytes>>>,
 }
 
 impl<B: AsRef<[u8]>> Snapshot<B> {
@@ -84,7 +85,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
                 }
             }
         }
-        Ok(Snapshot { header, layout, bytes, records, mask_indices })
+        Ok(Snapshot { header, layout, bytes, records, mask_indices, base: None })
     }
 
     /// A snapshot of a bare array of `struct taskstats`, as read from
@@ -112,6 +113,18 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         }
         let header = Header::new(SourceKind::Bytes, layout.fields());
         Snapshot::new(header, layout, bytes, 0..length, 0..0)
+    }
+
+    /// The snapshot, as one of only the tasks that ran since `base`, which holds the
+    /// same tasks' values before.
+    #[must_use]
+    pub fn with_base(self, base: Arc<Snapshot<SharedBytes>>) -> Snapshot<B> {
+        Snapshot { base: Some(base), ..self }
+    }
+
+    /// For a snapshot of only the tasks that ran since: what it is to be compared with.
+    pub fn base(&self) -> Option<&Arc<Snapshot<SharedBytes>>> {
+        self.base.as_ref()
     }
 
     /// What the snapshot says about itself.
@@ -242,7 +255,8 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         let records = 0..bytes.len();
         bytes.append(&mut indices);
         let mask_indices = records.end..bytes.len();
-        Snapshot::new(header, self.layout.clone(), bytes, records, mask_indices)
+        let joined = Snapshot::new(header, self.layout.clone(), bytes, records, mask_indices)?;
+        Ok(Snapshot { base: self.base.clone(), ..joined })
     }
 
     /// A snapshot of the record at `index` alone, with a copy of its bytes.
@@ -267,6 +281,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
             bytes: SharedBytes::new(self.bytes),
             records: self.records,
             mask_indices: self.mask_indices,
+            base: self.base,
         }
     }
 }

@@ -11,6 +11,7 @@ mod task;
 use std::sync::Arc;
 
 use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use taskstats::wire::{self, Id, Payload};
@@ -139,7 +140,8 @@ fn record_in(
 /// split of user and system time is continued and never shrinks. Tasks that died are
 /// in `cur` already where its source knows them; `exits` are the snapshots of the same
 /// source between the two, where some were left out. A task counts once however often
-/// it is met. ParseError where the snapshots' records differ in layout.
+/// it is met. ParseError where the snapshots' records differ in layout; ValueError where `cur`
+/// is of only the tasks that ran since another snapshot than `prev`.
 #[pyfunction]
 #[pyo3(signature = (prev, cur, *, exits=None))]
 fn usage(
@@ -154,12 +156,20 @@ fn usage(
             .map_err(|error| parse_error(prev.py(), error))?;
         cur = Arc::new(joined.into_shared());
     }
-    let interval = match prev.cast::<PyInterval>() {
-        Ok(before) => before.get().inner.then(cur),
-        Err(_) => {
-            let prev = Arc::clone(&prev.cast::<PySnapshot>()?.get().inner);
-            Interval::between(prev, cur)
-        }
+    let before = prev.cast::<PyInterval>().ok().map(|before| Arc::clone(&before.get().inner));
+    let prev = match &before {
+        Some(before) => Arc::clone(before.cur()),
+        None => Arc::clone(&prev.cast::<PySnapshot>()?.get().inner),
+    };
+    if !Interval::is_whole(&prev, &cur) {
+        return Err(PyValueError::new_err(
+            "a snapshot of what changed is compared with the one before it: pass that, or open \
+             the source without changed=True",
+        ));
+    }
+    let interval = match before {
+        Some(before) => before.then(cur),
+        None => Interval::between(prev, cur),
     };
     Ok(PyInterval { inner: Arc::new(interval) })
 }

@@ -214,6 +214,13 @@ impl PySnapshot {
         self.header().exited
     }
 
+    /// Tasks without a record, because they did not run since the source's previous
+    /// snapshot (`Source` with `changed`).
+    #[getter]
+    fn unchanged(&self) -> u32 {
+        self.header().unchanged
+    }
+
     /// Exits that were lost since the source was opened: what they used is in no record.
     #[getter]
     fn exits_lost(&self) -> u64 {

@@ -36,7 +36,8 @@ struct Open {
 /// source never falls back to another. `fields` are the kernel field names that are
 /// wanted, None for all. With `exact` the bpf source watches the scheduler's switches,
 /// so that every value is that of one instant and idle time is known to the ns; other
-/// sources take no notice. `cpu_times` (/proc/stat) and `system` (load and memory) are
+/// sources take no notice. With `changed` its snapshots after the first hold only the
+/// tasks that ran since the one before. `cpu_times` (/proc/stat) and `system` (load and memory) are
 /// read where True, and with None where the source needs them to close the books or
 /// they cost little beside the rest: not by bpf. AccessDenied, Unsupported or OSError
 /// where it does not open.
@@ -56,8 +57,9 @@ impl PySource {
 #[pymethods]
 impl PySource {
     #[new]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
-        name="auto", *, threads=false, fields=None, exact=false, cpu_times=None, system=None
+        name="auto", *, threads=false, fields=None, exact=false, changed=false, cpu_times=None, system=None
     ))]
     fn new(
         py: Python<'_>,
@@ -65,12 +67,13 @@ impl PySource {
         threads: bool,
         fields: Option<Vec<String>>,
         exact: bool,
+        changed: bool,
         cpu_times: Option<bool>,
         system: Option<bool>,
     ) -> PyResult<PySource> {
         let kind = kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
-        let request = Request { threads, fields, exact, cpu_times, system };
+        let request = Request { threads, fields, exact, changed, cpu_times, system };
         let open = || {
             let mut source = taskstats::open(kind)?;
             source.prepare(&request)?;

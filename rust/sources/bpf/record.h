@@ -116,9 +116,11 @@ struct control {
 	u64 page_size;
 	u64 tail;		/* first exit slot in use */
 	u64 slots;		/* number of exit slots, a power of two; 0 without */
+	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
 	/* result of a run */
 	u64 count;		/* records written */
 	u64 wanted;		/* records there would be with room for all */
+	u64 unchanged;		/* records left out, because nothing ran since */
 	u64 t0_ns;		/* CLOCK_MONOTONIC instant of the values */
 	u64 sched_ns;		/* the same instant on the scheduler's clock */
 	u64 end_ns;
@@ -130,6 +132,7 @@ struct control {
 	u64 exits;		/* exit slots [tail, exits) were read by the run */
 	u64 absent;		/* ABSENT_*: what this kernel has not */
 	/* kept by the programs */
+	u64 ran;		/* whether the task just read ran since */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
 	u64 raced;		/* a switch came before the run's instant was known */

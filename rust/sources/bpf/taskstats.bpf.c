@@ -117,6 +117,8 @@ struct {
 /* What the walk carries from one task to the next. */
 struct walk {
 	struct record *row;	/* of the process whose threads are being met */
+	u32 begun;		/* whether there is such a process */
+	u32 ran;		/* whether it ran since the instant that is asked for */
 	u32 outside;
 };
 
@@ -215,12 +217,14 @@ SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
 	struct cpu *cpu;
 	s64 t0, since;
 
+	c->ran = 1;
 	if (!q)
 		return t->se.sum_exec_runtime;
 	read_task(c, t, q, &r);
 	t0 = c->sched_ns;
 	/* exec_start on the queue's clock. */
 	since = r.exec_start + (r.clock - r.clock_task);
+	c->ran = r.on_cpu || (s64)r.arrival > (s64)c->since || since > (s64)c->since;
 	if (r.on_cpu) {
 		s64 offset = r.clock - bpf_ktime_get_ns();
 
@@ -603,19 +607,30 @@ static __always_inline struct task_struct *untrusted(void *task)
 }
 
 /* The place for the next record, or 0 where the array is full. */
-static __always_inline struct record *next_record(struct control *c)
+static __always_inline struct record *next_place(struct control *c)
 {
-	u32 which = c->output, n = c->wanted;
+	u32 which = c->output, n = c->count;
 	void *output;
 
-	c->wanted = n + 1;
 	if (n >= c->capacity)
 		return 0;
 	output = bpf_map_lookup_elem(&outputs, &which);
-	if (!output)
-		return 0;
-	c->count = n + 1;
-	return bpf_map_lookup_elem(output, &n);
+	return output ? bpf_map_lookup_elem(output, &n) : 0;
+}
+
+/* Keeps the row that was being written, if it is to be kept at all. */
+static __always_inline void end_row(struct control *c, struct walk *w)
+{
+	if (!w->begun)
+		return;
+	w->begun = 0;
+	if (!w->ran) {
+		c->unchanged++;
+		return;
+	}
+	c->wanted++;
+	if (w->row)
+		c->count++;
 }
 
 /* Marks the exit slot of a task that is still in the list. */
@@ -653,11 +668,14 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
 		mark_met(c, t);
 	if (leads) {
+		end_row(c, w);
 		w->outside = is_outside(c, t);
-		w->row = 0;
-		if (!w->outside)
-			w->row = next_record(c);
+		w->begun = !w->outside;
+		w->row = w->outside ? 0 : next_place(c);
+		/* The death of a thread is no run of one that is left. */
+		w->ran = !c->since || (!wants(c, RUN_THREADS) && t->signal->sum_sched_runtime);
 	}
+	w->ran |= c->ran;
 	if (t->tgid == c->taker) {
 		c->own_ns += use;
 		if (leads)
@@ -670,7 +688,8 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 			c->outside_ns += t->signal->sum_sched_runtime;
 	}
 	r = w->row;
-	if (!r)
+	/* The row of a sleeper with one thread would only be thrown away. */
+	if (!r || (!w->ran && t->signal->nr_threads == 1))
 		return 0;
 	keep = leads ? 0 : ~0ULL;
 	if (leads) {
@@ -737,8 +756,9 @@ SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 	known = bpf_map_lookup_elem(&row_of, &key);
 	if (!known || known->serial != c->serial) {
 		/* The first that is met stands for the process, whichever it is. */
-		new.use = c->wanted;
+		new.use = c->count;
 		visit(c, &w, leader);
+		end_row(c, &w);
 		bpf_map_update_elem(&row_of, &key, &new, BPF_ANY);
 		known = &new;
 	}
@@ -779,7 +799,7 @@ static __always_inline void estimate_offset(struct control *c)
 static __always_inline void begin(struct control *c)
 {
 	c->absent = find_absent();
-	c->count = c->wanted = 0;
+	c->count = c->wanted = c->unchanged = 0;
 	c->outside = c->outside_ns = c->own_ns = 0;
 	c->retries = c->torn = 0;
 	estimate_offset(c);
@@ -885,6 +905,7 @@ int snapshot(void *ctx)
 	iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
 	while ((t = iter_task_next(&tasks)))
 		visit(c, &w, untrusted(t));
+	end_row(c, &w);
 	iter_task_destroy(&tasks);
 	if (wants(c, RUN_EXACT)) {
 		iter_num_new(&numbers, 0, 1 << 22);
@@ -940,12 +961,14 @@ int each_task(struct bpf_iter__task *ctx)
 		find_taker(c);
 		begin(c);
 	}
-	if (!t)
+	if (!t) {
 		c->end_ns = bpf_ktime_get_ns();
-	else if (wants(c, RUN_THREADS))
+	} else if (wants(c, RUN_THREADS)) {
 		visit(c, &w, t);
-	else
+		end_row(c, &w);
+	} else {
 		visit_unordered(c, t);
+	}
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
+mod changed;
 mod exits;
 mod hidden;
 mod loader;
@@ -20,6 +21,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use taskstats_core::layout::EXTENSION_BIT;
 use taskstats_core::{
@@ -32,6 +34,7 @@ use crate::host::{self, Host};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::{Request, Source};
+use changed::Changed;
 use exits::{Exits, GONE, SLOTS, slot_size};
 use hidden::Hidden;
 use loader::{Loader, Target};
@@ -80,6 +83,8 @@ const XACCT: FieldSet = FieldSet::of(&[Field::coremem, Field::virtmem]);
 const SPARE: usize = 64;
 /// How often hidden processes are looked for.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
+/// By how much the estimate of the scheduler's clock may be off.
+const MARGIN_NS: u64 = 100_000;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -110,6 +115,8 @@ pub(crate) struct Bpf {
     watching: Option<[OwnedFd; 2]>,
     /// Records of the dead that the last snapshot got.
     exited: usize,
+    /// All tasks' last values, while snapshots are of what ran since.
+    changed: Option<Changed>,
     /// When hidden processes were last looked for, CLOCK_MONOTONIC.
     looked_ns: u64,
 }
@@ -239,6 +246,7 @@ impl Bpf {
             exits,
             watching: None,
             exited: 0,
+            changed: None,
             looked_ns: 0,
         };
         source.warm_up()?;
@@ -252,6 +260,7 @@ impl Bpf {
         let (chosen, calls) = self.pool.choose(self.wanted[0] + self.hidden.len() + SPARE)?;
         self.control.write(offset_of!(Control, output), chosen.index);
         self.control.write(offset_of!(Control, capacity), chosen.capacity as u32);
+        self.control.write(offset_of!(Control, since), 0_u64);
         let flags = if self.watching.is_some() { bits::EXACT } else { 0 };
         let calls = calls + self.run(flags)?;
         let count = self.control.read::<Control>(0).count as usize;
@@ -287,6 +296,7 @@ impl Bpf {
 
     /// Counts the tasks, and lets the estimate of the scheduler's clock settle.
     fn warm_up(&mut self) -> Result<(), Error> {
+        self.control.write(offset_of!(Control, since), 0_u64);
         for flags in [0, bits::THREADS] {
             self.control.write(offset_of!(Control, capacity), 0_u32);
             self.run(flags)?;
@@ -459,10 +469,19 @@ impl Source for Bpf {
         self.control.write(offset_of!(Control, capacity), room as u32);
         self.control.write(offset_of!(Control, real_offset_ns), real_offset);
         let flags = self.flags_of(request);
+        let one_call = matches!(self.way, Way::OneCall(_));
+        let tasks = self.wanted[threads];
+        let changed = self.changed.take().filter(|changed| {
+            request.changed && one_call && changed.goes_on(request.threads, tasks)
+        });
+        let since =
+            changed.as_ref().map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
+        self.control.write(offset_of!(Control, since), since);
         header.syscalls += self.hidden.read_clocks();
         header.syscalls += self.run(flags)?;
         let control: Control = self.control.read(0);
-        self.wanted[threads] = control.wanted as usize;
+        self.wanted[threads] = (control.wanted + control.unchanged) as usize;
+        header.unchanged = control.unchanged as u32;
         let mut count = control.count as usize;
         let (mut filled, unsupported) = self.filled(flags, control.absent);
         let off = if self.delayacct {
@@ -487,7 +506,8 @@ impl Source for Bpf {
             .with(Flags::DELAYACCT, self.delayacct)
             .with(Flags::TRUNCATED, control.wanted > control.count)
             .with(Flags::EXITS, self.watching.is_some())
-            .with(Flags::ONE_INSTANT, exact);
+            .with(Flags::ONE_INSTANT, exact)
+            .with(Flags::CHANGED, since != 0);
         header.set_status(self.layout.fields(), FieldStatus::NotRead);
         header.set_status(unsupported, FieldStatus::Unsupported);
         header.set_status(filled, FieldStatus::Filled);
@@ -518,7 +538,14 @@ impl Source for Bpf {
         let dead_mask = header.masks.len() - 1;
         let rows = Rows { count, dead: &dead, dead_mask: dead_mask as u8 };
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
-        Ok(Snapshot::new(header, self.layout.clone(), bytes, records, indices)?)
+        let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
+        let Some(mut changed) = changed else {
+            self.changed = (request.changed && one_call).then(|| Changed::new(&snapshot));
+            return Ok(snapshot);
+        };
+        let base = changed.advance(&snapshot, &self.layout)?;
+        self.changed = Some(changed);
+        Ok(snapshot.with_base(Arc::new(base)))
     }
 }
 

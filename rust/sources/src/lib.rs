@@ -38,6 +38,10 @@ pub struct Request {
     /// from the first such snapshot to the first one without; others cannot, and
     /// collect the exits that taskstats tells of, where they may.
     pub exact: bool,
+    /// Only tasks that ran since the source's previous snapshot, with their values
+    /// before ([`Snapshot::base`]); the first snapshot has all. Sources that cannot
+    /// tell give all each time.
+    pub changed: bool,
     /// The CPUs' times of /proc/stat. None: where the source has no clocks of the
     /// CPUs of its own.
     pub cpu_times: Option<bool>,
@@ -52,6 +56,7 @@ impl Default for Request {
             threads: false,
             fields: FieldSet::ALL,
             exact: false,
+            changed: false,
             cpu_times: None,
             system: None,
         }
