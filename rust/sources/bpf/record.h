@@ -117,6 +117,7 @@ struct control {
 	u64 tail;		/* first exit slot in use */
 	u64 slots;		/* number of exit slots, a power of two; 0 without */
 	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
+	u64 part;		/* tasks of a part of the walk; 0 all */
 	/* result of a run */
 	u64 count;		/* records written */
 	u64 wanted;		/* records there would be with room for all */
@@ -132,6 +133,10 @@ struct control {
 	u64 exits;		/* exit slots [tail, exits) were read by the run */
 	u64 absent;		/* ABSENT_*: what this kernel has not */
 	/* kept by the programs */
+	u64 visited;		/* tasks met in the present part */
+	u64 finding;		/* whether the last part's end is still looked for */
+	u64 more;		/* whether another part is to come */
+	u64 last, last_start;	/* the last process met */
 	u64 ran;		/* whether the task just read ran since */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */

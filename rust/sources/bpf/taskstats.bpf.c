@@ -29,6 +29,12 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define NOTES 16384
 
+/* Parts that a list is walked in at most. */
+#define PARTS 1024
+/* Processes may be in the list in another order than that of their start by this much. */
+#define ORDER_NS 10000000
+enum { FOUND, FIND_LAST, SKIP_THREADS };
+
 #define KERNEL_FUNCTION(n, type) ((type)(long)(0x7f0000 + (n)))
 #define iter_task_new \
 	KERNEL_FUNCTION(1, int (*)(struct bpf_iter_task *, struct task_struct *, u32))
@@ -633,6 +639,41 @@ static __always_inline void end_row(struct control *c, struct walk *w)
 		c->count++;
 }
 
+/*
+ * A long list is walked in parts, with the RCU lock given up in between. A part ends
+ * before a process, and the next begins behind the last process of the part before;
+ * should that have died meanwhile, at the first that is clearly younger.
+ *
+ * Tells whether a task is no part of the present part.
+ */
+SUBPROGRAM int is_elsewhere(struct control *c, struct task_struct *t)
+{
+	bool leads = t->pid == t->tgid;
+
+	if (c->finding == FIND_LAST) {
+		if ((u64)t == c->last)
+			c->finding = SKIP_THREADS;
+		else if (leads && t->start_time > c->last_start + ORDER_NS)
+			c->finding = FOUND;
+	} else if (c->finding == SKIP_THREADS && leads) {
+		c->finding = FOUND;
+	}
+	if (c->finding != FOUND)
+		return 1;
+	if (leads) {
+		if (c->part && c->visited >= c->part) {
+			c->visited = 0;
+			c->finding = FIND_LAST;
+			c->more = 1;
+			return 0;
+		}
+		*(volatile u64 *)&c->last = (u64)t;
+		c->last_start = t->start_time;
+	}
+	c->visited++;
+	return 0;
+}
+
 /* Marks the exit slot of a task that is still in the list. */
 static __always_inline void mark_met(struct control *c, struct task_struct *t)
 {
@@ -900,13 +941,31 @@ int snapshot(void *ctx)
 	if (!c)
 		return 0;
 	find_taker(c);
-	rcu_read_lock();
 	begin(c);
-	iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
-	while ((t = iter_task_next(&tasks)))
-		visit(c, &w, untrusted(t));
+	c->visited = 0;
+	c->finding = FOUND;
+	iter_num_new(&numbers, 0, PARTS);
+	while ((i = iter_num_next(&numbers))) {
+		c->more = 0;
+		rcu_read_lock();
+		iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
+		while ((t = iter_task_next(&tasks))) {
+			struct task_struct *task = untrusted(t);
+
+			if (is_elsewhere(c, task))
+				continue;
+			if (c->more)
+				break;
+			visit(c, &w, task);
+		}
+		iter_task_destroy(&tasks);
+		rcu_read_unlock();
+		if (!c->more)
+			break;
+	}
+	iter_num_destroy(&numbers);
 	end_row(c, &w);
-	iter_task_destroy(&tasks);
+	rcu_read_lock();
 	if (wants(c, RUN_EXACT)) {
 		iter_num_new(&numbers, 0, 1 << 22);
 		while ((i = iter_num_next(&numbers))) {

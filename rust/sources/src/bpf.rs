@@ -85,6 +85,8 @@ const SPARE: usize = 64;
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
 /// By how much the estimate of the scheduler's clock may be off.
 const MARGIN_NS: u64 = 100_000;
+/// Tasks that are walked without giving up the RCU lock: some milliseconds.
+const PART: u64 = 32768;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -229,6 +231,7 @@ impl Bpf {
         control.write(offset_of!(Control, key), key[0]);
         control.write(offset_of!(Control, key) + 8, key[1]);
         control.write(offset_of!(Control, page_size), host.page_size());
+        control.write(offset_of!(Control, part), PART);
         // Any reading is greater.
         control.write(offset_of!(Control, offset_ns), (i64::MIN / 2).cast_unsigned());
         let mut source = Bpf {
@@ -554,5 +557,42 @@ fn instant(monotonic_ns: u64, real_offset: u64, boot_offset: u64) -> Instant {
         monotonic_ns,
         boottime_ns: monotonic_ns + boot_offset,
         realtime_ns: monotonic_ns + real_offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_in_parts_meets_every_task_once() {
+        let Ok(mut source) = Bpf::open() else {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+            return;
+        };
+        for threads in [false, true] {
+            let request = Request { threads, exact: true, ..Request::default() };
+            source.control.write(offset_of!(Control, part), 0_u64);
+            let whole = source.snapshot(&request).expect("a snapshot");
+            for part in [1_u64, 2, 7, 64] {
+                source.control.write(offset_of!(Control, part), part);
+                let snapshot = source.snapshot(&request).expect("a snapshot");
+                let living = snapshot.len() - snapshot.header().exited as usize;
+                let mut pids: Vec<_> =
+                    snapshot.iter().take(living).map(|record| record.ac_pid()).collect();
+                pids.sort_unstable();
+                pids.dedup();
+                assert_eq!(pids.len(), living, "in parts of {part}: no task twice");
+                let gone = whole
+                    .iter()
+                    .filter(|record| !pids.contains(&record.ac_pid()))
+                    .filter(|record| {
+                        let pid = record.ac_pid().unwrap_or(0);
+                        std::path::Path::new(&format!("/proc/{pid}")).exists()
+                    })
+                    .count();
+                assert_eq!(gone, 0, "in parts of {part}: no task is left out");
+            }
+        }
     }
 }
