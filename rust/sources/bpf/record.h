@@ -124,6 +124,7 @@ struct control {
 	u64 unchanged;		/* records left out, because nothing ran since */
 	u64 t0_ns;		/* CLOCK_MONOTONIC instant of the values */
 	u64 sched_ns;		/* the same instant on the scheduler's clock */
+	u64 real_s;		/* the same instant in whole seconds since 1970 */
 	u64 end_ns;
 	u64 outside_ns;		/* use of tasks outside the taker's pid namespace */
 	u64 outside;		/* their number */

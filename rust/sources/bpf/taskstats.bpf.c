@@ -169,6 +169,21 @@ static __always_inline void write_id(const struct control *c, u64 *place, const 
 	*(volatile u64 *)place = x ?: 1;
 }
 
+/*
+ * ns / 1000. A division takes longer than all else that is done with a number here,
+ * and most numbers are small: below 2^35 ns a multiplication gives the same.
+ */
+static __always_inline u64 us(u64 ns)
+{
+	return ns >> 35 ? ns / 1000 : ((ns >> 3) * 274877907) >> 35;
+}
+
+/* us / 1000000, likewise, below 2^38 us. */
+static __always_inline u64 whole_seconds(u64 us)
+{
+	return us >> 38 ? us / 1000000 : ((us >> 6) * 2251799814) >> 45;
+}
+
 static __always_inline struct rq *queue_of(struct task_struct *t)
 {
 	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
@@ -455,16 +470,18 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 
 	ADD(cpu_run_real_total, utime + stime);
 	ADD(cpu_run_virtual_total, t->se.sum_exec_runtime);
-	ADD(ac_utime, utime / 1000);
-	ADD(ac_stime, stime / 1000);
-	ADD(ac_utimescaled, utime / 1000);
-	ADD(ac_stimescaled, stime / 1000);
+	ADD(ac_utime, us(utime));
+	ADD(ac_stime, us(stime));
+	ADD(ac_utimescaled, us(utime));
+	ADD(ac_stimescaled, us(stime));
 	ADD(cpu_scaled_run_real_total, utime + stime);
-	ADD(ac_gtime, t->gtime / 1000);
+	ADD(ac_gtime, us(t->gtime));
 	ADD(nvcsw, t->nvcsw);
 	ADD(nivcsw, t->nivcsw);
-	ADD(ac_minflt, t->min_flt);
-	ADD(ac_majflt, t->maj_flt);
+	if (wants(c, RUN_MEMORY)) {
+		ADD(ac_minflt, t->min_flt);
+		ADD(ac_majflt, t->maj_flt);
+	}
 	if (wants(c, RUN_MEMORY) && bpf_core_field_exists(t->acct_rss_mem1)) {
 		ADD(coremem, t->acct_rss_mem1 * c->page_size / (1000 * 1024));
 		ADD(virtmem, t->acct_vm_mem1 * c->page_size / (1000 * 1024));
@@ -491,18 +508,24 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 	u64 utime = s->utime, stime = s->stime;
 	const u64 keep = ~0ULL;
 
+	/* No thread has died yet. */
+	if (!s->sum_sched_runtime)
+		return 0;
+
 	ADD(cpu_run_real_total, utime + stime);
 	ADD(cpu_run_virtual_total, s->sum_sched_runtime);
-	ADD(ac_utime, utime / 1000);
-	ADD(ac_stime, stime / 1000);
-	ADD(ac_utimescaled, utime / 1000);
-	ADD(ac_stimescaled, stime / 1000);
+	ADD(ac_utime, us(utime));
+	ADD(ac_stime, us(stime));
+	ADD(ac_utimescaled, us(utime));
+	ADD(ac_stimescaled, us(stime));
 	ADD(cpu_scaled_run_real_total, utime + stime);
-	ADD(ac_gtime, s->gtime / 1000);
+	ADD(ac_gtime, us(s->gtime));
 	ADD(nvcsw, s->nvcsw);
 	ADD(nivcsw, s->nivcsw);
-	ADD(ac_minflt, s->min_flt);
-	ADD(ac_majflt, s->maj_flt);
+	if (wants(c, RUN_MEMORY)) {
+		ADD(ac_minflt, s->min_flt);
+		ADD(ac_majflt, s->maj_flt);
+	}
 	if (wants(c, RUN_IO) && bpf_core_field_exists(s->ioac.rchar)) {
 		ADD(read_char, s->ioac.rchar);
 		ADD(write_char, s->ioac.wchar);
@@ -540,12 +563,13 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 }
 
 /* The part of a record that is one task's: a thread's, or a process's leader's. */
-SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now)
+SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
+			u64 real_s)
 {
 	struct signal_struct *s = t->signal;
 	u64 started = t->start_time;
 	/* A task born while the walk runs is younger than its instant. */
-	u64 age_us = now > started ? (now - started) / 1000 : 0;
+	u64 age_us = now > started ? us(now - started) : 0;
 	u64 leader_started = t->group_leader->start_time;
 	u32 task_flags = t->flags;
 	u64 utime = s->utime, stime = s->stime;
@@ -561,19 +585,21 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	r->ac_uid = t->real_cred->uid.val;
 	r->ac_gid = t->real_cred->gid.val;
 	r->ac_etime = age_us;
-	r->ac_tgetime = now > leader_started ? (now - leader_started) / 1000 : 0;
-	r->ac_btime64 = (now + c->real_offset_ns) / 1000000000 - age_us / 1000000;
+	r->ac_tgetime = leader_started == started ? age_us :
+			now > leader_started	  ? us(now - leader_started) :
+						    0;
+	r->ac_btime64 = real_s - whole_seconds(age_us);
 	r->ac_btime = r->ac_btime64;
 	r->ac_time_ns = now;
 	r->ac_start_ns = t->start_boottime;
-	r->ac_cutime = s->cutime / 1000;
-	r->ac_cstime = s->cstime / 1000;
+	r->ac_cutime = us(s->cutime);
+	r->ac_cstime = us(s->cstime);
 	r->state = state_of(t);
 	r->cpu = cpu_of(t);
 	r->num_threads = s->nr_threads;
 	r->task_flags = task_flags;
-	r->tg_utime = utime / 1000;
-	r->tg_stime = stime / 1000;
+	r->tg_utime = us(utime);
+	r->tg_stime = us(stime);
 	r->tg_sum_exec_ns = s->sum_sched_runtime;
 	if (wants(c, RUN_CGROUP) && bpf_core_field_exists(t->cgroups))
 		r->cgroup_id = t->cgroups->dfl_cgrp->kn->id;
@@ -734,7 +760,7 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 		return 0;
 	keep = leads ? 0 : ~0ULL;
 	if (leads) {
-		fill_own(c, r, t, c->t0_ns);
+		fill_own(c, r, t, c->t0_ns, c->real_s);
 		fill_ids(c, r, t);
 		if (wants(c, RUN_THREADS))
 			write_id(c, &r->task_id, t);
@@ -854,6 +880,7 @@ static __always_inline void begin(struct control *c)
 			*(volatile u64 *)&c->noting = c->serial;
 		c->t0_ns = bpf_ktime_get_ns();
 		*(volatile u64 *)&c->sched_ns = c->t0_ns + c->offset_ns;
+		c->real_s = (c->t0_ns + c->real_offset_ns) / 1000000000;
 		/* A switch between the two could not be noted: the taker was preempted. */
 		if (!*(volatile u64 *)&c->raced)
 			break;
@@ -1157,7 +1184,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(exits, struct task_struct *t)
 {
 	struct control *c = the_control();
-	u64 key = (u64)t, number;
+	u64 key = (u64)t, number, now;
 	struct slot *slot;
 	struct record *r;
 	u32 index;
@@ -1178,7 +1205,8 @@ int BPF_PROG(exits, struct task_struct *t)
 	barrier();
 	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
 	r = &slot->record;
-	fill_own(c, r, t, bpf_ktime_get_ns());
+	now = bpf_ktime_get_ns();
+	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
 	fill_sums(c, r, t, 0);
 	/* The last thread of a process stands for those that were released before. */
 	if (!wants(c, RUN_THREADS) && !t->signal->live.counter)

@@ -65,14 +65,6 @@ mod bits {
 
 /// What a mainline kernel does not count for a task.
 const NEVER: FieldSet = FieldSet::of(&[Field::ac_sttime, Field::ac_csttime]);
-const MEMORY: FieldSet = FieldSet::of(&[
-    Field::coremem,
-    Field::virtmem,
-    Field::hiwater_rss,
-    Field::hiwater_vm,
-    Field::rss_kb,
-    Field::vm_kb,
-]);
 const COMPACT: FieldSet = FieldSet::of(&[Field::compact_count, Field::compact_delay_total]);
 const WPCOPY: FieldSet = FieldSet::of(&[Field::wpcopy_count, Field::wpcopy_delay_total]);
 const IRQ: FieldSet = FieldSet::of(&[Field::irq_count, Field::irq_delay_total]);
@@ -185,6 +177,8 @@ fn random_key() -> Result<[u64; 2], Error> {
 }
 
 impl Bpf {
+    /// Loads the programs. With PRECISE_TOP_BPF_WAY=iterator in the environment the
+    /// way of older kernels is taken, to test and measure it on a newer one.
     pub(crate) fn open() -> Result<Bpf, Error> {
         let layout = Layout::of_version(VERSION)?;
         let cpu_count = possible_cpus();
@@ -198,7 +192,8 @@ impl Bpf {
         let row_of = make_hash(LRU_HASH, "row_of", 16, 16384)?;
         let noted = make_array("noted", 8, 16384)?;
         let pool = Pool::new(layout.record_size())?;
-        let one_call = loader.has_one_call();
+        let one_call = loader.has_one_call()
+            && std::env::var_os("PRECISE_TOP_BPF_WAY").is_none_or(|way| way != "iterator");
         let maps = [
             ("controls", &control_map),
             ("cpus", &cpus_map),
@@ -406,7 +401,7 @@ impl Bpf {
             .union(lacks(bits::NO_DELAYS, delays.difference(CPU_DELAY)));
         let mut filled = self.layout.fields().difference(unsupported);
         for (bit, fields) in [
-            (bits::MEMORY, MEMORY),
+            (bits::MEMORY, FieldSet::of_group(Group::Memory)),
             (bits::IO, io),
             (bits::DELAY, delays),
             (bits::EXE, FieldSet::of_group(Group::Exe)),

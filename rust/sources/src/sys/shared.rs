@@ -138,6 +138,7 @@ pub(crate) struct Control {
     pub(crate) unchanged: u64,
     pub(crate) t0_ns: u64,
     pub(crate) sched_ns: u64,
+    pub(crate) real_s: u64,
     pub(crate) end_ns: u64,
     pub(crate) outside_ns: u64,
     pub(crate) outside: u64,
