@@ -1,0 +1,101 @@
+"""What watching costs the watched: wake-ups of a real-time task beside snapshots, and
+the price of a switch while switches are watched.
+
+    python -m tests.bench.harm [TASKS ...]     (default 10000 100000)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import taskstats
+
+from tests.bench import load
+
+PERIOD_NS = 1_000_000
+SECONDS = 5.0
+
+
+def worst_wake_up_us(stop: threading.Event) -> float:
+    """How late a SCHED_FIFO thread wakes that sleeps a millisecond at a time."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    worst = 0
+    while not stop.is_set():
+        due = time.monotonic_ns() + PERIOD_NS
+        time.sleep(PERIOD_NS / 1e9)
+        worst = max(worst, time.monotonic_ns() - due)
+    return worst / 1e3
+
+
+def beside(snapshots: bool, seconds: float = SECONDS) -> tuple[float, float]:
+    """The worst wake-up in us, and the longest run in ms, with or without snapshots."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        stop = threading.Event()
+        timer = threading.Timer(seconds, stop.set)
+        timer.start()
+        os.write(write, str(worst_wake_up_us(stop)).encode())
+        os._exit(0)
+    longest = 0.0
+    if snapshots:
+        with taskstats.Source("bpf", exact=True) as source:
+            source.snapshot()
+            end = time.monotonic() + seconds - 1
+            while time.monotonic() < end:
+                snapshot = source.snapshot()
+                longest = max(longest, (snapshot.end_time_ns - snapshot.time_ns) / 1e6)
+                time.sleep(0.05)
+    os.waitpid(pid, 0)
+    worst = float(os.read(read, 64))
+    os.close(read)
+    os.close(write)
+    return worst, longest
+
+
+def switches_a_second(seconds: float = 2.0) -> float:
+    def count() -> int:
+        words = Path("/proc/stat").read_text().split()
+        return int(words[words.index("ctxt") + 1])
+
+    before, start = count(), time.monotonic()
+    time.sleep(seconds)
+    return (count() - before) / (time.monotonic() - start)
+
+
+def price_of_a_switch() -> None:
+    with load.ping_pong(), load.ping_pong():
+        time.sleep(0.5)
+        plain, watched = [], []
+        with taskstats.Source("bpf") as source:
+            for _ in range(5):
+                source.configure(exact=False)
+                source.snapshot()
+                plain.append(switches_a_second())
+                source.configure(exact=True)
+                source.snapshot()
+                watched.append(switches_a_second())
+    cpus = os.cpu_count() or 1
+    before, after = (cpus * 1e9 / max(found) for found in (plain, watched))
+    print(f"a switch: {before:.0f} ns, watched {after:.0f} ns: {after - before:+.0f} ns")
+
+
+def main() -> None:
+    price_of_a_switch()
+    print(f"{'tasks':>8}{'worst wake-up us':>20}{'beside snapshots us':>22}{'longest run ms':>17}")
+    for count in [int(word) for word in sys.argv[1:]] or [10_000, 100_000]:
+        limit = int(Path("/proc/sys/kernel/pid_max").read_text())
+        if count > limit - 2000:
+            Path("/proc/sys/kernel/pid_max").write_text(str(count + 20_000))
+        with load.sleepers(count):
+            alone, _ = beside(snapshots=False)
+            worst, longest = beside(snapshots=True)
+        print(f"{count:>8}{alone:>20.0f}{worst:>22.0f}{longest:>17.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

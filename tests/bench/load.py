@@ -1,0 +1,108 @@
+"""Loads to measure under."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+
+def _child(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        work()
+    finally:
+        os._exit(0)
+
+
+@contextlib.contextmanager
+def _running(*works: Callable[[], None]) -> Iterator[None]:
+    pids = [_child(work) for work in works]
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def sleepers(count: int) -> Iterator[None]:
+    """So many sleeping processes, children of one that dies with this one."""
+    script = (
+        "import ctypes, os, signal, sys, time\n"
+        "ctypes.CDLL(None).prctl(1, 9)\n"
+        "os.setpgid(0, 0)\n"
+        "for _ in range(int(sys.argv[1])):\n"
+        "    if not os.fork():\n"
+        "        signal.pause(); os._exit(0)\n"
+        "print(flush=True)\n"
+        "time.sleep(3600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-S", "-c", script, str(count)], stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    try:
+        yield
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+        parent.stdout.close()
+
+
+def _spin(cpu: int) -> Callable[[], None]:
+    def work() -> None:
+        os.sched_setaffinity(0, {cpu})
+        while True:
+            pass
+
+    return work
+
+
+def busy(cpus: int | None = None) -> contextlib.AbstractContextManager[None]:
+    """A loop pinned to each of so many CPUs, or to every one."""
+    count = cpus or os.cpu_count() or 1
+    return _running(*(_spin(cpu) for cpu in range(count)))
+
+
+def ping_pong() -> contextlib.AbstractContextManager[None]:
+    """Two processes that pass a byte to and fro."""
+    there, back = os.pipe(), os.pipe()
+
+    def one() -> None:
+        while True:
+            os.write(there[1], b"x")
+            os.read(back[0], 1)
+
+    def other() -> None:
+        while True:
+            os.read(there[0], 1)
+            os.write(back[1], b"x")
+
+    return _running(one, other)
+
+
+def fork_storm(reap: bool = True) -> contextlib.AbstractContextManager[None]:
+    """A process that forks as fast as it can; with `reap` False nobody waits."""
+
+    def work() -> None:
+        if not reap:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            if reap:
+                os.waitpid(pid, 0)
+
+    return _running(work)
