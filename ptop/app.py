@@ -272,6 +272,8 @@ class _Live:
                 if self.state.quit:
                     return
                 key = self.terminal.inkey(timeout=0)
+            # In a long interval, or while paused, more may die than the source keeps.
+            self.meter.source.drain()
 
     def _sample(self) -> None:
         self.meter.sample()

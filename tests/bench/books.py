@@ -90,8 +90,10 @@ def report(name: str, intervals: int, *loads: contextlib.AbstractContextManager[
 
 def main() -> None:
     intervals = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    print(f"{'residual, % of one CPU':<44}{'median':>10}{'2nd':>10}{'max':>10}"
-          f"{'<.001%':>10}{'<.05%':>10}")
+    print(
+        f"{'residual, % of one CPU':<44}{'median':>10}{'2nd':>10}{'max':>10}"
+        f"{'<.001%':>10}{'<.05%':>10}"
+    )
     for count in (100, 10_000):
         with load.sleepers(count):
             name = f"{count} tasks, a loop on every CPU"

@@ -109,7 +109,12 @@ def ways() -> list[Way]:
         found.append(
             Way(
                 "htop",
-                lambda count: ["script", "-qec", f"TERM=xterm timeout {count / 2} htop -d 5", "/dev/null"],
+                lambda count: [
+                    "script",
+                    "-qec",
+                    f"TERM=xterm timeout {count / 2} htop -d 5",
+                    "/dev/null",
+                ],
             )
         )
     if shutil.which("atop"):

@@ -156,7 +156,6 @@ enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD, SLOT_CLAIMED };
 /* A task that exits. */
 struct slot {
 	u64 task;
-	u64 number;		/* which exit of all it is */
 	u64 state;
 	u64 met;		/* serial of the last run whose walk met the task */
 	u64 serial;		/* serial of the run that `used` belongs to */

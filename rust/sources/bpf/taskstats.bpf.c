@@ -29,6 +29,8 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define NOTES 16384
 
+/* Slots that are tried for a task that exits. */
+#define PROBES 8
 /* Parts that a list is walked in at most. */
 #define PARTS 1024
 /* Processes may be in the list in another order than that of their start by this much. */
@@ -923,7 +925,7 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 	u64 state, start;
 	s64 use;
 
-	if (!slot || slot->number != number)
+	if (!slot)
 		return 0;
 	state = *(volatile u64 *)&slot->state;
 	if (state == SLOT_DYING) {
@@ -1184,25 +1186,26 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(exits, struct task_struct *t)
 {
 	struct control *c = the_control();
-	u64 key = (u64)t, number, now;
-	struct slot *slot;
+	u64 key = (u64)t, number = 0, now;
+	struct slot *slot = 0;
 	struct record *r;
 	u32 index;
 
 	if (!c || !c->slots)
 		return 0;
-	number = __sync_fetch_and_add(&c->head, 1);
-	index = number & (c->slots - 1);
-	slot = bpf_map_lookup_elem(&slots, &index);
-	if (!slot)
-		return 0;
-	if (number - c->tail >= c->slots || slot->state != SLOT_FREE ||
-	    bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
+	for (int i = 0; i < PROBES; i++) {
+		number = __sync_fetch_and_add(&c->head, 1);
+		index = number & (c->slots - 1);
+		slot = bpf_map_lookup_elem(&slots, &index);
+		if (slot && slot->state == SLOT_FREE)
+			break;
+		/* A task takes long to die: its slot is passed over. */
+		slot = 0;
+	}
+	if (!slot || bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
 		__sync_fetch_and_add(&c->exits_lost, 1);
 		return 0;
 	}
-	slot->number = number;
-	barrier();
 	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
 	r = &slot->record;
 	now = bpf_ktime_get_ns();

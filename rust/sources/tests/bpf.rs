@@ -270,10 +270,10 @@ fn the_books_of_busy_cpus_close() {
     let loops: Vec<_> = (0..cpus).map(|cpu| format!("taskset -c {cpu} sh -c '{BUSY}' &")).collect();
     for threads in [false, true] {
         let Some((residuals, _)) = residuals(&loops.join(" "), 5, threads) else { return };
-        // Four of five to ten times the goal of 0.001 %, all to the goal of 0.05 %.
-        let limit = if hides_tasks() { 0.02 } else { 0.0005 };
-        assert!(residuals[3].abs() < 0.0001, "{residuals:?}");
-        assert!(residuals[4].abs() < limit, "{residuals:?}");
+        // Four of five to ten times the goal of 0.001 %, all to the goal of 0.05 %. What a
+        // hidden task does beside may spoil some.
+        assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.0001, "{residuals:?}");
+        assert!(hides_tasks() || residuals[4].abs() < 0.0005, "{residuals:?}");
     }
 }
 
@@ -293,8 +293,7 @@ fn the_books_of_a_fork_storm_close() {
     let load = format!("sh -c '{storm}' & sh -c '{BUSY}' & sh -c '{BUSY}' &");
     for threads in [false, true] {
         let Some((residuals, died)) = residuals(&load, 5, threads) else { return };
-        let limit = if hides_tasks() { 0.02 } else { 0.001 };
-        assert!(residuals[3].abs() < limit, "{residuals:?}");
+        assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.001, "{residuals:?}");
         assert!(died > 100, "{died} tasks died");
     }
 }
@@ -354,6 +353,42 @@ fn a_zombie_is_a_row_until_it_is_reaped_and_counts_once() {
     let row = last.cur().find_pid(child.id()).expect("the dead child");
     assert!(last.is_exited(row));
     assert!(last.usage(row).expect("its use").total_ns() < 1_000_000, "no time counts twice");
+}
+
+#[test]
+fn zombies_and_drained_exits_lose_nothing() {
+    let Some(mut source) = bpf() else { return };
+    if !has_one_call() {
+        return;
+    }
+    source.snapshot(&exact()).expect("a snapshot");
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    // Nobody waits for these while they die.
+    let mut children: Vec<Child> = (0..50)
+        .map(|_| Command::new("sh").args(["-c", "exit 0"]).spawn().expect("a shell"))
+        .collect();
+    let pids: Vec<u32> = children.iter().map(Child::id).collect();
+    thread::sleep(Duration::from_millis(300));
+    source.drain();
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let interval = Interval::between(first, next);
+    let mut used = HashMap::new();
+    for pid in &pids {
+        let row = interval.cur().find_pid(*pid).expect("the zombie");
+        assert!(!interval.is_exited(row));
+        used.insert(*pid, interval.usage(row).expect("its use").total_ns());
+    }
+    children.iter_mut().for_each(|child| drop(child.wait()));
+    source.drain();
+    let last = interval.then(Arc::new(source.snapshot(&exact()).expect("a snapshot")));
+    for pid in &pids {
+        let row = last.cur().find_pid(*pid).expect("the dead child");
+        assert!(last.is_exited(row));
+        // All that it used was told already.
+        assert_eq!(last.usage(row).expect("its use").total_ns(), 0);
+        assert!(used[pid] > 0);
+    }
+    assert_eq!(last.cur().header().exits_lost, 0);
 }
 
 #[test]

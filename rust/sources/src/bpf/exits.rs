@@ -4,9 +4,10 @@
 //!
 //! * A task claims a slot when it exits, and its last switch writes the final value
 //!   there (bpf/taskstats.bpf.c). A run writes what each had used at its instant.
-//! * A task stays in the walk until it is reaped or released. Its slot counts from
-//!   the moment the walk no longer meets it, and is freed when its final value has
-//!   been delivered, so that no time is counted twice or lost.
+//! * A task stays in the walk until it is reaped or released. It counts from the
+//!   moment the walk no longer meets it, so that no time is counted twice or lost. The
+//!   slot is free for another as soon as the final value was read: a parent that never
+//!   waits costs memory here, not slots.
 //! * In process mode what a dead thread used goes to its process's row; a process
 //!   without a row becomes a record of its own.
 //! * The kernel's own sums of dead threads lack their last microseconds, so that they
@@ -14,6 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem::{offset_of, size_of};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
 use taskstats_core::layout::Kind;
@@ -58,12 +60,21 @@ struct Process {
     leader: Option<Vec<u8>>,
 }
 
+/// A task that is dead: its last word, out of its slot.
+struct Dead {
+    words: SlotWords,
+    record: Vec<u8>,
+}
+
 /// The exit slots.
 pub(crate) struct Exits {
     slots: Mapping,
     slot_of: OwnedFd,
-    size: usize,
+    layout: Layout,
+    /// Slots from this one on are in use, up to where the programs are.
     tail: u64,
+    /// Dead tasks that the walk may still meet.
+    pending: Vec<Dead>,
     threads: bool,
     /// Whether no snapshot was taken yet: what died before it is no part of any interval.
     first: bool,
@@ -95,8 +106,9 @@ impl Exits {
         Exits {
             slots,
             slot_of,
-            size: slot_size(layout),
+            layout: layout.clone(),
             tail: 0,
+            pending: Vec::new(),
             threads: false,
             first: true,
             processes: HashMap::new(),
@@ -106,19 +118,16 @@ impl Exits {
 
     /// Begins anew: what has died so far is forgotten.
     pub(crate) fn reset(&mut self, head: u64, threads: bool) {
-        for number in self.tail..head {
-            self.free(number);
+        for number in self.used(head) {
+            if self.words(number).state == DEAD {
+                self.free(number);
+            }
         }
-        self.tail = head;
+        self.pending.clear();
         self.threads = threads;
         self.first = true;
         self.processes.clear();
         self.outside_ns = 0;
-    }
-
-    /// The first slot in use.
-    pub(crate) fn tail(&self) -> u64 {
-        self.tail
     }
 
     /// Whether the slots' values are of thread rows.
@@ -126,25 +135,37 @@ impl Exits {
         self.threads
     }
 
+    /// The slots that may be in use. A task that takes long to die keeps its slot;
+    /// the programs pass over it when they come around.
+    fn used(&mut self, head: u64) -> Range<u64> {
+        self.tail = self.tail.max(head.saturating_sub(SLOTS as u64));
+        while self.tail < head && self.words(self.tail).state == FREE {
+            self.tail += 1;
+        }
+        self.tail..head
+    }
+
+    /// The first slot that may be in use.
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
+    }
+
     fn at(&self, number: u64) -> usize {
-        (number as usize & (SLOTS - 1)) * self.size
+        (number as usize & (SLOTS - 1)) * slot_size(&self.layout)
     }
 
     fn words(&self, number: u64) -> SlotWords {
         self.slots.read(self.at(number))
     }
 
-    fn record(&self, number: u64, layout: &Layout) -> Vec<u8> {
-        let mut bytes = vec![0; layout.record_size()];
+    fn record(&self, number: u64) -> Vec<u8> {
+        let mut bytes = vec![0; self.layout.record_size()];
         self.slots.copy(self.at(number) + size_of::<SlotWords>(), &mut bytes);
         bytes
     }
 
     fn free(&self, number: u64) {
         let words = self.words(number);
-        if words.number != number || words.state != DEAD {
-            return;
-        }
         if words.ptraced != 0 {
             // The one kind whose entry the programs leave (it fails for a leader's).
             let _ = bpf::delete_element(self.slot_of.as_fd(), words.task);
@@ -152,82 +173,115 @@ impl Exits {
         self.slots.write(self.at(number) + offset_of!(SlotWords, state), FREE);
     }
 
+    /// Takes the dead out of their slots, so that others may die; no system call.
+    pub(crate) fn drain(&mut self, head: u64) {
+        for number in self.used(head) {
+            let words = self.words(number);
+            // Of a traced thread only its slot tells whether the walk meets it.
+            let stays = words.ptraced != 0 && words.leader == 0;
+            if words.state == DEAD && !stays {
+                self.pending.push(Dead { words, record: self.record(number) });
+                self.free(number);
+            }
+        }
+    }
+
     /// Brings the rows of a run up to the exits, and gives those that have no row.
-    pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8], layout: &Layout) -> Collected {
+    pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
         let mut collected = Collected::default();
         let mut waiting: HashMap<Key, Waiting> = HashMap::new();
-        let mut freed = Vec::new();
-        let zombies = if self.tail < run.exits { zombies(rows, layout) } else { HashSet::new() };
-        for number in self.tail..run.exits {
+        // A task that died while the run lasted has had a part of its time after it:
+        // that is for the next run, so its slot stays.
+        let mut partial = Vec::new();
+        for number in self.used(run.exits) {
             let words = self.words(number);
-            if words.number != number || words.serial != run.serial {
-                continue;
-            }
-            if self.first && words.state == DEAD && words.died_ns < run.t0_ns {
-                freed.push((number, None, 0));
-                continue;
-            }
-            let record = self.record(number, layout);
-            let key = (words.process_id, words.process_start);
-            let in_row = if self.threads {
-                zombies.contains(&key_of(&record, layout))
-            } else {
-                words.leader != 0 && zombies.contains(&key)
-            };
-            if words.met == run.serial || in_row {
-                continue;
-            }
-            let is_final = words.state == DEAD && words.end == words.used;
-            let done_ns = if is_final { words.end } else { 0 };
-            if words.outside != 0 {
-                collected.outside_ns += words.used - done_ns;
-                self.outside_ns += done_ns;
-            } else if self.threads {
-                collected.records.push(with_use(record, layout, words.used));
-            } else {
-                let waiting = waiting
-                    .entry(key)
-                    .or_insert_with(|| Waiting { complete: true, ..Waiting::default() });
-                waiting.used_ns += words.used;
-                waiting.done_ns += done_ns;
-                waiting.complete &= is_final;
-                if words.leader != 0 {
-                    waiting.leader = Some(record.clone());
+            if words.state == DEAD && words.died_ns < run.t0_ns {
+                let traced = words.ptraced != 0 && words.leader == 0;
+                if traced && words.met == run.serial {
+                    continue;
                 }
-                waiting.last = record;
+                self.pending.push(Dead { words, record: self.record(number) });
+                self.free(number);
+            } else if words.serial == run.serial && words.met != run.serial {
+                partial.push(Dead { words, record: self.record(number) });
             }
-            if is_final {
-                freed.push((number, Some(key), done_ns));
+        }
+        if self.first {
+            self.pending.clear();
+        }
+        let zombies = if self.pending.is_empty() && partial.is_empty() {
+            HashSet::new()
+        } else {
+            zombies(rows, &self.layout)
+        };
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|dead| {
+            let in_row = self.is_in_row(dead, &zombies);
+            if !in_row {
+                self.count(dead, Some(dead.words.end), &mut waiting, &mut collected);
+            }
+            in_row
+        });
+        self.pending = pending;
+        for dead in partial {
+            if !self.is_in_row(&dead, &zombies) {
+                self.count(&dead, None, &mut waiting, &mut collected);
             }
         }
         if !self.threads {
-            self.add_to_rows(&mut waiting, rows, layout);
-            self.make_records(waiting, layout, &mut collected);
-        }
-        for (number, ..) in freed {
-            self.free(number);
-        }
-        while self.tail < run.exits && self.is_over(self.tail) {
-            self.tail += 1;
+            self.add_to_rows(&mut waiting, rows);
+            self.make_records(waiting, &mut collected);
         }
         self.first = false;
         collected.outside_ns += self.outside_ns;
         collected
     }
 
-    /// Whether an exit's slot was freed, or never given.
-    fn is_over(&self, number: u64) -> bool {
-        let words = self.words(number);
-        words.number != number || words.state == FREE
+    /// Whether a dead task is a row of the run, because nobody has waited for it yet.
+    fn is_in_row(&self, dead: &Dead, zombies: &HashSet<Key>) -> bool {
+        if self.threads {
+            return zombies.contains(&key_of(&dead.record, &self.layout));
+        }
+        dead.words.leader != 0
+            && zombies.contains(&(dead.words.process_id, dead.words.process_start))
+    }
+
+    /// Counts a task that is in no row; `end` is its final value where it has one.
+    fn count(
+        &mut self,
+        dead: &Dead,
+        end: Option<u64>,
+        waiting: &mut HashMap<Key, Waiting>,
+        collected: &mut Collected,
+    ) {
+        let words = &dead.words;
+        let used = end.unwrap_or(words.used);
+        let done_ns = end.unwrap_or(0);
+        if words.outside != 0 {
+            collected.outside_ns += used - done_ns;
+            self.outside_ns += done_ns;
+            return;
+        }
+        if self.threads {
+            collected.records.push(with_use(dead.record.clone(), &self.layout, used));
+            return;
+        }
+        let waiting = waiting
+            .entry((words.process_id, words.process_start))
+            .or_insert_with(|| Waiting { complete: true, ..Waiting::default() });
+        waiting.used_ns += used;
+        waiting.done_ns += done_ns;
+        waiting.complete &= end.is_some();
+        if words.leader != 0 {
+            waiting.leader = Some(dead.record.clone());
+        }
+        waiting.last.clone_from(&dead.record);
     }
 
     /// Adds what dead threads used to the rows of their processes.
-    fn add_to_rows(
-        &mut self,
-        waiting: &mut HashMap<Key, Waiting>,
-        rows: &mut [u8],
-        layout: &Layout,
-    ) {
+    fn add_to_rows(&mut self, waiting: &mut HashMap<Key, Waiting>, rows: &mut [u8]) {
+        let layout = self.layout.clone();
+        let layout = &layout;
         let mut seen = HashSet::new();
         for row in rows.chunks_exact_mut(layout.record_size()) {
             let Some(record) = Record::new(row, layout, FieldSet::ALL) else { continue };
@@ -257,12 +311,9 @@ impl Exits {
     }
 
     /// Makes records of the processes that have no row any more.
-    fn make_records(
-        &mut self,
-        waiting: HashMap<Key, Waiting>,
-        layout: &Layout,
-        collected: &mut Collected,
-    ) {
+    fn make_records(&mut self, waiting: HashMap<Key, Waiting>, collected: &mut Collected) {
+        let layout = self.layout.clone();
+        let layout = &layout;
         for (key, dead) in waiting {
             let process = self.processes.entry(key).or_default();
             let used_ns = process.done_ns + dead.used_ns;

@@ -197,7 +197,6 @@ unsafe impl Words for CpuWords {}
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SlotWords {
     pub(crate) task: u64,
-    pub(crate) number: u64,
     pub(crate) state: u64,
     pub(crate) met: u64,
     pub(crate) serial: u64,
