@@ -143,7 +143,8 @@ impl Listener {
         self.readable.as_fd()
     }
 
-    /// Exits lost since the beginning, as far as the kernel's numbers tell.
+    /// Exits lost since the beginning, as far as the kernel's numbers tell: a loss shows
+    /// with the next exit on the same CPU.
     pub fn lost(&self) -> u64 {
         self.lost
     }
