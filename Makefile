@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -pat
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest bpf check-bpf lint format bench fuzz wheel clean system
+.PHONY: run test test-rust test-python test-guest bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/installed
@@ -51,11 +51,16 @@ lint: $(STAMPS)/installed
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest taskstats._core --ignore-disjoint-bases \
 		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist
+	$(BIN)/python tools/manpage.py --check
 
 format:
 	cargo fmt --all
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+# The man page is committed; this makes it anew from the tables of ptop.
+man: $(STAMPS)/installed
+	$(BIN)/python tools/manpage.py
 
 bench: $(STAMPS)/installed
 	cargo bench --workspace --quiet
@@ -64,8 +69,14 @@ bench: $(STAMPS)/installed
 
 # A portable wheel: manylinux2014 through zig's linker.
 wheel: $(STAMPS)/dev
-	$(BIN)/pip install --quiet ziglang
-	$(BIN)/maturin build --release --zig --compatibility manylinux2014 --out dist
+	$(BIN)/pip install --quiet --disable-pip-version-check ziglang
+	rm -f dist/*.whl
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --quiet --zig \
+		--compatibility manylinux2014 --out dist
+
+# What is in it, what it needs, and that it works in an empty environment.
+check-wheel: wheel $(STAMPS)/installed
+	$(BIN)/pytest -m wheel tests/wheel
 
 clean:
 	rm -rf $(VENV) target dist
