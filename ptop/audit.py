@@ -132,8 +132,15 @@ def _parser(delay: Callable[[str], float], count: Callable[[str], int]) -> argpa
     options.add_argument(
         "-d", "--delay", type=delay, default=1.0, metavar="S", help="seconds of an interval"
     )
-    options.add_argument("--source", choices=("auto", "bpf", "netlink", "procfs"), default="auto")
-    options.add_argument("--format", choices=("table", "json"), default="table")
+    options.add_argument(
+        "--source",
+        choices=("auto", "bpf", "netlink", "procfs"),
+        default="auto",
+        help="where to get the numbers (default auto: the best that works)",
+    )
+    options.add_argument(
+        "--format", choices=("table", "json"), default="table", help="table (default) or json"
+    )
     options.add_argument(
         "--leave-out",
         type=int,

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs a command and reports what it used with every process it started:"
         " CPU time, elapsed time, memory, I/O and context switches.",
     )
-    options.add_argument("--format", choices=("text", "json"), default="text")
+    options.add_argument(
+        "--format", choices=("text", "json"), default="text", help="of the report (default text)"
+    )
     options.add_argument("-o", "--output", metavar="FILE", help="write the report there")
     options.add_argument(
         "--by-command", action="store_true", help="a row for each command name (needs root)"
@@ -56,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--wait-orphans", action="store_true", help="end when the last descendant ends"
     )
-    options.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER)
+    options.add_argument(
+        "command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments"
+    )
     return options
 
 

@@ -103,7 +103,9 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
         shown = f"\\fI{escaped(str(value))}\\fR" if value else ""
         yield ".TP"
         yield ", ".join(heads) + (" " if heads and shown else "") + shown
-        yield escaped(action.help or "as for ptop itself")
+        if not action.help:
+            raise SystemExit(f"{parser.prog}: {action.dest} has no help text")
+        yield escaped(action.help)
 
 
 def page() -> str:

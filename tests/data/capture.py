@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 NETLINK_GENERIC = 16
+ACKNOWLEDGE = 4
 HERE = Path(__file__).parent
+# Where the first record of an answer begins, and its ac_tgid (versions 12 to 14, 16).
+RECORD = 36
+AC_TGID = 368
+# A process whose leader and another thread die one after the other.
+TWO_THREADS = "import threading; t = threading.Thread(target=sum, args=[range(9**6)]); t.start()"
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -15,15 +21,41 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return struct.pack("=HH", length, kind) + payload + bytes(-length % 4)
 
 
-def ask(sock: socket.socket, family: int, command: int, payload: bytes) -> bytes:
+def opened() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    sock.bind((0, 0))
+    sock.settimeout(10)
+    return sock
+
+
+def ask(sock: socket.socket, family: int, command: int, payload: bytes, flags: int = 0) -> bytes:
     body = struct.pack("=BBH", command, 1, 0) + payload
-    sock.send(struct.pack("=IHHII", 16 + len(body), family, 1, 1, 0) + body)
+    sock.send(struct.pack("=IHHII", 16 + len(body), family, 1 | flags, 1, 0) + body)
     return sock.recv(65536)
 
 
+def exits(family: int) -> dict[str, bytes]:
+    """The datagrams that the kernel sends of its own at the death of a thread: with one
+    record, and for the last thread of a group with a second one of the group."""
+    sock = opened()
+    cpus = Path("/sys/devices/system/cpu/possible").read_bytes().strip() + b"\0"
+    answer = ask(sock, family, 1, attribute(3, cpus), ACKNOWLEDGE)
+    assert struct.unpack_from("=i", answer, 16) == (0,), "the kernel sends no exit events"
+    with subprocess.Popen([sys.executable, "-c", TWO_THREADS]) as child:
+        pass
+    found: dict[str, bytes] = {}
+    while len(found) < 2:
+        datagram = sock.recv(65536)
+        (group,) = struct.unpack_from("=I", datagram, RECORD + AC_TGID)
+        if group == child.pid:
+            (record,) = struct.unpack_from("=H", datagram, RECORD - 4)
+            last = len(datagram) > RECORD + record
+            found["exit-last" if last else "exit"] = datagram
+    return found
+
+
 def main() -> None:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
-    sock.bind((0, 0))
+    sock = opened()
     answer = ask(sock, 16, 3, attribute(2, b"TASKSTATS\0"))
     at = answer.index(struct.pack("=HH", 6, 1), 20) + 4
     (family,) = struct.unpack_from("=H", answer, at)
@@ -35,7 +67,8 @@ def main() -> None:
         }
         child.kill()
     captures["esrch"] = ask(sock, family, 1, attribute(1, struct.pack("=I", 2**31 - 1)))
-    (version,) = struct.unpack_from("=H", captures["pid"], 36)
+    captures |= exits(family)
+    (version,) = struct.unpack_from("=H", captures["pid"], RECORD)
     for name, data in captures.items():
         (HERE / f"netlink-{name}-v{version}.bin").write_bytes(data)
     sys.stdout.write(f"wrote {len(captures)} captures of version {version}\n")
