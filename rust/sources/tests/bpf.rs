@@ -158,10 +158,10 @@ fn a_process_row_sums_its_threads_living_and_dead() {
         let after = own_clock();
         let me = snapshot.find_pid(std::process::id()).and_then(|row| snapshot.get(row));
         let used = me.expect("this process").ac_sum_exec_ns().expect("its use");
-        // The kernel forgets what a dead thread used after its exit was counted; what
-        // another thread of these tests does counts as well.
+        // The process's clock forgets what a thread used since the last tick before its
+        // death, as much as 10 ms; the threads of the tests beside this one die as well.
         assert!(used + 2_000_000 > before, "{used} ns seen, {before} ns by the clock before");
-        assert!(used < after + 2_000_000, "{used} ns seen, {after} ns by the clock after");
+        assert!(used < after + 40_000_000, "{used} ns seen, {after} ns by the clock after");
         let ticks = me.and_then(|record| Some(record.ac_utime()? + record.ac_stime()?));
         assert!(ticks.expect("its ticks") * 1000 > used / 2, "the ticks of all threads");
     }
