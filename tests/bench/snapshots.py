@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.bench import load
 
@@ -51,15 +52,6 @@ def refresh():
             try: ts.get_pid_stat(int(name))
             except Exception: pass
 """
-STAT = """
-import os
-def refresh():
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file: file.read()
-            except OSError: pass
-"""
 LOOP = """
 import sys
 for _ in range(int(sys.argv[1])): refresh()
@@ -83,7 +75,7 @@ def _ours(label: str, arguments: str, environment: dict[str, str] | None = None)
     return Way(label, _python(OURS.format(arguments=arguments)), environment)
 
 
-def ways() -> list[Way]:
+def ways(scratch: Path) -> list[Way]:
     run_time = 'fields=["cpu_run_virtual_total"]'
     found = [
         _ours("bpf, cpu group", "'bpf', fields=cpu"),
@@ -96,8 +88,12 @@ def ways() -> list[Way]:
         Way("netlink one by one", _python(SINGLE)),
         _ours("procfs, cpu", f"'procfs', {run_time}"),
         _ours("procfs, all fields", "'procfs'"),
-        Way("read /proc/PID/stat", _python(STAT)),
     ]
+    if compiler := shutil.which("cc"):
+        program = str(scratch / "stat_loop")
+        source = Path(__file__).with_name("stat_loop.c")
+        subprocess.run([compiler, "-O2", "-o", program, str(source)], check=True)
+        found.append(Way("C loop, /proc/PID/stat", lambda count: [program, str(count)]))
     for module, code in (("psutil", PSUTIL), ("pyroute2", PYROUTE2)):
         probe = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True)
         if probe.returncode == 0:
@@ -105,18 +101,9 @@ def ways() -> list[Way]:
     if shutil.which("top"):
         found.append(Way("top -b", lambda count: ["top", "-b", "-d", "0.01", "-n", str(count)]))
     if shutil.which("htop") and shutil.which("script"):
-        # It has no batch mode: one delay a refresh, on a terminal of its own.
-        found.append(
-            Way(
-                "htop",
-                lambda count: [
-                    "script",
-                    "-qec",
-                    f"TERM=xterm timeout {count / 2} htop -d 5",
-                    "/dev/null",
-                ],
-            )
-        )
+        # It has no batch mode: it draws on a terminal of its own and ends after so many.
+        draw = "stty rows 24 cols 80; TERM=xterm htop -d 1 -n {}"
+        found.append(Way("htop", lambda count: ["script", "-qec", draw.format(count), "/dev/null"]))
     if shutil.which("atop"):
         found.append(Way("atop", lambda count: ["atop", "1", str(count)]))
     return found
@@ -162,25 +149,30 @@ def per_refresh(way: Way) -> tuple[float, int | None]:
     return max(spent, 0.0) / more, each
 
 
+def table(count: int, scratch: Path) -> None:
+    tasks = sum(name.isdigit() for name in os.listdir("/proc"))
+    print(f"\n{tasks} processes, {count} of them asleep")
+    print(f"{'':<28}{'CPU ms':>10}{'ns/task':>10}{'calls':>10}{'x bpf':>8}")
+    base = 0.0
+    for way in ways(scratch):
+        try:
+            seconds, calls = per_refresh(way)
+        except RuntimeError as error:
+            print(f"{way.name:<28}  {error}")
+            continue
+        base = base or seconds
+        print(
+            f"{way.name:<28}{seconds * 1e3:>10.3f}{seconds / tasks * 1e9:>10.0f}"
+            f"{'' if calls is None else calls:>10}{seconds / base if base else 0:>8.1f}",
+            flush=True,
+        )
+
+
 def main() -> None:
-    for count in [int(word) for word in sys.argv[1:]] or [1000, 10000]:
-        with load.sleepers(count):
-            tasks = sum(name.isdigit() for name in os.listdir("/proc"))
-            print(f"\n{tasks} processes, {count} of them asleep")
-            print(f"{'':<28}{'CPU ms':>10}{'ns/task':>10}{'calls':>10}{'x bpf':>8}")
-            base = 0.0
-            for way in ways():
-                try:
-                    seconds, calls = per_refresh(way)
-                except RuntimeError as error:
-                    print(f"{way.name:<28}  {error}")
-                    continue
-                base = base or seconds
-                print(
-                    f"{way.name:<28}{seconds * 1e3:>10.3f}{seconds / tasks * 1e9:>10.0f}"
-                    f"{'' if calls is None else calls:>10}{seconds / base if base else 0:>8.1f}",
-                    flush=True,
-                )
+    with tempfile.TemporaryDirectory() as scratch:
+        for count in [int(word) for word in sys.argv[1:]] or [1000, 10000]:
+            with load.sleepers(count):
+                table(count, Path(scratch))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,13 @@ enum { FOUND, FIND_LAST, SKIP_THREADS };
  */
 #define SUBPROGRAM static __attribute__((noinline))
 
+/*
+ * A task whose pointers are to be followed. What is read of a task that the verifier
+ * vouches for needs no check of its address; but for each pointer followed from it the
+ * verifier searches all of the kernel's types, which takes half a second.
+ */
+#define FROM(t) ((struct task_struct *)rdonly_cast(t, bpf_core_type_id_kernel(struct task_struct)))
+
 /* Sizes marked 1 are set by the loader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -191,7 +198,7 @@ static __always_inline struct rq *queue_of(struct task_struct *t)
 	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
 	if (!bpf_core_field_exists(t->se.cfs_rq))
 		return 0;
-	return t->se.cfs_rq->rq;
+	return FROM(t)->se.cfs_rq->rq;
 }
 
 static __always_inline u64 steal_of(struct rq *q)
@@ -233,7 +240,7 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
  * What a task had used by t0, in ns. The clocks it was corrected by go to its CPU's
  * words, which must hold those of the running task: both go into the same sum.
  */
-SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
+static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 {
 	struct rq *q = queue_of(t);
 	struct reading r = {};
@@ -291,6 +298,17 @@ SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
 	if (since > t0)
 		return (s64)r.sum - (since - t0);
 	return r.sum;
+}
+
+SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
+{
+	return compute_use(c, t);
+}
+
+/* Of a task that the verifier does not vouch for: an instruction's kind of pointer is one. */
+SUBPROGRAM s64 use_of_dying(struct control *c, struct task_struct *t)
+{
+	return compute_use(c, t);
 }
 
 static __always_inline u64 state_of(struct task_struct *t)
@@ -372,7 +390,7 @@ static __always_inline u64 resident(struct mm_struct *mm)
 
 SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_struct *t)
 {
-	struct mm_struct *mm = t->mm;
+	struct mm_struct *mm = FROM(t)->mm;
 	u64 rss = 0, vm = 0, high_rss = 0, high_vm = 0, dev = 0, inode = 0;
 
 	/* A kernel thread may have borrowed one. */
@@ -400,7 +418,7 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		}
 		/* Not freed under RCU: what was read counts only if it is still the task's. */
 		barrier();
-		if (*(struct mm_struct *volatile *)&t->mm != mm)
+		if (*(struct mm_struct *volatile *)&FROM(t)->mm != mm)
 			return 0;
 	}
 	if (wants(c, RUN_MEMORY)) {
@@ -428,7 +446,7 @@ SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 		ADD(cpu_delay_total, t->sched_info.run_delay);
 	}
 	if (bpf_core_field_exists(t->delays))
-		d = t->delays;
+		d = FROM(t)->delays;
 	if (!d) {
 		if (keep)
 			return 0;
@@ -568,11 +586,11 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
 			u64 real_s)
 {
-	struct signal_struct *s = t->signal;
+	struct signal_struct *s = FROM(t)->signal;
 	u64 started = t->start_time;
 	/* A task born while the walk runs is younger than its instant. */
 	u64 age_us = now > started ? us(now - started) : 0;
-	u64 leader_started = t->group_leader->start_time;
+	u64 leader_started = FROM(t)->group_leader->start_time;
 	u32 task_flags = t->flags;
 	u64 utime = s->utime, stime = s->stime;
 
@@ -584,8 +602,8 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	r->ac_nice = t->static_prio - 120;
 	r->ac_sched = t->policy;
 	__builtin_memcpy(r->ac_comm, t->comm, sizeof(t->comm));
-	r->ac_uid = t->real_cred->uid.val;
-	r->ac_gid = t->real_cred->gid.val;
+	r->ac_uid = FROM(t)->real_cred->uid.val;
+	r->ac_gid = FROM(t)->real_cred->gid.val;
 	r->ac_etime = age_us;
 	r->ac_tgetime = leader_started == started ? age_us :
 			now > leader_started	  ? us(now - leader_started) :
@@ -604,7 +622,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	r->tg_stime = us(stime);
 	r->tg_sum_exec_ns = s->sum_sched_runtime;
 	if (wants(c, RUN_CGROUP) && bpf_core_field_exists(t->cgroups))
-		r->cgroup_id = t->cgroups->dfl_cgrp->kn->id;
+		r->cgroup_id = FROM(t)->cgroups->dfl_cgrp->kn->id;
 	return 0;
 }
 
@@ -612,7 +630,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 static __always_inline bool fill_ids(const struct control *c, struct record *r,
 				     struct task_struct *t)
 {
-	struct task_struct *parent = t->real_parent;
+	struct task_struct *parent = FROM(t)->real_parent;
 
 	if (!c->level) {
 		r->ac_pid = t->pid;
@@ -620,24 +638,15 @@ static __always_inline bool fill_ids(const struct control *c, struct record *r,
 		r->ac_ppid = parent->tgid;
 		return 1;
 	}
-	r->ac_pid = number_in(c, t->thread_pid);
-	r->ac_tgid = number_in(c, t->group_leader->thread_pid);
+	r->ac_pid = number_in(c, FROM(t)->thread_pid);
+	r->ac_tgid = number_in(c, FROM(t)->group_leader->thread_pid);
 	r->ac_ppid = number_in(c, parent->group_leader->thread_pid);
 	return r->ac_pid != 0;
 }
 
 static __always_inline bool is_outside(const struct control *c, struct task_struct *t)
 {
-	return c->level && !number_in(c, t->thread_pid);
-}
-
-/*
- * A task that the verifier vouches for nothing about. For each pointer followed from
- * a trusted one it searches all of the kernel's types, which takes half a second.
- */
-static __always_inline struct task_struct *untrusted(void *task)
-{
-	return rdonly_cast(task, bpf_core_type_id_kernel(struct task_struct));
+	return c->level && !number_in(c, FROM(t)->thread_pid);
 }
 
 /* The place for the next record, or 0 where the array is full. */
@@ -721,15 +730,17 @@ static __always_inline void mark_met(struct control *c, struct task_struct *t)
 /* One step of the walk over all threads; a process's leader comes before its others. */
 SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 {
+	struct signal_struct *s;
 	struct record *r;
 	bool leads;
 	u64 keep;
 	s64 use;
 
 	/* The idle tasks are no tasks of the table; a released one has left it. */
-	if (!t->pid || !t->thread_pid)
+	if (!t->pid || !FROM(t)->thread_pid)
 		return 0;
 	leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
+	s = FROM(t)->signal;
 	use = use_at(c, t);
 	/* Born after the run's instant. */
 	if (use < 0)
@@ -742,23 +753,23 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 		w->begun = !w->outside;
 		w->row = w->outside ? 0 : next_place(c);
 		/* The death of a thread is no run of one that is left. */
-		w->ran = !c->since || (!wants(c, RUN_THREADS) && t->signal->sum_sched_runtime);
+		w->ran = !c->since || (!wants(c, RUN_THREADS) && s->sum_sched_runtime);
 	}
 	w->ran |= c->ran;
 	if (t->tgid == c->taker) {
 		c->own_ns += use;
 		if (leads)
-			c->own_ns += t->signal->sum_sched_runtime;
+			c->own_ns += s->sum_sched_runtime;
 	}
 	if (w->outside) {
 		c->outside++;
 		c->outside_ns += use;
 		if (leads && !wants(c, RUN_EXACT))
-			c->outside_ns += t->signal->sum_sched_runtime;
+			c->outside_ns += s->sum_sched_runtime;
 	}
 	r = w->row;
 	/* The row of a sleeper with one thread would only be thrown away. */
-	if (!r || (!w->ran && t->signal->nr_threads == 1))
+	if (!r || (!w->ran && s->nr_threads == 1))
 		return 0;
 	keep = leads ? 0 : ~0ULL;
 	if (leads) {
@@ -767,17 +778,17 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 		if (wants(c, RUN_THREADS))
 			write_id(c, &r->task_id, t);
 		else
-			write_id(c, &r->task_id, t->signal);
+			write_id(c, &r->task_id, s);
 	}
 	if (wants(c, RUN_MEMORY | RUN_EXE) && (leads || !r->vm_kb))
 		fill_memory(c, r, t);
 	fill_sums(c, r, t, keep);
 	ADD(ac_sum_exec_ns, use);
 	if (leads && !wants(c, RUN_THREADS)) {
-		add_dead_threads(c, r, t->signal);
+		add_dead_threads(c, r, s);
 		/* With exits watched, their exact times are added by the taker. */
 		if (!(wants(c, RUN_EXACT) && c->slots))
-			r->ac_sum_exec_ns += t->signal->sum_sched_runtime;
+			r->ac_sum_exec_ns += s->sum_sched_runtime;
 	}
 	return 0;
 }
@@ -813,14 +824,14 @@ static __always_inline u64 find_absent(void)
 /* One step of a walk that meets the threads of a process in any order. */
 SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 {
-	struct task_struct *leader = t->group_leader;
+	struct task_struct *leader = FROM(t)->group_leader;
 	struct note *known, new = { .serial = c->serial };
 	u64 key = (u64)t->signal;
 	struct walk w = {};
 	void *output;
 	u32 index;
 
-	if (!t->pid || !t->thread_pid)
+	if (!t->pid || !FROM(t)->thread_pid)
 		return 0;
 	known = bpf_map_lookup_elem(&row_of, &key);
 	if (!known || known->serial != c->serial) {
@@ -930,8 +941,8 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 	state = *(volatile u64 *)&slot->state;
 	if (state == SLOT_DYING) {
 		/* The memory may be another task's by now: its start tells. */
-		t = untrusted((void *)slot->task);
-		use = use_at(c, t);
+		t = FROM((void *)slot->task);
+		use = use_of_dying(c, t);
 		start = t->start_boottime;
 		barrier();
 		if (start == slot->record.ac_start_ns &&
@@ -979,13 +990,11 @@ int snapshot(void *ctx)
 		rcu_read_lock();
 		iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
 		while ((t = iter_task_next(&tasks))) {
-			struct task_struct *task = untrusted(t);
-
-			if (is_elsewhere(c, task))
+			if (is_elsewhere(c, t))
 				continue;
 			if (c->more)
 				break;
-			visit(c, &w, task);
+			visit(c, &w, t);
 		}
 		iter_task_destroy(&tasks);
 		rcu_read_unlock();
@@ -1212,15 +1221,15 @@ int BPF_PROG(exits, struct task_struct *t)
 	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
 	fill_sums(c, r, t, 0);
 	/* The last thread of a process stands for those that were released before. */
-	if (!wants(c, RUN_THREADS) && !t->signal->live.counter)
-		add_dead_threads(c, r, t->signal);
+	if (!wants(c, RUN_THREADS) && !FROM(t)->signal->live.counter)
+		add_dead_threads(c, r, FROM(t)->signal);
 	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
-	r->hiwater_rss = KB(t->signal->maxrss, c);
+	r->hiwater_rss = KB(FROM(t)->signal->maxrss, c);
 	slot->outside = !fill_ids(c, r, t);
 	write_id(c, &r->task_id, t);
 	slot->task = key;
-	slot->process_start = t->group_leader->start_boottime;
-	write_id(c, &slot->process_id, t->signal);
+	slot->process_start = FROM(t)->group_leader->start_boottime;
+	write_id(c, &slot->process_id, FROM(t)->signal);
 	slot->leader = t->pid == t->tgid;
 	slot->ptraced = t->ptrace;
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;

@@ -31,9 +31,12 @@ const KERNEL_FUNCTIONS: [&str; 9] = [
     "bpf_iter_num_new",
     "bpf_iter_num_next",
     "bpf_iter_num_destroy",
-    "bpf_rdonly_cast",
+    CAST,
 ];
+const CAST: &str = "bpf_rdonly_cast";
 const MARK: i32 = 0x7f_0000;
+/// BPF_ALU64 | BPF_MOV | BPF_X
+const COPY: u8 = 0xbf;
 /// BPF_JMP | BPF_CALL
 const CALL: u8 = 0x85;
 /// BPF_PSEUDO_KFUNC_CALL
@@ -108,6 +111,14 @@ impl Loader {
                 continue;
             }
             let name = KERNEL_FUNCTIONS[(which - 1) as usize];
+            if name == CAST && self.function(name).is_none() {
+                // Older verifiers vouch for no task, so that there is nothing to take back.
+                instruction.code = COPY;
+                instruction.set_dst_reg(0);
+                instruction.set_src_reg(1);
+                instruction.imm = 0;
+                continue;
+            }
             instruction.set_src_reg(KERNEL_FUNCTION_CALL);
             instruction.imm = self.id(name, BtfKind::Func)?.cast_signed();
         }
