@@ -67,6 +67,12 @@ bench: $(STAMPS)/installed
 	$(BIN)/python tests/bench/proposal.py
 	test ! -e tests/bench/snapshots.py || $(BIN)/python tests/bench/snapshots.py
 
+# Every fuzz target for a while; more with FUZZ_RUNS=. What fails is kept in rust/fuzz/artifacts.
+FUZZ_RUNS := 50000
+fuzz:
+	@sh tools/system.sh $(RUST_MINIMUM) fuzz
+	sh tools/fuzz.sh $(FUZZ_RUNS) $(VENV)
+
 # A portable wheel: manylinux2014 through zig's linker.
 wheel: $(STAMPS)/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check ziglang

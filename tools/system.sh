@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks for what cannot be had from PyPI or crates.io; installs it where it may.
-#   tools/system.sh RUST_VERSION [test|guest|bpf]...   with what these targets need besides
+#   tools/system.sh RUST_VERSION [test|fuzz|guest|bpf]...   with what these targets need besides
 set -eu
 rust_minimum=$1
 shift
@@ -12,6 +12,9 @@ for target in "$@"; do
     case $target in
     test)
         command -v strace >/dev/null 2>&1 || missing="$missing strace"
+        ;;
+    fuzz)
+        command -v c++ >/dev/null 2>&1 || missing="$missing g++"
         ;;
     guest)
         command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"

@@ -191,7 +191,7 @@ impl Interval {
     /// The books without tasks and residual, by /proc/stat.
     fn books_by_times(&self) -> Option<Books> {
         let cpus = self.cpu_times();
-        let sum = |of: fn(&CpuTimes) -> u64| cpus.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&CpuTimes) -> u64| saturating_sum(cpus.iter().map(of));
         let step_ns = self.cur().header().cpu_times_step_ns;
         let count = cpus.len() as u64;
         // Each of a CPU's times is cut to its step at both ends.
@@ -203,12 +203,14 @@ impl Interval {
                 .max(1) as u64
         });
         // A record is as old as the walk is long, and over netlink as a tick.
-        let tick = if self.cur().header().source == SourceKind::Netlink { 2 * step_ns } else { 0 };
-        let edge_ns = classes * step_ns + count * (self.walks_ns() + tick);
+        let netlink = self.cur().header().source == SourceKind::Netlink;
+        let tick = if netlink { step_ns.saturating_mul(2) } else { 0 };
+        let age = self.walks_ns().saturating_add(tick);
+        let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
         let books = Books {
             cpus: cpus.len() as u32,
-            idle_ns: sum(|cpu| cpu.idle_ns + cpu.iowait_ns),
-            irq_ns: sum(|cpu| cpu.irq_ns + cpu.softirq_ns),
+            idle_ns: sum(idle_of),
+            irq_ns: sum(|cpu| cpu.irq_ns.saturating_add(cpu.softirq_ns)),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns,
             edge_ns,
@@ -220,7 +222,7 @@ impl Interval {
     /// The books without tasks and residual, by the run queues' clocks.
     fn books_by_clocks(&self) -> Option<Books> {
         let cpus = self.cpu_use();
-        let sum = |of: fn(&CpuUse) -> u64| cpus.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&CpuUse) -> u64| saturating_sum(cpus.iter().map(of));
         let count = cpus.len() as u64;
         // Tasks that the source does not show are read another way, during the walk, and
         // their switches to and from idle are not seen either: what the kernel's own
@@ -228,9 +230,9 @@ impl Interval {
         let merged = self.prev().header().merged > 0 || self.cur().header().merged > 0;
         let hidden = if merged {
             let times = self.cpu_times();
-            let idle: u64 = times.iter().map(|cpu| cpu.idle_ns + cpu.iowait_ns).sum();
+            let idle = saturating_sum(times.iter().map(idle_of));
             let doubt = if times.is_empty() { 0 } else { idle.abs_diff(sum(|cpu| cpu.idle_ns)) };
-            count * self.walks_ns() + doubt
+            count.saturating_mul(self.walks_ns()).saturating_add(doubt)
         } else {
             0
         };
@@ -240,7 +242,7 @@ impl Interval {
             irq_ns: sum(|cpu| cpu.irq_ns),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns: 1,
-            edge_ns: count * self.interval_ns() / EXACT_PART + hidden,
+            edge_ns: (count.saturating_mul(self.interval_ns()) / EXACT_PART).saturating_add(hidden),
             ..Books::default()
         };
         (!cpus.is_empty()).then_some(books)
@@ -250,7 +252,7 @@ impl Interval {
     fn walks_ns(&self) -> u64 {
         let walk =
             |header: &Header| header.end.monotonic_ns.saturating_sub(header.begin.monotonic_ns);
-        walk(self.prev().header()) + walk(self.cur().header())
+        walk(self.prev().header()).saturating_add(walk(self.cur().header()))
     }
 
     /// An exit event's run time is up to one tick old, or as old as the task.
@@ -259,11 +261,10 @@ impl Interval {
         if step_ns == 1 {
             return 0;
         }
-        (0..cur.len())
+        let ages = (0..cur.len())
             .filter(|&row| cur.is_exited(row))
-            .filter_map(|row| cur.get(row)?.ac_etime())
-            .map(|age_us| age_us.saturating_mul(1000).min(step_ns))
-            .sum()
+            .filter_map(|row| cur.get(row)?.ac_etime());
+        saturating_sum(ages.map(|age_us| age_us.saturating_mul(1000).min(step_ns)))
     }
 
     /// A CPU that came or went may have run for any part of the interval.
@@ -279,4 +280,13 @@ impl Interval {
         let changed = before.symmetric_difference(&now).count() as u64;
         changed.saturating_mul(self.interval_ns())
     }
+}
+
+/// Recorded numbers may be anything; their sums must not be a panic.
+fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+fn idle_of(cpu: &CpuTimes) -> u64 {
+    cpu.idle_ns.saturating_add(cpu.iowait_ns)
 }

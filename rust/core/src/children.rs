@@ -74,7 +74,11 @@ impl Interval {
         for &row in vanished.values() {
             let Some(record) = prev.get(row) else { continue };
             let split = Split::of_record(&record, Split::default()).unwrap_or_default();
-            let own = [split.user_ns, split.system_ns, record.ac_sttime().unwrap_or(0) * 1000];
+            let own = [
+                split.user_ns,
+                split.system_ns,
+                record.ac_sttime().unwrap_or(0).saturating_mul(1000),
+            ];
             let mut heir = record.ac_ppid();
             // A chain of the dead ends; a wrong ppid must not make it a ring.
             for _ in 0..vanished.len() {

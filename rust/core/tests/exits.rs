@@ -243,3 +243,23 @@ fn a_snapshot_without_exits_has_none() {
     let plain = snapshot(10, &[&task(5, 1, 400)]);
     assert!(plain.exits().is_empty());
 }
+
+#[test]
+fn numbers_beyond_all_measure_are_no_panic() {
+    let header = |header: &mut Header| {
+        header.cpu_times = (0..2).map(|cpu| CpuTimes::from_array(cpu, [u64::MAX; 10])).collect();
+        header.cpu_times_step_ns = u64::MAX;
+        header.end.monotonic_ns = u64::MAX;
+    };
+    let dead = |pid| {
+        let mut row = task(pid, u64::MAX, u64::MAX);
+        row.push((ac_etime, u64::MAX));
+        row
+    };
+    let start = adjusted(0, &[], &[], |header| {
+        header.cpu_times = (0..2).map(|cpu| CpuTimes::from_array(cpu, [0; 10])).collect();
+    });
+    let end = adjusted(1, &[], &[dead(1), dead(2)], header);
+    let books = Interval::between(start, end).books().expect("the CPUs' times are there");
+    assert_eq!((books.idle_ns, books.bound_ns()), (u64::MAX, u64::MAX));
+}
