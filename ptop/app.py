@@ -129,7 +129,7 @@ class _Meter:
     def view(self, state: State, room: int) -> render.View:
         interval = self.interval
         assert interval is not None
-        now, before = interval.cur, interval.prev
+        now = interval.cur
         columns = tuple(self.columns[key] for key in state.columns)
         sources = [column.source for column in columns]
         seconds = interval.interval_ns / 1e9
@@ -144,9 +144,7 @@ class _Meter:
             source=now.source,
             precision=self.source.precision,
             interval_s=seconds,
-            own_pct=(now.own_cpu_ns - before.own_cpu_ns) / interval.interval_ns * 100
-            if interval.interval_ns
-            else None,
+            own_pct=_own_pct(interval),
             tasks=len(interval) - interval.exited,
             exited=interval.exited,
             shown=shown if self.rows is None else min(shown, self.rows),
@@ -168,6 +166,15 @@ class _Meter:
             notice="",
             fold=state.fold,
         )
+
+
+def _own_pct(interval: taskstats.Interval) -> float | None:
+    """What this process used, with what watching switches cost the others."""
+    if not interval.interval_ns:
+        return None
+    now, before = interval.cur, interval.prev
+    used = now.own_cpu_ns - before.own_cpu_ns + now.hooks_ns - before.hooks_ns
+    return 100 * used / interval.interval_ns
 
 
 def _books(interval: taskstats.Interval) -> dict[str, float] | None:

@@ -393,6 +393,18 @@ def _total_ns(interval: taskstats.Interval) -> dict[object, int]:
     return {task: int(ns or 0) for task, ns in rows}
 
 
+def test_the_cost_of_watching_switches_is_told(bpf: Callable[..., taskstats.Source]) -> None:
+    with bpf() as source:
+        assert source.snapshot().hooks_ns == 0
+    with bpf(exact=True) as source:
+        before = source.snapshot()
+        for _ in range(500):
+            time.sleep(0.0001)
+        after = source.snapshot()
+    interval_ns = (after.time_ns - before.time_ns) * len(after.cpu_clocks)
+    assert 0 < after.hooks_ns - before.hooks_ns < interval_ns / 10
+
+
 def test_pickled_snapshots_keep_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
     with bpf(exact=True) as source:
         source.snapshot()

@@ -31,8 +31,9 @@ def worst_wake_up_us(stop: threading.Event) -> float:
     return worst / 1e3
 
 
-def beside(snapshots: bool, seconds: float = SECONDS) -> tuple[float, float]:
-    """The worst wake-up in us, and the longest run in ms, with or without snapshots."""
+def beside(source: taskstats.Source | None, seconds: float = SECONDS) -> tuple[float, float, int]:
+    """The worst wake-up in us, with snapshots or without; the longest snapshot in ms, and
+    the system calls it took."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -41,20 +42,19 @@ def beside(snapshots: bool, seconds: float = SECONDS) -> tuple[float, float]:
         timer.start()
         os.write(write, str(worst_wake_up_us(stop)).encode())
         os._exit(0)
-    longest = 0.0
-    if snapshots:
-        with taskstats.Source("bpf", exact=True) as source:
-            source.snapshot()
-            end = time.monotonic() + seconds - 1
-            while time.monotonic() < end:
-                snapshot = source.snapshot()
-                longest = max(longest, (snapshot.end_time_ns - snapshot.time_ns) / 1e6)
-                time.sleep(0.05)
+    longest, calls = 0.0, 0
+    if source is not None:
+        end = time.monotonic() + seconds - 1
+        while time.monotonic() < end:
+            snapshot = source.snapshot()
+            longest = max(longest, (snapshot.end_time_ns - snapshot.time_ns) / 1e6)
+            calls = max(calls, snapshot.syscalls)
+            time.sleep(0.05)
     os.waitpid(pid, 0)
     worst = float(os.read(read, 64))
     os.close(read)
     os.close(write)
-    return worst, longest
+    return worst, longest, calls
 
 
 def switches_a_second(seconds: float = 2.0) -> float:
@@ -70,31 +70,42 @@ def switches_a_second(seconds: float = 2.0) -> float:
 def price_of_a_switch() -> None:
     with load.ping_pong(), load.ping_pong():
         time.sleep(0.5)
-        plain, watched = [], []
+        plain, watched, said = [], [], []
         with taskstats.Source("bpf") as source:
             for _ in range(5):
                 source.configure(exact=False)
                 source.snapshot()
                 plain.append(switches_a_second())
                 source.configure(exact=True)
-                source.snapshot()
+                start = source.snapshot()
                 watched.append(switches_a_second())
+                end = source.snapshot()
+                seconds = (end.time_ns - start.time_ns) / 1e9
+                cost = end.hooks_ns - start.hooks_ns
+                said.append(cost / watched[-1] / seconds)
     cpus = os.cpu_count() or 1
     before, after = (cpus * 1e9 / max(found) for found in (plain, watched))
-    print(f"a switch: {before:.0f} ns, watched {after:.0f} ns: {after - before:+.0f} ns")
+    print(
+        f"a switch: {before:.0f} ns, watched {after:.0f} ns: {after - before:+.0f} ns;"
+        f" {min(said):.0f} ns by the source's own account"
+    )
 
 
 def main() -> None:
     price_of_a_switch()
-    print(f"{'tasks':>8}{'worst wake-up us':>20}{'beside snapshots us':>22}{'longest run ms':>17}")
+    print(f"{'':>10}{'worst wake-up, us':>26}{'longest':>14}")
+    print(f"{'tasks':>10}{'alone':>13}{'beside':>13}{'snapshot ms':>14}{'calls':>8}")
     for count in [int(word) for word in sys.argv[1:]] or [10_000, 100_000]:
         limit = int(Path("/proc/sys/kernel/pid_max").read_text())
         if count > limit - 2000:
             Path("/proc/sys/kernel/pid_max").write_text(str(count + 20_000))
-        with load.sleepers(count):
-            alone, _ = beside(snapshots=False)
-            worst, longest = beside(snapshots=True)
-        print(f"{count:>8}{alone:>20.0f}{worst:>22.0f}{longest:>17.1f}", flush=True)
+        with load.sleeping_threads(count):
+            alone, _, _ = beside(None)
+            with taskstats.Source("bpf", exact=True) as source:
+                source.snapshot()
+                source.snapshot()
+                worst, longest, calls = beside(source)
+        print(f"{count:>10}{alone:>13.0f}{worst:>13.0f}{longest:>14.1f}{calls:>8}", flush=True)
 
 
 if __name__ == "__main__":

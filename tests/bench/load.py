@@ -37,16 +37,43 @@ def _running(*works: Callable[[], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def sleepers(count: int) -> Iterator[None]:
     """So many sleeping processes, children of one that dies with this one."""
-    script = (
-        "import ctypes, os, signal, sys, time\n"
-        "ctypes.CDLL(None).prctl(1, 9)\n"
-        "os.setpgid(0, 0)\n"
-        "for _ in range(int(sys.argv[1])):\n"
-        "    if not os.fork():\n"
-        "        signal.pause(); os._exit(0)\n"
-        "print(flush=True)\n"
-        "time.sleep(3600)\n"
-    )
+    with _sleeping(SLEEPING_PROCESSES, count):
+        yield
+
+
+@contextlib.contextmanager
+def sleeping_threads(count: int) -> Iterator[None]:
+    """So many sleeping threads in processes of a thousand: cheap to make and to end."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count // 1000):
+            stack.enter_context(_sleeping(SLEEPING_THREADS, 1000))
+        yield
+
+
+SLEEPING_PROCESSES = (
+    "import ctypes, os, signal, sys, time\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "os.setpgid(0, 0)\n"
+    "for _ in range(int(sys.argv[1])):\n"
+    "    if not os.fork():\n"
+    "        signal.pause(); os._exit(0)\n"
+    "print(flush=True)\n"
+    "time.sleep(3600)\n"
+)
+SLEEPING_THREADS = (
+    "import ctypes, os, sys, threading, time\n"
+    "ctypes.CDLL(None).prctl(1, 9)\n"
+    "os.setpgid(0, 0)\n"
+    "threading.stack_size(65536)\n"
+    "for _ in range(int(sys.argv[1]) - 1):\n"
+    "    threading.Thread(target=time.sleep, args=[3600], daemon=True).start()\n"
+    "print(flush=True)\n"
+    "time.sleep(3600)\n"
+)
+
+
+@contextlib.contextmanager
+def _sleeping(script: str, count: int) -> Iterator[None]:
     parent = subprocess.Popen(
         [sys.executable, "-S", "-c", script, str(count)], stdout=subprocess.PIPE
     )

@@ -192,6 +192,7 @@ fn encode_sections(header: &Header) -> Vec<u8> {
         out.u64(header.exits_lost);
         out.u64(header.overflow_ns);
         out.u64(u64::from(header.unchanged));
+        out.u64(header.hooks_ns);
     });
     out.0
 }
@@ -289,6 +290,7 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
             header.exits_lost = input.u64()?;
             header.overflow_ns = input.u64()?;
             header.unchanged = input.small()?;
+            header.hooks_ns = input.u64()?;
         }
         _ => {}
     }

@@ -298,6 +298,9 @@ pub struct Header {
     pub outside_ns: u64,
     /// CPU time used by the process that took the snapshot, up to its end.
     pub own_cpu_ns: u64,
+    /// CPU time that the source's programs at switches and exits have taken so far, in
+    /// the time of the tasks that they ran in; measured at every 64th switch.
+    pub hooks_ns: u64,
     /// System calls that the snapshot took.
     pub syscalls: u32,
 }
@@ -334,6 +337,7 @@ impl Header {
             overflow_ns: 0,
             outside_ns: 0,
             own_cpu_ns: 0,
+            hooks_ns: 0,
             syscalls: 0,
         }
     }

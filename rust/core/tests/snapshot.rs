@@ -90,6 +90,7 @@ fn full_header() -> Header {
     header.missed = 2;
     header.outside_ns = 3;
     header.own_cpu_ns = 4;
+    header.hooks_ns = 6;
     header.syscalls = 5;
     header
 }

@@ -271,6 +271,13 @@ impl PySnapshot {
         self.header().own_cpu_ns
     }
 
+    /// CPU time that watching switches and exits has taken so far, in the time of the
+    /// tasks themselves, ns; 0 where nothing is watched.
+    #[getter]
+    fn hooks_ns(&self) -> u64 {
+        self.header().hooks_ns
+    }
+
     /// System calls that taking the snapshot needed.
     #[getter]
     fn syscalls(&self) -> u32 {

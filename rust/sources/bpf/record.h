@@ -99,6 +99,8 @@ struct cpu {
 	/* at the first switch after the run's instant */
 	u64 noted_serial, noted_clock, noted_clock_task, noted_idle;
 	u64 known;	/* whether the CPU is known to be idle or not */
+	/* what the programs at switches and exits cost here */
+	u64 switches, hooks_ns;
 };
 
 /* The words between user space and the programs, in a mapped array. */

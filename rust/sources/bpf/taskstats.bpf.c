@@ -31,8 +31,8 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Slots that are tried for a task that exits. */
 #define PROBES 8
-/* Parts that a list is walked in at most. */
-#define PARTS 1024
+/* Every so many switches the cost of watching one is measured. */
+#define SAMPLE 64
 /* Processes may be in the list in another order than that of their start by this much. */
 #define ORDER_NS 10000000
 enum { FOUND, FIND_LAST, SKIP_THREADS };
@@ -677,9 +677,9 @@ static __always_inline void end_row(struct control *c, struct walk *w)
 }
 
 /*
- * A long list is walked in parts, with the RCU lock given up in between. A part ends
- * before a process, and the next begins behind the last process of the part before;
- * should that have died meanwhile, at the first that is clearly younger.
+ * A long list is walked in parts, each a run of its own. A part ends before a process,
+ * and the next begins behind the last process of the part before; should that have died
+ * meanwhile, at the first that is clearly younger.
  *
  * Tells whether a task is no part of the present part.
  */
@@ -699,7 +699,6 @@ SUBPROGRAM int is_elsewhere(struct control *c, struct task_struct *t)
 		return 1;
 	if (leads) {
 		if (c->part && c->visited >= c->part) {
-			c->visited = 0;
 			c->finding = FIND_LAST;
 			c->more = 1;
 			return 0;
@@ -967,79 +966,84 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 	return 0;
 }
 
-/* The whole table in one run: kernels from 6.7 on. */
+/* Slots and CPUs as they were at the instant, once all tasks have been met. */
+static __always_inline void close_books(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	rcu_read_lock();
+	iter_num_new(&numbers, 0, 1 << 22);
+	while ((i = iter_num_next(&numbers))) {
+		u64 number = c->tail + (u32)*i;
+
+		if (number >= c->exits)
+			break;
+		read_slot(c, number);
+	}
+	iter_num_destroy(&numbers);
+	iter_num_new(&numbers, 0, 1 << 16);
+	while ((i = iter_num_next(&numbers))) {
+		struct cpu *cpu = the_cpu(*i);
+
+		if (!cpu)
+			break;
+		close_cpu(c, cpu);
+	}
+	iter_num_destroy(&numbers);
+	*(volatile u64 *)&c->noting = 0;
+	rcu_read_unlock();
+	iter_num_new(&numbers, 0, NOTES);
+	while ((i = iter_num_next(&numbers))) {
+		u32 n = *i;
+		u64 *key;
+
+		if (n >= c->note_count)
+			break;
+		key = bpf_map_lookup_elem(&noted, &n);
+		if (key)
+			bpf_map_delete_elem(&notes, key);
+	}
+	iter_num_destroy(&numbers);
+}
+
+/*
+ * The whole table in one run, or a part of it, which is told by `more`: kernels from
+ * 6.7 on. In between the caller is back in user space, where it can be preempted on
+ * every kernel.
+ */
 SEC("raw_tp/snapshot")
 int snapshot(void *ctx)
 {
 	struct control *c = the_control();
 	struct bpf_iter_task tasks;
-	struct bpf_iter_num numbers;
 	struct task_struct *t;
 	struct walk w = {};
-	int *i;
 
 	if (!c)
 		return 0;
-	find_taker(c);
-	begin(c);
-	c->visited = 0;
-	c->finding = FOUND;
-	iter_num_new(&numbers, 0, PARTS);
-	while ((i = iter_num_next(&numbers))) {
-		c->more = 0;
-		rcu_read_lock();
-		iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
-		while ((t = iter_task_next(&tasks))) {
-			if (is_elsewhere(c, t))
-				continue;
-			if (c->more)
-				break;
-			visit(c, &w, t);
-		}
-		iter_task_destroy(&tasks);
-		rcu_read_unlock();
-		if (!c->more)
-			break;
+	if (!c->more) {
+		find_taker(c);
+		begin(c);
+		c->finding = FOUND;
 	}
-	iter_num_destroy(&numbers);
-	end_row(c, &w);
+	c->visited = c->more = 0;
 	rcu_read_lock();
-	if (wants(c, RUN_EXACT)) {
-		iter_num_new(&numbers, 0, 1 << 22);
-		while ((i = iter_num_next(&numbers))) {
-			u64 number = c->tail + (u32)*i;
-
-			if (number >= c->exits)
-				break;
-			read_slot(c, number);
-		}
-		iter_num_destroy(&numbers);
-		iter_num_new(&numbers, 0, 1 << 16);
-		while ((i = iter_num_next(&numbers))) {
-			struct cpu *cpu = the_cpu(*i);
-
-			if (!cpu)
-				break;
-			close_cpu(c, cpu);
-		}
-		iter_num_destroy(&numbers);
+	iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
+	while ((t = iter_task_next(&tasks))) {
+		if (is_elsewhere(c, t))
+			continue;
+		if (c->more)
+			break;
+		visit(c, &w, t);
 	}
-	*(volatile u64 *)&c->noting = 0;
+	iter_task_destroy(&tasks);
 	rcu_read_unlock();
-	if (wants(c, RUN_EXACT)) {
-		iter_num_new(&numbers, 0, NOTES);
-		while ((i = iter_num_next(&numbers))) {
-			u32 n = *i;
-			u64 *key;
-
-			if (n >= c->note_count)
-				break;
-			key = bpf_map_lookup_elem(&noted, &n);
-			if (key)
-				bpf_map_delete_elem(&notes, key);
-		}
-		iter_num_destroy(&numbers);
-	}
+	end_row(c, &w);
+	if (c->more)
+		return 0;
+	if (wants(c, RUN_EXACT))
+		close_books(c);
 	c->end_ns = bpf_ktime_get_ns();
 	return 0;
 }
@@ -1178,9 +1182,18 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 	return 0;
 }
 
+/* Adds what an event cost that stands for `events` like it. */
+static __always_inline void add_cost(struct cpu *cpu, u64 begin_ns, u32 events)
+{
+	if (cpu && begin_ns)
+		cpu->hooks_ns += (bpf_ktime_get_ns() - begin_ns) * events;
+}
+
 SEC("tp_btf/sched_switch")
 int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
+	struct cpu *cpu = the_cpu(bpf_get_smp_processor_id());
+	u64 begin_ns = cpu && !(cpu->switches++ % SAMPLE) ? bpf_ktime_get_ns() : 0;
 	struct control *c = the_control();
 
 	if (!c)
@@ -1188,19 +1201,18 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	on_switch(c, prev, next);
 	if (state_of(prev) & TASK_DEAD)
 		finish(c, prev);
+	add_cost(cpu, begin_ns, SAMPLE);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(exits, struct task_struct *t)
+SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 {
-	struct control *c = the_control();
 	u64 key = (u64)t, number = 0, now;
 	struct slot *slot = 0;
 	struct record *r;
 	u32 index;
 
-	if (!c || !c->slots)
+	if (!c->slots)
 		return 0;
 	for (int i = 0; i < PROBES; i++) {
 		number = __sync_fetch_and_add(&c->head, 1);
@@ -1235,5 +1247,19 @@ int BPF_PROG(exits, struct task_struct *t)
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
 	barrier();
 	*(volatile u64 *)&slot->state = SLOT_DYING;
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(exits, struct task_struct *t)
+{
+	struct cpu *cpu = the_cpu(bpf_get_smp_processor_id());
+	u64 begin_ns = bpf_ktime_get_ns();
+	struct control *c = the_control();
+
+	if (!c)
+		return 0;
+	on_exit(c, t);
+	add_cost(cpu, begin_ns, 1);
 	return 0;
 }

@@ -77,8 +77,8 @@ const SPARE: usize = 64;
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
 /// By how much the estimate of the scheduler's clock may be off.
 const MARGIN_NS: u64 = 100_000;
-/// Tasks that are walked without giving up the RCU lock: some milliseconds.
-const PART: u64 = 32768;
+/// Tasks that are walked in a run, in which few kernels preempt it: some milliseconds.
+const PART: u64 = 16384;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -345,8 +345,15 @@ impl Bpf {
         let failed = |error| Error::os("run the BPF program", error);
         match &self.way {
             Way::OneCall(program) => {
-                bpf::run(program.as_fd()).map_err(failed)?;
-                Ok(1)
+                self.control.write(offset_of!(Control, more), 0_u64);
+                let mut calls = 0;
+                loop {
+                    bpf::run(program.as_fd()).map_err(failed)?;
+                    calls += 1;
+                    if self.control.read::<Control>(0).more == 0 {
+                        return Ok(calls);
+                    }
+                }
             }
             Way::Iterator(link) => {
                 // Zero says that the pass has yet to begin.
@@ -419,9 +426,12 @@ impl Bpf {
         (filled, unsupported)
     }
 
+    fn cpus(&self) -> impl Iterator<Item = (usize, CpuWords)> {
+        (0..self.cpu_count).map(|cpu| (cpu, self.cpus.read(cpu * size_of::<CpuWords>())))
+    }
+
     fn cpu_clocks(&self, serial: u64) -> Vec<CpuClocks> {
-        (0..self.cpu_count)
-            .map(|cpu| (cpu, self.cpus.read::<CpuWords>(cpu * size_of::<CpuWords>())))
+        self.cpus()
             .filter(|(_, words)| words.serial == serial && words.online != 0)
             .map(|(cpu, words)| CpuClocks {
                 cpu: cpu as u32,
@@ -509,6 +519,7 @@ impl Source for Bpf {
         header.sched_clock_ns = Some(control.sched_ns);
         header.outside_ns = control.outside_ns;
         header.own_cpu_ns = control.own_ns;
+        header.hooks_ns = self.cpus().map(|(_, words)| words.hooks_ns).sum();
         header.cpu_clocks = self.cpu_clocks(control.serial);
         if header.cpus_online == 0 {
             header.cpus_online = header.cpu_clocks.len() as u32;

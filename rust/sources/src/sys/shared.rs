@@ -187,6 +187,8 @@ pub(crate) struct CpuWords {
     pub(crate) noted_clock_task: u64,
     pub(crate) noted_idle: u64,
     pub(crate) known: u64,
+    pub(crate) switches: u64,
+    pub(crate) hooks_ns: u64,
 }
 
 // SAFETY: integers only; two u32 side by side leave no padding.
