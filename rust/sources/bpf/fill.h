@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The fields of a record.
+ */
+#ifndef FILL_H
+#define FILL_H
+
+#include "maps.h"
+
+/*
+ * Writes a keyed mixture of an address, so that no kernel address gets out. The
+ * verifier takes it for a number only once it has been in memory.
+ */
+static __always_inline void write_id(const struct control *c, u64 *place, const void *pointer)
+{
+	u64 x;
+
+	*(volatile u64 *)place = (u64)pointer;
+	x = *(volatile u64 *)place ^ c->key[0];
+	x *= c->key[1] | 1;
+	x ^= x >> 32;
+	x *= c->key[0] | 1;
+	x ^= x >> 29;
+	x += c->key[1];
+	x *= 0xbf58476d1ce4e5b9ULL;
+	x ^= x >> 32;
+	*(volatile u64 *)place = x ?: 1;
+}
+
+/*
+ * ns / 1000. A division takes longer than all else that is done with a number here,
+ * and most numbers are small: below 2^35 ns a multiplication gives the same.
+ */
+static __always_inline u64 us(u64 ns)
+{
+	return ns >> 35 ? ns / 1000 : ((ns >> 3) * 274877907) >> 35;
+}
+
+/* us / 1000000, likewise, below 2^38 us. */
+static __always_inline u64 whole_seconds(u64 us)
+{
+	return us >> 38 ? us / 1000000 : ((us >> 6) * 2251799814) >> 45;
+}
+
+static __always_inline u64 state_of(struct task_struct *t)
+{
+	u32 bits;
+
+	if (bpf_core_field_exists(t->__state))
+		bits = t->__state;
+	else
+		bits = ((struct task_struct___old *)t)->state;
+	return (bits & 0xffff) | (u32)t->exit_state << 16;
+}
+
+static __always_inline u32 cpu_of(struct task_struct *t)
+{
+	if (bpf_core_field_exists(t->thread_info.cpu))
+		return t->thread_info.cpu;
+	if (bpf_core_field_exists(((struct task_struct___old *)t)->cpu))
+		return ((struct task_struct___old *)t)->cpu;
+	return 0;
+}
+
+/* A pid's number in the taker's namespace; 0 where it has none there. */
+static __always_inline struct upid upid_at(struct pid *pid, u32 level)
+{
+	struct upid upid = {};
+
+	/* The verifier takes no variable index into the array. */
+	bpf_probe_read_kernel(&upid, sizeof(upid),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      level * bpf_core_type_size(struct upid));
+	return upid;
+}
+
+static __always_inline u32 number_in(const struct control *c, struct pid *pid)
+{
+	struct upid upid;
+
+	if (!pid || pid->level < c->level)
+		return 0;
+	upid = upid_at(pid, c->level);
+	return (u64)upid.ns == c->namespace ? upid.nr : 0;
+}
+
+/* Who takes the snapshot, and in which pid namespace. */
+static __always_inline void find_taker(struct control *c)
+{
+	struct task_struct *taker = (struct task_struct *)bpf_get_current_task();
+	u64 ids = bpf_get_current_pid_tgid();
+	struct pid *pid = BPF_CORE_READ(taker, thread_pid);
+
+	c->reader = (u32)ids;
+	c->taker = ids >> 32;
+	c->level = BPF_CORE_READ(pid, level);
+	c->namespace = (u64)upid_at(pid, c->level).ns;
+}
+
+static __always_inline u64 pages(s64 a, s64 b, s64 c)
+{
+	/* Counters of several CPUs may be below zero for a moment. */
+	return (a > 0 ? a : 0) + (b > 0 ? b : 0) + (c > 0 ? c : 0);
+}
+
+/* Resident pages: file, anonymous and shared memory. */
+static __always_inline u64 resident(struct mm_struct *mm)
+{
+	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
+		u64 offset = bpf_core_field_offset(struct mm_struct___old, rss_stat);
+		struct mm_rss_stat___old s = {};
+
+		/* The verifier does not follow the array's type. */
+		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
+		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
+	}
+	return pages(mm->rss_stat[0].count, mm->rss_stat[1].count, mm->rss_stat[3].count);
+}
+
+#define KB(pages, c) ((pages) * ((c)->page_size >> 10))
+
+SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_struct *t)
+{
+	struct mm_struct *mm = FROM(t)->mm;
+	u64 rss = 0, vm = 0, high_rss = 0, high_vm = 0, dev = 0, inode = 0;
+
+	/* A kernel thread may have borrowed one. */
+	if (mm && !(t->flags & PF_KTHREAD)) {
+		if (wants(c, RUN_MEMORY)) {
+			rss = resident(mm);
+			vm = mm->total_vm;
+			high_rss = mm->hiwater_rss;
+			high_vm = mm->hiwater_vm;
+			if (high_rss < rss)
+				high_rss = rss;
+			if (high_vm < vm)
+				high_vm = vm;
+		}
+		if (wants(c, RUN_EXE)) {
+			struct inode *i = mm->exe_file->f_inode;
+			u32 s_dev = i->i_sb->s_dev;
+			u32 major = s_dev >> 20, minor = s_dev & 0xfffff;
+
+			/* new_encode_dev(), include/linux/kdev_t.h */
+			dev = (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
+			inode = i->i_ino;
+			if (!i)
+				dev = 0;
+		}
+		/* Not freed under RCU: what was read counts only if it is still the task's. */
+		barrier();
+		if (*(struct mm_struct *volatile *)&FROM(t)->mm != mm)
+			return 0;
+	}
+	if (wants(c, RUN_MEMORY)) {
+		r->rss_kb = KB(rss, c);
+		r->vm_kb = KB(vm, c);
+		r->hiwater_rss = KB(high_rss, c);
+		r->hiwater_vm = KB(high_vm, c);
+	}
+	if (wants(c, RUN_EXE)) {
+		r->ac_exe_dev = dev;
+		r->ac_exe_inode = inode;
+	}
+	return 0;
+}
+
+/* Adds to a process's row, or begins a row: `keep` is all ones or zero. */
+#define ADD(field, value) (r->field = (r->field & keep) + (value))
+
+SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
+{
+	struct task_delay_info *d = 0;
+
+	if (bpf_core_field_exists(t->sched_info.run_delay)) {
+		ADD(cpu_count, t->sched_info.pcount);
+		ADD(cpu_delay_total, t->sched_info.run_delay);
+	}
+	if (bpf_core_field_exists(t->delays))
+		d = FROM(t)->delays;
+	if (!d) {
+		if (keep)
+			return 0;
+		r->blkio_count = r->blkio_delay_total = 0;
+		r->swapin_count = r->swapin_delay_total = 0;
+		r->freepages_count = r->freepages_delay_total = 0;
+		r->thrashing_count = r->thrashing_delay_total = 0;
+		r->compact_count = r->compact_delay_total = 0;
+		r->wpcopy_count = r->wpcopy_delay_total = 0;
+		r->irq_count = r->irq_delay_total = 0;
+		return 0;
+	}
+	ADD(blkio_count, d->blkio_count);
+	ADD(blkio_delay_total, d->blkio_delay);
+	ADD(swapin_count, d->swapin_count);
+	ADD(swapin_delay_total, d->swapin_delay);
+	ADD(freepages_count, d->freepages_count);
+	ADD(freepages_delay_total, d->freepages_delay);
+	ADD(thrashing_count, d->thrashing_count);
+	ADD(thrashing_delay_total, d->thrashing_delay);
+	if (bpf_core_field_exists(d->compact_delay)) {
+		ADD(compact_count, d->compact_count);
+		ADD(compact_delay_total, d->compact_delay);
+	}
+	if (bpf_core_field_exists(d->wpcopy_delay)) {
+		ADD(wpcopy_count, d->wpcopy_count);
+		ADD(wpcopy_delay_total, d->wpcopy_delay);
+	}
+	if (bpf_core_field_exists(d->irq_delay)) {
+		ADD(irq_count, d->irq_count);
+		ADD(irq_delay_total, d->irq_delay);
+	}
+	return 0;
+}
+
+/* The part of a record that adds up over the threads of a process. */
+SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct *t,
+				      u64 keep)
+{
+	u64 utime = t->utime, stime = t->stime;
+
+	ADD(cpu_run_real_total, utime + stime);
+	ADD(cpu_run_virtual_total, t->se.sum_exec_runtime);
+	ADD(ac_utime, us(utime));
+	ADD(ac_stime, us(stime));
+	ADD(ac_utimescaled, us(utime));
+	ADD(ac_stimescaled, us(stime));
+	ADD(cpu_scaled_run_real_total, utime + stime);
+	ADD(ac_gtime, us(t->gtime));
+	ADD(nvcsw, t->nvcsw);
+	ADD(nivcsw, t->nivcsw);
+	if (wants(c, RUN_MEMORY)) {
+		ADD(ac_minflt, t->min_flt);
+		ADD(ac_majflt, t->maj_flt);
+	}
+	if (wants(c, RUN_MEMORY) && bpf_core_field_exists(t->acct_rss_mem1)) {
+		ADD(coremem, t->acct_rss_mem1 * c->page_size / (1000 * 1024));
+		ADD(virtmem, t->acct_vm_mem1 * c->page_size / (1000 * 1024));
+	}
+	if (wants(c, RUN_IO) && bpf_core_field_exists(t->ioac.rchar)) {
+		ADD(read_char, t->ioac.rchar);
+		ADD(write_char, t->ioac.wchar);
+		ADD(read_syscalls, t->ioac.syscr);
+		ADD(write_syscalls, t->ioac.syscw);
+		ADD(read_bytes, t->ioac.read_bytes);
+		ADD(write_bytes, t->ioac.write_bytes);
+		ADD(cancelled_write_bytes, t->ioac.cancelled_write_bytes);
+	}
+	if (wants(c, RUN_DELAY))
+		fill_delays(r, t, keep);
+	return 0;
+}
+
+/* Adds what the process's dead threads left to it. */
+SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
+					     struct signal_struct *s)
+{
+	struct taskstats *d = bpf_core_field_exists(s->stats) ? s->stats : 0;
+	u64 utime = s->utime, stime = s->stime;
+	const u64 keep = ~0ULL;
+
+	/* No thread has died yet. */
+	if (!s->sum_sched_runtime)
+		return 0;
+
+	ADD(cpu_run_real_total, utime + stime);
+	ADD(cpu_run_virtual_total, s->sum_sched_runtime);
+	ADD(ac_utime, us(utime));
+	ADD(ac_stime, us(stime));
+	ADD(ac_utimescaled, us(utime));
+	ADD(ac_stimescaled, us(stime));
+	ADD(cpu_scaled_run_real_total, utime + stime);
+	ADD(ac_gtime, us(s->gtime));
+	ADD(nvcsw, s->nvcsw);
+	ADD(nivcsw, s->nivcsw);
+	if (wants(c, RUN_MEMORY)) {
+		ADD(ac_minflt, s->min_flt);
+		ADD(ac_majflt, s->maj_flt);
+	}
+	if (wants(c, RUN_IO) && bpf_core_field_exists(s->ioac.rchar)) {
+		ADD(read_char, s->ioac.rchar);
+		ADD(write_char, s->ioac.wchar);
+		ADD(read_syscalls, s->ioac.syscr);
+		ADD(write_syscalls, s->ioac.syscw);
+		ADD(read_bytes, s->ioac.read_bytes);
+		ADD(write_bytes, s->ioac.write_bytes);
+		ADD(cancelled_write_bytes, s->ioac.cancelled_write_bytes);
+	}
+	if (wants(c, RUN_DELAY) && d) {
+		ADD(cpu_count, d->cpu_count);
+		ADD(cpu_delay_total, d->cpu_delay_total);
+		ADD(blkio_count, d->blkio_count);
+		ADD(blkio_delay_total, d->blkio_delay_total);
+		ADD(swapin_count, d->swapin_count);
+		ADD(swapin_delay_total, d->swapin_delay_total);
+		ADD(freepages_count, d->freepages_count);
+		ADD(freepages_delay_total, d->freepages_delay_total);
+		ADD(thrashing_count, d->thrashing_count);
+		ADD(thrashing_delay_total, d->thrashing_delay_total);
+		if (bpf_core_field_exists(d->compact_count)) {
+			ADD(compact_count, d->compact_count);
+			ADD(compact_delay_total, d->compact_delay_total);
+		}
+		if (bpf_core_field_exists(d->wpcopy_count)) {
+			ADD(wpcopy_count, d->wpcopy_count);
+			ADD(wpcopy_delay_total, d->wpcopy_delay_total);
+		}
+		if (bpf_core_field_exists(d->irq_count)) {
+			ADD(irq_count, d->irq_count);
+			ADD(irq_delay_total, d->irq_delay_total);
+		}
+	}
+	return 0;
+}
+
+/* The part of a record that is one task's: a thread's, or a process's leader's. */
+SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
+			u64 real_s)
+{
+	struct signal_struct *s = FROM(t)->signal;
+	u64 started = t->start_time;
+	/* A task born while the walk runs is younger than its instant. */
+	u64 age_us = now > started ? us(now - started) : 0;
+	u64 leader_started = FROM(t)->group_leader->start_time;
+	u32 task_flags = t->flags;
+	u64 utime = s->utime, stime = s->stime;
+
+	r->version = RECORD_VERSION;
+	r->ac_exitcode = task_flags & PF_EXITING ? t->exit_code : 0;
+	r->ac_flag = (t->pid == t->tgid && (task_flags & PF_FORKNOEXEC) ? 0x1 : 0) |
+		     (task_flags & PF_SUPERPRIV ? 0x2 : 0) | (task_flags & PF_DUMPCORE ? 0x8 : 0) |
+		     (task_flags & PF_SIGNALED ? 0x10 : 0);
+	r->ac_nice = t->static_prio - 120;
+	r->ac_sched = t->policy;
+	__builtin_memcpy(r->ac_comm, t->comm, sizeof(t->comm));
+	r->ac_uid = FROM(t)->real_cred->uid.val;
+	r->ac_gid = FROM(t)->real_cred->gid.val;
+	r->ac_etime = age_us;
+	r->ac_tgetime = leader_started == started ? age_us :
+			now > leader_started	  ? us(now - leader_started) :
+						    0;
+	r->ac_btime64 = real_s - whole_seconds(age_us);
+	r->ac_btime = r->ac_btime64;
+	r->ac_time_ns = now;
+	r->ac_start_ns = t->start_boottime;
+	r->ac_cutime = us(s->cutime);
+	r->ac_cstime = us(s->cstime);
+	r->state = state_of(t);
+	r->cpu = cpu_of(t);
+	r->num_threads = s->nr_threads;
+	r->task_flags = task_flags;
+	r->tg_utime = us(utime);
+	r->tg_stime = us(stime);
+	r->tg_sum_exec_ns = s->sum_sched_runtime;
+	if (wants(c, RUN_CGROUP) && bpf_core_field_exists(t->cgroups))
+		r->cgroup_id = FROM(t)->cgroups->dfl_cgrp->kn->id;
+	return 0;
+}
+
+/* Writes the ids in the taker's namespace. False: the task is outside of it. */
+static __always_inline bool fill_ids(const struct control *c, struct record *r,
+				     struct task_struct *t)
+{
+	struct task_struct *parent = FROM(t)->real_parent;
+
+	if (!c->level) {
+		r->ac_pid = t->pid;
+		r->ac_tgid = t->tgid;
+		r->ac_ppid = parent->tgid;
+		return 1;
+	}
+	r->ac_pid = number_in(c, FROM(t)->thread_pid);
+	r->ac_tgid = number_in(c, FROM(t)->group_leader->thread_pid);
+	r->ac_ppid = number_in(c, parent->group_leader->thread_pid);
+	return r->ac_pid != 0;
+}
+
+static __always_inline bool is_outside(const struct control *c, struct task_struct *t)
+{
+	return c->level && !number_in(c, FROM(t)->thread_pid);
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a task had used at the instant of a run.
+ */
+#ifndef USE_H
+#define USE_H
+
+#include "maps.h"
+
+/* A running task's clock may lag behind the estimate of it by this much. */
+#define MARGIN_NS 20000
+/* Readings of a task that keeps changing. */
+#define READINGS 4
+/* The clocks' rates differ by at most this much (adjtimex): 1 / 2000. */
+#define DRIFT_SHIFT 11
+
+static __always_inline struct rq *queue_of(struct task_struct *t)
+{
+	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
+	if (!bpf_core_field_exists(t->se.cfs_rq))
+		return 0;
+	return FROM(t)->se.cfs_rq->rq;
+}
+
+static __always_inline u64 steal_of(struct rq *q)
+{
+	return bpf_core_field_exists(q->prev_steal_time_rq) ? q->prev_steal_time_rq : 0;
+}
+
+/* One consistent reading of a task's run time and its queue's clocks. */
+struct reading {
+	u64 sum, exec_start, arrival;
+	u64 clock, clock_task;
+	u32 on_cpu;
+};
+
+static __always_inline void read_task(struct control *c, struct task_struct *t, struct rq *q,
+				      struct reading *r)
+{
+	for (int i = 0; i < READINGS; i++) {
+		r->on_cpu = t->on_cpu;
+		r->sum = t->se.sum_exec_runtime;
+		r->exec_start = t->se.exec_start;
+		r->arrival = bpf_core_field_exists(t->sched_info.last_arrival) ?
+				     t->sched_info.last_arrival :
+				     0;
+		r->clock = q->clock;
+		r->clock_task = q->clock_task;
+		barrier();
+		if (*(volatile u64 *)&t->se.sum_exec_runtime == r->sum &&
+		    *(volatile u64 *)&t->se.exec_start == r->exec_start &&
+		    *(volatile u64 *)&q->clock == r->clock &&
+		    *(volatile s32 *)&t->on_cpu == r->on_cpu)
+			return;
+		c->retries++;
+	}
+	c->torn++;
+}
+
+/*
+ * What a task had used by t0, in ns. The clocks it was corrected by go to its CPU's
+ * words, which must hold those of the running task: both go into the same sum.
+ */
+static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
+{
+	struct rq *q = queue_of(t);
+	struct reading r = {};
+	struct cpu *cpu;
+	s64 t0, since;
+
+	c->ran = 1;
+	if (!q)
+		return t->se.sum_exec_runtime;
+	read_task(c, t, q, &r);
+	t0 = c->sched_ns;
+	/* exec_start on the queue's clock. */
+	since = r.exec_start + (r.clock - r.clock_task);
+	c->ran = r.on_cpu || (s64)r.arrival > (s64)c->since || since > (s64)c->since;
+	if (r.on_cpu) {
+		s64 offset = r.clock - bpf_ktime_get_ns();
+
+		/* The clock was right when it was last updated, and has lagged since. */
+		if (offset > c->offset_ns)
+			c->offset_ns = offset;
+	}
+	cpu = the_cpu(q->cpu);
+	if (cpu && (cpu->serial != c->serial || (r.on_cpu && !cpu->running))) {
+		cpu->serial = c->serial;
+		cpu->running = r.on_cpu;
+		cpu->clock = r.clock;
+		cpu->clock_task = r.clock_task;
+		cpu->steal = steal_of(q);
+		cpu->online = q->online;
+		if (wants(c, RUN_EXACT) && cpu->noted_serial == c->serial) {
+			/* The task that ran at t0 was corrected by these. */
+			cpu->clock = cpu->noted_clock;
+			cpu->clock_task = cpu->noted_clock_task;
+		}
+	}
+	if (wants(c, RUN_EXACT)) {
+		u64 key = (u64)t;
+		struct note *note;
+
+		if (!r.on_cpu && (s64)r.arrival <= t0 - MARGIN_NS && since <= t0 - MARGIN_NS)
+			return r.sum;
+		note = bpf_map_lookup_elem(&notes, &key);
+		if (note && note->serial == c->serial)
+			return note->use;
+		return r.on_cpu ? (s64)r.sum + (t0 - since) : (s64)r.sum;
+	}
+	/* Without notes only the last stint is known. */
+	if ((s64)r.arrival > t0) {
+		s64 stint = since - (s64)r.arrival;
+
+		return (s64)r.sum - (stint > 0 ? stint : 0);
+	}
+	if (r.on_cpu)
+		return (s64)r.sum + (t0 - since);
+	if (since > t0)
+		return (s64)r.sum - (since - t0);
+	return r.sum;
+}
+
+SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
+{
+	return compute_use(c, t);
+}
+
+/* Of a task that the verifier does not vouch for: an instruction's kind of pointer is one. */
+SUBPROGRAM s64 use_of_dying(struct control *c, struct task_struct *t)
+{
+	return compute_use(c, t);
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The way over all tasks, and the rows it leaves.
+ */
+#ifndef WALK_H
+#define WALK_H
+
+#include "fill.h"
+#include "use.h"
+
+/* Processes may be in the list in another order than that of their start by this much. */
+#define ORDER_NS 10000000
+enum { FOUND, FIND_LAST, SKIP_THREADS };
+
+/* What the walk carries from one task to the next. */
+struct walk {
+	struct record *row;	/* of the process whose threads are being met */
+	u32 begun;		/* whether there is such a process */
+	u32 ran;		/* whether it ran since the instant that is asked for */
+	u32 outside;
+};
+
+/* The place for the next record, or 0 where the array is full. */
+static __always_inline struct record *next_place(struct control *c)
+{
+	u32 which = c->output, n = c->count;
+	void *output;
+
+	if (n >= c->capacity)
+		return 0;
+	output = bpf_map_lookup_elem(&outputs, &which);
+	return output ? bpf_map_lookup_elem(output, &n) : 0;
+}
+
+/* Keeps the row that was being written, if it is to be kept at all. */
+static __always_inline void end_row(struct control *c, struct walk *w)
+{
+	if (!w->begun)
+		return;
+	w->begun = 0;
+	if (!w->ran) {
+		c->unchanged++;
+		return;
+	}
+	c->wanted++;
+	if (w->row)
+		c->count++;
+}
+
+/*
+ * A long list is walked in parts, each a run of its own. A part ends before a process,
+ * and the next begins behind the last process of the part before; should that have died
+ * meanwhile, at the first that is clearly younger.
+ *
+ * Tells whether a task is no part of the present part.
+ */
+SUBPROGRAM int is_elsewhere(struct control *c, struct task_struct *t)
+{
+	bool leads = t->pid == t->tgid;
+
+	if (c->finding == FIND_LAST) {
+		if ((u64)t == c->last)
+			c->finding = SKIP_THREADS;
+		else if (leads && t->start_time > c->last_start + ORDER_NS)
+			c->finding = FOUND;
+	} else if (c->finding == SKIP_THREADS && leads) {
+		c->finding = FOUND;
+	}
+	if (c->finding != FOUND)
+		return 1;
+	if (leads) {
+		if (c->part && c->visited >= c->part) {
+			c->finding = FIND_LAST;
+			c->more = 1;
+			return 0;
+		}
+		*(volatile u64 *)&c->last = (u64)t;
+		c->last_start = t->start_time;
+	}
+	c->visited++;
+	return 0;
+}
+
+/* Marks the exit slot of a task that is still in the list. */
+static __always_inline void mark_met(struct control *c, struct task_struct *t)
+{
+	u64 key = (u64)t, *number;
+	struct slot *slot;
+	u32 index;
+
+	number = bpf_map_lookup_elem(&slot_of, &key);
+	if (!number)
+		return;
+	index = *number & (c->slots - 1);
+	slot = bpf_map_lookup_elem(&slots, &index);
+	if (slot && slot->task == key)
+		slot->met = c->serial;
+}
+
+/* One step of the walk over all threads; a process's leader comes before its others. */
+SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
+{
+	struct signal_struct *s;
+	struct record *r;
+	bool leads;
+	u64 keep;
+	s64 use;
+
+	/* The idle tasks are no tasks of the table; a released one has left it. */
+	if (!t->pid || !FROM(t)->thread_pid)
+		return 0;
+	leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
+	s = FROM(t)->signal;
+	use = use_at(c, t);
+	/* Born after the run's instant. */
+	if (use < 0)
+		use = 0;
+	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
+		mark_met(c, t);
+	if (leads) {
+		end_row(c, w);
+		w->outside = is_outside(c, t);
+		w->begun = !w->outside;
+		w->row = w->outside ? 0 : next_place(c);
+		/* The death of a thread is no run of one that is left. */
+		w->ran = !c->since || (!wants(c, RUN_THREADS) && s->sum_sched_runtime);
+	}
+	w->ran |= c->ran;
+	if (t->tgid == c->taker) {
+		c->own_ns += use;
+		if (leads)
+			c->own_ns += s->sum_sched_runtime;
+	}
+	if (w->outside) {
+		c->outside++;
+		c->outside_ns += use;
+		if (leads && !wants(c, RUN_EXACT))
+			c->outside_ns += s->sum_sched_runtime;
+	}
+	r = w->row;
+	/* The row of a sleeper with one thread would only be thrown away. */
+	if (!r || (!w->ran && s->nr_threads == 1))
+		return 0;
+	keep = leads ? 0 : ~0ULL;
+	if (leads) {
+		fill_own(c, r, t, c->t0_ns, c->real_s);
+		fill_ids(c, r, t);
+		if (wants(c, RUN_THREADS))
+			write_id(c, &r->task_id, t);
+		else
+			write_id(c, &r->task_id, s);
+	}
+	if (wants(c, RUN_MEMORY | RUN_EXE) && (leads || !r->vm_kb))
+		fill_memory(c, r, t);
+	fill_sums(c, r, t, keep);
+	ADD(ac_sum_exec_ns, use);
+	if (leads && !wants(c, RUN_THREADS)) {
+		add_dead_threads(c, r, s);
+		/* With exits watched, their exact times are added by the taker. */
+		if (!(wants(c, RUN_EXACT) && c->slots))
+			r->ac_sum_exec_ns += s->sum_sched_runtime;
+	}
+	return 0;
+}
+
+/* One step of a walk that meets the threads of a process in any order. */
+SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
+{
+	struct task_struct *leader = FROM(t)->group_leader;
+	struct note *known, new = { .serial = c->serial };
+	u64 key = (u64)t->signal;
+	struct walk w = {};
+	void *output;
+	u32 index;
+
+	if (!t->pid || !FROM(t)->thread_pid)
+		return 0;
+	known = bpf_map_lookup_elem(&row_of, &key);
+	if (!known || known->serial != c->serial) {
+		/* The first that is met stands for the process, whichever it is. */
+		new.use = c->count;
+		visit(c, &w, leader);
+		end_row(c, &w);
+		bpf_map_update_elem(&row_of, &key, &new, BPF_ANY);
+		known = &new;
+	}
+	if (t->pid == t->tgid)
+		return 0;
+	w.outside = is_outside(c, t);
+	index = c->output;
+	output = bpf_map_lookup_elem(&outputs, &index);
+	index = known->use;
+	if (output && !w.outside)
+		w.row = bpf_map_lookup_elem(output, &index);
+	if (index >= c->capacity)
+		w.row = 0;
+	visit(c, &w, t);
+	return 0;
+}
+
+#endif

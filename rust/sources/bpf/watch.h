@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What is noted at switches and exits.
+ */
+#ifndef WATCH_H
+#define WATCH_H
+
+#include "fill.h"
+#include "use.h"
+
+/* Slots that are tried for a task that exits. */
+#define PROBES 8
+
+SUBPROGRAM int take_note(struct control *c, struct task_struct *t, s64 use)
+{
+	struct note new = { .serial = c->serial, .use = use };
+	u64 key = (u64)t, *place;
+	struct note *old;
+	u32 n;
+
+	old = bpf_map_lookup_elem(&notes, &key);
+	if (old && old->serial == new.serial)
+		return 0;
+	n = __sync_fetch_and_add(&c->note_count, 1);
+	place = bpf_map_lookup_elem(&noted, &n);
+	if (!place || bpf_map_update_elem(&notes, &key, &new, BPF_ANY)) {
+		__sync_fetch_and_add(&c->notes_lost, 1);
+		return 0;
+	}
+	*place = key;
+	return 0;
+}
+
+SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
+				      struct task_struct *next)
+{
+	struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
+	u64 noting = c->noting;
+	struct cpu *cpu;
+
+	if (noting && !c->sched_ns) {
+		c->raced = 1;
+		noting = 0;
+	}
+	if (!q)
+		return 0;
+	if (next->pid == c->reader || prev->pid == c->reader)
+		/* The clock has just been updated. */
+		c->offset_ns = q->clock - bpf_ktime_get_ns();
+	if (!noting && prev->pid && next->pid)
+		return 0;
+	cpu = the_cpu(q->cpu);
+	if (!cpu)
+		return 0;
+	if (noting && cpu->noted_serial != noting) {
+		s64 past = q->clock - c->sched_ns;
+
+		if (past < 0)
+			past = 0;
+		cpu->noted_clock = q->clock;
+		cpu->noted_clock_task = q->clock_task;
+		cpu->noted_idle = cpu->idle_sum;
+		if (!prev->pid && cpu->is_idle) {
+			s64 idle = q->clock_task - cpu->idle_start - past;
+
+			if (idle > 0)
+				cpu->noted_idle += idle;
+		}
+		barrier();
+		cpu->noted_serial = noting;
+		if (prev->pid)
+			take_note(c, prev, (s64)prev->se.sum_exec_runtime - past);
+	} else if (noting && prev->pid) {
+		/* It came to this CPU after t0, and was noted then. */
+		take_note(c, prev, prev->se.sum_exec_runtime);
+	}
+	if (noting && next->pid)
+		take_note(c, next, next->se.sum_exec_runtime);
+	cpu->known = 1;
+	if (!prev->pid && cpu->is_idle) {
+		cpu->idle_sum += q->clock_task - cpu->idle_start;
+		cpu->is_idle = 0;
+	}
+	if (!next->pid) {
+		cpu->idle_start = q->clock_task;
+		cpu->is_idle = 1;
+	}
+	return 0;
+}
+
+/* The last switch of a task: its final value. */
+SUBPROGRAM int finish(struct control *c, struct task_struct *t)
+{
+	u64 key = (u64)t, *number;
+	struct slot *slot;
+	u32 index;
+
+	if (!c->slots)
+		return 0;
+	number = bpf_map_lookup_elem(&slot_of, &key);
+	if (!number) {
+		__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
+		return 0;
+	}
+	index = *number & (c->slots - 1);
+	slot = bpf_map_lookup_elem(&slots, &index);
+	if (slot && slot->task == key && slot->state == SLOT_DYING) {
+		struct record *r = &slot->record;
+
+		slot->end = t->se.sum_exec_runtime;
+		slot->died_ns = bpf_ktime_get_ns();
+		r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
+		r->ac_sum_exec_ns = slot->end;
+		barrier();
+		*(volatile u64 *)&slot->state = SLOT_DEAD;
+	}
+	/* A leader that waits to be reaped is known by its state; another thread is not. */
+	if (!t->ptrace || t->pid == t->tgid)
+		bpf_map_delete_elem(&slot_of, &key);
+	return 0;
+}
+
+SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
+{
+	u64 key = (u64)t, number = 0, now;
+	struct slot *slot = 0;
+	struct record *r;
+	u32 index;
+
+	if (!c->slots)
+		return 0;
+	for (int i = 0; i < PROBES; i++) {
+		number = __sync_fetch_and_add(&c->head, 1);
+		index = number & (c->slots - 1);
+		slot = bpf_map_lookup_elem(&slots, &index);
+		if (slot && slot->state == SLOT_FREE)
+			break;
+		/* A task takes long to die: its slot is passed over. */
+		slot = 0;
+	}
+	if (!slot || bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
+		__sync_fetch_and_add(&c->exits_lost, 1);
+		return 0;
+	}
+	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
+	r = &slot->record;
+	now = bpf_ktime_get_ns();
+	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
+	fill_sums(c, r, t, 0);
+	/* The last thread of a process stands for those that were released before. */
+	if (!wants(c, RUN_THREADS) && !FROM(t)->signal->live.counter)
+		add_dead_threads(c, r, FROM(t)->signal);
+	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
+	r->hiwater_rss = KB(FROM(t)->signal->maxrss, c);
+	slot->outside = !fill_ids(c, r, t);
+	write_id(c, &r->task_id, t);
+	slot->task = key;
+	slot->process_start = FROM(t)->group_leader->start_boottime;
+	write_id(c, &slot->process_id, FROM(t)->signal);
+	slot->leader = t->pid == t->tgid;
+	slot->ptraced = t->ptrace;
+	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
+	barrier();
+	*(volatile u64 *)&slot->state = SLOT_DYING;
+	return 0;
+}
+
+#endif
