@@ -434,6 +434,29 @@ print(taskstats.Source().name)
     assert name == "procfs"
 
 
+def test_without_the_kernels_types_the_next_source_is_taken(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
+) -> None:
+    script = """
+import taskstats
+report = {report.name: report for report in taskstats.sources()}["bpf"]
+print(report.available, report.reason, report.hint, sep="|")
+print(taskstats.Source().name)
+"""
+    hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec "
+    unshare = ["unshare", "--mount", "sh", "-c", hidden + '"$@"', "sh"]
+    allowed = subprocess.run([*unshare, "true"], capture_output=True)
+    needs(allowed.returncode == 0, f"no mount namespaces: {allowed.stderr!r}")
+    done = subprocess.run([*unshare, sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    report, name = done.stdout.splitlines()
+    available, reason, hint = report.split("|")
+    assert available == "False"
+    assert "/sys/kernel/btf/vmlinux" in reason
+    assert "CONFIG_DEBUG_INFO_BTF=y" in hint
+    assert name == "netlink"
+
+
 def test_an_open_source_needs_one_capability_only(bpf: Callable[..., taskstats.Source]) -> None:
     script = """
 import subprocess, taskstats

@@ -184,3 +184,30 @@ pub(crate) fn borrowed<'a>(
 ) -> Vec<(&'static str, BorrowedFd<'a>)> {
     maps.iter().map(|(name, fd)| (*name, fd.as_fd())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_program_shows_what_the_verifier_said() {
+        // A program that ends without a result.
+        let exit = bpf_insn {
+            code: 0x95,
+            _bitfield_align_1: [],
+            _bitfield_1: bpf_insn::new_bitfield_1(0, 0),
+            off: 0,
+            imm: 0,
+        };
+        let license = std::ffi::CString::new("GPL").expect("no zero inside");
+        let (error, log) = bpf::load_program("empty", ProgramKind::Syscall, &[exit], &license)
+            .expect_err("the verifier accepts no such program");
+        if error.raw_os_error() == Some(libc::EPERM) {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+            return;
+        }
+        let shown = refused("empty", &error, &log).to_string();
+        assert!(shown.contains("refuses the BPF program empty"), "{shown}");
+        assert!(shown.contains("R0 !read_ok"), "{shown}");
+    }
+}
