@@ -155,6 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (taskstats.TaskstatsError, OSError) as error:
         sys.stderr.write(f"ptop: {_reason(error)}\n")
+        if isinstance(error, taskstats.AccessDenied) and os.geteuid() != 0:
+            from ptop.invocation import as_root
+
+            sys.stderr.write(f"type: {as_root(*words)}\n")
         return EXIT_FAILURE
     return status
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TextIO
 
 import taskstats
+
+from ptop.invocation import as_root
 
 
 def write(style: str, out: TextIO) -> None:
@@ -27,16 +30,24 @@ def write(style: str, out: TextIO) -> None:
         out.write(f"{source.name:<10} {state:<4} {source.reason}\n")
         if source.precision:
             out.write(f"{'':<15} CPU time: {source.precision}\n" if source is not delays else "")
-        if source.hint:
-            out.write(f"{'':<15} -> {source.hint}\n")
+        if hint := _hint(source):
+            out.write(f"{'':<15} -> {hint}\n")
     out.write(f"\nauto takes {best}\n" if best else "\nno source works here\n")
+
+
+def _hint(report: taskstats.SourceReport) -> str:
+    """What to type."""
+    if report.state == "denied" and os.geteuid() != 0:
+        return as_root("--source", report.name)
+    return report.hint
 
 
 def _as_dict(report: taskstats.SourceReport) -> dict[str, str | bool]:
     return {
         "name": report.name,
         "available": report.available,
+        "state": report.state,
         "reason": report.reason,
-        "hint": report.hint,
+        "hint": _hint(report),
         "precision": report.precision,
     }

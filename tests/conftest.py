@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -30,3 +31,23 @@ def source(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -
     report = next(report for report in taskstats.sources() if report.name == name)
     needs(report.available, f"{name}: {report.reason}")
     return taskstats.Source(name)
+
+
+# Everything is loaded first: the interpreter may stand where others may not read.
+# Afterwards this can be looked at as any program of that user.
+AS_NOBODY = """
+import ctypes, os, sys
+from ptop import app, batch, cli, doctor, invocation
+cli.parser().format_help()
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)
+sys.argv[0] = "/opt/venv/bin/ptop"
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def as_nobody(needs: Callable[[bool, str], None]) -> list[str]:
+    """The words that start ptop as a user without any privilege."""
+    needs(os.geteuid() == 0, "needs root to become another user")
+    return [sys.executable, "-c", AS_NOBODY]

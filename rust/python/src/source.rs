@@ -186,6 +186,13 @@ impl PySourceReport {
         self.0.available
     }
 
+    /// The same in a word: found, denied (a privilege is missing), off (it is switched
+    /// off), unsupported (the kernel lacks it) or failed.
+    #[getter]
+    fn state(&self) -> &str {
+        self.0.state
+    }
+
     /// Why, or why not.
     #[getter]
     fn reason(&self) -> &str {
@@ -205,8 +212,8 @@ impl PySourceReport {
     }
 
     fn __repr__(&self) -> String {
-        let state = if self.0.available { "available" } else { "not available" };
-        format!("<taskstats.SourceReport: {} {state}: {}>", self.0.name, self.0.reason)
+        let Report { name, state, reason, .. } = &self.0;
+        format!("<taskstats.SourceReport: {name} {state}: {reason}>")
     }
 }
 

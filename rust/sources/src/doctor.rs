@@ -15,6 +15,9 @@ pub struct Report {
     pub name: &'static str,
     /// Whether it works here.
     pub available: bool,
+    /// The same in a word: `found`, `denied` (a privilege is missing), `off` (it is
+    /// switched off), `unsupported` (the kernel lacks it) or `failed`.
+    pub state: &'static str,
     /// Why, or why not.
     pub reason: String,
     /// What to type to get it; empty where nothing is to be done.
@@ -40,39 +43,35 @@ pub fn sources() -> Vec<Report> {
 }
 
 fn report(kind: SourceKind, tried: Result<(&'static str, String), Error>) -> Report {
-    let name = kind.name();
-    match tried {
-        Ok((precision, reason)) => {
-            Report { name, available: true, reason, hint: String::new(), precision }
-        }
-        Err(Error::AccessDenied { reason, hint } | Error::Unsupported { reason, hint }) => {
-            Report { name, available: false, reason, hint, precision: "" }
-        }
-        Err(error) => {
-            let reason = error.to_string();
-            Report { name, available: false, reason, hint: String::new(), precision: "" }
-        }
-    }
+    let (state, reason, hint, precision) = match tried {
+        Ok((precision, reason)) => ("found", reason, String::new(), precision),
+        Err(Error::AccessDenied { reason, hint }) => ("denied", reason, hint, ""),
+        Err(Error::Unsupported { reason, hint }) => ("unsupported", reason, hint, ""),
+        Err(error) => ("failed", error.to_string(), String::new(), ""),
+    };
+    Report { name: kind.name(), available: state == "found", state, reason, hint, precision }
 }
 
 /// Delay accounting, which fills the delay fields.
 pub fn delayacct() -> Report {
-    let (available, reason, hint) = match host::delayacct() {
-        Some(true) => (true, "kernel.task_delayacct is 1", ""),
+    let (state, reason, hint) = match host::delayacct() {
+        Some(true) => ("found", "kernel.task_delayacct is 1", ""),
         Some(false) => (
-            false,
+            "off",
             "kernel.task_delayacct is 0: delays other than waiting for a CPU are not measured",
             "sudo sysctl kernel.task_delayacct=1   (counts from then on)",
         ),
         None => (
-            false,
+            "unsupported",
             "the kernel has no delay accounting",
             "it needs a kernel with CONFIG_TASK_DELAY_ACCT=y",
         ),
     };
+    let available = state == "found";
     Report {
         name: "delayacct",
         available,
+        state,
         reason: reason.into(),
         hint: hint.into(),
         precision: if available { "ns" } else { "" },

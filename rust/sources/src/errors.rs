@@ -55,7 +55,7 @@ impl Error {
         Error::AccessDenied {
             reason: "taskstats over netlink needs CAP_NET_ADMIN in the initial user namespace"
                 .into(),
-            hint: "run it as root, or use the procfs source".into(),
+            hint: "run it as root outside containers, or use the procfs source".into(),
         }
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct Reader {
     text: Vec<u8>,
     /// System calls made since the count was last taken.
     pub(crate) syscalls: u32,
+    /// Tasks that are listed and may not be read, since the count was last taken.
+    pub(crate) denied: u32,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME, for starts since 1970.
     pub(crate) epoch_ns: u64,
 }
@@ -106,6 +108,7 @@ impl Reader {
             page_kb: host.page_size() / 1024,
             text: vec![0; 4096],
             syscalls: 0,
+            denied: 0,
             epoch_ns: 0,
         })
     }
@@ -152,7 +155,14 @@ impl Reader {
         };
         let now = crate::host::now();
         let (tick_ns, page_kb, epoch_ns) = (self.tick_ns, self.page_kb, self.epoch_ns);
-        let stat = Stat::parse(self.read(&format!("{directory}/stat")).ok()?)?;
+        let line = match self.read(&format!("{directory}/stat")) {
+            Ok(line) => line,
+            Err(error) => {
+                self.denied += u32::from(error.kind() == ErrorKind::PermissionDenied);
+                return None;
+            }
+        };
+        let stat = Stat::parse(line)?;
         record.set(Field::version, u64::from(VERSION));
         record.set(Field::ac_pid, u64::from(tid.unwrap_or(pid)));
         record.set(Field::ac_tgid, u64::from(pid));
@@ -387,6 +397,7 @@ impl Source for Procfs {
         header.syscalls = self.host.begin(&mut header, request);
         header.flags = header.flags.with(Flags::THREADS, request.threads);
         self.reader.syscalls = 0;
+        self.reader.denied = 0;
         self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
         let off = if header.flags.contains(Flags::DELAYACCT) { FieldSet::EMPTY } else { BLKIO };
         let size = self.layout.record_size();
@@ -417,6 +428,7 @@ impl Source for Procfs {
         header.exited = dead.len() as u32;
         dead.iter().for_each(|row| records.push(&row.bytes, row.filled));
         header.syscalls += self.reader.syscalls;
+        header.missed = self.reader.denied;
         header.set_status(CAN, FieldStatus::NotRead);
         let all = records.filled();
         header.set_status(all, FieldStatus::Filled);

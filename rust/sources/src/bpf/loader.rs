@@ -174,7 +174,7 @@ fn refused(program: &str, error: &io::Error, log: &str) -> Error {
 pub(crate) fn denied() -> Error {
     Error::AccessDenied {
         reason: "BPF needs CAP_BPF and CAP_PERFMON in the initial user namespace".into(),
-        hint: "run it as root, or use the procfs source".into(),
+        hint: "run it as root outside containers, or use the procfs source".into(),
     }
 }
 

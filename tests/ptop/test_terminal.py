@@ -1,0 +1,230 @@
+"""The live view on a real terminal: what it shows, and how it leaves it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+PTOP = [sys.executable, "-m", "ptop"]
+
+
+def test_a_dumb_terminal_gets_no_escape() -> None:
+    child = pexpect.spawn(PTOP[0], PTOP[1:], env={**os.environ, "TERM": "dumb"}, timeout=20)
+    output = child.read()
+    assert isinstance(output, bytes)
+    child.close()
+    assert child.exitstatus == 2
+    assert b"\x1b" not in output
+    assert b"ptop -b" in output
+
+
+class Live:
+    """ptop on a terminal of its own, started by `command`."""
+
+    def __init__(
+        self,
+        *arguments: str,
+        rows: int = 24,
+        columns: int = 80,
+        command: Sequence[str] = PTOP,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.child = pexpect.spawn(
+            command[0],
+            [*command[1:], "-d", "0.3", *arguments],
+            dimensions=(rows, columns),
+            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+            timeout=20,
+        )
+        self.before = termios.tcgetattr(self.child.child_fd)
+        self.raw = b""
+
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def pump(self) -> None:
+        try:
+            data = self.child.read_nonblocking(65536, timeout=0.1)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return
+        assert isinstance(data, bytes)
+        self.raw += data
+        self.stream.feed(data)
+
+    def until(self, words: str, seconds: float = 15) -> None:
+        end = time.monotonic() + seconds
+        while words not in self.text():
+            assert time.monotonic() < end, f"no {words!r} on:\n{self.text()}"
+            self.pump()
+
+    def ended(self) -> int | None:
+        self.child.expect(pexpect.EOF)
+        rest = self.child.before
+        assert isinstance(rest, bytes)
+        self.raw += rest
+        self.child.close()
+        status: int | None = self.child.exitstatus
+        return status
+
+    def restored(self) -> bool:
+        """The cursor is back and the alternate screen left."""
+        return self.raw.rfind(b"\x1b[?1049l") > self.raw.rfind(b"\x1b[?1049h") and (
+            self.raw.rfind(b"\x1b[?25h") > self.raw.rfind(b"\x1b[?25l")
+            or self.raw.rfind(b"\x1b[?12l\x1b[?25h") > 0
+        )
+
+
+def test_the_live_view_shows_tasks_and_quits() -> None:
+    live = Live()
+    live.until("Name")
+    live.until("python")
+    assert "cpu0" in live.text()
+    live.child.send("?")
+    live.until("this help")
+    live.child.send("x")
+    live.until("Name")
+    live.child.send("/")
+    live.child.send("ptyhon-no-such")
+    live.child.send("\r")
+    live.until("no task matches")
+    live.child.send("q")
+    assert live.ended() == 0
+    assert live.restored()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: int) -> None:
+    live = Live()
+    live.until("Name")
+    live.child.kill(number)
+    assert live.ended() == status
+    assert live.restored()
+
+
+def test_a_stopped_view_goes_on_where_it_was() -> None:
+    live = Live()
+    live.until("Name")
+    live.child.kill(signal.SIGTSTP)
+    status = Path(f"/proc/{live.child.pid}/stat")
+    end = time.monotonic() + 10
+    while status.read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert time.monotonic() < end, "ptop does not stop"
+        live.pump()
+    live.pump()
+    assert live.restored()
+    live.child.kill(signal.SIGCONT)
+    live.screen.reset()
+    live.until("Name")
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_a_closed_terminal_ends_the_view() -> None:
+    live = Live()
+    live.until("Name")
+    assert live.child.pid is not None
+    os.close(live.child.child_fd)
+    end = time.monotonic() + 10
+    while Path(f"/proc/{live.child.pid}").exists():
+        assert time.monotonic() < end, "ptop goes on without a terminal"
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(live.child.pid, os.WNOHANG)
+        time.sleep(0.05)
+
+
+def test_a_resize_is_followed() -> None:
+    live = Live()
+    live.until("Name")
+    live.screen.resize(40, 60)
+    live.child.setwinsize(40, 60)
+    end = time.monotonic() + 10
+    while live.screen.display[-1].strip() == "" and time.monotonic() < end:
+        live.pump()
+    assert live.screen.display[-1].strip() != ""
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_an_idle_screen_is_not_written_again() -> None:
+    live = Live()
+    live.until("Name")
+    live.child.send(" ")
+    for _ in range(20):
+        live.pump()
+    written = len(live.raw)
+    for _ in range(15):
+        live.pump()
+    assert len(live.raw) == written
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_the_harness_notices_what_is_not_there() -> None:
+    live = Live()
+    with pytest.raises(AssertionError, match="no 'certainly not'"):
+        live.until("certainly not", seconds=1)
+    live.child.send("q")
+    live.ended()
+
+
+def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0)
+    live = Live(
+        command=as_nobody,
+        environment={"HOME": str(home), "LC_ALL": "C", "PYTHONUTF8": "0"},
+    )
+    live.until("Name")
+    live.until("procfs")
+    live.child.send("/python\r")
+    live.until("python")
+    live.child.send("q")
+    assert live.ended() == 0
+    assert live.restored()
+    assert b"Traceback" not in live.raw
+
+
+# The third screen is one that cannot be drawn.
+BROKEN = """
+import itertools, sys
+from ptop import cli, render
+screens, draw = itertools.count(1), render.screen
+def screen(*arguments):
+    if next(screens) == 3:
+        raise RuntimeError("cannot be drawn")
+    return draw(*arguments)
+render.screen = screen
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_an_exception_is_told_on_a_terminal_as_it_was() -> None:
+    live = Live(command=[sys.executable, "-c", BROKEN])
+    live.until("Name")
+    assert live.ended() == 1
+    assert live.restored()
+    told = live.raw.index(b"RuntimeError: cannot be drawn")
+    assert live.raw.rindex(b"\x1b[?1049l") < told
+    assert b"\x1b" not in live.raw[told:]
+
+
+def test_a_view_is_left_by_a_key_before_the_first_screen() -> None:
+    live = Live()
+    live.child.send("q")
+    assert live.ended() == 0
+    assert b"Traceback" not in live.raw

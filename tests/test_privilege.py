@@ -1,0 +1,117 @@
+"""What is left without privilege: in user namespaces, under hidepid, as nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+ROOT = os.geteuid() == 0
+
+IN_A_USER_NAMESPACE = """
+import sys, taskstats
+assert open("/proc/self/status").read().split("CapEff:\\t")[1][:16] == "000001ffffffffff"
+for call in (lambda: taskstats.get(1), lambda: taskstats.get_tgid(1),
+             lambda: taskstats.Source("netlink"), lambda: taskstats.Source("bpf")):
+    try:
+        call()
+    except taskstats.AccessDenied as error:
+        assert error.errno == 1 and "initial user namespace" in str(error), error
+    else:
+        sys.exit("not denied")
+states = {report.name: report.state for report in taskstats.sources()}
+assert states["netlink"] == states["bpf"] == "denied", states
+with taskstats.Source("auto", exact=True, cpu_times=True) as source:
+    assert source.name == "procfs"
+    first = source.snapshot()
+    interval = taskstats.usage(first, source.snapshot())
+    assert interval.books()["available_ns"] > 0
+    assert first.by_pid(1).cpu_ns is not None
+"""
+
+
+def test_all_capabilities_of_a_new_user_namespace_are_not_enough(
+    needs: Callable[[bool, str], None],
+) -> None:
+    probe = subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False)
+    needs(probe.returncode == 0, "needs user namespaces")
+    subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", IN_A_USER_NAMESPACE],
+        check=True,
+    )
+
+
+HIDDEN = """
+import ctypes, os, subprocess, sys, taskstats
+from ptop import batch, cli, render
+hidepid, expected = sys.argv[1:]
+# The interpreter may stand where others may not read: everything is loaded first.
+cli.parser().format_help()
+subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={hidepid}", "proc", "/proc"], check=True)
+source = taskstats.Source("procfs", fields=["rss_kb", "read_char", "nvcsw"])
+assert source.snapshot().by_pid(1) is not None, "root sees all"
+other = os.getppid()
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)
+snapshot = source.snapshot()
+own = snapshot.by_pid(os.getpid())
+assert own is not None and own.cpu_ns > 0 and own.read_char is not None
+assert snapshot.by_pid(1) is None and snapshot.by_pid(other) is None
+assert len(snapshot) < 5, len(snapshot)
+assert (snapshot.missed > 0) == (expected == "listed"), snapshot.missed
+source.configure(threads=True)
+assert {task.ac_tgid for task in source.snapshot()} == {task.ac_pid for task in snapshot}
+sys.exit(cli.main(["-b", "-n", "1", "-d", "0.1", "--source", "procfs"]))
+"""
+
+
+# With 1 the processes of others are listed but cannot be read, with 2 not even listed.
+@pytest.mark.parametrize(("hidepid", "others"), [("1", "listed"), ("2", "not listed")])
+def test_hidden_processes_are_left_out_and_counted(
+    hidepid: str, others: str, needs: Callable[[bool, str], None]
+) -> None:
+    needs(ROOT, "needs root to mount /proc")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", HIDDEN, hidepid, others],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "source procfs" in done.stdout
+
+
+def test_a_refusal_says_the_command_that_works(as_nobody: list[str]) -> None:
+    words = ["-b", "-n", "1", "--filter", "a b", "--source", "bpf"]
+    done = subprocess.run([*as_nobody, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    reason, command = done.stderr.splitlines()
+    assert "CAP_BPF" in reason
+    assert command == "type: sudo /opt/venv/bin/ptop -b -n 1 --filter 'a b' --source bpf"
+    told = subprocess.run([*as_nobody, "doctor"], capture_output=True, text=True, check=True)
+    assert "-> sudo /opt/venv/bin/ptop --source netlink\n" in told.stdout
+
+
+def test_others_io_is_unknown_without_privilege(as_nobody: list[str]) -> None:
+    words = [
+        "-n",
+        "1",
+        "-d",
+        "0.1",
+        "--format",
+        "csv",
+        "--pid",
+        "1",
+        "--columns",
+        "read_char,write_bytes",
+    ]
+    done = subprocess.run([*as_nobody, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, row = (line.split(",") for line in done.stdout.splitlines())
+    task = dict(zip(head, row, strict=True))
+    assert task["pid"] == "1"
+    assert task["read_char"] == task["write_bytes"] == ""
+    assert task["total_ns"] != ""

@@ -1,0 +1,62 @@
+"""Snapshots while tasks are born and die all the time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import taskstats
+
+STORM = """
+import os, threading
+def thread(): pass
+while True:
+    pids = [os.fork() for _ in range(8)]
+    if 0 in pids:
+        threads = [threading.Thread(target=thread) for _ in range(2)]
+        for one in threads: one.start()
+        os._exit(0)
+    for pid in pids: os.waitpid(pid, 0)
+"""
+
+
+@contextlib.contextmanager
+def storm() -> Iterator[int]:
+    """Processes with threads that live for less than a sweep; gives their parent's pid."""
+    with subprocess.Popen([sys.executable, "-c", STORM], start_new_session=True) as parent:
+        try:
+            yield parent.pid
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_vanishes_in_a_sweep_takes_nothing_else_along(
+    source: taskstats.Source, threads: bool
+) -> None:
+    sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(10)]
+    try:
+        stays = {child.pid for child in sleepers} | {1, os.getpid()}
+        source.configure(threads=threads, fields=["state", "read_char", "nvcsw"])
+        with storm() as parent:
+            seen: set[int] = set()
+            for _ in range(20_000):
+                snapshot = source.snapshot()
+                living = [task.ac_pid for task in snapshot if not task.exited]
+                assert stays <= set(living)
+                assert None not in living
+                assert len(living) == len(set(living)), "a task is met twice"
+                children = {task.ac_pid for task in snapshot if task.ac_ppid == parent}
+                seen |= {pid for pid in children if pid is not None}
+                if len(seen) >= 100:
+                    break
+            assert len(seen) >= 100, "there was no storm"
+    finally:
+        for child in sleepers:
+            child.kill()
+            child.wait()
