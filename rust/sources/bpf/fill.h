@@ -97,10 +97,21 @@ static __always_inline void find_taker(struct control *c)
 	c->namespace = (u64)upid_at(pid, c->level).ns;
 }
 
+/* Without branches, which the verifier would multiply by those of all that follows. */
+static __always_inline s64 not_negative(s64 a)
+{
+	return a & ~(a >> 63);
+}
+
+static __always_inline u64 greater(s64 a, s64 b)
+{
+	return a + not_negative(b - a);
+}
+
 static __always_inline u64 pages(s64 a, s64 b, s64 c)
 {
 	/* Counters of several CPUs may be below zero for a moment. */
-	return (a > 0 ? a : 0) + (b > 0 ? b : 0) + (c > 0 ? c : 0);
+	return not_negative(a) + not_negative(b) + not_negative(c);
 }
 
 /* Resident pages: file, anonymous and shared memory. */
@@ -119,49 +130,47 @@ static __always_inline u64 resident(struct mm_struct *mm)
 
 #define KB(pages, c) ((pages) * ((c)->page_size >> 10))
 
+SUBPROGRAM int read_memory(struct control *c, struct record *r, struct mm_struct *mm)
+{
+	u64 rss = resident(mm), vm = mm->total_vm;
+
+	r->rss_kb = KB(rss, c);
+	r->vm_kb = KB(vm, c);
+	r->hiwater_rss = KB(greater(rss, mm->hiwater_rss), c);
+	r->hiwater_vm = KB(greater(vm, mm->hiwater_vm), c);
+	return 0;
+}
+
+SUBPROGRAM int read_exe(struct record *r, struct mm_struct *mm)
+{
+	/* Without a file all of this reads as zero. */
+	struct inode *inode = mm->exe_file->f_inode;
+	u32 s_dev = inode->i_sb->s_dev;
+	u32 major = s_dev >> 20, minor = s_dev & 0xfffff;
+
+	/* new_encode_dev(), include/linux/kdev_t.h */
+	r->ac_exe_dev = (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
+	r->ac_exe_inode = inode->i_ino;
+	return 0;
+}
+
 SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_struct *t)
 {
 	struct mm_struct *mm = FROM(t)->mm;
-	u64 rss = 0, vm = 0, high_rss = 0, high_vm = 0, dev = 0, inode = 0;
 
 	/* A kernel thread may have borrowed one. */
 	if (mm && !(t->flags & PF_KTHREAD)) {
-		if (wants(c, RUN_MEMORY)) {
-			rss = resident(mm);
-			vm = mm->total_vm;
-			high_rss = mm->hiwater_rss;
-			high_vm = mm->hiwater_vm;
-			if (high_rss < rss)
-				high_rss = rss;
-			if (high_vm < vm)
-				high_vm = vm;
-		}
-		if (wants(c, RUN_EXE)) {
-			struct inode *i = mm->exe_file->f_inode;
-			u32 s_dev = i->i_sb->s_dev;
-			u32 major = s_dev >> 20, minor = s_dev & 0xfffff;
-
-			/* new_encode_dev(), include/linux/kdev_t.h */
-			dev = (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
-			inode = i->i_ino;
-			if (!i)
-				dev = 0;
-		}
+		if (wants(c, RUN_MEMORY))
+			read_memory(c, r, mm);
+		if (wants(c, RUN_EXE))
+			read_exe(r, mm);
 		/* Not freed under RCU: what was read counts only if it is still the task's. */
 		barrier();
-		if (*(struct mm_struct *volatile *)&FROM(t)->mm != mm)
+		if (*(struct mm_struct *volatile *)&FROM(t)->mm == mm)
 			return 0;
 	}
-	if (wants(c, RUN_MEMORY)) {
-		r->rss_kb = KB(rss, c);
-		r->vm_kb = KB(vm, c);
-		r->hiwater_rss = KB(high_rss, c);
-		r->hiwater_vm = KB(high_vm, c);
-	}
-	if (wants(c, RUN_EXE)) {
-		r->ac_exe_dev = dev;
-		r->ac_exe_inode = inode;
-	}
+	r->rss_kb = r->vm_kb = r->hiwater_rss = r->hiwater_vm = 0;
+	r->ac_exe_dev = r->ac_exe_inode = 0;
 	return 0;
 }
 

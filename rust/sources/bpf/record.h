@@ -140,7 +140,12 @@ struct control {
 	u64 finding;		/* whether the last part's end is still looked for */
 	u64 more;		/* whether another part is to come */
 	u64 last, last_start;	/* the last process met */
-	u64 ran;		/* whether the task just read ran since */
+	u64 ran;		/* whether the task just read ran since, */
+	u64 leads;		/* and whether a row begins with it */
+	u64 row;		/* the row that is being written: its index, */
+	u64 row_begun;		/* whether there is one, */
+	u64 row_ran;		/* whether any of its tasks ran since, */
+	u64 row_outside;	/* and whether they are outside the taker's pid namespace */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
 	u64 raced;		/* a switch came before the run's instant was known */

@@ -212,7 +212,6 @@ int snapshot(void *ctx)
 	struct control *c = the_control();
 	struct bpf_iter_task tasks;
 	struct task_struct *t;
-	struct walk w = {};
 
 	if (!c)
 		return 0;
@@ -229,11 +228,11 @@ int snapshot(void *ctx)
 			continue;
 		if (c->more)
 			break;
-		visit(c, &w, t);
+		visit(c, t);
 	}
 	iter_task_destroy(&tasks);
 	rcu_read_unlock();
-	end_row(c, &w);
+	end_row(c);
 	if (c->more)
 		return 0;
 	if (wants(c, RUN_EXACT))
@@ -248,7 +247,6 @@ int each_task(struct bpf_iter__task *ctx)
 {
 	struct control *c = the_control();
 	struct task_struct *t = ctx->task;
-	struct walk w = {};
 
 	if (!c)
 		return 0;
@@ -259,8 +257,8 @@ int each_task(struct bpf_iter__task *ctx)
 	if (!t) {
 		c->end_ns = bpf_ktime_get_ns();
 	} else if (wants(c, RUN_THREADS)) {
-		visit(c, &w, t);
-		end_row(c, &w);
+		visit(c, t);
+		end_row(c);
 	} else {
 		visit_unordered(c, t);
 	}

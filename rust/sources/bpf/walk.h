@@ -12,18 +12,14 @@
 #define ORDER_NS 10000000
 enum { FOUND, FIND_LAST, SKIP_THREADS };
 
-/* What the walk carries from one task to the next. */
-struct walk {
-	struct record *row;	/* of the process whose threads are being met */
-	u32 begun;		/* whether there is such a process */
-	u32 ran;		/* whether it ran since the instant that is asked for */
-	u32 outside;
-};
-
-/* The place for the next record, or 0 where the array is full. */
-static __always_inline struct record *next_place(struct control *c)
+/*
+ * The place of the row that is being written, or 0 where it has none. What the walk
+ * carries from one task to the next is in the control words: kept on the stack, the
+ * verifier would follow every combination of it.
+ */
+static __always_inline struct record *place_of_row(struct control *c)
 {
-	u32 which = c->output, n = c->count;
+	u32 which = c->output, n = c->row;
 	void *output;
 
 	if (n >= c->capacity)
@@ -33,18 +29,30 @@ static __always_inline struct record *next_place(struct control *c)
 }
 
 /* Keeps the row that was being written, if it is to be kept at all. */
-static __always_inline void end_row(struct control *c, struct walk *w)
+SUBPROGRAM int end_row(struct control *c)
 {
-	if (!w->begun)
-		return;
-	w->begun = 0;
-	if (!w->ran) {
+	if (!c->row_begun)
+		return 0;
+	c->row_begun = 0;
+	if (!c->row_ran) {
 		c->unchanged++;
-		return;
+		return 0;
 	}
 	c->wanted++;
-	if (w->row)
+	if (c->row < c->capacity)
 		c->count++;
+	return 0;
+}
+
+SUBPROGRAM int begin_row(struct control *c, struct task_struct *t, struct signal_struct *s)
+{
+	end_row(c);
+	c->row = c->count;
+	c->row_outside = is_outside(c, t);
+	c->row_begun = !c->row_outside;
+	/* The death of a thread is no run of one that is left. */
+	c->row_ran = !c->since || (!wants(c, RUN_THREADS) && s->sum_sched_runtime);
+	return 0;
 }
 
 /*
@@ -97,58 +105,31 @@ static __always_inline void mark_met(struct control *c, struct task_struct *t)
 		slot->met = c->serial;
 }
 
-/* One step of the walk over all threads; a process's leader comes before its others. */
-SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
+/* The sums that need no row. */
+SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 of_dead)
 {
-	struct signal_struct *s;
-	struct record *r;
-	bool leads;
-	u64 keep;
-	s64 use;
-
-	/* The idle tasks are no tasks of the table; a released one has left it. */
-	if (!t->pid || !FROM(t)->thread_pid)
-		return 0;
-	leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
-	s = FROM(t)->signal;
-	use = use_at(c, t);
-	/* Born after the run's instant. */
-	if (use < 0)
-		use = 0;
-	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
-		mark_met(c, t);
-	if (leads) {
-		end_row(c, w);
-		w->outside = is_outside(c, t);
-		w->begun = !w->outside;
-		w->row = w->outside ? 0 : next_place(c);
-		/* The death of a thread is no run of one that is left. */
-		w->ran = !c->since || (!wants(c, RUN_THREADS) && s->sum_sched_runtime);
-	}
-	w->ran |= c->ran;
-	if (t->tgid == c->taker) {
-		c->own_ns += use;
-		if (leads)
-			c->own_ns += s->sum_sched_runtime;
-	}
-	if (w->outside) {
+	if (t->tgid == c->taker)
+		c->own_ns += use + of_dead;
+	if (c->row_outside) {
 		c->outside++;
 		c->outside_ns += use;
-		if (leads && !wants(c, RUN_EXACT))
-			c->outside_ns += s->sum_sched_runtime;
+		if (!wants(c, RUN_EXACT))
+			c->outside_ns += of_dead;
 	}
-	r = w->row;
-	/* The row of a sleeper with one thread would only be thrown away. */
-	if (!r || (!w->ran && s->nr_threads == 1))
-		return 0;
-	keep = leads ? 0 : ~0ULL;
+	return 0;
+}
+
+/* Writes what a task adds to the row: all of it where `leads`. */
+SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct *t, s64 use,
+			 u64 leads)
+{
+	struct signal_struct *s = FROM(t)->signal;
+	const u64 keep = leads - 1;
+
 	if (leads) {
 		fill_own(c, r, t, c->t0_ns, c->real_s);
 		fill_ids(c, r, t);
-		if (wants(c, RUN_THREADS))
-			write_id(c, &r->task_id, t);
-		else
-			write_id(c, &r->task_id, s);
+		write_id(c, &r->task_id, wants(c, RUN_THREADS) ? (void *)t : s);
 	}
 	if (wants(c, RUN_MEMORY | RUN_EXE) && (leads || !r->vm_kb))
 		fill_memory(c, r, t);
@@ -163,15 +144,42 @@ SUBPROGRAM int visit(struct control *c, struct walk *w, struct task_struct *t)
 	return 0;
 }
 
+/* One step of the walk over all threads; a process's leader comes before its others. */
+SUBPROGRAM int visit(struct control *c, struct task_struct *t)
+{
+	struct signal_struct *s;
+	struct record *r;
+	s64 use;
+
+	/* The idle tasks are no tasks of the table; a released one has left it. */
+	if (!t->pid || !FROM(t)->thread_pid)
+		return 0;
+	*(volatile u64 *)&c->leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
+	s = FROM(t)->signal;
+	use = use_at(c, t);
+	/* Zero for one born after the run's instant. */
+	use = not_negative(use);
+	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
+		mark_met(c, t);
+	if (*(volatile u64 *)&c->leads)
+		begin_row(c, t, s);
+	c->row_ran |= c->ran;
+	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
+	/* The row of a sleeper with one thread would only be thrown away. */
+	if (c->row_outside || (!c->row_ran && s->nr_threads == 1))
+		return 0;
+	r = place_of_row(c);
+	if (r)
+		write_row(c, r, t, use, *(volatile u64 *)&c->leads);
+	return 0;
+}
+
 /* One step of a walk that meets the threads of a process in any order. */
 SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 {
 	struct task_struct *leader = FROM(t)->group_leader;
 	struct note *known, new = { .serial = c->serial };
 	u64 key = (u64)t->signal;
-	struct walk w = {};
-	void *output;
-	u32 index;
 
 	if (!t->pid || !FROM(t)->thread_pid)
 		return 0;
@@ -179,22 +187,16 @@ SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 	if (!known || known->serial != c->serial) {
 		/* The first that is met stands for the process, whichever it is. */
 		new.use = c->count;
-		visit(c, &w, leader);
-		end_row(c, &w);
+		visit(c, leader);
+		end_row(c);
 		bpf_map_update_elem(&row_of, &key, &new, BPF_ANY);
 		known = &new;
 	}
 	if (t->pid == t->tgid)
 		return 0;
-	w.outside = is_outside(c, t);
-	index = c->output;
-	output = bpf_map_lookup_elem(&outputs, &index);
-	index = known->use;
-	if (output && !w.outside)
-		w.row = bpf_map_lookup_elem(output, &index);
-	if (index >= c->capacity)
-		w.row = 0;
-	visit(c, &w, t);
+	c->row = known->use;
+	c->row_outside = is_outside(c, t);
+	visit(c, t);
 	return 0;
 }
 

@@ -48,6 +48,8 @@ const LOG_LINES: usize = 4;
 pub(crate) struct Loader {
     object: Object,
     kernel: Btf,
+    /// The ids of [`KERNEL_FUNCTIONS`]; looking one up reads all names of the kernel.
+    functions: [Option<u32>; KERNEL_FUNCTIONS.len()],
 }
 
 impl Loader {
@@ -62,12 +64,14 @@ impl Loader {
             reason: format!("this kernel's types do not fit: {error}"),
             hint: String::new(),
         })?;
-        Ok(Loader { object, kernel })
+        let functions =
+            KERNEL_FUNCTIONS.map(|name| kernel.id_by_type_name_kind(name, BtfKind::Func).ok());
+        Ok(Loader { object, kernel, functions })
     }
 
     /// Whether the kernel lets programs walk all tasks in one run (6.7).
     pub(crate) fn has_one_call(&self) -> bool {
-        KERNEL_FUNCTIONS.iter().all(|name| self.function(name).is_some())
+        self.functions.iter().all(Option::is_some)
     }
 
     /// Puts the maps' descriptors into the programs.
@@ -110,30 +114,25 @@ impl Loader {
             if instruction.code != CALL || !(1..=KERNEL_FUNCTIONS.len() as i32).contains(&which) {
                 continue;
             }
-            let name = KERNEL_FUNCTIONS[(which - 1) as usize];
-            if name == CAST && self.function(name).is_none() {
+            let which = (which - 1) as usize;
+            if let Some(id) = self.functions[which] {
+                instruction.set_src_reg(KERNEL_FUNCTION_CALL);
+                instruction.imm = id.cast_signed();
+            } else if KERNEL_FUNCTIONS[which] == CAST {
                 // Older verifiers vouch for no task, so that there is nothing to take back.
                 instruction.code = COPY;
                 instruction.set_dst_reg(0);
                 instruction.set_src_reg(1);
                 instruction.imm = 0;
-                continue;
+            } else {
+                return Err(absent(KERNEL_FUNCTIONS[which]));
             }
-            instruction.set_src_reg(KERNEL_FUNCTION_CALL);
-            instruction.imm = self.id(name, BtfKind::Func)?.cast_signed();
         }
         Ok(())
     }
 
-    fn function(&self, name: &str) -> Option<u32> {
-        self.kernel.id_by_type_name_kind(name, BtfKind::Func).ok()
-    }
-
     fn id(&self, name: &str, kind: BtfKind) -> Result<u32, Error> {
-        self.kernel.id_by_type_name_kind(name, kind).map_err(|_| Error::Unsupported {
-            reason: format!("this kernel has no {name}"),
-            hint: String::new(),
-        })
+        self.kernel.id_by_type_name_kind(name, kind).map_err(|_| absent(name))
     }
 }
 
@@ -146,6 +145,10 @@ pub(crate) enum Target<'a> {
     Tracepoint(&'a str),
     /// The task iterator.
     Tasks,
+}
+
+fn absent(name: &str) -> Error {
+    Error::Unsupported { reason: format!("this kernel has no {name}"), hint: String::new() }
 }
 
 fn damaged(error: impl std::fmt::Display) -> Error {
