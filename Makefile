@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 RUST_MINIMUM := 1.88
 STAMPS := $(VENV)/.stamps
 
-RUST_SOURCES := $(shell find rust -name '*.rs' -not -path '*/target/*' -not -path 'rust/fuzz/*') \
+RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -path '*/target/*' -not -path 'rust/fuzz/*') \
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 

@@ -21,11 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from taskstats._core import Exits, Task
-from taskstats._errors import TaskstatsError
+from taskstats._core import Exits, Snapshot, Source, Task
+from taskstats._errors import TaskstatsError, Unsupported
 
 # A chain of parents longer than this is a ring made by reused pids.
 _LONGEST_CHAIN = 4096
+# How long the exits of BPF may gather between snapshots; its slots are emptied more often.
+_GATHER_NS = 2_000_000_000
 
 
 @dataclass(slots=True)
@@ -87,6 +89,10 @@ class _Dead:
     ppid: int
     name: str
     cpu_ns: int
+    user_us: int
+    system_us: int
+    minflt: int
+    majflt: int
     nvcsw: int
     nivcsw: int
     cpu_delay_ns: int
@@ -101,6 +107,10 @@ def _dead(task: Task) -> _Dead:
         task.ac_ppid or 0,
         task.ac_comm or "",
         task.cpu_ns or 0,
+        task.ac_utime or 0,
+        task.ac_stime or 0,
+        task.ac_minflt or 0,
+        task.ac_majflt or 0,
         task.nvcsw or 0,
         task.nivcsw or 0,
         task.cpu_delay_total or 0,
@@ -118,40 +128,31 @@ def _living_parent(pid: int) -> int | None:
     return int(stat[stat.rindex(b")") + 2 :].split()[1])
 
 
-class ExitCollector:
-    """Exit events of taskstats: a row for every task that died, by chains of parents.
+class _Family:
+    """Which of the dead descend from `root`, by chains of parents.
 
-    A run time is up to one tick old, and a tree whose link is an orphan's is known only
-    where `root` adopts orphans.
+    A tree whose link is an orphan's is known only where `root` adopts orphans.
     """
 
-    name = "netlink"
-
     def __init__(self, root: int) -> None:
-        """Follow the descendants of `root`. AccessDenied without CAP_NET_ADMIN."""
-        self._exits = Exits()
+        self.members: list[_Dead] = []
         self._root = root
-        self._members: list[_Dead] = []
         self._pending: list[_Dead] = []
         self._parents: dict[int, int] = {}
 
-    def join(self) -> None:
-        """Membership is by parents: nothing to do."""
-
-    def poll(self) -> None:
-        """Takes the exits so far."""
-        arrived = [_dead(task) for task in self._exits.read()]
+    def add(self, arrived: list[_Dead]) -> None:
         for dead in arrived:
             self._parents[dead.tgid] = dead.ppid
         waiting, self._pending = [*self._pending, *arrived], []
         for dead in waiting:
-            member = self._is_member(dead.ppid)
+            member = self.is_member(dead.ppid)
             if member:
-                self._members.append(dead)
+                self.members.append(dead)
             elif member is None:
                 self._pending.append(dead)
 
-    def _is_member(self, pid: int) -> bool | None:
+    def is_member(self, pid: int) -> bool | None:
+        """Whether `pid` is the root or descends from it; None while that is not known."""
         for _ in range(_LONGEST_CHAIN):
             if pid == self._root:
                 return True
@@ -165,12 +166,9 @@ class ExitCollector:
             pid = parent
         return False
 
-    def finish(self, use: TreeUse) -> None:
+    def count(self, use: TreeUse) -> None:
         """Adds counts, switches, delays and I/O, and a row a command name."""
-        self.poll()
-        use.exits_lost = self._exits.lost
-        self._exits.close()
-        members = self._members
+        members = self.members
         use.tasks = len(members)
         use.nvcsw = sum(dead.nvcsw for dead in members)
         use.nivcsw = sum(dead.nivcsw for dead in members)
@@ -184,13 +182,102 @@ class ExitCollector:
             row = use.commands.setdefault(dead.name, CommandUse())
             row.tasks += 1
             row.cpu_ns += dead.cpu_ns
-        seen = sum(dead.cpu_ns for dead in members)
+        if use.exits_lost:
+            use.notes.append(f"{use.exits_lost} exits were lost: rows and counts lack them")
+
+
+class BpfCollector:
+    """Every process of the tree to its last nanosecond, dead or living, by the bpf source."""
+
+    name = "bpf"
+
+    def __init__(self, root: int) -> None:
+        """Follow the descendants of `root` that begin from now on. AccessDenied or
+        Unsupported where the bpf source is not to be had, or has no exact values."""
+        self._source = Source("bpf", exact=True)
+        first = self._source.snapshot()
+        if not first.one_instant:
+            self._source.close()
+            raise Unsupported("this kernel's tasks cannot be read at one instant")
+        self._since_ns = first.boottime_ns
+        self._lost = first.exits_lost
+        self._taken_ns = first.monotonic_ns
+        self._family = _Family(root)
+
+    def join(self) -> None:
+        """Membership is by parents: nothing to do."""
+
+    def poll(self) -> None:
+        """Empties the slots of the dead, and takes them now and then."""
+        self._source.drain()
+        if time.monotonic_ns() - self._taken_ns > _GATHER_NS:
+            self._take()
+
+    def _take(self) -> Snapshot:
+        snapshot = self._source.snapshot()
+        self._taken_ns = snapshot.monotonic_ns
+        self._family.add([_dead(task) for task in snapshot.exits if self._is_new(task)])
+        return snapshot
+
+    def _is_new(self, task: Task) -> bool:
+        return (task.ac_start_ns or 0) >= self._since_ns
+
+    def finish(self, use: TreeUse) -> None:
+        """The exact total of the dead and of those that still run, and all counts."""
+        last = self._take()
+        living = [
+            _dead(task)
+            for task in last
+            if not task.exited
+            and self._is_new(task)
+            and self._family.is_member(task.ac_ppid or 0)
+        ]
+        self._family.members += living
+        use.exits_lost = last.exits_lost - self._lost
+        self._source.close()
+        members = self._family.members
+        use.exact = not use.exits_lost
+        use.resolution_ns = 1
+        use.total_ns = sum(dead.cpu_ns for dead in members)
+        user_us = sum(dead.user_us for dead in members)
+        system_us = sum(dead.system_us for dead in members)
+        # Without any tick the kernel calls it user time as well (cputime_adjust).
+        use.system_ns = use.total_ns * system_us // (user_us + system_us or 1)
+        use.user_ns = use.total_ns - use.system_ns
+        use.minflt = sum(dead.minflt for dead in members)
+        use.majflt = sum(dead.majflt for dead in members)
+        self._family.count(use)
+
+
+class ExitCollector:
+    """Exit events of taskstats: a row for every task that died. A run time is up to one
+    tick old."""
+
+    name = "netlink"
+
+    def __init__(self, root: int) -> None:
+        """Follow the descendants of `root`. AccessDenied without CAP_NET_ADMIN."""
+        self._exits = Exits()
+        self._family = _Family(root)
+
+    def join(self) -> None:
+        """Membership is by parents: nothing to do."""
+
+    def poll(self) -> None:
+        """Takes the exits so far."""
+        self._family.add([_dead(task) for task in self._exits.read()])
+
+    def finish(self, use: TreeUse) -> None:
+        """Adds counts, switches, delays and I/O, and a row a command name."""
+        self.poll()
+        use.exits_lost = self._exits.lost
+        self._exits.close()
+        self._family.count(use)
+        seen = sum(dead.cpu_ns for dead in self._family.members)
         if not use.exact and seen > use.total_ns:
             # Children that nobody waited for are in their exits alone.
             use.system_ns += seen - use.total_ns
             use.total_ns = seen
-        if use.exits_lost:
-            use.notes.append(f"{use.exits_lost} exits were lost: rows and counts lack them")
 
 
 class CgroupCollector:
@@ -250,6 +337,8 @@ class CgroupCollector:
 def collectors(root: int, *, whole: bool) -> list[Collector]:
     """The collectors that may be had here for the descendants of `root`; with `whole` also
     those that a child has to join before it runs."""
+    with contextlib.suppress(TaskstatsError, OSError):
+        return [BpfCollector(root)]
     found: list[Collector] = []
     if whole:
         with contextlib.suppress(OSError, StopIteration, KeyError):
@@ -289,8 +378,10 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
 class Tracker:
     """What the processes started in a `with` block used, with all that they started.
 
-    At the block's end `use` holds the report. Processes that still run then, and without
-    CAP_NET_ADMIN children that nobody waited for, are not in it; its `notes` say so.
+    At the block's end `use` holds the report, exact where the bpf source is to be had.
+    Elsewhere processes that still run then, and without CAP_NET_ADMIN children that nobody
+    waited for, are not in it; its `notes` say so. An orphan belongs to who adopts it: to be
+    in the report, that must be this process (`taskstats.adopt_orphans`).
     """
 
     def __init__(self) -> None:

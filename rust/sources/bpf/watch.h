@@ -122,6 +122,7 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 
 SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 {
+	struct mm_struct *mm;
 	u64 key = (u64)t, number = 0, now;
 	struct slot *slot = 0;
 	struct record *r;
@@ -151,7 +152,11 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 	if (!wants(c, RUN_THREADS) && !FROM(t)->signal->live.counter)
 		add_dead_threads(c, r, FROM(t)->signal);
 	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
-	r->hiwater_rss = KB(FROM(t)->signal->maxrss, c);
+	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
+	 * says includes what the process was before it became a command. */
+	mm = FROM(t)->mm;
+	r->hiwater_rss = mm ? KB(greater(resident(mm), mm->hiwater_rss), c) :
+			      KB(FROM(t)->signal->maxrss, c);
 	slot->outside = !fill_ids(c, r, t);
 	write_id(c, &r->task_id, t);
 	slot->task = key;
