@@ -345,6 +345,54 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
     assert (task.hiwater_rss or 0) >= usage.ru_maxrss - BATCH_KB
 
 
+# Forks so many children that end at once, and waits for each.
+STORM = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    pid = os.fork()
+    if not pid: os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_more_exits_than_there_are_slots(
+    bpf: Callable[..., taskstats.Source], drained: bool
+) -> None:
+    storms, each = 2, 12_000
+    with bpf(exact=True, fields=["ac_ppid"]) as source:
+        source.snapshot()
+        first = source.snapshot()
+        running = [
+            subprocess.Popen([sys.executable, "-S", "-c", STORM, str(each)]) for _ in range(storms)
+        ]
+        while any(process.poll() is None for process in running):
+            time.sleep(0.02)
+            if drained:
+                source.drain()
+        last = source.snapshot()
+    parents = {process.pid for process in running}
+    seen = sum(task.ac_ppid in parents for task in last.exits)
+    lost = last.exits_lost - first.exits_lost
+    interval = taskstats.usage(first, last)
+    books = interval.books()
+    assert books["rowless_ns"] is not None
+    if drained:
+        assert (seen, lost) == (storms * each, 0)
+        assert books["rowless_ns"] == 0
+    else:
+        # What has no slot is counted, and its time is in a sum.
+        assert seen < 16_500
+        assert seen + lost >= storms * each
+        assert books["rowless_ns"] > lost * 10_000
+    # A lost thread of a process that lives on is in the sum, and goes missing in its row:
+    # what else the machine runs decides how much that is.
+    allowed = 0.002 if drained else 0.2
+    assert books["residual_ns"] is not None
+    assert books["bound_ns"] is not None
+    assert abs(books["residual_ns"]) <= books["bound_ns"] + allowed * interval.interval_ns
+
+
 def test_what_ran_since_gives_the_same_interval_as_all(
     bpf: Callable[..., taskstats.Source],
 ) -> None:

@@ -161,15 +161,26 @@ impl Interval {
         let left_out = self.use_of(pids);
         books.tasks_ns = (used.user_ns.saturating_add(used.system_ns))
             .saturating_sub(left_out.user_ns.saturating_add(left_out.system_ns));
-        let rowless = |header: &Header| header.outside_ns.saturating_add(header.overflow_ns);
-        books.rowless_ns =
-            rowless(self.cur().header()).saturating_sub(rowless(self.prev().header()));
+        books.rowless_ns = self.rowless_ns();
         let found = [books.tasks_ns, books.rowless_ns, books.idle_ns, books.irq_ns, books.steal_ns];
         let found: i128 = found.into_iter().map(i128::from).sum();
         let residual = i128::from(books.available_ns) - found;
         books.residual_ns = i64::try_from(residual).unwrap_or(i64::MAX);
         books.within_ns = self.exits_bound(books.step_ns).saturating_add(self.changed_cpus());
         Some(books)
+    }
+
+    /// What tasks used that have no row: those of other pid namespaces, and those whose
+    /// exits were lost.
+    fn rowless_ns(&self) -> u64 {
+        let (prev, cur) = (self.prev().header(), self.cur().header());
+        let outside_ns = cur.outside_ns.saturating_sub(prev.outside_ns);
+        let lost_ns = cur.overflow_ns.saturating_sub(prev.overflow_ns);
+        if lost_ns == 0 {
+            return outside_ns;
+        }
+        // The sum has the whole use of the lost, with what they had used before.
+        outside_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
     }
 
     fn use_of(&self, pids: &HashSet<u32>) -> Use {

@@ -235,6 +235,20 @@ impl Interval {
         lives
     }
 
+    /// What tasks of the earlier snapshot had used by then of which the later one knows
+    /// nothing, dead or alive.
+    pub(crate) fn vanished_ns(&self) -> u64 {
+        let mut met = vec![false; self.prev.len()];
+        for found in &self.matches {
+            if let Match::Same(index) = found {
+                met[*index as usize] = true;
+            }
+        }
+        let vanished =
+            self.prev.iter().enumerate().filter(|&(row, _)| !met[row] && !self.prev.is_exited(row));
+        vanished.filter_map(|(_, record)| record.cpu_ns()).fold(0, u64::saturating_add)
+    }
+
     /// Increase of a counter in the interval; None for other fields, for a
     /// counter that went backwards, and where a record lacks it.
     pub fn increase(&self, row: usize, field: Field) -> Option<u64> {

@@ -207,8 +207,9 @@ fn lost_exits_count_by_their_sum() {
             header.overflow_ns = overflow_ns;
         }
     };
-    let before = adjusted(10, &[task(5, 1, 0)], &[], clocks(10, 100));
-    let after = adjusted(11, &[task(5, 1, 900 * MS)], &[], clocks(11, 100 + 99 * MS));
+    // Task 6 had used 50 ms before; its exit was lost with others'.
+    let before = adjusted(10, &[task(5, 1, 0), task(6, 1, 50 * MS)], &[], clocks(10, 100));
+    let after = adjusted(11, &[task(5, 1, 900 * MS)], &[], clocks(11, 100 + 149 * MS));
     let seen = Interval::between(before, after);
     let books = seen.books().expect("clocks are known");
     assert_eq!((books.rowless_ns, books.irq_ns, books.residual_ns), (99 * MS, MS, 0));
