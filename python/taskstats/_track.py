@@ -228,9 +228,7 @@ class BpfCollector:
         living = [
             _dead(task)
             for task in last
-            if not task.exited
-            and self._is_new(task)
-            and self._family.is_member(task.ac_ppid or 0)
+            if not task.exited and self._is_new(task) and self._family.is_member(task.ac_ppid or 0)
         ]
         self._family.members += living
         use.exits_lost = last.exits_lost - self._lost
