@@ -253,6 +253,8 @@ class _Live:
         self.intervals = intervals
         self.screen = screen
         self.size = (0, 0)
+        # Whether something has happened since the last frame.
+        self.stale = True
         meter.configure(state)
         meter.sample()
         self.due = time.monotonic() + min(FIRST_DELAY, state.delay)
@@ -260,14 +262,18 @@ class _Live:
     def run(self) -> None:
         """Until the user quits or all intervals are shown."""
         self.screen.forget()
+        self.stale = True
         while True:
             if time.monotonic() >= self.due and not self.state.paused:
                 self._sample()
+                self.stale = True
             size = (self.terminal.width, self.terminal.height)
             if size != self.size:
                 self.size = size
                 self.screen.forget()
-            if self.meter.interval is not None:
+                self.stale = True
+            if self.meter.interval is not None and self.stale:
+                self.stale = False
                 self.state = _frame(self.meter, self.state, size, self.screen)
                 if self.intervals is not None and self.intervals <= 0:
                     return
@@ -275,6 +281,7 @@ class _Live:
             left = LONGEST_WAIT if self.state.paused else self.due - time.monotonic()
             key = self.terminal.inkey(timeout=min(LONGEST_WAIT, max(0.0, left)))
             while key:
+                self.stale = True
                 self._press(_name(key))
                 if self.state.quit:
                     return
