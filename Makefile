@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/installed
@@ -31,6 +31,11 @@ test-python: $(STAMPS)/installed
 test-guest: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) guest
 	$(BIN)/pytest -m guest tests/guest
+
+# A kernel with the series of kernel-patches/, built once and kept in the cache.
+kernel:
+	@sh tools/system.sh $(RUST_MINIMUM) kernel
+	$(PYTHON) tools/kernel.py
 
 # The BPF object is committed; this makes it anew.
 BPF := rust/sources/bpf

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks for what cannot be had from PyPI or crates.io; installs it where it may.
-#   tools/system.sh RUST_VERSION [test|fuzz|guest|bpf]...   with what these targets need besides
+#   tools/system.sh RUST_VERSION [test|fuzz|guest|kernel|bpf]...   with what these targets need besides
 set -eu
 rust_minimum=$1
 shift
@@ -19,6 +19,15 @@ for target in "$@"; do
     guest)
         command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
         command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+        ;;
+    kernel)
+        [ -e /usr/src/linux-source-6.12.tar.xz ] || missing="$missing linux-source-6.12"
+        for tool in make gcc patch flex bison bc xz; do
+            package=$tool
+            [ $tool = xz ] && package=xz-utils
+            command -v $tool >/dev/null 2>&1 || missing="$missing $package"
+        done
+        [ -e /usr/include/gelf.h ] || missing="$missing libelf-dev"
         ;;
     bpf)
         command -v clang-14 >/dev/null 2>&1 || missing="$missing clang-14"
