@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from types import FrameType
+from typing import Any
 
 import taskstats
 from blessed import Terminal
@@ -100,8 +104,7 @@ class _Meter:
         self.source = source
         self.pids = pids
         self.rows = rows
-        self.threads: bool | None = None
-        self.wanted: set[str] = set()
+        self.asked: tuple[bool, bool, frozenset[str]] | None = None
         self.start: taskstats.Snapshot | taskstats.Interval | None = None
         self.interval: taskstats.Interval | None = None
 
@@ -109,33 +112,30 @@ class _Meter:
         """Asks for what `state` shows; True where the next interval starts anew."""
         columns = [self.columns[key] for key in {*state.columns, state.sort}]
         wanted = table.fields(tuple(columns)) | table.folding(state.fold) | {"state"}
-        if (state.threads, wanted) == (self.threads, self.wanted):
+        asked = (state.threads, bool(state.fold), frozenset(wanted))
+        if asked == self.asked:
             return False
-        anew = state.threads != self.threads
-        self.threads, self.wanted = state.threads, wanted
-        self.source.configure(threads=state.threads, fields=sorted(wanted))
-        if anew:
-            self.start = self.interval = None
-        return anew
+        self.asked = asked
+        # Groups are of all tasks; else sleepers are not read again and again.
+        self.source.configure(threads=state.threads, fields=sorted(wanted), changed=not state.fold)
+        self.start = self.interval = None
+        return True
 
     def sample(self) -> None:
         snapshot = self.source.snapshot()
-        if self.start is not None:
-            self.interval = taskstats.usage(self.start, snapshot)
-            self.start = self.interval
-        else:
+        if self.start is None:
             self.start = snapshot
+            return
+        self.interval = taskstats.usage(self.start, snapshot)
+        self.start = self.interval
 
     def view(self, state: State, room: int) -> render.View:
         interval = self.interval
         assert interval is not None
         now = interval.cur
+        totals = self.source.totals() if now.unchanged else None
         columns = tuple(self.columns[key] for key in state.columns)
-        sources = [column.source for column in columns]
-        seconds = interval.interval_ns / 1e9
-        text = state.text or None
-        rows = interval.fold(state.fold) if state.fold else interval
-        shown = rows.count(text=text, pids=self.pids)
+        shown = self._count(interval, state)
         return render.View(
             time=time.strftime("%H:%M:%S", time.localtime(now.time_ns / 1e9)),
             host=now.host,
@@ -143,29 +143,75 @@ class _Meter:
             load=now.load,
             source=now.source,
             precision=self.source.precision,
-            interval_s=seconds,
+            interval_s=interval.interval_ns / 1e9,
             own_pct=_own_pct(interval),
-            tasks=len(interval) - interval.exited,
+            tasks=totals["tasks"] if totals else len(interval) - interval.exited,
             exited=interval.exited,
             shown=shown if self.rows is None else min(shown, self.rows),
-            states=interval.states(),
+            states=totals["states"] if totals else interval.states(),
             cpus=interval.cpu_pct(),
             memory=now.memory,
             books=_books(interval),
-            sums=interval.sum(sources),
-            rows=rows.select(
-                sources,
-                sort=self.columns[state.sort].source,
-                descending=state.descending,
-                offset=state.top,
-                limit=room if self.rows is None else max(0, min(room, self.rows - state.top)),
-                text=text,
-                pids=self.pids,
-            ),
+            sums=_sums(interval, columns, totals),
+            rows=self._rows(interval, state, columns, room),
             columns=columns,
             notice="",
             fold=state.fold,
         )
+
+    def _count(self, interval: taskstats.Interval, state: State) -> int:
+        rows = interval.fold(state.fold) if state.fold else interval
+        if not state.text and self.pids is None:
+            return len(rows) + interval.cur.unchanged
+        kept = rows.count(text=state.text or None, pids=self.pids)
+        return kept + self.source.resting_count(text=state.text or None, pids=self.pids)
+
+    def _rows(
+        self,
+        interval: taskstats.Interval,
+        state: State,
+        columns: Sequence[table.Column],
+        room: int,
+    ) -> list[tuple[table.Cell, ...]]:
+        limit = room if self.rows is None else max(0, min(room, self.rows - state.top))
+        sort, text = self.columns[state.sort].source, state.text or None
+        down, pids, end = state.descending, self.pids, state.top + limit
+        sources = [column.source for column in columns]
+        rows = interval.fold(state.fold) if state.fold else interval
+        if not interval.cur.unchanged:
+            return rows.select(
+                sources,
+                sort=sort,
+                descending=down,
+                offset=state.top,
+                limit=limit,
+                text=text,
+                pids=pids,
+            )
+        keyed = [*sources, sort]
+        ran = rows.select(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
+        rest = self.source.resting(
+            keyed, sort=sort, descending=down, limit=end, text=text, pids=pids
+        )
+        both = [*ran, *(rest or ())]
+        known = [row for row in both if row[-1] is not None]
+        known.sort(key=itemgetter(-1), reverse=down)
+        # Unknown is last in either order.
+        known += [row for row in both if row[-1] is None]
+        return [row[:-1] for row in known[state.top : end]]
+
+
+def _sums(
+    interval: taskstats.Interval,
+    columns: Sequence[table.Column],
+    totals: Mapping[str, Any] | None,
+) -> list[table.Cell]:
+    """Sums of the columns that have one; the resting add nothing but their number."""
+    summed = [column.source for column in columns if column.key in table.SUMMED]
+    sums = dict(zip(summed, interval.sum(summed), strict=True)) | {
+        key: value for key, value in (totals or {}).items() if key in summed
+    }
+    return [sums.get(column.source) if column.key in table.SUMMED else None for column in columns]
 
 
 def _own_pct(interval: taskstats.Interval) -> float | None:
@@ -213,6 +259,7 @@ def run(
         threads=state.threads,
         fields=sorted(needed),
         exact=True,
+        changed=not state.fold,
         cpu_times=True,
         system=True,
     ) as opened:
@@ -252,7 +299,7 @@ class _Live:
         self.state = state
         self.intervals = intervals
         self.screen = screen
-        self.size = (0, 0)
+        self.size = os.terminal_size((0, 0))
         # Whether something has happened since the last frame.
         self.stale = True
         meter.configure(state)
@@ -267,7 +314,7 @@ class _Live:
             if time.monotonic() >= self.due and not self.state.paused:
                 self._sample()
                 self.stale = True
-            size = (self.terminal.width, self.terminal.height)
+            size = os.get_terminal_size(sys.stdout.fileno())
             if size != self.size:
                 self.size = size
                 self.screen.forget()
@@ -279,7 +326,12 @@ class _Live:
                     return
             # A resize is seen within this time, on a paused screen too.
             left = LONGEST_WAIT if self.state.paused else self.due - time.monotonic()
-            key = self.terminal.inkey(timeout=min(LONGEST_WAIT, max(0.0, left)))
+            # Asking blessed for a key costs as much as half a frame, even where there is none.
+            ready, _, _ = select.select([sys.stdin], [], [], min(LONGEST_WAIT, max(0.0, left)))
+            key = self.terminal.inkey(timeout=0) if ready else None
+            if ready and not key:
+                # The terminal is gone.
+                raise _Stop(signal.SIGHUP)
             while key:
                 self.stale = True
                 self._press(_name(key))

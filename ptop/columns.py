@@ -13,7 +13,8 @@ from ptop import format as fmt
 Cell = int | float | str | None
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by identity, so that rows can be looked up by their columns at no cost.
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One column: `source` names what it shows (a column of `Interval.select`)."""
 

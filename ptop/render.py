@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ptop import format as fmt
 from ptop.columns import SUMMED, Cell, Column
@@ -70,6 +71,18 @@ def _overlong(text: str, column: Column) -> str:
     return "#" * column.width if column.right else fmt.fit(text, column.width)
 
 
+@lru_cache(maxsize=4096)
+def _row(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> str:
+    """A row's text; kept, as most tasks of a screen are the same as a second before."""
+    return _cells(columns, [column.text(cell) for column, cell in zip(columns, row, strict=True)])
+
+
+@lru_cache(maxsize=16)
+def _titles(columns: tuple[Column, ...]) -> tuple[str, str]:
+    titles = _cells(columns, [column.title for column in columns])
+    return titles, _cells(columns, [column.unit for column in columns])
+
+
 def table(
     columns: Sequence[Column],
     rows: Sequence[tuple[Cell, ...]],
@@ -77,14 +90,8 @@ def table(
     status: str = "",
 ) -> list[str]:
     """Titles, units, rows, and the sums of all rows with `status` in the left cell."""
-    lines = [
-        _cells(columns, [column.title for column in columns]),
-        _cells(columns, [column.unit for column in columns]),
-    ]
-    lines += [
-        _cells(columns, [column.text(cell) for column, cell in zip(columns, row, strict=True)])
-        for row in rows
-    ]
+    columns = tuple(columns)
+    lines = [*_titles(columns), *(_row(columns, row) for row in rows)]
     lines.append(sum_line(columns, sums, status))
     return lines
 

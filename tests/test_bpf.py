@@ -413,6 +413,53 @@ def test_what_ran_since_gives_the_same_interval_as_all(
             process.wait()
 
 
+def test_what_rests_is_shown_with_its_last_values(bpf: Callable[..., taskstats.Source]) -> None:
+    sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(20)]
+    # Until they are asleep.
+    time.sleep(0.3)
+    columns = ["ac_pid", "ac_comm", "total_ns", "total_pct", "ac_etime", "state"]
+    try:
+        with bpf(exact=True, changed=True) as source:
+            assert source.totals() is None
+            source.snapshot()
+            time.sleep(0.5)
+            partial = source.snapshot()
+            rest = source.resting(columns, sort="ac_etime", descending=False) or []
+            totals = source.totals()
+            assert source.resting_count() == len(rest)
+            # Tasks that died during the walk were met and have gone.
+            assert abs(partial.unchanged - len(rest)) <= 5
+            assert source.resting_count(text="sleep") >= 20
+            first = source.resting(columns, sort="total_ns", limit=3) or []
+            assert len(first) == 3
+            youngest = source.resting(columns, sort="ac_etime", descending=False, limit=5)
+            assert youngest == rest[:5]
+            # The start, field 22 of /proc/PID/stat, in ticks of 10 ms since boot.
+            starts_us = {
+                sleeper.pid: int(stat(f"/proc/{sleeper.pid}/stat")[19]) * 10_000
+                for sleeper in sleepers
+            }
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+    assert totals is not None
+    ran = {task.ac_pid for task in partial if not task.exited}
+    rows = {row[0]: row for row in rest}
+    assert not ran & rows.keys()
+    assert totals["tasks"] == len(ran) + len(rows)
+    assert sum(totals["states"].values()) <= totals["tasks"]
+    assert totals["num_threads"] >= totals["tasks"] - partial.merged
+    uptime_us = partial.boottime_ns // 1000
+    for sleeper in sleepers:
+        pid, name, used_ns, share, age_us, state = rows[sleeper.pid]
+        assert (pid, name, used_ns, share) == (sleeper.pid, "sleep", 0, 0.0)
+        assert isinstance(state, int)
+        assert taskstats.state_letter(state) == "S"
+        assert isinstance(age_us, int)
+        assert abs(uptime_us - starts_us[sleeper.pid] - age_us) < 50_000
+
+
 def _compare(full: taskstats.Source, partial: taskstats.Source, pid: int) -> None:
     before = [full.snapshot(), partial.snapshot()]
     assert before[1].unchanged == 0

@@ -20,6 +20,11 @@ class _Field(TypedDict):
     extension: bool
     doc: str
 
+class _Totals(TypedDict):
+    tasks: int
+    num_threads: int
+    states: dict[str, int]
+
 FIELDS: Final[tuple[_Field, ...]]
 VERSION: Final[str]
 
@@ -369,8 +374,23 @@ class Source:
         threads: bool | None = None,
         fields: Sequence[str] | None = None,
         exact: bool | None = None,
+        changed: bool | None = None,
     ) -> None: ...
     def drain(self) -> None: ...
+    def resting(
+        self,
+        columns: Sequence[str],
+        *,
+        sort: str | None = None,
+        descending: bool = True,
+        limit: int | None = None,
+        text: str | None = None,
+        pids: Iterable[int] | None = None,
+    ) -> list[tuple[_Cell, ...]] | None: ...
+    def resting_count(
+        self, *, text: str | None = None, pids: Iterable[int] | None = None
+    ) -> int: ...
+    def totals(self) -> _Totals | None: ...
     def snapshot(self) -> Snapshot: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

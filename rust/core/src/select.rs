@@ -266,11 +266,13 @@ fn compare(a: Option<Key<'_>>, b: Option<Key<'_>>, descending: bool) -> Ordering
     }
 }
 
-fn field_cell<'a>(record: &Record<'a>, field: Field) -> Option<Cell<'a>> {
-    record.value(field).map(|value| match value {
-        Value::Int(number) => Cell::Int(number),
-        Value::Text(text) => Cell::Text(text),
-    })
+impl<'a> From<Value<'a>> for Cell<'a> {
+    fn from(value: Value<'a>) -> Cell<'a> {
+        match value {
+            Value::Int(number) => Cell::Int(number),
+            Value::Text(text) => Cell::Text(text),
+        }
+    }
 }
 
 /// The key of a cell that is no rate.
@@ -295,7 +297,7 @@ impl<B: AsRef<[u8]>> Table for Snapshot<B> {
     fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
         let record = self.get(row)?;
         match column {
-            Column::Field(field) => field_cell(&record, field),
+            Column::Field(field) => record.value(field).map(Cell::from),
             Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
             Column::Exited => self.is_exited(row).then_some(Cell::Int(1)),
             _ => None,

@@ -11,7 +11,7 @@ use taskstats::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Tabl
 use crate::snapshot::PySnapshot;
 use crate::task::lossy;
 
-fn column(name: &str) -> PyResult<Column> {
+pub(crate) fn column(name: &str) -> PyResult<Column> {
     Column::from_name(name).ok_or_else(|| {
         PyValueError::new_err(format!(
             "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
@@ -26,7 +26,7 @@ fn columns(names: &[String]) -> PyResult<Vec<Column>> {
 }
 
 /// `pids` may be anything that can be iterated.
-fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
+pub(crate) fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
     let pids = match pids {
         None => None,
         Some(pids) => {
@@ -55,16 +55,16 @@ impl<'py> IntoPyObject<'py> for PyCell<'_> {
 }
 
 /// Which rows and columns are asked for.
-struct Asked<'a> {
-    columns: Vec<String>,
-    sort: Option<&'a str>,
-    descending: bool,
-    offset: usize,
-    limit: Option<usize>,
-    text: Option<String>,
+pub(crate) struct Asked<'a> {
+    pub(crate) columns: Vec<String>,
+    pub(crate) sort: Option<&'a str>,
+    pub(crate) descending: bool,
+    pub(crate) offset: usize,
+    pub(crate) limit: Option<usize>,
+    pub(crate) text: Option<String>,
 }
 
-fn select<'py>(
+pub(crate) fn select<'py>(
     py: Python<'py>,
     table: &impl Table,
     asked: Asked<'_>,

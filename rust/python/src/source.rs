@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use taskstats::wire::Id;
-use taskstats::{FieldSet, Netlink, Report, Request, Source, SourceKind};
+use taskstats::{FieldSet, Netlink, Report, Request, Resting, Source, SourceKind, Table};
 
 use crate::errors::python_error;
 use crate::field_set;
+use crate::interval::{Asked, column, filter, select};
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
 
@@ -100,13 +102,14 @@ impl PySource {
     }
 
     /// Changes what the next snapshot holds; None leaves a setting as it is.
-    #[pyo3(signature = (*, threads=None, fields=None, exact=None))]
+    #[pyo3(signature = (*, threads=None, fields=None, exact=None, changed=None))]
     fn configure(
         &self,
         py: Python<'_>,
         threads: Option<bool>,
         fields: Option<Vec<String>>,
         exact: Option<bool>,
+        changed: Option<bool>,
     ) -> PyResult<()> {
         let fields = fields.map(field_set).transpose()?;
         py.detach(|| {
@@ -114,6 +117,7 @@ impl PySource {
             request.threads = threads.unwrap_or(request.threads);
             request.fields = fields.unwrap_or(request.fields);
             request.exact = exact.unwrap_or(request.exact);
+            request.changed = changed.unwrap_or(request.changed);
         });
         Ok(())
     }
@@ -142,6 +146,63 @@ impl PySource {
             Some(Ok(snapshot)) => Ok(PySnapshot::new(Arc::new(snapshot))),
             Some(Err(error)) => Err(python_error(py, error)),
         }
+    }
+
+    /// After a snapshot with `changed`: rows of the tasks that did not run, as tuples of
+    /// the given columns, with their last values, ages as of the snapshot, and a use of
+    /// zero; arguments as of `Interval.select`. None where the last snapshot has all
+    /// tasks.
+    #[pyo3(signature = (columns, *, sort=None, descending=true, limit=None, text=None, pids=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn resting<'py>(
+        &self,
+        py: Python<'py>,
+        columns: Vec<String>,
+        sort: Option<&str>,
+        descending: bool,
+        limit: Option<usize>,
+        text: Option<String>,
+        pids: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+        let open = self.locked();
+        let Some(resting) = open.source.as_ref().and_then(|source| source.resting()) else {
+            return Ok(None);
+        };
+        let sort = match sort {
+            Some(name) if Resting::is_level(column(name)?) => None,
+            sort => sort,
+        };
+        let asked = Asked { columns, sort, descending, offset: 0, limit, text };
+        select(py, &resting, asked, pids).map(Some)
+    }
+
+    /// How many tasks that did not run `text` and `pids` keep; 0 where the last snapshot
+    /// has all tasks.
+    #[pyo3(signature = (*, text=None, pids=None))]
+    fn resting_count(
+        &self,
+        text: Option<String>,
+        pids: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let open = self.locked();
+        let resting = open.source.as_ref().and_then(|source| source.resting());
+        let filter = filter(text, pids)?;
+        Ok(resting.map_or(0, |resting| resting.count(&filter)))
+    }
+
+    /// After a snapshot with `changed`, over all living tasks: their number `tasks`, their
+    /// `num_threads`, and the number in each of the `states`. None where the last snapshot
+    /// has all tasks itself.
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let open = self.locked();
+        let Some(resting) = open.source.as_ref().and_then(|source| source.resting()) else {
+            return Ok(None);
+        };
+        let totals = PyDict::new(py);
+        totals.set_item("tasks", resting.totals().tasks)?;
+        totals.set_item("num_threads", resting.totals().num_threads)?;
+        totals.set_item("states", &resting.totals().states)?;
+        Ok(Some(totals))
     }
 
     /// Closes the source; a second time does nothing.

@@ -10,7 +10,7 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
-mod changed;
+pub(crate) mod changed;
 mod exits;
 mod hidden;
 mod loader;
@@ -34,7 +34,7 @@ use crate::host::{self, Host};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::{Request, Source};
-use changed::Changed;
+use changed::{Changed, Resting};
 use exits::{Exits, GONE, SLOTS, slot_size};
 use hidden::Hidden;
 use loader::{Loader, Target};
@@ -467,6 +467,10 @@ impl Source for Bpf {
         }
     }
 
+    fn resting(&self) -> Option<Resting<'_>> {
+        self.changed.as_ref().map(Changed::resting)
+    }
+
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         self.prepare(request)?;
         let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
@@ -495,9 +499,10 @@ impl Source for Bpf {
         let flags = self.flags_of(request);
         let one_call = matches!(self.way, Way::OneCall(_));
         let tasks = self.wanted[threads];
-        let changed = self.changed.take().filter(|changed| {
-            request.changed && one_call && changed.goes_on(request.threads, tasks)
-        });
+        let changed = self
+            .changed
+            .take()
+            .filter(|changed| request.changed && one_call && changed.goes_on(request, tasks));
         let since =
             changed.as_ref().map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
         self.control.write(offset_of!(Control, since), since);
@@ -565,10 +570,10 @@ impl Source for Bpf {
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
         let Some(mut changed) = changed else {
-            self.changed = (request.changed && one_call).then(|| Changed::new(&snapshot));
+            self.changed = (request.changed && one_call).then(|| Changed::new(&snapshot, request));
             return Ok(snapshot);
         };
-        let base = changed.advance(&snapshot, &self.layout)?;
+        let base = changed.advance(&snapshot)?;
         self.changed = Some(changed);
         Ok(snapshot.with_base(Arc::new(base)))
     }

@@ -23,6 +23,7 @@ pub use procfs::sessions;
 pub use taskstats_core::*;
 
 use bpf::Bpf;
+pub use bpf::changed::{Resting, Totals};
 use procfs::Procfs;
 
 /// What a snapshot is to hold.
@@ -77,6 +78,11 @@ pub trait Source: Send {
     /// keeps the dead in a place of its own; once a second is enough for 16,000 a
     /// second. What died is in the next snapshot all the same.
     fn drain(&mut self) {}
+    /// After a snapshot of only what ran since: the tasks that did not. None before, and
+    /// from sources that cannot tell.
+    fn resting(&self) -> Option<Resting<'_>> {
+        None
+    }
     /// Takes a snapshot of the whole system. The last [`Header::exited`] records are of
     /// tasks that died since the snapshot before, where the source knows them.
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;

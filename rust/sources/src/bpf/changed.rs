@@ -4,27 +4,75 @@
 //!
 //! * Such a snapshot has records of the tasks that ran, and with it the snapshot it
 //!   is to be compared with: the same tasks' last values, copied out of what is kept
-//!   here. Ten thousand sleepers are in neither.
+//!   here. Ten thousand sleepers are in neither; [`Resting`] shows them.
+//! * Counts over all tasks are kept up as records change, so that nothing goes over all.
 //! * Tasks that died unseen stay in the table until it is twice as long as the
 //!   machine's; then it is made anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use taskstats_core::{Header, Layout, Record, SharedBytes, Snapshot};
+use taskstats_core::{
+    Cell, Column, Field, FieldSet, Header, Key, Kind, Layout, Record, SharedBytes, Snapshot, Table,
+    state,
+};
 
+use crate::Request;
 use crate::errors::Error;
 use crate::records::Records;
 
-type Key = (u64, u64);
+type Name = (u64, u64);
 
 /// The last record of every task.
 pub(crate) struct Changed {
     header: Header,
-    records: HashMap<Key, Vec<u8>>,
+    layout: Layout,
+    index: HashMap<Name, u32>,
+    names: Vec<Name>,
+    bytes: Vec<u8>,
+    filled: Vec<FieldSet>,
+    /// Per record the number of the snapshot that it was last in.
+    written: Vec<u64>,
+    serial: u64,
+    totals: Totals,
     threads: bool,
+    fields: FieldSet,
 }
 
-fn key(record: &Record<'_>) -> Key {
+/// Counts over all living tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// Number of threads of all rows.
+    pub num_threads: u64,
+    /// Tasks in each state, by its name.
+    pub states: BTreeMap<&'static str, usize>,
+}
+
+impl Totals {
+    fn add(&mut self, record: &Record<'_>) {
+        self.tasks += 1;
+        self.num_threads += u64::from(record.num_threads().unwrap_or(0));
+        if let Some(state) = record.state() {
+            *self.states.entry(state::name(state)).or_insert(0) += 1;
+        }
+    }
+
+    fn remove(&mut self, record: &Record<'_>) {
+        self.tasks -= 1;
+        self.num_threads -= u64::from(record.num_threads().unwrap_or(0));
+        if let Some(state) = record.state()
+            && let Some(count) = self.states.get_mut(state::name(state))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.states.remove(state::name(state));
+            }
+        }
+    }
+}
+
+fn name(record: &Record<'_>) -> Name {
     // The parts of a name that a source knows; hidden processes have no task_id.
     let id = record.task_id().unwrap_or_else(|| u64::from(record.ac_pid().unwrap_or(0)));
     (id, record.ac_start_ns().unwrap_or(0))
@@ -32,9 +80,25 @@ fn key(record: &Record<'_>) -> Key {
 
 impl Changed {
     /// Begins with a snapshot of all tasks.
-    pub(crate) fn new(full: &Snapshot<SharedBytes>) -> Changed {
-        let records = full.iter().map(|record| (key(&record), record.bytes().to_vec())).collect();
-        Changed { header: full.header().clone(), records, threads: full.header().threads() }
+    pub(crate) fn new(full: &Snapshot<SharedBytes>, request: &Request) -> Changed {
+        let mut changed = Changed {
+            header: full.header().clone(),
+            layout: full.layout().clone(),
+            index: HashMap::new(),
+            names: Vec::new(),
+            bytes: Vec::new(),
+            filled: Vec::new(),
+            written: Vec::new(),
+            serial: 1,
+            totals: Totals::default(),
+            threads: request.threads,
+            fields: request.fields,
+        };
+        let living = full.iter().enumerate().filter(|&(row, _)| !full.is_exited(row));
+        for (_, record) in living {
+            changed.put(name(&record), &record);
+        }
+        changed
     }
 
     /// The instant that the next snapshot is to begin at, on the scheduler's clock.
@@ -42,31 +106,157 @@ impl Changed {
         self.header.sched_clock_ns.unwrap_or(0)
     }
 
-    /// Whether it can go on: of the same kind of rows, and not much longer than it must be.
-    pub(crate) fn goes_on(&self, threads: bool, tasks: usize) -> bool {
-        self.threads == threads && self.records.len() <= 2 * tasks + 1024
+    /// Whether it can go on: with the same rows and fields, and not much longer than it
+    /// must be.
+    pub(crate) fn goes_on(&self, request: &Request, tasks: usize) -> bool {
+        (self.threads, self.fields) == (request.threads, request.fields)
+            && self.names.len() <= 2 * tasks + 1024
     }
 
     /// Takes in what ran, and gives those tasks' values before.
     pub(crate) fn advance(
         &mut self,
         partial: &Snapshot<SharedBytes>,
-        layout: &Layout,
     ) -> Result<Snapshot<SharedBytes>, Error> {
-        let mut before = Records::new(layout.record_size(), partial.len());
+        self.serial += 1;
+        let mut before = Records::new(self.layout.record_size(), partial.len());
         for (row, record) in partial.iter().enumerate() {
-            let key = key(&record);
-            let old = if partial.is_exited(row) {
-                self.records.remove(&key)
+            let name = name(&record);
+            if let Some(&at) = self.index.get(&name) {
+                before.push(self.at(at as usize), record.filled());
+            }
+            if partial.is_exited(row) {
+                self.remove(name);
             } else {
-                self.records.insert(key, record.bytes().to_vec())
-            };
-            if let Some(old) = old {
-                before.push(&old, record.filled());
+                self.put(name, &record);
             }
         }
         let mut header = std::mem::replace(&mut self.header, partial.header().clone());
         header.exited = 0;
-        before.into_snapshot(header, layout.clone())
+        before.into_snapshot(header, self.layout.clone())
+    }
+
+    /// The tasks that did not run between the last two snapshots.
+    pub(crate) fn resting(&self) -> Resting<'_> {
+        Resting { kept: self }
+    }
+
+    fn at(&self, index: usize) -> &[u8] {
+        let size = self.layout.record_size();
+        &self.bytes[index * size..(index + 1) * size]
+    }
+
+    fn record(&self, index: usize) -> Record<'_> {
+        Record::new(self.at(index), &self.layout, self.filled[index])
+            .expect("records of the layout's size")
+    }
+
+    fn put(&mut self, name: Name, record: &Record<'_>) {
+        let size = self.layout.record_size();
+        if let Some(index) = self.index.get(&name).map(|&index| index as usize) {
+            let mut totals = std::mem::take(&mut self.totals);
+            totals.remove(&self.record(index));
+            self.totals = totals;
+            self.bytes[index * size..(index + 1) * size].copy_from_slice(record.bytes());
+            self.filled[index] = record.filled();
+            self.written[index] = self.serial;
+        } else {
+            self.index.insert(name, self.names.len() as u32);
+            self.names.push(name);
+            self.bytes.extend_from_slice(record.bytes());
+            self.filled.push(record.filled());
+            self.written.push(self.serial);
+        }
+        self.totals.add(record);
+    }
+
+    fn remove(&mut self, name: Name) {
+        let Some(index) = self.index.remove(&name).map(|index| index as usize) else { return };
+        let mut totals = std::mem::take(&mut self.totals);
+        totals.remove(&self.record(index));
+        self.totals = totals;
+        let (size, last) = (self.layout.record_size(), self.names.len() - 1);
+        // The last one takes its place.
+        self.bytes.copy_within(last * size.., index * size);
+        self.bytes.truncate(last * size);
+        self.names.swap_remove(index);
+        self.filled.swap_remove(index);
+        self.written.swap_remove(index);
+        if index < last {
+            self.index.insert(self.names[index], index as u32);
+        }
+    }
+}
+
+/// The tasks without a record in a snapshot of what ran since: with their last values,
+/// ages as of that snapshot, and a use of zero.
+pub struct Resting<'a> {
+    kept: &'a Changed,
+}
+
+impl Resting<'_> {
+    /// Counts over all living tasks, resting or not.
+    pub fn totals(&self) -> &Totals {
+        &self.kept.totals
+    }
+
+    /// Whether a column is the same for all of them, so that there is nothing to sort.
+    pub fn is_level(column: Column) -> bool {
+        !matches!(column, Column::Field(_) | Column::CpuNs)
+    }
+}
+
+impl Table for Resting<'_> {
+    fn rows(&self) -> usize {
+        self.kept.names.len()
+    }
+
+    /// None for a task that is none of them.
+    fn record(&self, row: usize) -> Option<Record<'_>> {
+        (*self.kept.written.get(row)? != self.kept.serial).then(|| self.kept.record(row))
+    }
+
+    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+        let record = self.record(row)?;
+        let known = |field: Field| record.filled().contains(field).then_some(());
+        match column {
+            Column::Field(field @ (Field::ac_etime | Field::ac_tgetime)) => {
+                let since_ns =
+                    self.kept.header.begin.monotonic_ns.checked_sub(record.ac_time_ns()?)?;
+                Some(Cell::Int(i128::from(record.unsigned(field)? + since_ns / 1000)))
+            }
+            Column::Field(field) => record.value(field).map(Cell::from),
+            Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Column::Exited => None,
+            Column::Tasks => Some(Cell::Int(1)),
+            Column::UserNs | Column::SystemNs | Column::TotalNs | Column::AllNs => {
+                Some(Cell::Int(0))
+            }
+            Column::UserPct | Column::SystemPct | Column::TotalPct | Column::AllPct => {
+                Some(Cell::Float(0.0))
+            }
+            Column::Delta(field) => {
+                known(field).filter(|()| field.info().kind == Kind::Counter).map(|()| Cell::Int(0))
+            }
+            _ => {
+                known(column.field()?)?;
+                let whole = matches!(
+                    column,
+                    Column::StealNs
+                        | Column::ChildUserNs
+                        | Column::ChildSystemNs
+                        | Column::ChildStealNs
+                );
+                Some(if whole { Cell::Int(0) } else { Cell::Float(0.0) })
+            }
+        }
+    }
+
+    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+        match self.cell(row, column)? {
+            Cell::Int(number) => Some(Key::Int(number)),
+            Cell::Text(text) => Some(Key::Text(text)),
+            Cell::Float(_) => Some(Key::Int(0)),
+        }
     }
 }
