@@ -299,6 +299,61 @@ fn the_books_of_a_fork_storm_close() {
 }
 
 #[test]
+fn the_books_close_while_tasks_wake_each_other() {
+    let load = format!("sh -c '{BUSY}' & sh -c '{BUSY}' & yes | cat > /dev/null &");
+    let Some((residuals, _)) = residuals(&load, 5, false) else { return };
+    assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.0001, "{residuals:?}");
+    assert!(hides_tasks() || residuals[4].abs() < 0.0005, "{residuals:?}");
+}
+
+/// Makes CLOCK_MONOTONIC faster or slower than the scheduler's clock, by parts per million.
+fn slew(ppm: i64) -> bool {
+    let frequency = (ppm << 16).to_string();
+    let set = Command::new("busybox").args(["adjtimex", "-f", &frequency]).output();
+    set.is_ok_and(|done| done.status.success())
+}
+
+#[test]
+fn the_books_of_a_slewed_clock_close() {
+    if hides_tasks() {
+        // The clock is everybody's: only in a machine of its own.
+        return;
+    }
+    for ppm in [200, -200] {
+        assert!(slew(ppm), "busybox adjtimex works");
+        let load = format!("sh -c '{BUSY}' & sh -c '{BUSY}' &");
+        let found = residuals(&load, 5, false);
+        assert!(slew(0));
+        let Some((residuals, _)) = found else { return };
+        assert!(residuals[3].abs() < 0.0001, "{ppm} ppm: {residuals:?}");
+    }
+}
+
+const EXECS: &str = "PRECISE_TOP_TEST_EXECS";
+
+/// No test: what the next one starts. Tests run in threads of their own, so that this
+/// is an exec by another thread than the leader.
+#[test]
+fn a_thread_that_execs() {
+    if std::env::var_os(EXECS).is_some() {
+        let _other = thread::spawn(|| burn(Duration::from_millis(20)));
+        burn(Duration::from_millis(20));
+        let error = Command::new("true").exec();
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn the_books_close_across_exec_by_another_thread() {
+    let program = std::env::current_exe().expect("this program");
+    let execs = format!("{EXECS}=1 {} --exact a_thread_that_execs", program.display());
+    let load = format!("sh -c 'while :; do {execs}; done' & sh -c '{BUSY}' & sh -c '{BUSY}' &");
+    let Some((residuals, died)) = residuals(&load, 5, false) else { return };
+    assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.001, "{residuals:?}");
+    assert!(died > 5, "{died} tasks died");
+}
+
+#[test]
 fn what_died_between_two_snapshots_is_in_the_later() {
     let Some(mut source) = bpf() else { return };
     if !has_one_call() {
