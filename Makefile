@@ -67,10 +67,14 @@ format:
 man: $(STAMPS)/installed
 	$(BIN)/python tools/manpage.py
 
+# Each prints a table; machines are shared, so compare ratios.
+BENCHES := start snapshots books proposal harm
 bench: $(STAMPS)/installed
-	cargo bench --workspace --quiet
-	$(BIN)/python tests/bench/proposal.py
-	test ! -e tests/bench/snapshots.py || $(BIN)/python tests/bench/snapshots.py
+	@sh tools/system.sh $(RUST_MINIMUM) test
+	$(BIN)/python tools/requirements.py bench > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
+	cargo bench --quiet -p taskstats-core --bench records
+	set -e; for name in $(BENCHES); do $(BIN)/python -m tests.bench.$$name; done
 
 # Every fuzz target for a while; more with FUZZ_RUNS=. What fails is kept in rust/fuzz/artifacts.
 FUZZ_RUNS := 50000
@@ -96,10 +100,10 @@ clean:
 system:
 	@sh tools/system.sh $(RUST_MINIMUM)
 
-$(STAMPS)/dev: pyproject.toml tools/dev_requirements.py
+$(STAMPS)/dev: pyproject.toml tools/requirements.py
 	@$(MAKE) --no-print-directory system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python tools/dev_requirements.py > $(VENV)/requirements.txt
+	$(BIN)/python tools/requirements.py dev > $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
 	@mkdir -p $(STAMPS) && touch $@
 

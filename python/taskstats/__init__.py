@@ -42,7 +42,11 @@ from taskstats._errors import (
     TaskstatsError,
     Unsupported,
 )
-from taskstats._track import Tracker, TreeUse, track
+
+# mypy's name for "only for type checkers", without the import of typing.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from taskstats._track import Tracker, TreeUse, track
 
 __all__ = [
     "FIELDS",
@@ -98,3 +102,13 @@ def snapshot(
 def exits() -> Exits:
     """Tasks as they die: an iterator and context manager, see `Exits`."""
     return Exits()
+
+
+def __getattr__(name: str) -> object:
+    """Following trees of processes is loaded when it is first wanted: it needs a good part
+    of the standard library."""
+    if name in {"Tracker", "TreeUse", "track"}:
+        from taskstats import _track
+
+        return getattr(_track, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,7 +82,7 @@ def report(name: str, intervals: int, *loads: contextlib.AbstractContextManager[
     cpus = os.cpu_count() or 1
     within = [sum(value <= limit * cpus for value in found) for limit in (0.001, 0.05)]
     print(
-        f"{name:<44}{found[len(found) // 2]:>10.5f}{found[-2]:>10.5f}{found[-1]:>10.5f}"
+        f"{name:<44}{found[len(found) // 2]:>10.5f}{found[-2:][0]:>10.5f}{found[-1]:>10.5f}"
         f"{within[0]:>7}/{intervals}{within[1]:>7}/{intervals}",
         flush=True,
     )

@@ -5,7 +5,7 @@ TEST2  busy loops pinned to each CPU: do the books close
 TEST3  a storm of short-lived processes: what top sees, what ptop explains
 TEST4  a tree like a build's: its rows against cgroup cpu.stat
 
-    python tests/bench/proposal.py [TEST1 …] [--tasks 1000] [--seconds 10]
+    python -m tests.bench.proposal [TEST1 …] [--tasks 1000] [--seconds 10]
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import taskstats
 from taskstats._track import CgroupCollector
 
 from ptop.batch import intervals
+from tests.bench import load
 
 BUSY = "while :; do :; done"
 # Children of 0.3 to 5 ms, every other one ignored by its parent.
@@ -65,25 +65,6 @@ def started(commands: Sequence[Sequence[str]]) -> Iterator[list[int]]:
             child.wait()
 
 
-@contextlib.contextmanager
-def sleepers(count: int) -> Iterator[None]:
-    """That many sleeping processes."""
-    code = (
-        "import os, signal, sys\n"
-        f"for _ in range({count}):\n"
-        "    if os.fork() == 0: signal.pause()\n"
-        "print('ready', flush=True)\nsignal.pause()"
-    )
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as parent:
-        assert parent.stdout is not None
-        parent.stdout.readline()
-        try:
-            yield
-        finally:
-            os.killpg(parent.pid, signal.SIGKILL)
-
-
 def pinned(idle: bool = False) -> list[list[str]]:
     """A busy loop for each CPU; with `idle` one that runs where nothing else does."""
     policy = ["chrt", "--idle", "0"] if idle else []
@@ -121,7 +102,7 @@ def drain(child: pexpect.spawn[str], seconds: float) -> None:
 
 def test1(tasks: int, seconds: float) -> None:
     ptop = shutil.which("ptop") or os.path.join(os.path.dirname(sys.executable), "ptop")
-    with sleepers(tasks):
+    with load.sleepers(tasks):
         top = cost(["top", "-d", "1"], seconds)
         ours = cost([ptop, "-d", "1"], seconds)
     ratio = top / ours if ours else float("inf")
@@ -167,7 +148,7 @@ def test3(count: int, soaked: bool, tasks: int) -> None:
     soakers = pinned(idle=True) if soaked else []
     with contextlib.ExitStack() as stack:
         if tasks:
-            stack.enter_context(sleepers(tasks))
+            stack.enter_context(load.sleepers(tasks))
         running = stack.enter_context(started([*soakers, *storm]))
         source = stack.enter_context(opened())
         rests, whole, died = books(source, count)

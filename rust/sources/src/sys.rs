@@ -41,11 +41,20 @@ pub(crate) fn open_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<File
 
 /// Owner of a file below a kept directory: user and group.
 pub(crate) fn owner_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<(u32, u32)> {
+    stat_at(directory, path).map(|stat| (stat.st_uid, stat.st_gid))
+}
+
+/// Number of links to a file below a kept directory.
+pub(crate) fn links_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<libc::nlink_t> {
+    stat_at(directory, path).map(|stat| stat.st_nlink)
+}
+
+fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<libc::stat> {
     // SAFETY: all-zero bytes are a valid `stat`, a struct of integers.
     let mut stat: libc::stat = unsafe { mem::zeroed() };
     // SAFETY: `path` ends with a NUL, and `stat` is valid for writes during the call.
     check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) })?;
-    Ok((stat.st_uid, stat.st_gid))
+    Ok(stat)
 }
 
 /// A number the system has for `name`; None where it has none.

@@ -1,8 +1,11 @@
-"""Prints the development dependencies of pyproject.toml, one requirement a line.
+"""Prints a dependency group of pyproject.toml, one requirement a line.
+
+    python tools/requirements.py GROUP
 
 pip reads dependency groups from release 25.1 on only; Debian's is older.
 """
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,4 +13,4 @@ PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 if __name__ == "__main__":
     with PYPROJECT.open("rb") as file:
-        print("\n".join(tomllib.load(file)["dependency-groups"]["dev"]))
+        print("\n".join(tomllib.load(file)["dependency-groups"][sys.argv[1]]))
