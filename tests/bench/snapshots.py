@@ -101,10 +101,6 @@ def ways(scratch: Path) -> list[Way]:
             found.append(Way(module, _python(code)))
     if shutil.which("top"):
         found.append(Way("top -b", lambda count: ["top", "-b", "-d", "0.01", "-n", str(count)]))
-    if shutil.which("htop") and shutil.which("script"):
-        # It has no batch mode: it draws on a terminal of its own and ends after so many.
-        draw = "stty rows 24 cols 80; TERM=xterm htop -d 1 -n {}"
-        found.append(Way("htop", lambda count: ["script", "-qec", draw.format(count), "/dev/null"]))
     if shutil.which("atop"):
         found.append(Way("atop", lambda count: ["atop", "1", str(count)]))
     return found
