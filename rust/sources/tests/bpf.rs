@@ -294,7 +294,7 @@ fn the_books_of_a_fork_storm_close() {
     for threads in [false, true] {
         let Some((residuals, died)) = residuals(&load, 5, threads) else { return };
         assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.001, "{residuals:?}");
-        assert!(died > 100, "{died} tasks died");
+        assert!(died > 20, "{died} tasks died");
     }
 }
 
