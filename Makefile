@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/installed
@@ -36,6 +36,17 @@ test-guest: $(STAMPS)/installed
 kernel:
 	@sh tools/system.sh $(RUST_MINIMUM) kernel
 	$(PYTHON) tools/kernel.py
+
+# In emulated machines with that kernel: what the series promises.
+test-kernel: $(STAMPS)/installed kernel
+	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(BIN)/pytest -m 'kernel and not debug_kernel' tests/kernel
+
+# The same under the kernel's own checks; building that kernel takes a quarter of an hour.
+test-kernel-debug: $(STAMPS)/installed kernel
+	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(PYTHON) tools/kernel.py --debug
+	$(BIN)/pytest -m debug_kernel tests/kernel
 
 # The BPF object is committed; this makes it anew.
 BPF := rust/sources/bpf

@@ -1,0 +1,80 @@
+"""The series' own selftests, in machines with the patched kernel.
+
+`make kernel` has built both; the programs speak TAP. Where something is there to be
+tested, a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import guest  # noqa: E402, the path is set just before
+import kernel  # noqa: E402
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3600)]
+
+NAMES = ["exits", "netlink", "proc", "steal"]
+# What the kernel says when it has caught itself at something.
+COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|possible .* detected|INFO: .*lock|general prot")
+
+
+def run(
+    image: Path, name: str, *, cpus: int = 2, append: str = "", timeout: float = 900
+) -> tuple[int, str]:
+    programs = {program.name: program for program in kernel.selftests()}
+    # The rest of the output is the kernel's own.
+    command = f"/{name}; status=$?; echo the kernel says; dmesg; exit $status"
+    return guest.boot(
+        str(image),
+        [(programs[name], f"/{name}")],
+        command,
+        cpus=cpus,
+        memory="2G",
+        append=append,
+        timeout=timeout,
+        show=False,
+    )
+
+
+def assert_passed(status: int, output: str) -> None:
+    tap, _, messages = output.partition("the kernel says")
+    assert status == 0, tap
+    assert re.search(r"# Totals: pass:[1-9]\d* fail:0 xfail:0 xpass:0 skip:0 error:0", tap), tap
+    assert not COMPLAINTS.search(messages), messages
+
+
+def test_every_selftest_is_run() -> None:
+    assert [program.name for program in kernel.selftests()] == NAMES
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_selftest(name: str, cpus: int) -> None:
+    assert_passed(*run(kernel.image(), name, cpus=cpus))
+
+
+def test_steal_time_that_only_the_tick_knows() -> None:
+    assert_passed(*run(kernel.image(), "steal", append="test_steal.tick=1"))
+
+
+def test_a_kernel_without_the_series_is_told_apart() -> None:
+    """The harness sees a skip: it does not pass for success."""
+    status, output = run(guest.kernel_image("6.12"), "proc")
+    assert "SKIP this kernel has no /proc/taskstats" in output
+    with pytest.raises(AssertionError):
+        assert_passed(status, output)
+
+
+@pytest.mark.debug_kernel
+@pytest.mark.parametrize("name", NAMES)
+def test_under_the_kernels_own_checks(name: str) -> None:
+    """lockdep, KASAN and DEBUG_ATOMIC_SLEEP have nothing to say."""
+    status, output = run(kernel.image(debug=True), name, timeout=3000)
+    assert_passed(status, output)
