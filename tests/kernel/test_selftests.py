@@ -30,10 +30,10 @@ def run(
 ) -> tuple[int, str]:
     programs = {program.name: program for program in kernel.selftests()}
     # The rest of the output is the kernel's own.
-    command = f"/{name}; status=$?; echo the kernel says; dmesg; exit $status"
+    command = f"/tests/{name}; status=$?; echo the kernel says; dmesg; exit $status"
     return guest.boot(
         str(image),
-        [(programs[name], f"/{name}")],
+        [(programs[name], f"/tests/{name}")],
         command,
         cpus=cpus,
         memory="2G",
