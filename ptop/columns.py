@@ -271,7 +271,7 @@ class View:
 VIEWS: Mapping[str, View] = {"live": View(DEFAULT, "total_pct"), "snap": View(SNAP, "all_pct")}
 
 # What rows can be gathered by.
-FOLDS = ("parent", "session", "name", "user", "cgroup")
+FOLDS = ("process", "parent", "session", "name", "user", "cgroup")
 
 # Columns whose sum over all tasks means something.
 SUMMED = frozenset(

@@ -17,6 +17,8 @@ use crate::select::{Cell, Column, Key, Table, is_of_record};
 /// What tasks are gathered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FoldBy {
+    /// Process, for intervals of threads; a group shows its leader.
+    Process,
     /// What died goes to its nearest living ancestor; the living stay apart.
     Parent,
     /// Session; the dead have their nearest living ancestor's.
@@ -31,12 +33,19 @@ pub enum FoldBy {
 
 impl FoldBy {
     /// All of them.
-    pub const ALL: [FoldBy; 5] =
-        [FoldBy::Parent, FoldBy::Session, FoldBy::Name, FoldBy::User, FoldBy::Cgroup];
+    pub const ALL: [FoldBy; 6] = [
+        FoldBy::Process,
+        FoldBy::Parent,
+        FoldBy::Session,
+        FoldBy::Name,
+        FoldBy::User,
+        FoldBy::Cgroup,
+    ];
 
     /// The name used on the command line.
     pub const fn name(self) -> &'static str {
         match self {
+            FoldBy::Process => "process",
             FoldBy::Parent => "parent",
             FoldBy::Session => "session",
             FoldBy::Name => "name",
@@ -56,6 +65,7 @@ impl FoldBy {
 enum Common<'a> {
     /// A task's process alone, by its row.
     Row(usize),
+    Process(u32),
     Session(u32),
     Name(&'a [u8]),
     User(u32),
@@ -185,6 +195,7 @@ impl<'a> Family<'a> {
         let Some(record) = self.interval.cur().get(row) else { return alone };
         let heir = || self.living(row);
         match by {
+            FoldBy::Process => record.ac_tgid().map_or(alone, Common::Process),
             FoldBy::Parent => heir().map_or(alone, Common::Row),
             FoldBy::Name => record.ac_comm().map_or(alone, Common::Name),
             FoldBy::User => record.ac_uid().map_or(alone, Common::User),

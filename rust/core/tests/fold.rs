@@ -123,6 +123,28 @@ fn a_dead_childs_time_is_in_its_own_row_where_it_has_one() {
     assert_eq!(int(seen.sum(Column::AllNs)), Some(i128::from(MS + 20 * MS)));
 }
 
+#[test]
+fn threads_make_their_process() {
+    let thread = |pid: u64, cpu: u64| {
+        let mut row = task(pid, 1, 1, cpu);
+        row.retain(|&(field, _)| field != Field::ac_tgid);
+        row.push((Field::ac_tgid, 50));
+        row
+    };
+    let before = at(10, &[thread(50, 0), thread(51, 0), task(60, 1, 1, 0)], &[], true);
+    let living = [thread(50, MS), thread(51, 20 * MS), task(60, 1, 1, 5 * MS)];
+    let mut dead = thread(52, 7 * MS);
+    dead.retain(|&(field, _)| field != Field::ac_start_ns);
+    dead.push((Field::ac_start_ns, 10 * SECOND + 1));
+    let interval = Arc::new(Interval::between(before, at(11, &living, &[dead], true)));
+    let fold = Fold::new(interval, FoldBy::Process, &HashMap::new());
+    assert_eq!(fold.rows(), 2);
+    assert_eq!(fold.record(0).and_then(|record| record.ac_pid()), Some(50));
+    assert_eq!(int(fold.cell(0, Column::TotalNs)), Some(i128::from(28 * MS)));
+    assert_eq!(int(fold.cell(0, Column::Tasks)), Some(3));
+    assert_eq!(int(fold.cell(1, Column::TotalNs)), Some(i128::from(5 * MS)));
+}
+
 proptest! {
     #[test]
     fn the_groups_sums_are_the_intervals(
