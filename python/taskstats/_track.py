@@ -166,6 +166,10 @@ class _Family:
             pid = parent
         return False
 
+    def unplaced(self) -> int:
+        """The dead of whom it is not known whether they are members."""
+        return len(self._pending)
+
     def count(self, use: TreeUse) -> None:
         """Adds counts, switches, delays and I/O, and a row a command name."""
         members = self.members
@@ -234,7 +238,10 @@ class BpfCollector:
         use.exits_lost = last.exits_lost - self._lost
         self._source.close()
         members = self._family.members
-        use.exact = not use.exits_lost
+        unplaced = self._family.unplaced()
+        use.exact = not use.exits_lost and not unplaced
+        if unplaced:
+            use.notes.append(f"{unplaced} tasks died whose parents are not known: not counted")
         use.resolution_ns = 1
         use.total_ns = sum(dead.cpu_ns for dead in members)
         user_us = sum(dead.user_us for dead in members)
@@ -369,6 +376,8 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
         use.notes.append(
             "children that were not waited for are missing"
             if not found
+            else "what is not counted here is missing"
+            if isinstance(found[0], BpfCollector)
             else "children that were not waited for are known by their exits, up to one tick short"
         )
 
