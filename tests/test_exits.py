@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -162,14 +163,19 @@ def test_waiting_for_an_exit_can_be_interrupted() -> None:
         time.sleep(0.2)
         os.kill(os.getpid(), 2)
 
-    with taskstats.exits() as exits:
-        exits.read()
-        thread = threading.Thread(target=later)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
-            for _ in exits:
-                pass
-        thread.join()
+    # A shell's background job ignores the signal, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with taskstats.exits() as exits:
+            exits.read()
+            thread = threading.Thread(target=later)
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                for _ in exits:
+                    pass
+            thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("net_admin")
