@@ -108,7 +108,11 @@ impl Interval {
     /// Whether an interval from `prev` to `cur` would be whole: a snapshot of only the
     /// tasks that ran since another can be compared with that one alone.
     pub fn is_whole(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> bool {
-        cur.base().is_none_or(|base| base.header().begin == prev.header().begin)
+        match cur.base() {
+            Some(base) => base.header().begin == prev.header().begin,
+            // Of all tasks: the sleepers' values before are not in a snapshot of what ran.
+            None => !prev.header().flags.contains(Flags::CHANGED),
+        }
     }
 
     /// The interval from this one's end to `cur`, with the split of user and

@@ -499,12 +499,14 @@ impl Source for Bpf {
         let flags = self.flags_of(request);
         let one_call = matches!(self.way, Way::OneCall(_));
         let tasks = self.wanted[threads];
-        let changed = self
+        let mut changed = self
             .changed
             .take()
-            .filter(|changed| request.changed && one_call && changed.goes_on(request, tasks));
-        let since =
-            changed.as_ref().map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
+            .filter(|changed| request.changed && one_call && changed.is_for(request));
+        let since = changed
+            .as_ref()
+            .filter(|changed| changed.is_whole(tasks))
+            .map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
         self.control.write(offset_of!(Control, since), since);
         header.syscalls += self.hidden.read_clocks();
         header.syscalls += self.run(flags)?;
@@ -569,13 +571,18 @@ impl Source for Bpf {
         let rows = Rows { count, dead: &dead, dead_mask: dead_mask as u8 };
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
-        let Some(mut changed) = changed else {
-            self.changed = (request.changed && one_call).then(|| Changed::new(&snapshot, request));
-            return Ok(snapshot);
+        let base = match &mut changed {
+            Some(changed) => Some(changed.advance(&snapshot)?),
+            None => None,
         };
-        let base = changed.advance(&snapshot)?;
-        self.changed = Some(changed);
-        Ok(snapshot.with_base(Arc::new(base)))
+        self.changed = match changed {
+            Some(changed) if since != 0 => Some(changed),
+            _ => (request.changed && one_call).then(|| Changed::new(&snapshot, request)),
+        };
+        Ok(match base {
+            Some(base) => snapshot.with_base(Arc::new(base)),
+            None => snapshot,
+        })
     }
 }
 

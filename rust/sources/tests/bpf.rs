@@ -208,6 +208,32 @@ fn an_overflow_is_told_and_repaired() {
 }
 
 #[test]
+fn after_an_overflow_what_rests_is_read_again() {
+    let Some(mut source) = bpf() else { return };
+    if !has_one_call() {
+        return;
+    }
+    let request = Request { changed: true, ..exact() };
+    let first = source.snapshot(&request).expect("a snapshot");
+    let children = Children::sleepers(first.len() * 2 + 200);
+    let cut = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    assert!(cut.header().flags.contains(Flags::TRUNCATED), "{} records", cut.len());
+    let full = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    assert!(!full.header().flags.contains(Flags::TRUNCATED));
+    assert!(!full.header().flags.contains(Flags::CHANGED));
+    // It can be compared with the one that was cut all the same.
+    assert!(Interval::is_whole(&cut, &full));
+    for pid in children.pids() {
+        assert!(full.find_pid(pid).is_some());
+    }
+    let last = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    assert!(last.header().flags.contains(Flags::CHANGED));
+    assert!(!Interval::is_whole(&last, &full), "the sleepers' values are not in it");
+    let resting = source.resting().expect("a snapshot of what ran");
+    assert!(resting.totals().tasks >= children.pids().len());
+}
+
+#[test]
 fn only_the_groups_that_are_wanted_are_read() {
     let Some(mut source) = bpf() else { return };
     for (group, field) in [

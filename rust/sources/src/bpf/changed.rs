@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use taskstats_core::{
-    Cell, Column, Field, FieldSet, Header, Key, Kind, Layout, Record, SharedBytes, Snapshot, Table,
-    state,
+    Cell, Column, Field, FieldSet, Flags, Header, Key, Kind, Layout, Record, SharedBytes, Snapshot,
+    Table, state,
 };
 
 use crate::Request;
@@ -106,11 +106,15 @@ impl Changed {
         self.header.sched_clock_ns.unwrap_or(0)
     }
 
-    /// Whether it can go on: with the same rows and fields, and not much longer than it
-    /// must be.
-    pub(crate) fn goes_on(&self, request: &Request, tasks: usize) -> bool {
+    /// Whether it has the rows and fields that are asked for.
+    pub(crate) fn is_for(&self, request: &Request) -> bool {
         (self.threads, self.fields) == (request.threads, request.fields)
-            && self.names.len() <= 2 * tasks + 1024
+    }
+
+    /// Whether it has all tasks, and is not much longer than it must be. Else all tasks
+    /// have to be read anew.
+    pub(crate) fn is_whole(&self, tasks: usize) -> bool {
+        !self.header.flags.contains(Flags::TRUNCATED) && self.names.len() <= 2 * tasks + 1024
     }
 
     /// Takes in what ran, and gives those tasks' values before.
