@@ -238,8 +238,17 @@ pub(crate) fn load_program(
         attach_btf_id,
         ..ProgLoad::default()
     };
-    // SAFETY: the instructions and the license live for the length of the call.
-    match unsafe { bpf(PROG_LOAD, &mut attr) } {
+    let mut attempts = 0;
+    let loaded = loop {
+        attempts += 1;
+        // SAFETY: the instructions and the license live for the length of the call.
+        match unsafe { bpf(PROG_LOAD, &mut attr) } {
+            // The verifier gives up where a signal is pending; libbpf tries five times, too.
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
+            done => break done,
+        }
+    };
+    match loaded {
         Ok(fd) => Ok(owned(fd)),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err((error, String::new())),
         Err(error) => {
