@@ -253,13 +253,10 @@ def run(
     """The live view until the user quits; gives the exit status."""
     # With NO_COLOR blessed gives no cursor motion either.
     os.environ.pop("NO_COLOR", None)
-    needed = table.fields(tuple(columns[key] for key in state.columns)) | {"state"}
     with taskstats.Source(
         source,
         threads=state.threads,
-        fields=sorted(needed),
         exact=True,
-        changed=not state.fold,
         cpu_times=True,
         system=True,
     ) as opened:

@@ -192,7 +192,11 @@ def _books(books: Mapping[str, float]) -> str:
 def task_rows(view: View, size: tuple[int, int]) -> int:
     """How many rows of tasks a screen of `size` (columns, lines) has room for."""
     cells, height = size
-    return max(1, height - len(_head(view, cells, height)) - TABLE_FRAME)
+    return _room(_head(view, cells, height), height)
+
+
+def _room(head: Sequence[str], height: int) -> int:
+    return max(1, height - len(head) - TABLE_FRAME)
 
 
 def _help(size: tuple[int, int]) -> list[Line]:
@@ -230,8 +234,9 @@ def screen(
 
 def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
-    lines = [Line(text) for text in _head(view, cells, height)]
-    room = task_rows(view, size)
+    head = _head(view, cells, height)
+    lines = [Line(text) for text in head]
+    room = _room(head, height)
     title, unit, *rows = table(
         view.columns, view.rows[:room], view.sums, _status(view, state, room)
     )

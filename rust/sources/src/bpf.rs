@@ -499,7 +499,7 @@ impl Source for Bpf {
         let flags = self.flags_of(request);
         let one_call = matches!(self.way, Way::OneCall(_));
         let tasks = self.wanted[threads];
-        let mut changed = self
+        let changed = self
             .changed
             .take()
             .filter(|changed| request.changed && one_call && changed.is_for(request));
@@ -571,12 +571,12 @@ impl Source for Bpf {
         let rows = Rows { count, dead: &dead, dead_mask: dead_mask as u8 };
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
-        let base = match &mut changed {
-            Some(changed) => Some(changed.advance(&snapshot)?),
-            None => None,
-        };
+        let base = changed.as_ref().map(|changed| changed.before(&snapshot)).transpose()?;
         self.changed = match changed {
-            Some(changed) if since != 0 => Some(changed),
+            Some(mut changed) if since != 0 => {
+                changed.take(&snapshot);
+                Some(changed)
+            }
             _ => (request.changed && one_call).then(|| Changed::new(&snapshot, request)),
         };
         Ok(match base {

@@ -124,6 +124,18 @@ pub(crate) struct Received {
     pub(crate) truncated: bool,
 }
 
+/// What a recvmmsg that gave `count` says of its messages.
+fn received(messages: &[libc::mmsghdr], count: libc::c_int) -> Vec<Received> {
+    messages
+        .iter()
+        .take(usize::try_from(count).unwrap_or(0))
+        .map(|message| Received {
+            length: message.msg_len as usize,
+            truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        })
+        .collect()
+}
+
 /// Receives up to `heads.len()` datagrams in one call. Of each, the first
 /// `head_size` bytes go to its place in `heads`, the rest to the first
 /// `body_size` bytes of its place in `bodies`. Waits for the first one only.
@@ -168,14 +180,7 @@ pub(crate) fn receive_scattered(
             std::ptr::null_mut(),
         )
     })?;
-    Ok(messages
-        .iter()
-        .take(usize::try_from(count).unwrap_or(0))
-        .map(|message| Received {
-            length: message.msg_len as usize,
-            truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-        })
-        .collect())
+    Ok(received(&messages, count))
 }
 
 /// Receives up to `buffer.len() / slot` datagrams in one call without waiting, each
@@ -210,14 +215,7 @@ pub(crate) fn receive_many(
             std::ptr::null_mut(),
         )
     })?;
-    Ok(messages
-        .iter()
-        .take(usize::try_from(count).unwrap_or(0))
-        .map(|message| Received {
-            length: message.msg_len as usize,
-            truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-        })
-        .collect())
+    Ok(received(&messages, count))
 }
 
 /// A descriptor that is readable while one of `sources` is.

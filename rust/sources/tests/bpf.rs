@@ -85,6 +85,14 @@ fn burn(time: Duration) {
     }
 }
 
+/// A shell that works for some milliseconds and ends.
+fn counting() -> Child {
+    Command::new("sh")
+        .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
+        .spawn()
+        .expect("a shell can be started")
+}
+
 /// CPU time of this process by its own clock, in ns.
 fn own_clock() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -386,10 +394,7 @@ fn what_died_between_two_snapshots_is_in_the_later() {
         return;
     }
     let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
-    let mut child = Command::new("sh")
-        .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
-        .spawn()
-        .expect("a shell can be started");
+    let mut child = counting();
     let pid = child.id();
     child.wait().expect("it ends");
     let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
@@ -415,10 +420,7 @@ fn a_zombie_is_a_row_until_it_is_reaped_and_counts_once() {
         return;
     }
     let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
-    let mut child = Command::new("sh")
-        .args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
-        .spawn()
-        .expect("a shell can be started");
+    let mut child = counting();
     let stat = format!("/proc/{}/stat", child.id());
     while fs::read_to_string(&stat).is_ok_and(|line| !line.contains(") Z")) {
         thread::sleep(Duration::from_millis(1));

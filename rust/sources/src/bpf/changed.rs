@@ -117,27 +117,33 @@ impl Changed {
         !self.header.flags.contains(Flags::TRUNCATED) && self.names.len() <= 2 * tasks + 1024
     }
 
-    /// Takes in what ran, and gives those tasks' values before.
-    pub(crate) fn advance(
-        &mut self,
-        partial: &Snapshot<SharedBytes>,
+    /// The values before of the tasks of the next snapshot.
+    pub(crate) fn before(
+        &self,
+        next: &Snapshot<SharedBytes>,
     ) -> Result<Snapshot<SharedBytes>, Error> {
-        self.serial += 1;
-        let mut before = Records::new(self.layout.record_size(), partial.len());
-        for (row, record) in partial.iter().enumerate() {
-            let name = name(&record);
-            if let Some(&at) = self.index.get(&name) {
+        let mut before = Records::new(self.layout.record_size(), next.len());
+        for record in next.iter() {
+            if let Some(&at) = self.index.get(&name(&record)) {
                 before.push(self.at(at as usize), record.filled());
             }
+        }
+        let header = Header { exited: 0, ..self.header.clone() };
+        before.into_snapshot(header, self.layout.clone())
+    }
+
+    /// Takes in what ran.
+    pub(crate) fn take(&mut self, partial: &Snapshot<SharedBytes>) {
+        self.serial += 1;
+        for (row, record) in partial.iter().enumerate() {
+            let name = name(&record);
             if partial.is_exited(row) {
                 self.remove(name);
             } else {
                 self.put(name, &record);
             }
         }
-        let mut header = std::mem::replace(&mut self.header, partial.header().clone());
-        header.exited = 0;
-        before.into_snapshot(header, self.layout.clone())
+        self.header = partial.header().clone();
     }
 
     /// The tasks that did not run between the last two snapshots.
@@ -155,12 +161,17 @@ impl Changed {
             .expect("records of the layout's size")
     }
 
+    /// Takes a record that is about to go out of the totals.
+    fn uncount(&mut self, index: usize) {
+        let mut totals = std::mem::take(&mut self.totals);
+        totals.remove(&self.record(index));
+        self.totals = totals;
+    }
+
     fn put(&mut self, name: Name, record: &Record<'_>) {
         let size = self.layout.record_size();
         if let Some(index) = self.index.get(&name).map(|&index| index as usize) {
-            let mut totals = std::mem::take(&mut self.totals);
-            totals.remove(&self.record(index));
-            self.totals = totals;
+            self.uncount(index);
             self.bytes[index * size..(index + 1) * size].copy_from_slice(record.bytes());
             self.filled[index] = record.filled();
             self.written[index] = self.serial;
@@ -176,9 +187,7 @@ impl Changed {
 
     fn remove(&mut self, name: Name) {
         let Some(index) = self.index.remove(&name).map(|index| index as usize) else { return };
-        let mut totals = std::mem::take(&mut self.totals);
-        totals.remove(&self.record(index));
-        self.totals = totals;
+        self.uncount(index);
         let (size, last) = (self.layout.record_size(), self.names.len() - 1);
         // The last one takes its place.
         self.bytes.copy_within(last * size.., index * size);
