@@ -72,9 +72,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "command",
         nargs="?",
-        choices=("doctor", "audit", "run"),
+        choices=("doctor", "audit", "run", "record", "check"),
         help="doctor: check this machine; audit: check that no CPU time is missing; run: run a"
-        " command and report what it used (ptop audit --help, ptop run --help)",
+        " command and report what it used; record: write a dump; check: tell what of a dump"
+        " can be read (ptop audit --help and so on)",
     )
     options.add_argument(
         "-b", "--batch", action="store_true", help="write plain text to standard output"
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        own = words[:1] in (["audit"], ["run"])
+        own = words[:1] in (["audit"], ["run"], ["record"], ["check"])
         status = _command(words) if own else _run(parser().parse_args(words))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -175,6 +176,10 @@ def _command(words: Sequence[str]) -> int:
         from ptop import run
 
         return run.main(words[1:])
+    if words[0] in {"record", "check"}:
+        from ptop import record
+
+        return record.main(words[1:]) if words[0] == "record" else record.check(words[1:])
     from ptop import audit
 
     return audit.main(words[1:], sys.stdout, _delay, _count)

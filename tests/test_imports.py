@@ -21,6 +21,7 @@ PTOP_MAY = {
     "invocation": set(),
     "doctor": {"ptop.invocation", "taskstats"},
     "audit": {"ptop.batch", "taskstats"},
+    "record": {"ptop.state", "taskstats"},
     "run": {"taskstats"},
     "batch": {"ptop.columns", "ptop.render", "taskstats"},
     "app": {
@@ -39,6 +40,7 @@ PTOP_MAY = {
         "ptop.columns",
         "ptop.doctor",
         "ptop.invocation",
+        "ptop.record",
         "ptop.run",
         "ptop.state",
         "taskstats",
@@ -86,6 +88,7 @@ def test_unsafe_stands_only_where_it_may() -> None:
     may = {
         "rust/sources/src/sys.rs",
         "rust/sources/src/sys/bpf.rs",
+        "rust/sources/src/sys/map.rs",
         "rust/sources/src/sys/shared.rs",
         "rust/python/src/snapshot.rs",
         "rust/python/src/lib.rs",

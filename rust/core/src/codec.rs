@@ -129,6 +129,28 @@ fn record_order(stored: u16, swapped: bool) -> Option<(u16, bool)> {
     }
 }
 
+/// Where the records of a snapshot's byte form begin: the length of its header.
+pub fn header_length(bytes: &[u8]) -> Option<usize> {
+    let swapped = u16::from_ne_bytes(*bytes.get(8..)?.first_chunk()?) != BYTE_ORDER_MARK;
+    let at = u64::from_ne_bytes(*bytes.get(32..)?.first_chunk()?);
+    usize::try_from(if swapped { at.swap_bytes() } else { at }).ok()
+}
+
+/// Whether a snapshot's byte form is in the other byte order than this machine's.
+pub fn is_swapped(bytes: &[u8]) -> bool {
+    bytes.get(8..10) != Some(&BYTE_ORDER_MARK.to_ne_bytes())
+}
+
+/// The number of exits that the header of a snapshot's byte form tells.
+pub(crate) fn exited(header: &[u8]) -> Option<u32> {
+    let swapped = is_swapped(header);
+    let sections = header.get(PREAMBLE..)?;
+    let mut parsed = Header::new(SourceKind::Bytes, FieldSet::EMPTY);
+    let input = Reader { bytes: sections, at: 0, base: PREAMBLE, swapped };
+    decode_sections(&mut parsed, input).ok()?;
+    Some(parsed.exited)
+}
+
 fn encode_sections(header: &Header) -> Vec<u8> {
     let mut out = Writer(Vec::new());
     out.section(section::CLOCKS, |out| {

@@ -28,6 +28,10 @@ pub enum ErrorKind {
     ForeignByteOrder,
     /// A snapshot format newer than this reader.
     NewerFormat,
+    /// Bytes that are not those that were written: their checksum differs.
+    BadChecksum,
+    /// Only what changed since a frame that is missing or damaged.
+    MissingBase,
 }
 
 impl ErrorKind {
@@ -45,6 +49,8 @@ impl ErrorKind {
             ErrorKind::UnexpectedMessage => "not a taskstats message",
             ErrorKind::ForeignByteOrder => "netlink data in another byte order than this machine's",
             ErrorKind::NewerFormat => "a snapshot format newer than this version can read",
+            ErrorKind::BadChecksum => "the data is damaged: its checksum differs",
+            ErrorKind::MissingBase => "the frame that this one builds on is missing or damaged",
         }
     }
 }

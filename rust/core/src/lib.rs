@@ -12,6 +12,7 @@ pub mod books;
 pub mod children;
 pub mod codec;
 pub mod delta;
+pub mod dump;
 pub mod error;
 pub mod fold;
 pub mod header;
@@ -31,4 +32,4 @@ pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, Sourc
 pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
 pub use record::{Identity, Record, RecordMut, Value};
 pub use select::{Cell, Column, Filter, Key, Query, Table};
-pub use snapshot::{SharedBytes, Snapshot};
+pub use snapshot::{Names, SharedBytes, Snapshot};

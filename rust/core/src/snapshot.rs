@@ -10,6 +10,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::dump::StringKey;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::{Header, SourceKind};
 use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, Field, FieldSet, LARGEST_VERSION, Layout};
@@ -46,7 +47,11 @@ pub struct Snapshot<B = SharedBytes> {
     records: Range<usize>,
     mask_indices: Range<usize>,
     base: Option<Arc<Snapshot<SharedBytes>>>,
+    names: Option<Arc<Names>>,
 }
+
+/// What a recording knows of names that records cannot hold.
+pub type Names = std::collections::HashMap<StringKey, Vec<u8>>;
 
 impl<B: AsRef<[u8]>> Snapshot<B> {
     /// A snapshot of the records at `records` in `bytes`. Where the header has
@@ -85,7 +90,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
                 }
             }
         }
-        Ok(Snapshot { header, layout, bytes, records, mask_indices, base: None })
+        Ok(Snapshot { header, layout, bytes, records, mask_indices, base: None, names: None })
     }
 
     /// A snapshot of a bare array of `struct taskstats`, as read from
@@ -125,6 +130,25 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     /// For a snapshot of only the tasks that ran since: what it is to be compared with.
     pub fn base(&self) -> Option<&Arc<Snapshot<SharedBytes>>> {
         self.base.as_ref()
+    }
+
+    /// The snapshot, as one of a recording with these names.
+    #[must_use]
+    pub fn with_names(self, names: Arc<Names>) -> Snapshot<B> {
+        Snapshot { names: Some(names), ..self }
+    }
+
+    /// For a recorded snapshot the names of its recording: the present machine's are not
+    /// meant.
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
+    }
+
+    /// The arguments of the process at `index`, each ended by a NUL, where a recording
+    /// has them.
+    pub fn recorded_cmdline(&self, index: usize) -> Option<&[u8]> {
+        let key = StringKey::of_cmdline(&self.get(index)?, self.header.flags)?;
+        self.names.as_ref()?.get(&key).map(Vec::as_slice)
     }
 
     /// What the snapshot says about itself.
@@ -256,7 +280,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         bytes.append(&mut indices);
         let mask_indices = records.end..bytes.len();
         let joined = Snapshot::new(header, self.layout.clone(), bytes, records, mask_indices)?;
-        Ok(Snapshot { base: self.base.clone(), ..joined })
+        Ok(Snapshot { base: self.base.clone(), names: self.names.clone(), ..joined })
     }
 
     /// A snapshot of the record at `index` alone, with a copy of its bytes.
@@ -267,7 +291,8 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         header.exited = u32::from(self.is_exited(index));
         let bytes = record.bytes().to_vec();
         let length = bytes.len();
-        Snapshot::new(header, self.layout.clone(), bytes, 0..length, 0..0).ok()
+        let alone = Snapshot::new(header, self.layout.clone(), bytes, 0..length, 0..0).ok()?;
+        Some(Snapshot { names: self.names.clone(), ..alone })
     }
 
     /// The same snapshot over shared bytes.
@@ -282,6 +307,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
             records: self.records,
             mask_indices: self.mask_indices,
             base: self.base,
+            names: self.names,
         }
     }
 }

@@ -99,12 +99,18 @@ macro_rules! define_task {
                 self.record().ac_comm().map(lossy)
             }
 
-            /// The arguments the process has now, from /proc/PID/cmdline; empty for a
-            /// kernel thread, None where the process is gone or hidden.
+            /// The arguments of the process: as recorded, else those it has now, from
+            /// /proc/PID/cmdline. Empty for a kernel thread, None where the process is
+            /// gone or hidden, or the recording lacks them.
             #[getter]
             fn cmdline(&self, py: Python<'_>) -> Option<Vec<String>> {
                 let pid = self.record().ac_pid()?;
-                py.detach(|| taskstats::cmdline(pid))
+                let arguments = if self.snapshot.names().is_some() {
+                    self.snapshot.recorded_cmdline(self.row).map(taskstats::arguments)
+                } else {
+                    py.detach(|| taskstats::cmdline(pid))
+                };
+                arguments
                     .map(|arguments| arguments.iter().map(|part| lossy(part)).collect())
             }
 

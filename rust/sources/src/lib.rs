@@ -5,21 +5,25 @@
 mod bpf;
 mod dead;
 mod doctor;
+mod dump_file;
 mod errors;
 mod exits;
 mod host;
 mod netlink;
 mod privilege;
 mod procfs;
+mod recorder;
 mod records;
 mod sys;
 
 pub use doctor::{Report, delayacct, sources};
+pub use dump_file::DumpFile;
 pub use errors::Error;
 pub use exits::{Exit, Listener};
 pub use netlink::Netlink;
 pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use procfs::sessions;
+pub use recorder::{Policy, Recorder};
 pub use taskstats_core::*;
 
 use bpf::Bpf;
@@ -119,10 +123,14 @@ pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
 /// The arguments a process has now (/proc/PID/cmdline); empty for a kernel thread,
 /// None where the process is gone or hidden.
 pub fn cmdline(pid: u32) -> Option<Vec<Vec<u8>>> {
-    let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    std::fs::read(format!("/proc/{pid}/cmdline")).ok().map(|text| arguments(&text))
+}
+
+/// The arguments in a text of /proc/PID/cmdline.
+pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
     if text.is_empty() {
-        return Some(Vec::new());
+        return Vec::new();
     }
-    Some(text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect())
+    text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect()
 }

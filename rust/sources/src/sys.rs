@@ -2,6 +2,7 @@
 //! this crate.
 
 pub(crate) mod bpf;
+pub(crate) mod map;
 pub(crate) mod shared;
 
 use std::ffi::CStr;
@@ -55,6 +56,14 @@ fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> io::Result<libc::stat> {
     // SAFETY: `path` ends with a NUL, and `stat` is valid for writes during the call.
     check(unsafe { libc::fstatat(directory.as_raw_fd(), path.as_ptr(), &mut stat, 0) })?;
     Ok(stat)
+}
+
+/// Locks a file against other recorders, for as long as it is open; an error of kind
+/// WouldBlock where another has it.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: flock takes a descriptor, which is open, and an integer.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })?;
+    Ok(())
 }
 
 /// A number the system has for `name`; None where it has none.

@@ -1,0 +1,170 @@
+"""`ptop record` and `ptop check`: dumps written, and looked through for damage.
+
+Design decisions
+
+* Every snapshot is whole and raw; what is shown of it is decided when it is read.
+* A signal ends the recording between two snapshots, never within one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+import taskstats
+
+from ptop.state import SHORTEST_DELAY, parse_delay
+
+SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _scaled(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
+    if match is None or match[2] not in units or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not understood: give {example}")
+    return float(match[1]) * units[match[2]]
+
+
+def _size(text: str) -> int:
+    return int(_scaled(text, SIZES, "a size such as 500M or 2G"))
+
+
+def _time(text: str) -> float:
+    return _scaled(text, TIMES, "a time such as 90, 30m, 12h or 7d")
+
+
+def _delay(text: str) -> float:
+    seconds = parse_delay(text)
+    if seconds is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds from {SHORTEST_DELAY} to 86400"
+        )
+    return seconds
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `ptop record`."""
+    options = argparse.ArgumentParser(
+        prog="ptop record",
+        description="Writes snapshots of all tasks to a file, for `ptop replay` and"
+        " taskstats.open. A recording is continued where the file is one already.",
+    )
+    options.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump to write")
+    options.add_argument(
+        "-d",
+        "--delay",
+        type=_delay,
+        default=1.0,
+        metavar="S",
+        help="seconds from snapshot to snapshot (default 1)",
+    )
+    options.add_argument(
+        "--for", dest="length", type=_time, metavar="T", help="stop after T, such as 90, 30m or 7d"
+    )
+    options.add_argument(
+        "--source",
+        choices=("auto", "bpf", "netlink", "procfs"),
+        default="auto",
+        help="where to get the numbers (default auto: the best that works)",
+    )
+    options.add_argument("--threads", action="store_true", help="record threads, not processes")
+    options.add_argument(
+        "--uncompressed", action="store_true", help="larger files that are read without copies"
+    )
+    options.add_argument(
+        "--sync",
+        type=_time,
+        default=10.0,
+        metavar="T",
+        help="the most that a loss of power may cost (default 10s)",
+    )
+    options.add_argument(
+        "--rotate-size",
+        type=_size,
+        metavar="SIZE",
+        help="put the file aside as NAME-000001.EXT and so on when it has SIZE, such as 500M",
+    )
+    options.add_argument(
+        "--rotate-time", type=_time, metavar="T", help="likewise after T, such as 1h or 1d"
+    )
+    options.add_argument(
+        "--keep", type=_count, metavar="N", help="keep at most N files that were put aside"
+    )
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `ptop record`; gives the exit status."""
+    options = parser().parse_args(arguments)
+    # The signals wait until they are asked for, between two snapshots.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    with taskstats.Source(
+        options.source, threads=options.threads, exact=True, cpu_times=True, system=True
+    ) as source:
+        taskstats.drop_privileges(source.name)
+        with taskstats.Recorder(
+            options.output,
+            level=None if options.uncompressed else 3,
+            sync=options.sync,
+            rotate_bytes=options.rotate_size,
+            rotate_after=options.rotate_time,
+            keep=options.keep,
+        ) as recorder:
+            if recorder.dropped:
+                sys.stderr.write(
+                    f"ptop: {recorder.dropped} bytes of an unfinished snapshot were dropped\n"
+                )
+            _record(source, recorder, options.delay, options.length)
+    return 0
+
+
+def _record(
+    source: taskstats.Source, recorder: taskstats.Recorder, delay: float, length: float | None
+) -> None:
+    due = time.monotonic()
+    end = None if length is None else due + length
+    while True:
+        recorder.write(source.snapshot())
+        # A snapshot that came late does not make the next one late too.
+        due = max(due + delay, time.monotonic())
+        if end is not None and due > end:
+            return
+        # Where many die the source has to be emptied beside the interval.
+        while (left := due - time.monotonic()) > 0:
+            if signal.sigtimedwait(ENDING, min(left, 1.0)) is not None:
+                return
+            source.drain()
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Run `ptop check`; gives the exit status: 1 where something cannot be read."""
+    options = argparse.ArgumentParser(
+        prog="ptop check",
+        description="Reads every byte of a dump and tells what can be read.",
+    )
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    status = 0
+    for name in options.parse_args(arguments).files:
+        dump = taskstats.open(name)
+        damage = dump.check()
+        lost = sum(row["snapshot"] is not None for row in damage)
+        times = dump.times_ns
+        span = f" over {(times[-1] - times[0]) / 1e9:.3f} s" if times else ""
+        sys.stdout.write(f"{name}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
+        for row in damage:
+            what = "" if row["snapshot"] is None else f"snapshot {row['snapshot']}: "
+            sys.stdout.write(f"  bytes {row['begin']} to {row['end']}: {what}{row['reason']}\n")
+        status = status or int(bool(damage))
+    return status

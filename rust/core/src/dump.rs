@@ -1,0 +1,92 @@
+//! The dump: snapshots one after the other in a file that only grows.
+//!
+//! Design decisions
+//!
+//! * A dump is a run of frames, each with its length and checksums of its header and its
+//!   payload, so that a torn tail and a damaged frame are found, and what is before and
+//!   behind them is read.
+//! * A full frame holds a snapshot's byte form as it is, its records at a multiple of 64,
+//!   so that a reader copies nothing. A delta frame holds the rows and fields that are
+//!   not as expected from the frame before, which it names by that frame's checksum.
+//! * The times that go by by themselves (`ac_time_ns`, `ac_etime`, `ac_tgetime`) are
+//!   expected to go on with the snapshot's clock. Where a source reads its tasks one after
+//!   the other, what is within the time that took is taken for equal.
+//! * A table of the records' fields stands before the frames that need it, so that deltas
+//!   are read without knowledge of the writer's version. Unknown kinds are passed over.
+//! * Pure: bytes in, bytes out. Files are the sources crate's concern.
+//!
+//! The byte tables are in docs/dump-format.md.
+
+mod delta;
+mod frame;
+mod read;
+mod strings;
+mod table;
+mod write;
+
+pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
+pub use read::{Cursor, Damage, Index, Reader};
+pub use strings::{StringKey, StringKind};
+pub use write::{Options, Writer};
+
+/// Appends a number, seven bits a byte, the lowest first.
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Small for small differences of either sign.
+const fn zigzag(number: u64) -> u64 {
+    (number << 1) ^ ((number.cast_signed() >> 63) as u64)
+}
+
+const fn unzigzag(number: u64) -> u64 {
+    (number >> 1) ^ (number & 1).wrapping_neg()
+}
+
+/// Reads what [`put_varint`] wrote and plain bytes; None at the end of the input.
+struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    fn new(bytes: &'a [u8]) -> Input<'a> {
+        Input { bytes, at: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            let part = u64::from(byte & 0x7f);
+            // The tenth byte has room for one bit.
+            if shift == 63 && part > 1 {
+                return None;
+            }
+            number |= part << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(self.varint()?).ok()
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length;
+        Some(taken)
+    }
+}

@@ -1,0 +1,185 @@
+//! The columns of a record, as a delta needs them: all its bytes, named where the
+//! writer's field table has a name for them.
+
+use super::Input;
+use crate::layout::{Field, Layout, Repr};
+
+/// How a column is expected to go on by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// As it was.
+    Same,
+    /// Grows by the ns of the snapshot's clock.
+    ClockNs,
+    /// Grows by the µs of the snapshot's clock.
+    ClockUs,
+    /// As it was, but for what a source that derives it errs by.
+    Derived,
+}
+
+impl Rule {
+    const ALL: [Rule; 4] = [Rule::Same, Rule::ClockNs, Rule::ClockUs, Rule::Derived];
+}
+
+/// Some bytes of every record that are compared as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) offset: usize,
+    pub(super) width: usize,
+    pub(super) rule: Rule,
+    /// A column before this one that grows by the same.
+    pub(super) like: Option<usize>,
+    pub(super) name: String,
+}
+
+impl Column {
+    /// Whether it is a number of up to eight bytes.
+    pub(super) fn is_number(&self) -> bool {
+        self.width <= 8
+    }
+}
+
+/// All columns of records of one layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) record_size: usize,
+    pub(super) columns: Vec<Column>,
+}
+
+/// Times that go on by themselves.
+const fn rule(field: Field) -> Rule {
+    match field {
+        Field::ac_time_ns => Rule::ClockNs,
+        Field::ac_etime | Field::ac_tgetime => Rule::ClockUs,
+        Field::ac_start_ns => Rule::Derived,
+        _ => Rule::Same,
+    }
+}
+
+/// Counters that mostly grow by the same.
+const fn like(field: Field) -> Option<Field> {
+    match field {
+        Field::ac_utimescaled => Some(Field::ac_utime),
+        Field::ac_stimescaled => Some(Field::ac_stime),
+        Field::cpu_scaled_run_real_total => Some(Field::cpu_run_real_total),
+        Field::ac_sum_exec_ns => Some(Field::cpu_run_virtual_total),
+        _ => None,
+    }
+}
+
+impl Table {
+    /// The columns of `layout`; what no field names is taken word by word.
+    pub(super) fn of_layout(layout: &Layout) -> Table {
+        let mut columns: Vec<Column> = Vec::new();
+        let mut covered = vec![false; layout.record_size()];
+        let mut places = [None; Field::COUNT];
+        for &field in Field::ALL {
+            let Some(offset) = layout.offset(field) else { continue };
+            let width = field.info().repr.size();
+            covered[offset..offset + width].fill(true);
+            places[field as usize] = Some(columns.len());
+            let like = like(field).and_then(|like| places[like as usize]);
+            columns.push(Column {
+                offset,
+                width,
+                rule: if field.info().repr == Repr::Comm { Rule::Same } else { rule(field) },
+                like,
+                name: field.name().into(),
+            });
+        }
+        let mut at = 0;
+        while at < covered.len() {
+            if covered[at] {
+                at += 1;
+                continue;
+            }
+            let free = covered[at..].iter().take(8).take_while(|&&covered| !covered).count();
+            let width = [8, 4, 2, 1].into_iter().find(|&width| width <= free).unwrap_or(1);
+            columns.push(Column {
+                offset: at,
+                width,
+                rule: Rule::Same,
+                like: None,
+                name: String::new(),
+            });
+            at += width;
+        }
+        Table { record_size: layout.record_size(), columns }
+    }
+
+    /// The table's byte form.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        super::put_varint(&mut out, self.record_size as u64);
+        super::put_varint(&mut out, self.columns.len() as u64);
+        for column in &self.columns {
+            super::put_varint(&mut out, column.offset as u64);
+            super::put_varint(&mut out, column.width as u64);
+            super::put_varint(&mut out, column.rule as u64);
+            super::put_varint(&mut out, column.like.map_or(0, |like| like as u64 + 1));
+            super::put_varint(&mut out, column.name.len() as u64);
+            out.extend_from_slice(column.name.as_bytes());
+        }
+        out
+    }
+
+    /// The table of a byte form; None where that is none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Table> {
+        let mut input = Input::new(bytes);
+        let record_size = input.length()?;
+        let count = input.length()?;
+        let mut columns: Vec<Column> = Vec::new();
+        for index in 0..count {
+            let offset = input.length()?;
+            let width = input.length()?;
+            let rule = *Rule::ALL.get(input.length()?)?;
+            let like = input.length()?;
+            let length = input.length()?;
+            let name = String::from_utf8_lossy(input.take(length)?).into_owned();
+            let number = matches!(width, 1 | 2 | 4 | 8);
+            let fits = offset.checked_add(width).is_some_and(|end| end <= record_size);
+            let like = match like.checked_sub(1) {
+                None => None,
+                Some(like) if number && columns.get(like)?.is_number() => Some(like),
+                Some(_) => return None,
+            };
+            if width == 0 || !fits || like.is_some_and(|like| like >= index) {
+                return None;
+            }
+            if !number && (width < 8 || rule != Rule::Same) {
+                return None;
+            }
+            columns.push(Column { offset, width, rule, like, name });
+        }
+        input.is_empty().then_some(Table { record_size, columns })
+    }
+}
+
+/// The number at `offset`, of up to eight bytes, in the byte order of the data.
+pub(super) fn number(bytes: &[u8], offset: usize, width: usize, swapped: bool) -> u64 {
+    let place = &bytes[offset..offset + width];
+    let mut word = [0; 8];
+    if swapped == cfg!(target_endian = "little") {
+        word[8 - width..].copy_from_slice(place);
+        u64::from_be_bytes(word)
+    } else {
+        word[..width].copy_from_slice(place);
+        u64::from_le_bytes(word)
+    }
+}
+
+/// Writes the number at `offset`, cut to its width.
+pub(super) fn set_number(
+    bytes: &mut [u8],
+    offset: usize,
+    width: usize,
+    swapped: bool,
+    number: u64,
+) {
+    let place = &mut bytes[offset..offset + width];
+    if swapped == cfg!(target_endian = "little") {
+        place.copy_from_slice(&number.to_be_bytes()[8 - width..]);
+    } else {
+        place.copy_from_slice(&number.to_le_bytes()[..width]);
+    }
+}

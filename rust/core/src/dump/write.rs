@@ -1,0 +1,178 @@
+//! Makes frames of snapshots.
+
+use super::delta::{Encoder, Whole};
+use super::frame::{self, Draft, Frame, FrameKind};
+use super::read::{Entry, Index};
+use super::strings::{self, StringKey};
+use super::table::Table;
+use crate::codec;
+use crate::error::{ErrorKind, ParseError};
+use crate::header::Flags;
+use crate::layout::Layout;
+use crate::snapshot::Snapshot;
+
+/// How a dump is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Snapshots from one full frame to the next; 1 writes full ones only.
+    pub full_every: u32,
+    /// zstd's level; None leaves frames uncompressed, so that full ones are read without
+    /// a copy.
+    pub level: Option<i32>,
+}
+
+impl Default for Options {
+    /// For long recordings.
+    fn default() -> Options {
+        Options { full_every: 300, level: Some(3) }
+    }
+}
+
+/// Frames from one index to the next.
+const INDEX_EVERY: usize = 4096;
+
+/// Turns snapshots into the bytes to be appended to a dump.
+pub struct Writer {
+    options: Options,
+    /// Where the next frame will stand.
+    offset: usize,
+    entries: Vec<Entry>,
+    last_index: u64,
+    table: Option<(Layout, Table)>,
+    last: Option<(Whole<Vec<u8>>, Frame)>,
+    encoder: Encoder,
+    since_full: u32,
+}
+
+impl Writer {
+    /// A writer at the begin of a file, and the bytes that this begins with.
+    pub fn new(options: Options) -> (Writer, Vec<u8>) {
+        let preamble = frame::preamble().to_vec();
+        (Writer::at(options, preamble.len(), Vec::new(), 0), preamble)
+    }
+
+    /// A writer behind the last whole frame of a dump.
+    pub fn resume(options: Options, index: &Index) -> Writer {
+        Writer::at(options, index.end, index.unindexed(), index.last_index)
+    }
+
+    fn at(options: Options, offset: usize, entries: Vec<Entry>, last_index: u64) -> Writer {
+        Writer {
+            options,
+            offset,
+            entries,
+            last_index,
+            table: None,
+            last: None,
+            encoder: Encoder::default(),
+            since_full: 0,
+        }
+    }
+
+    /// The length of the file with all that was made.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The next snapshot is written whole, as if nothing had been before it. To be called
+    /// where bytes that were made did not reach the file, which ends at `offset`.
+    pub fn restart(&mut self, offset: usize) {
+        self.offset = offset;
+        self.entries.retain(|entry| entry.offset < offset as u64);
+        (self.table, self.last) = (None, None);
+    }
+
+    /// The frames of a snapshot. BadValue for one of only the tasks that ran since
+    /// another, which would not be whole.
+    pub fn snapshot<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+    ) -> Result<Vec<u8>, ParseError> {
+        if snapshot.header().flags.contains(Flags::CHANGED) {
+            return Err(ParseError::new(ErrorKind::BadValue, 0));
+        }
+        let mut out = Vec::new();
+        let mut whole = Whole::new(codec::encode(snapshot))?;
+        let layout = snapshot.layout();
+        if self.table.as_ref().is_none_or(|(known, _)| known != layout) {
+            let table = Table::of_layout(layout);
+            self.put(&mut out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
+            self.table = Some((layout.clone(), table));
+            self.last = None;
+        }
+        let (rows, time) = (snapshot.len() as u32, snapshot.header().begin.realtime_ns);
+        let frame = match (&self.last, &self.table) {
+            (Some((last, before)), Some((_, table)))
+                if self.since_full < self.options.full_every =>
+            {
+                let tolerance = tolerance_ns(snapshot);
+                let delta = self.encoder.encode(table, last, &mut whole, tolerance);
+                let after = before.checksum;
+                self.put(&mut out, FrameKind::Delta, &delta, rows, time, after)?
+            }
+            _ => {
+                self.encoder = Encoder::default();
+                self.since_full = 0;
+                self.put(&mut out, FrameKind::Full, &whole.bytes, rows, time, 0)?
+            }
+        };
+        self.since_full += 1;
+        // What a reader will see, as the next delta builds on that.
+        self.last = Some((Whole::new(whole.bytes)?, frame));
+        if self.entries.len() >= INDEX_EVERY {
+            out.append(&mut self.finish()?);
+        }
+        Ok(out)
+    }
+
+    /// A frame of strings; empty where there are none.
+    pub fn strings(&mut self, strings: &[(StringKey, &[u8])]) -> Result<Vec<u8>, ParseError> {
+        let mut out = Vec::new();
+        if !strings.is_empty() {
+            self.put(&mut out, FrameKind::Strings, &strings::encode(strings), 0, 0, 0)?;
+        }
+        Ok(out)
+    }
+
+    /// An index of the frames since the last one, so that a reader need not look for
+    /// them. What is appended afterwards does no harm.
+    pub fn finish(&mut self) -> Result<Vec<u8>, ParseError> {
+        let mut out = Vec::new();
+        if self.entries.is_empty() {
+            return Ok(out);
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let payload = super::read::encode_index(&entries, self.last_index, self.offset as u64);
+        self.last_index = self.offset as u64;
+        self.put(&mut out, FrameKind::Index, &payload, 0, 0, 0)?;
+        self.entries.clear();
+        Ok(out)
+    }
+
+    fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: FrameKind,
+        payload: &[u8],
+        rows: u32,
+        time_ns: u64,
+        after: u32,
+    ) -> Result<Frame, ParseError> {
+        let level = if kind == FrameKind::Index { None } else { self.options.level };
+        let align = if kind == FrameKind::Full { 64 } else { frame::ALIGNMENT };
+        let draft = Draft { kind, payload, rows, time_ns, after, level, align };
+        let frame = frame::put(out, self.offset, &draft)?;
+        self.offset = frame.end();
+        self.entries.push(Entry { offset: frame.offset as u64, kind, time_ns, rows });
+        Ok(frame)
+    }
+}
+
+/// What a record's own time may differ by from the snapshot's: the time of the walk.
+fn tolerance_ns<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> u64 {
+    let header = snapshot.header();
+    if header.flags.contains(Flags::ONE_INSTANT) {
+        return 0;
+    }
+    header.end.monotonic_ns.saturating_sub(header.begin.monotonic_ns)
+}

@@ -1,0 +1,354 @@
+//! `taskstats.Dump` and `taskstats.Recorder`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyIndexError, PyLookupError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PySlice};
+use taskstats::dump::{Cursor, Options, StringKey};
+use taskstats::{DumpFile, Policy, Recorder};
+
+use crate::errors::python_error;
+use crate::snapshot::PySnapshot;
+use crate::task::lossy;
+
+/// The snapshots of a recorded file, in the order they were taken: a sequence, and a
+/// context manager. `taskstats.open` makes it; a slice is a Dump of the same file.
+///
+/// A snapshot is made when it is asked for. Going forward one by one costs a frame each;
+/// a jump costs the run of frames since the last full one. ParseError with the offset
+/// where a frame is damaged, OSError where the file was cut short meanwhile.
+#[pyclass(frozen, name = "Dump", module = "taskstats", sequence)]
+pub(crate) struct PyDump {
+    file: Arc<DumpFile>,
+    /// Which snapshots: first, step, number.
+    first: usize,
+    step: isize,
+    length: usize,
+    cursor: Arc<Mutex<Cursor>>,
+}
+
+impl PyDump {
+    /// The file's index of the snapshot at `index`.
+    fn place(&self, index: usize) -> Option<usize> {
+        let offset = isize::try_from(index).ok()?.checked_mul(self.step)?;
+        (index < self.length).then_some(self.first.checked_add_signed(offset)?)
+    }
+
+    fn part(&self, first: usize, step: isize, length: usize) -> PyDump {
+        let (file, cursor) = (Arc::clone(&self.file), Arc::new(Mutex::default()));
+        PyDump { file, first, step, length, cursor }
+    }
+
+    fn snapshot(&self, py: Python<'_>, place: usize) -> PyResult<PySnapshot> {
+        let snapshot = py.detach(|| {
+            let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            self.file.snapshot(place, &mut cursor)
+        });
+        Ok(PySnapshot::new(Arc::new(snapshot.map_err(|error| python_error(py, error))?)))
+    }
+
+    fn time(&self, index: usize) -> u64 {
+        self.place(index).and_then(|place| self.file.reader().time_ns(place)).unwrap_or(0)
+    }
+
+    fn text(&self, key: StringKey) -> Option<String> {
+        self.file.reader().names().get(&key).map(|text| lossy(text))
+    }
+}
+
+/// The snapshots of a dump, one after the other.
+#[pyclass(frozen, name = "DumpIterator", module = "taskstats")]
+pub(crate) struct PyDumpIterator {
+    dump: PyDump,
+    next: Mutex<usize>,
+}
+
+#[pymethods]
+impl PyDumpIterator {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<PySnapshot>> {
+        let place = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            *next += 1;
+            self.dump.place(*next - 1)
+        };
+        place.map(|place| self.dump.snapshot(py, place)).transpose()
+    }
+}
+
+#[pymethods]
+impl PyDump {
+    fn __len__(&self) -> usize {
+        self.length
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let range = slice.indices(self.length as isize)?;
+            let first = self.place(range.start as usize).unwrap_or(0);
+            let step = self.step.saturating_mul(range.step);
+            let part = self.part(first, step, range.slicelength);
+            return Ok(Bound::new(py, part)?.into_any());
+        }
+        let Ok(index) = index.extract::<isize>() else {
+            return Err(PyTypeError::new_err("a dump is indexed by integers and slices"));
+        };
+        let index = if index < 0 { index.checked_add_unsigned(self.length) } else { Some(index) };
+        let place = index.and_then(|index| self.place(usize::try_from(index).ok()?));
+        let place = place.ok_or_else(|| PyIndexError::new_err("dump index out of range"))?;
+        Ok(Bound::new(py, self.snapshot(py, place)?)?.into_any())
+    }
+
+    fn __iter__(&self) -> PyDumpIterator {
+        // An iterator has a cursor of its own.
+        PyDumpIterator { dump: self.part(self.first, self.step, self.length), next: Mutex::new(0) }
+    }
+
+    /// The file's name.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.file.path().to_owned()
+    }
+
+    /// Bytes of the file.
+    #[getter]
+    fn size(&self) -> usize {
+        self.file.reader().size()
+    }
+
+    /// When each snapshot was begun, in ns since 1970; no snapshot is read for it.
+    #[getter]
+    fn times_ns(&self) -> Vec<u64> {
+        (0..self.length).map(|index| self.time(index)).collect()
+    }
+
+    /// Number of records of each snapshot; no snapshot is read for it.
+    #[getter]
+    fn rows(&self) -> Vec<usize> {
+        let rows = |index| self.place(index).and_then(|place| self.file.reader().rows(place));
+        (0..self.length).map(|index| rows(index).unwrap_or(0)).collect()
+    }
+
+    /// The index of the last snapshot that was begun at `time_ns` (since 1970) or before,
+    /// None where all are later.
+    fn find(&self, time_ns: u64) -> Option<usize> {
+        if (self.first, self.step) == (0, 1) && self.length == self.file.reader().len() {
+            return self.file.reader().at_time(time_ns);
+        }
+        (0..self.length).rev().find(|&index| self.time(index) <= time_ns)
+    }
+
+    /// The last snapshot that was begun at `time_ns` (since 1970) or before. LookupError
+    /// where all are later.
+    fn at(&self, py: Python<'_>, time_ns: u64) -> PyResult<PySnapshot> {
+        let place = self.find(time_ns).and_then(|index| self.place(index));
+        let place = place.ok_or_else(|| PyLookupError::new_err("every snapshot is later"))?;
+        self.snapshot(py, place)
+    }
+
+    /// The snapshots that were begun from `begin_ns` to before `end_ns`, in ns since 1970.
+    fn between(&self, begin_ns: u64, end_ns: u64) -> PyDump {
+        let inside = |&index: &usize| (begin_ns..end_ns).contains(&self.time(index));
+        let first = (0..self.length).find(inside);
+        let last = (0..self.length).rev().find(inside);
+        match (first, last) {
+            (Some(first), Some(last)) => {
+                self.part(self.place(first).unwrap_or(0), self.step, last - first + 1)
+            }
+            _ => self.part(0, 1, 0),
+        }
+    }
+
+    /// The name that the recorded machine had for a user id, None where it is not recorded.
+    fn user(&self, uid: u32) -> Option<String> {
+        self.text(StringKey::of_user(uid))
+    }
+
+    /// The path of a cgroup on the recorded machine, None where it is not recorded.
+    fn cgroup(&self, cgroup_id: u64) -> Option<String> {
+        self.text(StringKey::of_cgroup(cgroup_id))
+    }
+
+    /// Reads every byte, and gives what cannot be read: a dictionary for each run of
+    /// bytes, with `begin`, `end`, `reason` and the index of the `snapshot` that is lost,
+    /// or None.
+    fn check<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let damage = py.detach(|| self.file.reader().check());
+        self.file.still_whole().map_err(|error| python_error(py, error))?;
+        damage
+            .into_iter()
+            .map(|damage| {
+                let row = PyDict::new(py);
+                row.set_item("begin", damage.bytes.start)?;
+                row.set_item("end", damage.bytes.end)?;
+                row.set_item("reason", damage.error.kind.message())?;
+                row.set_item("snapshot", damage.snapshot)?;
+                Ok(row)
+            })
+            .collect()
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    /// The file is closed when the last of its snapshots is gone.
+    fn __exit__(
+        &self,
+        _kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) {
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<taskstats.Dump: {} snapshots in {}>", self.length, self.file.path().display())
+    }
+}
+
+/// The snapshots in a file: a dump (`ptop record`), a bare array of struct taskstats of
+/// any version and byte order (as read from /proc/taskstats), or one snapshot's bytes
+/// (`Snapshot.to_bytes`).
+///
+/// With `mmap` the file is mapped, and the records of uncompressed frames are views of
+/// it; without, it is read. Should another process cut a mapped file short, what is read
+/// afterwards raises OSError. `record_size` overrides the bytes from one record of a
+/// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read.
+#[pyfunction]
+#[pyo3(signature = (path, *, mmap=true, record_size=None))]
+pub(crate) fn open(
+    py: Python<'_>,
+    path: PathBuf,
+    mmap: bool,
+    record_size: Option<usize>,
+) -> PyResult<PyDump> {
+    let file = py.detach(|| DumpFile::open(&path, mmap, record_size));
+    let file = Arc::new(file.map_err(|error| python_error(py, error))?);
+    let length = file.reader().len();
+    Ok(PyDump { file, first: 0, step: 1, length, cursor: Arc::default() })
+}
+
+/// Appends snapshots to a dump: a new file, made with mode 0600, or one that is
+/// continued; a context manager.
+///
+/// `level` is zstd's (1 to 22), or None to leave frames uncompressed, so that whole ones
+/// are read without a copy. `full_every` snapshots one is written whole, the others as
+/// what changed. `sync` is the longest time in seconds that a loss of power may cost,
+/// None leaves it to the kernel. A file of `rotate_bytes`, or written to for
+/// `rotate_after` seconds, is put aside as NAME-000001.EXT and so on, of which `keep`
+/// stay. OSError; Unsupported for a file that is no dump or that another recorder writes.
+#[pyclass(frozen, name = "Recorder", module = "taskstats")]
+pub(crate) struct PyRecorder {
+    inner: Mutex<Option<Recorder>>,
+}
+
+impl PyRecorder {
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut Recorder) -> Result<T, taskstats::Error> + Send,
+    ) -> PyResult<T> {
+        let outcome = py
+            .detach(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act));
+        match outcome {
+            None => Err(PyValueError::new_err("the recorder is closed")),
+            Some(outcome) => outcome.map_err(|error| python_error(py, error)),
+        }
+    }
+}
+
+fn seconds(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let bad = |_| PyValueError::new_err(format!("{name} is no time: give seconds from 0 up"));
+    seconds.map(|seconds| Duration::try_from_secs_f64(seconds).map_err(bad)).transpose()
+}
+
+#[pymethods]
+impl PyRecorder {
+    #[new]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    #[pyo3(signature = (
+        path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None
+    ))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        level: Option<i32>,
+        full_every: u32,
+        sync: Option<f64>,
+        rotate_bytes: Option<u64>,
+        rotate_after: Option<f64>,
+        keep: Option<usize>,
+    ) -> PyResult<PyRecorder> {
+        if level.is_some_and(|level| !(1..=22).contains(&level)) {
+            return Err(PyValueError::new_err("level is zstd's: give 1 to 22, or None"));
+        }
+        if full_every == 0 {
+            return Err(PyValueError::new_err("full_every is a number of snapshots from 1 up"));
+        }
+        let policy = Policy {
+            options: Options { full_every, level },
+            sync: seconds("sync", sync)?,
+            rotate_bytes,
+            rotate_after: seconds("rotate_after", rotate_after)?,
+            keep,
+        };
+        let recorder = py.detach(|| Recorder::open(&path, policy));
+        let inner = Mutex::new(Some(recorder.map_err(|error| python_error(py, error))?));
+        Ok(PyRecorder { inner })
+    }
+
+    /// Appends a snapshot, with the names of processes, users and cgroups that are new in
+    /// it, in one write. Where that fails (OSError), the file is as it was before.
+    /// ParseError for a snapshot of a source opened with `changed=True`.
+    fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
+        let snapshot = Arc::clone(&snapshot.inner);
+        self.with(py, |recorder| recorder.write(&snapshot))
+    }
+
+    /// Waits until all that was written is on the disk.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Recorder::sync)
+    }
+
+    /// Bytes of the present file.
+    #[getter]
+    fn size(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |recorder| Ok(recorder.size()))
+    }
+
+    /// Bytes that an earlier recorder had left unfinished, and that were dropped.
+    #[getter]
+    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |recorder| Ok(recorder.dropped()))
+    }
+
+    /// Ends the file with an index and closes it; a second time does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let finished = py.detach(|| {
+            let recorder = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
+            recorder.map_or(Ok(()), |mut recorder| recorder.finish())
+        });
+        finished.map_err(|error| python_error(py, error))
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+}

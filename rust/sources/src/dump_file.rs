@@ -1,0 +1,82 @@
+//! A recorded file, mapped or read.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use taskstats_core::dump::{Cursor, Reader};
+use taskstats_core::{SharedBytes, Snapshot};
+
+use crate::errors::Error;
+use crate::sys::map::FileMap;
+
+/// A dump, a bare array of `struct taskstats`, or a snapshot's byte form, in a file.
+pub struct DumpFile {
+    path: PathBuf,
+    reader: Reader,
+    map: Option<Arc<FileMap>>,
+}
+
+impl DumpFile {
+    /// Opens a file. With `map` it is mapped into memory where it can be, so that
+    /// uncompressed frames are read without a copy; else it is read. `record_size` is
+    /// for bare arrays, as in [`Snapshot::from_bare_records`].
+    pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
+        let failed = |error| Error::os(path.display().to_string(), error);
+        let mut file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        let mapped = if map && metadata.is_file() && length > 0 {
+            // What cannot be mapped can be read.
+            FileMap::new(&file, length).ok().map(Arc::new)
+        } else {
+            None
+        };
+        let bytes = match &mapped {
+            Some(map) => SharedBytes::from_arc(Arc::clone(map)),
+            None => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(failed)?;
+                SharedBytes::new(bytes)
+            }
+        };
+        let dump = DumpFile {
+            path: path.to_owned(),
+            reader: Reader::new(bytes, record_size)?,
+            map: mapped,
+        };
+        dump.still_whole()?;
+        Ok(dump)
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The snapshot at `index`; see [`Reader::snapshot`].
+    pub fn snapshot(
+        &self,
+        index: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Snapshot<SharedBytes>, Error> {
+        let snapshot = self.reader.snapshot(index, cursor);
+        self.still_whole()?;
+        Ok(snapshot?)
+    }
+
+    /// An error where the file was cut short while it was mapped.
+    pub fn still_whole(&self) -> Result<(), Error> {
+        if self.map.as_ref().is_some_and(|map| map.failed()) {
+            let cut = io::Error::other("the file was cut short while it was read");
+            return Err(Error::os(self.path.display().to_string(), cut));
+        }
+        Ok(())
+    }
+}

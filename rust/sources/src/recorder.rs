@@ -1,0 +1,295 @@
+//! Appends snapshots to a dump.
+//!
+//! Design decisions
+//!
+//! * One write(2) a snapshot, at the file's end: killed at any moment, the process leaves
+//!   all snapshots before the one it was writing. What a write left unfinished is taken
+//!   back at once (full disk) or by the next recorder.
+//! * fdatasync(2) every few seconds bounds what a loss of power costs. Its tail may hold
+//!   anything: the frames' checksums tell.
+//! * The file is locked (flock), made with mode 0600, and never anything but a dump.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use taskstats_core::dump::{Index, Options, StringKey, Writer, is_dump};
+use taskstats_core::{Field, Snapshot};
+
+use crate::errors::Error;
+use crate::sys;
+
+/// When to make what of a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How snapshots become frames.
+    pub options: Options,
+    /// The longest time that a loss of power may cost; None leaves it to the kernel.
+    pub sync: Option<Duration>,
+    /// A file of that many bytes is finished and put aside.
+    pub rotate_bytes: Option<u64>,
+    /// A file that has been written to for that long is finished and put aside.
+    pub rotate_after: Option<Duration>,
+    /// How many files that were put aside are kept; None keeps all.
+    pub keep: Option<usize>,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            options: Options::default(),
+            sync: Some(Duration::from_secs(10)),
+            rotate_bytes: None,
+            rotate_after: None,
+            keep: None,
+        }
+    }
+}
+
+/// A dump that is being written.
+pub struct Recorder {
+    path: PathBuf,
+    policy: Policy,
+    file: File,
+    writer: Writer,
+    begun: Instant,
+    synced: Instant,
+    /// Snapshots in the present file, by this recorder.
+    written: u64,
+    dropped: u64,
+    /// Processes of the last snapshot: their arguments are written.
+    processes: HashSet<StringKey>,
+    named: HashSet<StringKey>,
+}
+
+impl Recorder {
+    /// Opens a file to append to: a new one, or a dump that is continued. Unsupported
+    /// for any other file, and for one that another recorder writes.
+    pub fn open(path: &Path, policy: Policy) -> Result<Recorder, Error> {
+        let (file, writer, dropped) = open_file(path, policy.options)?;
+        let now = Instant::now();
+        Ok(Recorder {
+            path: path.to_owned(),
+            policy,
+            file,
+            writer,
+            begun: now,
+            synced: now,
+            written: 0,
+            dropped,
+            processes: HashSet::new(),
+            named: HashSet::new(),
+        })
+    }
+
+    /// Bytes of the present file.
+    pub fn size(&self) -> u64 {
+        self.writer.offset() as u64
+    }
+
+    /// Bytes that an earlier recorder had left unfinished, and that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Appends a snapshot, with the names that are new in it. Where that fails, the file
+    /// is left as it was before, and can be read.
+    pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
+        let full = self.policy.rotate_bytes.is_some_and(|most| self.size() >= most);
+        let old = self.policy.rotate_after.is_some_and(|most| self.begun.elapsed() >= most);
+        if (full || old) && self.written > 0 {
+            self.rotate()?;
+        }
+        let begin = self.writer.offset();
+        let names = self.names(snapshot);
+        let names: Vec<_> = names.iter().map(|(key, text)| (*key, text.as_slice())).collect();
+        let mut bytes = self.writer.strings(&names)?;
+        bytes.append(&mut self.writer.snapshot(snapshot)?);
+        self.append(&bytes, begin)?;
+        self.written += 1;
+        if self.policy.sync.is_some_and(|most| self.synced.elapsed() >= most) {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| self.failed(error))?;
+        self.synced = Instant::now();
+        Ok(())
+    }
+
+    /// Ends the file with an index.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let begin = self.writer.offset();
+        let bytes = self.writer.finish()?;
+        self.append(&bytes, begin)?;
+        self.sync()
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::os(self.path.display().to_string(), error)
+    }
+
+    fn append(&mut self, bytes: &[u8], begin: usize) -> Result<(), Error> {
+        if let Err(error) = self.file.write_all(bytes) {
+            // A part may have been written.
+            let _ = self.file.set_len(begin as u64);
+            let _ = self.file.seek(SeekFrom::Start(begin as u64));
+            self.writer.restart(begin);
+            self.processes.clear();
+            self.named.clear();
+            return Err(self.failed(error));
+        }
+        Ok(())
+    }
+
+    /// Puts the file aside under the next number and begins a new one.
+    fn rotate(&mut self) -> Result<(), Error> {
+        self.finish()?;
+        let mut aside = numbered(&self.path).map_err(|error| self.failed(error))?;
+        let next = aside.last().map_or(1, |(number, _)| number + 1);
+        let target = with_number(&self.path, next);
+        fs::rename(&self.path, &target).map_err(|error| self.failed(error))?;
+        aside.push((next, target));
+        if let Some(keep) = self.policy.keep {
+            for (_, old) in &aside[..aside.len().saturating_sub(keep)] {
+                fs::remove_file(old)
+                    .map_err(|error| Error::os(old.display().to_string(), error))?;
+            }
+        }
+        let policy = self.policy;
+        *self = Recorder::open(&self.path, policy)?;
+        Ok(())
+    }
+
+    /// The names that the present file lacks.
+    fn names<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<(StringKey, Vec<u8>)> {
+        let mut names = Vec::new();
+        let mut processes = HashSet::with_capacity(snapshot.len());
+        for (index, record) in snapshot.iter().enumerate() {
+            let pid = record.ac_pid().unwrap_or(0);
+            if !snapshot.is_exited(index)
+                && let Some(key) = StringKey::of_cmdline(&record, snapshot.header().flags)
+            {
+                if !self.processes.contains(&key)
+                    && let Ok(text) = fs::read(format!("/proc/{pid}/cmdline"))
+                {
+                    names.push((key, text));
+                }
+                processes.insert(key);
+            }
+            if let Some(uid) = record.ac_uid()
+                && self.named.insert(StringKey::of_user(uid))
+                && let Some(name) = user_name(uid)
+            {
+                names.push((StringKey::of_user(uid), name));
+            }
+            if let Some(id) = record.unsigned(Field::cgroup_id).filter(|&id| id != 0)
+                && !self.named.contains(&StringKey::of_cgroup(id))
+                && let Some(path) = cgroup_path(pid)
+            {
+                self.named.insert(StringKey::of_cgroup(id));
+                names.push((StringKey::of_cgroup(id), path));
+            }
+        }
+        self.processes = processes;
+        names
+    }
+}
+
+/// The file to append to, its writer, and the bytes that were dropped from its end.
+fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error> {
+    let failed = |error| Error::os(path.display().to_string(), error);
+    let refused = |reason: &str, hint: &str| Error::Unsupported {
+        reason: format!("{} {reason}", path.display()),
+        hint: hint.into(),
+    };
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).mode(0o600).custom_flags(libc::O_NONBLOCK);
+    let mut file = open.open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(refused("is no regular file", "give the name of a new file"));
+    }
+    match sys::lock(&file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(refused("is being recorded to", "give another name"));
+        }
+        locked => locked.map_err(failed)?,
+    }
+    let length = file.metadata().map_err(failed)?.len();
+    let (fresh, preamble) = Writer::new(options);
+    // A recorder may have been stopped before the preamble was whole.
+    let begun = length < preamble.len() as u64
+        && fs::read(path).map_err(failed)?.iter().zip(&preamble).all(|(a, b)| a == b);
+    if begun {
+        file.set_len(0).map_err(failed)?;
+        file.write_all(&preamble).map_err(failed)?;
+        return Ok((file, fresh, 0));
+    }
+    let map = sys::map::FileMap::new(&file, length as usize).map_err(failed)?;
+    if !is_dump(map.as_ref()) {
+        return Err(refused("is no dump and stays as it is", "give the name of a new file"));
+    }
+    let index = Index::of(map.as_ref())?;
+    let end = index.end() as u64;
+    let writer = Writer::resume(options, &index);
+    drop(map);
+    // Padding of the last frame may be missing; what is behind it is of an unfinished one.
+    file.set_len(end).map_err(failed)?;
+    file.seek(SeekFrom::Start(end)).map_err(failed)?;
+    Ok((file, writer, length.saturating_sub(end)))
+}
+
+/// `dump.tsd` as `dump-000001.tsd`.
+fn with_number(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number:06}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// The files that were put aside, by number.
+fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let other = path.with_file_name(&name);
+        let stem = other.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let number = stem.rsplit_once('-').and_then(|(_, digits)| digits.parse().ok());
+        if let Some(number) = number.filter(|&number| with_number(path, number) == other) {
+            found.push((number, other));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The name of a user in /etc/passwd.
+fn user_name(uid: u32) -> Option<Vec<u8>> {
+    let text = fs::read("/etc/passwd").ok()?;
+    let uid = uid.to_string();
+    text.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut words = line.split(|&byte| byte == b':');
+        let name = words.next()?;
+        (words.nth(1)? == uid.as_bytes()).then(|| name.to_vec())
+    })
+}
+
+/// The path of the cgroup v2 that a process is in.
+fn cgroup_path(pid: u32) -> Option<Vec<u8>> {
+    let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(b"0::").map(<[u8]>::to_vec))
+}

@@ -1,0 +1,192 @@
+//! A file mapped for reading, which another process may cut short meanwhile.
+//!
+//! Design decisions
+//!
+//! * Reading a page that the file no longer has raises SIGBUS, which would end the
+//!   process. Reading into memory instead would copy every byte, which is what a map is
+//!   there to spare. So a handler takes the signal for the maps made here, and only for
+//!   them: it puts zeros in place of the missing pages and marks the map failed, which its
+//!   owner asks about. For any other address it does what was done before it came.
+//! * The handler does nothing that is not safe in a signal: it reads atomics and calls
+//!   mmap(2).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Maps at a time; a file beyond is read instead.
+const MOST: usize = 1024;
+
+/// The address range of a map; begin 0 is a free place.
+struct Slot {
+    begin: AtomicUsize,
+    end: AtomicUsize,
+    failed: AtomicBool,
+}
+
+static SLOTS: [Slot; MOST] = [const {
+    Slot { begin: AtomicUsize::new(0), end: AtomicUsize::new(0), failed: AtomicBool::new(false) }
+}; MOST];
+/// A slot that is being filled.
+const TAKEN: usize = usize::MAX;
+static PAGE: AtomicUsize = AtomicUsize::new(4096);
+static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// A mapped file.
+pub(crate) struct FileMap {
+    start: NonNull<u8>,
+    length: usize,
+    slot: &'static Slot,
+}
+
+// SAFETY: the mapping belongs to this value alone within the process, lives as long as
+// it does, and is never written by it.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    /// Maps the first `length` bytes of a file, which must not be 0.
+    pub(crate) fn new(file: &File, length: usize) -> io::Result<FileMap> {
+        install()?;
+        let free = |slot: &&Slot| {
+            let order = Ordering::AcqRel;
+            slot.begin.compare_exchange(0, TAKEN, order, Ordering::Relaxed).is_ok()
+        };
+        let slot = SLOTS.iter().find(free).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no other.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        let error = io::Error::last_os_error();
+        let start = NonNull::new(start.cast::<u8>()).filter(|_| start != libc::MAP_FAILED);
+        let Some(start) = start else {
+            slot.begin.store(0, Ordering::Release);
+            return Err(error);
+        };
+        let begin = start.as_ptr() as usize;
+        slot.failed.store(false, Ordering::Relaxed);
+        let pages = length.next_multiple_of(PAGE.load(Ordering::Relaxed));
+        slot.end.store(begin + pages, Ordering::Relaxed);
+        slot.begin.store(begin, Ordering::Release);
+        Ok(FileMap { start, length, slot })
+    }
+
+    /// Whether the file was found to be shorter than the map: what was missing read as
+    /// zeros.
+    pub(crate) fn failed(&self) -> bool {
+        self.slot.failed.load(Ordering::Acquire)
+    }
+}
+
+impl AsRef<[u8]> for FileMap {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the mapping is valid for its length while `self` lives. Should another
+        // process write to the file, records read different numbers, and every number
+        // that becomes an index is checked when used.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: start and length are those of the mapping, which ends here.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        // Only now may another map take the slot: none has had these addresses while it
+        // stood there, but for one that has a slot of its own.
+        self.slot.begin.store(0, Ordering::Release);
+    }
+}
+
+/// Installs the handler, once in the process's life.
+fn install() -> io::Result<()> {
+    if BEFORE.get().is_some() {
+        return Ok(());
+    }
+    PAGE.store(super::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as usize, Ordering::Relaxed);
+    // SAFETY: all-zero bytes are a valid `sigaction`.
+    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `before` is valid for writes during the call; null asks only.
+    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
+    if BEFORE.set(before).is_err() {
+        return Ok(());
+    }
+    // SAFETY: all-zero bytes are a valid `sigaction`.
+    let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
+    ours.sa_sigaction = handler as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // SAFETY: `ours` names a handler with the signature that SA_SIGINFO asks for.
+    super::check(unsafe { libc::sigaction(libc::SIGBUS, &ours, ptr::null_mut()) })?;
+    Ok(())
+}
+
+extern "C" fn on_sigbus(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel passes a valid `info`; of SIGBUS it has an address.
+    let address = unsafe { (*info).si_addr() } as usize;
+    for slot in &SLOTS {
+        let begin = slot.begin.load(Ordering::Acquire);
+        let end = slot.end.load(Ordering::Relaxed);
+        if begin == 0 || begin == TAKEN || !(begin..end).contains(&address) {
+            continue;
+        }
+        let page = address & !(PAGE.load(Ordering::Relaxed) - 1);
+        // SAFETY: the range is inside a map of this module, which its owner only reads;
+        // from the page on that the file lacks it is made of zeros.
+        let zeros = unsafe {
+            libc::mmap(
+                page as *mut libc::c_void,
+                end - page,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        if zeros != libc::MAP_FAILED {
+            slot.failed.store(true, Ordering::Release);
+            return;
+        }
+    }
+    chain(signal, info, context);
+}
+
+/// What would have been done without the handler.
+fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let Some(before) = BEFORE.get() else { return };
+    if matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+        // The access that raised it is repeated, and ends the process.
+        // SAFETY: all-zero bytes are a valid `sigaction`: the default.
+        unsafe {
+            let default: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, &default, ptr::null_mut());
+        }
+    } else if before.sa_flags & libc::SA_SIGINFO != 0 {
+        // SAFETY: with SA_SIGINFO the address is of a handler with these arguments.
+        unsafe {
+            let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                std::mem::transmute(before.sa_sigaction);
+            handler(signal, info, context);
+        }
+    } else {
+        // SAFETY: without SA_SIGINFO it is of a handler with the signal's number alone.
+        unsafe {
+            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(before.sa_sigaction);
+            handler(signal);
+        }
+    }
+}
