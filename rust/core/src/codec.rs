@@ -131,9 +131,17 @@ fn record_order(stored: u16, swapped: bool) -> Option<(u16, bool)> {
 
 /// Where the records of a snapshot's byte form begin: the length of its header.
 pub fn header_length(bytes: &[u8]) -> Option<usize> {
-    let swapped = u16::from_ne_bytes(*bytes.get(8..)?.first_chunk()?) != BYTE_ORDER_MARK;
-    let at = u64::from_ne_bytes(*bytes.get(32..)?.first_chunk()?);
-    usize::try_from(if swapped { at.swap_bytes() } else { at }).ok()
+    word(bytes, 32)
+}
+
+/// The length of the snapshot's byte form that `bytes` begin with.
+pub fn total_length(bytes: &[u8]) -> Option<usize> {
+    word(bytes, 40)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?);
+    usize::try_from(if is_swapped(bytes) { word.swap_bytes() } else { word }).ok()
 }
 
 /// Whether a snapshot's byte form is in the other byte order than this machine's.

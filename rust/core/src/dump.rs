@@ -19,14 +19,16 @@
 
 mod delta;
 mod frame;
+mod index;
 mod read;
 mod strings;
 mod table;
 mod write;
 
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
-pub use read::{Cursor, Damage, Index, Reader};
-pub use strings::{StringKey, StringKind};
+pub use index::Index;
+pub use read::{Cursor, Damage, Reader};
+pub use strings::{Named, Names, NamesAt, StringKey, StringKind, exact_start};
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.

@@ -32,4 +32,4 @@ pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, Sourc
 pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
 pub use record::{Identity, Record, RecordMut, Value};
 pub use select::{Cell, Column, Filter, Key, Query, Table};
-pub use snapshot::{Names, SharedBytes, Snapshot};
+pub use snapshot::{SharedBytes, Snapshot};

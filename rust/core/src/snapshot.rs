@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::dump::StringKey;
+use crate::dump::NamesAt;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::{Header, SourceKind};
 use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, Field, FieldSet, LARGEST_VERSION, Layout};
@@ -47,11 +47,8 @@ pub struct Snapshot<B = SharedBytes> {
     records: Range<usize>,
     mask_indices: Range<usize>,
     base: Option<Arc<Snapshot<SharedBytes>>>,
-    names: Option<Arc<Names>>,
+    names: Option<NamesAt>,
 }
-
-/// What a recording knows of names that records cannot hold.
-pub type Names = std::collections::HashMap<StringKey, Vec<u8>>;
 
 impl<B: AsRef<[u8]>> Snapshot<B> {
     /// A snapshot of the records at `records` in `bytes`. Where the header has
@@ -134,21 +131,20 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
 
     /// The snapshot, as one of a recording with these names.
     #[must_use]
-    pub fn with_names(self, names: Arc<Names>) -> Snapshot<B> {
+    pub fn with_names(self, names: NamesAt) -> Snapshot<B> {
         Snapshot { names: Some(names), ..self }
     }
 
     /// For a recorded snapshot the names of its recording: the present machine's are not
     /// meant.
-    pub fn names(&self) -> Option<&Arc<Names>> {
+    pub fn names(&self) -> Option<&NamesAt> {
         self.names.as_ref()
     }
 
     /// The arguments of the process at `index`, each ended by a NUL, where a recording
     /// has them.
     pub fn recorded_cmdline(&self, index: usize) -> Option<&[u8]> {
-        let key = StringKey::of_cmdline(&self.get(index)?, self.header.flags)?;
-        self.names.as_ref()?.get(&key).map(Vec::as_slice)
+        self.names.as_ref()?.cmdline(&self.get(index)?)
     }
 
     /// What the snapshot says about itself.

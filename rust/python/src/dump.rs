@@ -55,7 +55,7 @@ impl PyDump {
     }
 
     fn text(&self, key: StringKey) -> Option<String> {
-        self.file.reader().names().get(&key).map(|text| lossy(text))
+        self.file.reader().names().last(&key).map(lossy)
     }
 }
 

@@ -9,15 +9,17 @@
 //!   anything: the frames' checksums tell.
 //! * The file is locked (flock), made with mode 0600, and never anything but a dump.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use taskstats_core::dump::{Index, Options, StringKey, Writer, is_dump};
-use taskstats_core::{Field, Snapshot};
+use taskstats_core::dump::{Index, Named, Options, StringKey, Writer, exact_start, is_dump};
+use taskstats_core::{Record, Snapshot};
 
 use crate::errors::Error;
 use crate::sys;
@@ -60,8 +62,9 @@ pub struct Recorder {
     /// Snapshots in the present file, by this recorder.
     written: u64,
     dropped: u64,
-    /// Processes of the last snapshot: their arguments are written.
-    processes: HashSet<StringKey>,
+    /// The processes of the last snapshot, with what is written of their arguments.
+    processes: HashMap<StringKey, Arguments>,
+    /// Users and cgroups whose names are written.
     named: HashSet<StringKey>,
 }
 
@@ -80,7 +83,7 @@ impl Recorder {
             synced: now,
             written: 0,
             dropped,
-            processes: HashSet::new(),
+            processes: HashMap::new(),
             named: HashSet::new(),
         })
     }
@@ -105,7 +108,6 @@ impl Recorder {
         }
         let begin = self.writer.offset();
         let names = self.names(snapshot);
-        let names: Vec<_> = names.iter().map(|(key, text)| (*key, text.as_slice())).collect();
         let mut bytes = self.writer.strings(&names)?;
         bytes.append(&mut self.writer.snapshot(snapshot)?);
         self.append(&bytes, begin)?;
@@ -154,7 +156,9 @@ impl Recorder {
         let mut aside = numbered(&self.path).map_err(|error| self.failed(error))?;
         let next = aside.last().map_or(1, |(number, _)| number + 1);
         let target = with_number(&self.path, next);
-        fs::rename(&self.path, &target).map_err(|error| self.failed(error))?;
+        fs::rename(&self.path, &target)
+            .and_then(|()| sync_directory(&self.path))
+            .map_err(|error| self.failed(error))?;
         aside.push((next, target));
         if let Some(keep) = self.policy.keep {
             for (_, old) in &aside[..aside.len().saturating_sub(keep)] {
@@ -168,38 +172,88 @@ impl Recorder {
     }
 
     /// The names that the present file lacks.
-    fn names<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<(StringKey, Vec<u8>)> {
+    fn names<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<Named> {
         let mut names = Vec::new();
-        let mut processes = HashSet::with_capacity(snapshot.len());
-        for (index, record) in snapshot.iter().enumerate() {
+        let mut processes = HashMap::with_capacity(snapshot.len());
+        // A program may write over its arguments, which nothing else tells of.
+        let look_again = self.writer.is_full_next();
+        let living = snapshot.len() - snapshot.header().exited as usize;
+        for record in snapshot.iter().take(living) {
             let pid = record.ac_pid().unwrap_or(0);
-            if !snapshot.is_exited(index)
-                && let Some(key) = StringKey::of_cmdline(&record, snapshot.header().flags)
+            // One of a process's threads stands for all.
+            if let Some(key) = StringKey::of_cmdline(&record)
+                && let Entry::Vacant(place) = processes.entry(key)
             {
-                if !self.processes.contains(&key)
-                    && let Ok(text) = fs::read(format!("/proc/{pid}/cmdline"))
-                {
-                    names.push((key, text));
-                }
-                processes.insert(key);
+                let image = Image::of(&record);
+                let known = self.processes.get(&key);
+                let arguments = match known.filter(|known| known.image == image && !look_again) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                        let arguments = Arguments { hash: hash(&text), image };
+                        let same = |known: &Arguments| {
+                            known.hash == arguments.hash
+                                && known.image.start_ns == arguments.image.start_ns
+                        };
+                        if !known.is_some_and(same) {
+                            let start_ns = arguments.image.start_ns;
+                            names.push(Named { key, start_ns, text });
+                        }
+                        arguments
+                    }
+                };
+                place.insert(arguments);
             }
-            if let Some(uid) = record.ac_uid()
-                && self.named.insert(StringKey::of_user(uid))
-                && let Some(name) = user_name(uid)
+            let uid = record.ac_uid().map(|uid| (StringKey::of_user(uid), uid));
+            if let Some((key, uid)) = uid
+                && self.named.insert(key)
+                && let Some(text) = user_name(uid)
             {
-                names.push((StringKey::of_user(uid), name));
+                names.push(Named { key, start_ns: 0, text });
             }
-            if let Some(id) = record.unsigned(Field::cgroup_id).filter(|&id| id != 0)
-                && !self.named.contains(&StringKey::of_cgroup(id))
-                && let Some(path) = cgroup_path(pid)
+            let cgroup = record.cgroup_id().filter(|&id| id != 0).map(StringKey::of_cgroup);
+            if let Some(key) = cgroup
+                && !self.named.contains(&key)
+                && let Some(text) = cgroup_path(pid)
             {
-                self.named.insert(StringKey::of_cgroup(id));
-                names.push((StringKey::of_cgroup(id), path));
+                self.named.insert(key);
+                names.push(Named { key, start_ns: 0, text });
             }
         }
         self.processes = processes;
         names
     }
+}
+
+/// What changes when a task executes another program, or another task has its pid.
+#[derive(Clone, PartialEq, Eq)]
+struct Image {
+    start_ns: u64,
+    comm: Vec<u8>,
+    exe: (Option<u64>, Option<u64>),
+}
+
+impl Image {
+    fn of(record: &Record<'_>) -> Image {
+        Image {
+            start_ns: exact_start(record),
+            comm: record.ac_comm().unwrap_or_default().to_vec(),
+            exe: (record.ac_exe_dev(), record.ac_exe_inode()),
+        }
+    }
+}
+
+/// Of the arguments that were written: what they were written for, and their hash.
+#[derive(Clone)]
+struct Arguments {
+    image: Image,
+    hash: u64,
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
 }
 
 /// The file to append to, its writer, and the bytes that were dropped from its end.
@@ -229,6 +283,7 @@ fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error
     if begun {
         file.set_len(0).map_err(failed)?;
         file.write_all(&preamble).map_err(failed)?;
+        sync_directory(path).map_err(failed)?;
         return Ok((file, fresh, 0));
     }
     let map = sys::map::FileMap::new(&file, length as usize).map_err(failed)?;
@@ -245,6 +300,16 @@ fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error
     Ok((file, writer, length.saturating_sub(end)))
 }
 
+/// The directory that a file is in.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// That a new name outlasts a loss of power.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
 /// `dump.tsd` as `dump-000001.tsd`.
 fn with_number(path: &Path, number: u64) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
@@ -258,12 +323,8 @@ fn with_number(path: &Path, number: u64) -> PathBuf {
 
 /// The files that were put aside, by number.
 fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
+    for entry in fs::read_dir(directory(path))? {
         let name = entry?.file_name();
         let other = path.with_file_name(&name);
         let stem = other.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,12 +1,13 @@
 //! What differs from the snapshot before, on the byte forms of both.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::table::{Column, Rule, Table, number, set_number};
 use super::{Input, put_varint, unzigzag, zigzag};
 use crate::codec;
-use crate::layout::Field;
-use crate::snapshot::Snapshot;
+use crate::layout::{Field, Layout};
 
 /// Sets of columns that changed together, numbered since the last full frame.
 pub(super) type Sets = Vec<Vec<usize>>;
@@ -22,29 +23,56 @@ mod op {
     pub(super) const NEW: u64 = 3;
 }
 
-/// A snapshot and its byte form.
+/// A snapshot's byte form, and where what a delta needs stands in it.
 #[derive(Clone)]
 pub(super) struct Whole<B> {
     pub(super) bytes: B,
-    pub(super) snapshot: Snapshot<B>,
+    layout: Layout,
+    records: Range<usize>,
+    /// Rows of tasks that have not died.
+    living: usize,
+    /// CLOCK_MONOTONIC at the snapshot's begin.
+    clock_ns: u64,
+    /// Where a record has its pid.
+    pid: Option<usize>,
 }
 
-impl<B: AsRef<[u8]> + Clone> Whole<B> {
+impl<B: AsRef<[u8]>> Whole<B> {
     pub(super) fn new(bytes: B) -> Result<Whole<B>, crate::ParseError> {
-        Ok(Whole { snapshot: codec::decode(bytes.clone())?, bytes })
+        let snapshot = codec::decode(bytes.as_ref())?;
+        let layout = snapshot.layout().clone();
+        let begin = codec::header_length(bytes.as_ref()).unwrap_or(0);
+        let exited = snapshot.header().exited as usize;
+        Ok(Whole {
+            records: begin..begin + snapshot.record_bytes().len(),
+            living: snapshot.len().saturating_sub(exited),
+            clock_ns: snapshot.header().begin.monotonic_ns,
+            pid: layout.offset(Field::ac_pid),
+            layout,
+            bytes,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len() / self.layout.record_size()
     }
 
     fn header(&self) -> &[u8] {
-        let bytes = self.bytes.as_ref();
-        &bytes[..codec::header_length(bytes).unwrap_or(0).min(bytes.len())]
+        &self.bytes.as_ref()[..self.records.start]
     }
 
-    fn clock(&self) -> u64 {
-        self.snapshot.header().begin.monotonic_ns
+    fn records(&self) -> &[u8] {
+        &self.bytes.as_ref()[self.records.clone()]
     }
 
     fn mask_index(&self, row: usize) -> u8 {
-        self.snapshot.mask_indices().get(row).copied().unwrap_or(0)
+        self.bytes.as_ref().get(self.records.end + row).copied().unwrap_or(0)
+    }
+
+    fn pid(&self, row: usize) -> Option<u64> {
+        let size = self.layout.record_size();
+        let record = self.records().get(row * size..(row + 1) * size)?;
+        Some(number(record, self.pid?, 4, self.layout.is_swapped()))
     }
 }
 
@@ -113,7 +141,7 @@ impl Encoder {
     /// The delta from `prev` to the byte form `cur`. In `cur`, times that go on by
     /// themselves are set to what a reader will see: within `tolerance_ns` of what they
     /// were.
-    pub(super) fn encode<B: AsRef<[u8]> + Clone>(
+    pub(super) fn encode<B: AsRef<[u8]>>(
         &mut self,
         table: &Table,
         prev: &Whole<B>,
@@ -121,23 +149,21 @@ impl Encoder {
         tolerance_ns: u64,
     ) -> Vec<u8> {
         let mut out = Vec::new();
-        put_varint(&mut out, zigzag(cur.clock().wrapping_sub(prev.clock())));
-        put_header(&mut out, prev.header(), cur.header(), codec::is_swapped(cur.bytes.as_ref()));
+        put_varint(&mut out, zigzag(cur.clock_ns.wrapping_sub(prev.clock_ns)));
+        put_header(&mut out, prev.header(), cur.header(), codec::is_swapped(&cur.bytes));
 
-        let swapped = cur.snapshot.layout().is_swapped();
-        let advance = Advance::new(table, swapped, prev.clock(), cur.clock());
+        let swapped = cur.layout.is_swapped();
+        let advance = Advance::new(table, swapped, prev.clock_ns, cur.clock_ns);
         let size = table.record_size;
-        let at = cur.header().len();
-        let living =
-            cur.snapshot.len() - (cur.snapshot.header().exited as usize).min(cur.snapshot.len());
-        let pids = Pids::new(&prev.snapshot);
+        let (at, living) = (cur.records.start, cur.living);
+        let pids = Pids::new(prev);
         let (mut ops, mut new_sets, mut added) = (Ops::default(), Vec::new(), 0);
         let mut base = vec![0; size];
-        for index in 0..cur.snapshot.len() {
-            let matched = pids.find(&cur.snapshot, index, ops.cursor);
+        for index in 0..cur.len() {
+            let matched = cur.pid(index).and_then(|pid| pids.find(pid, ops.cursor));
             match matched {
                 Some(old) => {
-                    base.copy_from_slice(&prev.snapshot.record_bytes()[old * size..][..size]);
+                    base.copy_from_slice(&prev.records()[old * size..][..size]);
                     ops.go(old);
                     if index < living {
                         advance.row(&mut base);
@@ -210,28 +236,25 @@ fn settle(table: &Table, base: &[u8], row: &mut [u8], swapped: bool, tolerance_n
 /// Which row of the snapshot before is of the same pid. A pid used again makes a longer
 /// delta, not a wrong one.
 struct Pids<'a, B> {
-    prev: &'a Snapshot<B>,
-    rows: std::cell::OnceCell<HashMap<u32, usize>>,
+    prev: &'a Whole<B>,
+    rows: OnceCell<HashMap<u64, usize>>,
 }
 
 impl<'a, B: AsRef<[u8]>> Pids<'a, B> {
-    fn new(prev: &'a Snapshot<B>) -> Pids<'a, B> {
-        Pids { prev, rows: std::cell::OnceCell::new() }
+    fn new(prev: &'a Whole<B>) -> Pids<'a, B> {
+        Pids { prev, rows: OnceCell::new() }
     }
 
-    fn find<C: AsRef<[u8]>>(&self, cur: &Snapshot<C>, index: usize, near: usize) -> Option<usize> {
-        let pid = |unsigned: Option<u64>| unsigned.map(|pid| pid as u32);
-        let wanted = pid(cur.get(index)?.unsigned(Field::ac_pid))?;
-        let at = |row: usize| pid(self.prev.get(row)?.unsigned(Field::ac_pid));
+    fn find(&self, pid: u64, near: usize) -> Option<usize> {
         // Mostly the order stays, less what has died.
-        if let Some(row) = (near..near + 3).find(|&row| at(row) == Some(wanted)) {
+        if let Some(row) = (near..near + 3).find(|&row| self.prev.pid(row) == Some(pid)) {
             return Some(row);
         }
         let rows = self.rows.get_or_init(|| {
             let rows = (0..self.prev.len()).rev();
-            rows.filter_map(|row| Some((at(row)?, row))).collect()
+            rows.filter_map(|row| Some((self.prev.pid(row)?, row))).collect()
         });
-        rows.get(&wanted).copied()
+        rows.get(&pid).copied()
     }
 }
 
@@ -357,14 +380,14 @@ fn take_header(input: &mut Input<'_>, prev: &[u8], swapped: bool) -> Option<Vec<
 
 /// The byte form of the snapshot that `payload` makes of `prev`; None where the payload
 /// is none for it. `sets` grows by those that it names first.
-pub(super) fn apply<B: AsRef<[u8]> + Clone>(
+pub(super) fn apply<B: AsRef<[u8]>>(
     table: &Table,
     sets: &mut Sets,
     prev: &Whole<B>,
     payload: &[u8],
 ) -> Option<Vec<u8>> {
     let mut input = Input::new(payload);
-    let clock = prev.clock().wrapping_add(unzigzag(input.varint()?));
+    let clock_ns = prev.clock_ns.wrapping_add(unzigzag(input.varint()?));
     let order = codec::is_swapped(prev.bytes.as_ref());
     let mut out = take_header(&mut input, prev.header(), order)?;
     let at = out.len();
@@ -375,20 +398,20 @@ pub(super) fn apply<B: AsRef<[u8]> + Clone>(
     let count = usize::try_from(number(&out, 16, 8, order)).ok()?;
     let indices = number(&out, 40, 8, order).checked_sub((at + count.checked_mul(size)?) as u64)?;
     // A row is from the snapshot before or has a byte at least.
-    if count > prev.snapshot.len() + payload.len() || size != prev.snapshot.layout().record_size() {
+    if count > prev.len() + payload.len() || size != prev.layout.record_size() {
         return None;
     }
     for _ in 0..input.length()? {
         sets.push(take_set(&mut input, table)?);
     }
-    let swapped = prev.snapshot.layout().is_swapped();
-    let advance = Advance::new(table, swapped, prev.clock(), clock);
+    let swapped = prev.layout.is_swapped();
+    let advance = Advance::new(table, swapped, prev.clock_ns, clock_ns);
     let living = count.checked_sub(exited(&out)?)?;
     out.resize(at + count * size, 0);
     let mut masks = vec![0; count];
     let (mut row, mut cursor, mut kept) = (0, 0_usize, 0);
     let mut base = vec![0; size];
-    let old = prev.snapshot.record_bytes();
+    let old = prev.records();
     while row < count {
         let operation = input.varint()?;
         let argument = operation >> 2;
@@ -399,7 +422,7 @@ pub(super) fn apply<B: AsRef<[u8]> + Clone>(
                 // No input makes more of itself.
                 kept += run;
                 let from = old.get(cursor * size..cursor.checked_add(run)?.checked_mul(size)?)?;
-                if kept > prev.snapshot.len() {
+                if kept > prev.len() {
                     return None;
                 }
                 out[at + row * size..at + end * size].copy_from_slice(from);
@@ -414,7 +437,7 @@ pub(super) fn apply<B: AsRef<[u8]> + Clone>(
             }
             op::MOVE => {
                 cursor = usize::try_from((cursor as u64).wrapping_add(unzigzag(argument))).ok()?;
-                if cursor > prev.snapshot.len() {
+                if cursor > prev.len() {
                     return None;
                 }
             }

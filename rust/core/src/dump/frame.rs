@@ -126,7 +126,8 @@ pub struct Frame {
     pub time_ns: u64,
     /// CRC32C of the payload as stored.
     pub(super) checksum: u32,
-    /// For a delta the checksum of the frame that it builds on.
+    /// The checksum of the frame that it builds on: a delta on the snapshot before, a full
+    /// one on the table that goes for its deltas.
     pub(super) after: u32,
 }
 
@@ -214,8 +215,11 @@ impl Frame {
         if self.unpacked > LARGEST {
             return Err(bad);
         }
-        // The length is what the header says, so that no input makes more of itself.
-        let unpacked = zstd::bulk::decompress(stored, self.unpacked).map_err(|_| bad)?;
+        // A length that memory has no room for is an error, not the end of the process.
+        let mut unpacked = Vec::new();
+        unpacked.try_reserve_exact(self.unpacked).map_err(|_| bad)?;
+        let mut decompressor = zstd::bulk::Decompressor::new().map_err(|_| bad)?;
+        decompressor.decompress_to_buffer(stored, &mut unpacked).map_err(|_| bad)?;
         if unpacked.len() != self.unpacked {
             return Err(bad);
         }
@@ -288,7 +292,12 @@ impl Iterator for Frames<'_> {
     type Item = Result<Frame, std::ops::Range<usize>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (bytes, begin) = (self.bytes, self.at);
+        let bytes = self.bytes;
+        // Dumps may have been laid end to end.
+        while bytes.get(self.at..).is_some_and(|rest| check_preamble(rest).is_ok()) {
+            self.at += PREAMBLE;
+        }
+        let begin = self.at;
         if begin >= bytes.len() {
             return None;
         }

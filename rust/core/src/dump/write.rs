@@ -2,8 +2,8 @@
 
 use super::delta::{Encoder, Whole};
 use super::frame::{self, Draft, Frame, FrameKind};
-use super::read::{Entry, Index};
-use super::strings::{self, StringKey};
+use super::index::{self, Entry, Index};
+use super::strings::{self, Named};
 use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
@@ -38,7 +38,7 @@ pub struct Writer {
     offset: usize,
     entries: Vec<Entry>,
     last_index: u64,
-    table: Option<(Layout, Table)>,
+    table: Option<(Layout, Table, Frame)>,
     last: Option<(Whole<Vec<u8>>, Frame)>,
     encoder: Encoder,
     since_full: u32,
@@ -74,6 +74,11 @@ impl Writer {
         self.offset
     }
 
+    /// Whether the next snapshot will be written whole.
+    pub fn is_full_next(&self) -> bool {
+        self.last.is_none() || self.since_full >= self.options.full_every
+    }
+
     /// The next snapshot is written whole, as if nothing had been before it. To be called
     /// where bytes that were made did not reach the file, which ends at `offset`.
     pub fn restart(&mut self, offset: usize) {
@@ -94,17 +99,15 @@ impl Writer {
         let mut out = Vec::new();
         let mut whole = Whole::new(codec::encode(snapshot))?;
         let layout = snapshot.layout();
-        if self.table.as_ref().is_none_or(|(known, _)| known != layout) {
+        if self.table.as_ref().is_none_or(|(known, ..)| known != layout) {
             let table = Table::of_layout(layout);
-            self.put(&mut out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
-            self.table = Some((layout.clone(), table));
+            let frame = self.put(&mut out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
+            self.table = Some((layout.clone(), table, frame));
             self.last = None;
         }
         let (rows, time) = (snapshot.len() as u32, snapshot.header().begin.realtime_ns);
         let frame = match (&self.last, &self.table) {
-            (Some((last, before)), Some((_, table)))
-                if self.since_full < self.options.full_every =>
-            {
+            (Some((last, before)), Some((_, table, _))) if !self.is_full_next() => {
                 let tolerance = tolerance_ns(snapshot);
                 let delta = self.encoder.encode(table, last, &mut whole, tolerance);
                 let after = before.checksum;
@@ -113,12 +116,13 @@ impl Writer {
             _ => {
                 self.encoder = Encoder::default();
                 self.since_full = 0;
-                self.put(&mut out, FrameKind::Full, &whole.bytes, rows, time, 0)?
+                let after = self.table.as_ref().map_or(0, |(_, _, frame)| frame.checksum);
+                self.put(&mut out, FrameKind::Full, &whole.bytes, rows, time, after)?
             }
         };
         self.since_full += 1;
-        // What a reader will see, as the next delta builds on that.
-        self.last = Some((Whole::new(whole.bytes)?, frame));
+        // With the times that a reader will see, as the next delta builds on them.
+        self.last = Some((whole, frame));
         if self.entries.len() >= INDEX_EVERY {
             out.append(&mut self.finish()?);
         }
@@ -126,7 +130,7 @@ impl Writer {
     }
 
     /// A frame of strings; empty where there are none.
-    pub fn strings(&mut self, strings: &[(StringKey, &[u8])]) -> Result<Vec<u8>, ParseError> {
+    pub fn strings(&mut self, strings: &[Named]) -> Result<Vec<u8>, ParseError> {
         let mut out = Vec::new();
         if !strings.is_empty() {
             self.put(&mut out, FrameKind::Strings, &strings::encode(strings), 0, 0, 0)?;
@@ -142,7 +146,7 @@ impl Writer {
             return Ok(out);
         }
         let entries = std::mem::take(&mut self.entries);
-        let payload = super::read::encode_index(&entries, self.last_index, self.offset as u64);
+        let payload = index::encode(&entries, self.last_index, self.offset as u64);
         self.last_index = self.offset as u64;
         self.put(&mut out, FrameKind::Index, &payload, 0, 0, 0)?;
         self.entries.clear();

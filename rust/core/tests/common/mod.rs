@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod machine;
+
 use std::sync::Arc;
 
 use taskstats_core::layout::EXTENSION_BIT;

@@ -1,0 +1,203 @@
+//! Where the frames of a dump stand: written into the dump now and then, else found by
+//! going from header to header.
+
+use std::ops::Range;
+
+use super::frame::{self, Frame, FrameKind, Frames, PREAMBLE};
+use super::{Input, put_varint, unzigzag, zigzag};
+use crate::error::ParseError;
+
+/// The last bytes of a dump that was closed, behind the index frame's offset.
+const TRAILER: [u8; 8] = *b"TSKINDEX";
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) offset: u64,
+    pub(super) kind: FrameKind,
+    pub(super) time_ns: u64,
+    pub(super) rows: u32,
+}
+
+/// An index frame's payload, for a frame at `offset`.
+pub(super) fn encode(entries: &[Entry], last: u64, offset: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(&mut out, last);
+    put_varint(&mut out, entries.len() as u64);
+    let (mut at, mut time) = (0, 0);
+    for entry in entries {
+        put_varint(&mut out, entry.offset.wrapping_sub(at) / frame::ALIGNMENT as u64);
+        put_varint(&mut out, u64::from(entry.kind.number()));
+        put_varint(&mut out, zigzag(entry.time_ns.wrapping_sub(time)));
+        put_varint(&mut out, u64::from(entry.rows));
+        (at, time) = (entry.offset, entry.time_ns);
+    }
+    // The trailer ends the frame, and so the file.
+    out.resize(out.len().next_multiple_of(8), 0);
+    out.extend_from_slice(&offset.to_le_bytes());
+    out.extend_from_slice(&TRAILER);
+    out
+}
+
+/// The entries of an index frame, and where the index before it stands.
+fn decode(payload: &[u8]) -> Option<(Vec<Entry>, u64)> {
+    let mut input = Input::new(payload);
+    let last = input.varint()?;
+    let count = input.length()?;
+    let (mut at, mut time_ns) = (0_u64, 0_u64);
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        at = at.wrapping_add(input.varint()?.wrapping_mul(frame::ALIGNMENT as u64));
+        let kind = FrameKind::from_number(u16::try_from(input.varint()?).ok()?);
+        time_ns = time_ns.wrapping_add(unzigzag(input.varint()?));
+        let rows = u32::try_from(input.varint()?).ok()?;
+        entries.push(Entry { offset: at, kind, time_ns, rows });
+    }
+    Some((entries, last))
+}
+
+/// Where a dump's frames stand.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    pub(super) entries: Vec<Entry>,
+    /// Positions of the snapshots among the entries.
+    snapshots: Vec<usize>,
+    /// Positions of the tables.
+    tables: Vec<usize>,
+    /// Whether no snapshot is earlier than the one before it.
+    sorted: bool,
+    pub(super) gaps: Vec<Range<usize>>,
+    /// Where the last whole frame ends.
+    pub(super) end: usize,
+    pub(super) last_index: u64,
+}
+
+impl Index {
+    /// The frames of a dump, by its index where it was closed, else by their headers.
+    pub fn of(bytes: &[u8]) -> Result<Index, ParseError> {
+        frame::check_preamble(bytes)?;
+        Ok(Index::by_trailer(bytes).unwrap_or_else(|| Index::by_headers(bytes)))
+    }
+
+    fn by_trailer(bytes: &[u8]) -> Option<Index> {
+        let trailer = bytes.len().checked_sub(16).filter(|&at| at >= PREAMBLE)?;
+        if bytes[trailer + 8..] != TRAILER {
+            return None;
+        }
+        let offset = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        let mut parts = Vec::new();
+        let first = offset(trailer)?;
+        let mut at = first;
+        loop {
+            let frame = Frame::at(bytes, usize::try_from(at).ok()?)?;
+            let payload = frame.checked(bytes).ok()?;
+            if frame.kind != FrameKind::Index || (at == first && frame.end() != bytes.len()) {
+                return None;
+            }
+            let (entries, last) = decode(payload)?;
+            let inside = |entry: &Entry| entry.offset < at && entry.offset >= PREAMBLE as u64;
+            if !entries.iter().all(inside) || last >= at {
+                return None;
+            }
+            parts.push(entries);
+            if last == 0 {
+                break;
+            }
+            at = last;
+        }
+        let entries = parts.into_iter().rev().flatten().collect();
+        Some(Index::new(entries, Vec::new(), bytes.len(), first))
+    }
+
+    pub(super) fn by_headers(bytes: &[u8]) -> Index {
+        let (mut entries, mut gaps) = (Vec::new(), Vec::new());
+        let (mut end, mut last_index) = (PREAMBLE, 0);
+        for frame in Frames::new(bytes, PREAMBLE) {
+            match frame {
+                Ok(frame) => {
+                    end = frame.end();
+                    if frame.kind == FrameKind::Index {
+                        last_index = frame.offset as u64;
+                    }
+                    entries.push(Entry {
+                        offset: frame.offset as u64,
+                        kind: frame.kind,
+                        time_ns: frame.time_ns,
+                        rows: frame.rows,
+                    });
+                }
+                Err(gap) => gaps.push(gap),
+            }
+        }
+        Index::new(entries, gaps, end, last_index)
+    }
+
+    fn new(entries: Vec<Entry>, gaps: Vec<Range<usize>>, end: usize, last_index: u64) -> Index {
+        let positions = |wanted: fn(FrameKind) -> bool| {
+            (0..entries.len()).filter(|&position| wanted(entries[position].kind)).collect()
+        };
+        let snapshots: Vec<usize> = positions(FrameKind::is_snapshot);
+        let tables = positions(|kind| kind == FrameKind::Table);
+        let sorted = snapshots.iter().map(|&position| entries[position].time_ns).is_sorted();
+        Index { entries, snapshots, tables, sorted, gaps, end, last_index }
+    }
+
+    /// Number of snapshots.
+    pub fn len(&self) -> usize {
+        self.snapshots.len()
+    }
+
+    /// Whether there is no snapshot.
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty()
+    }
+
+    /// Where the last whole frame ends; bytes behind it are of a frame that was not
+    /// finished.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Bytes that belong to no whole frame.
+    pub fn gaps(&self) -> &[Range<usize>] {
+        &self.gaps
+    }
+
+    /// CLOCK_REALTIME ns of a snapshot's begin.
+    pub fn time_ns(&self, index: usize) -> Option<u64> {
+        Some(self.entry(index)?.time_ns)
+    }
+
+    /// Number of records of a snapshot.
+    pub fn rows(&self, index: usize) -> Option<u32> {
+        Some(self.entry(index)?.rows)
+    }
+
+    /// The frame of a snapshot.
+    pub(super) fn entry(&self, index: usize) -> Option<&Entry> {
+        self.entries.get(*self.snapshots.get(index)?)
+    }
+
+    /// The table that goes for a snapshot.
+    pub(super) fn table(&self, index: usize) -> Option<&Entry> {
+        let position = self.snapshots.get(index)?;
+        let after = self.tables.partition_point(|table| table < position);
+        self.entries.get(*self.tables.get(after.checked_sub(1)?)?)
+    }
+
+    /// The last snapshot that was begun at `time_ns` or before.
+    pub fn at_time(&self, time_ns: u64) -> Option<usize> {
+        if self.sorted {
+            let after = |&position: &usize| self.entries[position].time_ns <= time_ns;
+            return self.snapshots.partition_point(after).checked_sub(1);
+        }
+        // The clock was set back meanwhile.
+        (0..self.len()).rev().find(|&index| self.time_ns(index) <= Some(time_ns))
+    }
+
+    /// Entries that stand in no index frame.
+    pub(super) fn unindexed(&self) -> Vec<Entry> {
+        let after = |entry: &&Entry| entry.offset > self.last_index;
+        self.entries.iter().filter(after).copied().collect()
+    }
+}
