@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from taskstats._core import (
     FIELDS,
+    Columns,
     Dump,
     Exits,
     Fold,
@@ -33,6 +34,7 @@ from taskstats._core import (
     open,
     parse,
     parse_netlink,
+    read,
     sources,
     state_letter,
     usage,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIELDS",
     "AccessDenied",
+    "Columns",
     "Dump",
     "Exits",
     "Fold",
@@ -79,6 +82,7 @@ __all__ = [
     "open",
     "parse",
     "parse_netlink",
+    "read",
     "snapshot",
     "sources",
     "state_letter",

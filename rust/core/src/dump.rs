@@ -17,6 +17,7 @@
 //!
 //! The byte tables are in docs/dump-format.md.
 
+pub mod columns;
 mod delta;
 mod frame;
 mod index;

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PySlice};
 use taskstats::dump::{Cursor, Options, StringKey};
 use taskstats::{DumpFile, Policy, Recorder};
 
+use crate::columns::PyColumns;
 use crate::errors::python_error;
 use crate::snapshot::PySnapshot;
 use crate::task::lossy;
@@ -174,6 +175,18 @@ impl PyDump {
     /// The path of a cgroup on the recorded machine, None where it is not recorded.
     fn cgroup(&self, cgroup_id: u64) -> Option<String> {
         self.text(StringKey::of_cgroup(cgroup_id))
+    }
+
+    /// The records of all snapshots in columns; see `taskstats.read`.
+    #[pyo3(signature = (columns=None, *, errors="raise"))]
+    fn read(
+        &self,
+        py: Python<'_>,
+        columns: Option<Vec<String>>,
+        errors: &str,
+    ) -> PyResult<PyColumns> {
+        let places = (0..self.length).filter_map(|index| self.place(index)).collect();
+        crate::columns::read(py, vec![(Arc::clone(&self.file), places)], columns, errors)
     }
 
     /// Reads every byte, and gives what cannot be read: a dictionary for each run of

@@ -23,6 +23,7 @@ pub(crate) fn python_error(py: Python<'_>, error: Error) -> PyErr {
         Error::NoSuchTask(_) => raise(py, "NoSuchTask", (errno, message)),
         Error::Unsupported { .. } => raise(py, "Unsupported", (errno, message)),
         Error::Parse(error) => parse_error(py, error),
+        Error::Damaged { error, .. } => raise(py, "ParseError", (message, error.offset)),
         Error::Os { error: os, .. } => match os.raw_os_error() {
             Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, message)),
             None => pyo3::exceptions::PyOSError::new_err(message),

@@ -1,5 +1,6 @@
 //! The Python binding: no logic, only the shapes that Python expects.
 
+mod columns;
 mod dump;
 mod errors;
 mod exits;
@@ -213,7 +214,9 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<exits::PyExits>()?;
     module.add_class::<dump::PyDump>()?;
     module.add_class::<dump::PyRecorder>()?;
+    module.add_class::<columns::PyColumns>()?;
     module.add_function(wrap_pyfunction!(dump::open, module)?)?;
+    module.add_function(wrap_pyfunction!(columns::read_paths, module)?)?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(parse_netlink, module)?)?;
     module.add_function(wrap_pyfunction!(usage, module)?)?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyCapsule, PyDict};
 use taskstats::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
 
 use crate::format::buffer_format;
@@ -326,6 +326,17 @@ impl PySnapshot {
     /// column for every field that at least one record holds. ImportError without NumPy.
     fn numpy<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("numpy")?.getattr("asarray")?.call1((&slf,))
+    }
+
+    /// The records in columns, for consumers of the Arrow PyCapsule interface.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        crate::columns::stream(py, &self.inner)
     }
 
     /// The snapshot with its header as bytes, for `taskstats.parse`.

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use taskstats_core::dump::columns::{self, ColumnKind, Columns, Part};
 use taskstats_core::dump::{Cursor, Reader};
-use taskstats_core::{SharedBytes, Snapshot};
+use taskstats_core::{ParseError, SharedBytes, Snapshot};
 
 use crate::errors::Error;
 use crate::sys::map::FileMap;
@@ -41,13 +42,11 @@ impl DumpFile {
                 SharedBytes::new(bytes)
             }
         };
-        let dump = DumpFile {
-            path: path.to_owned(),
-            reader: Reader::new(bytes, record_size)?,
-            map: mapped,
-        };
-        dump.still_whole()?;
-        Ok(dump)
+        let reader = Reader::new(bytes, record_size);
+        // What is missing read as zeros, which is not the file's damage.
+        still_whole(path, mapped.as_deref())?;
+        let reader = reader.map_err(|error| damaged(path, error))?;
+        Ok(DumpFile { path: path.to_owned(), reader, map: mapped })
     }
 
     /// The file's name.
@@ -68,15 +67,46 @@ impl DumpFile {
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let snapshot = self.reader.snapshot(index, cursor);
         self.still_whole()?;
-        Ok(snapshot?)
+        snapshot.map_err(|error| damaged(&self.path, error))
     }
 
     /// An error where the file was cut short while it was mapped.
     pub fn still_whole(&self) -> Result<(), Error> {
-        if self.map.as_ref().is_some_and(|map| map.failed()) {
-            let cut = io::Error::other("the file was cut short while it was read");
-            return Err(Error::os(self.path.display().to_string(), cut));
-        }
-        Ok(())
+        still_whole(&self.path, self.map.as_deref())
     }
+}
+
+fn still_whole(path: &Path, map: Option<&FileMap>) -> Result<(), Error> {
+    if map.is_some_and(FileMap::failed) {
+        let cut = io::Error::other("the file was cut short while it was read");
+        return Err(Error::os(path.display().to_string(), cut));
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, error: ParseError) -> Error {
+    Error::Damaged { path: path.display().to_string(), error }
+}
+
+/// The columns of all records of snapshots of several files, read by as many threads as
+/// there are CPUs; each file with the indices of its snapshots. An error where a file was
+/// cut short meanwhile; what is damaged is in [`Columns::lost`].
+pub fn read_columns(
+    files: &[(Arc<DumpFile>, Vec<usize>)],
+    kinds: &[ColumnKind],
+) -> Result<Columns, Error> {
+    let paths: Vec<_> = files.iter().map(|(file, _)| file.path.to_string_lossy()).collect();
+    let parts: Vec<Part<'_>> = files
+        .iter()
+        .zip(&paths)
+        .map(|((file, indices), path)| Part {
+            reader: &file.reader,
+            path,
+            indices: indices.clone(),
+        })
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let columns = columns::read(&parts, kinds, threads);
+    files.iter().try_for_each(|(file, _)| file.still_whole())?;
+    Ok(columns)
 }

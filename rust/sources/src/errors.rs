@@ -33,6 +33,13 @@ pub enum Error {
     },
     /// The kernel sent what cannot be understood.
     Parse(ParseError),
+    /// A recorded file holds what cannot be understood.
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong, and where.
+        error: ParseError,
+    },
 }
 
 impl Error {
@@ -66,7 +73,7 @@ impl Error {
             Error::NoSuchTask(_) => libc::ESRCH,
             Error::Unsupported { .. } => libc::EOPNOTSUPP,
             Error::Os { error, .. } => error.raw_os_error().unwrap_or(0),
-            Error::Parse(_) => 0,
+            Error::Parse(_) | Error::Damaged { .. } => 0,
         }
     }
 }
@@ -88,6 +95,7 @@ impl fmt::Display for Error {
             Error::NoSuchTask(pid) => write!(f, "no task {pid}"),
             Error::Os { context, error } => write!(f, "{context}: {error}"),
             Error::Parse(error) => write!(f, "unexpected data from the kernel: {error}"),
+            Error::Damaged { path, error } => write!(f, "{path}: {error}"),
         }
     }
 }

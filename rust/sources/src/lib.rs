@@ -17,7 +17,7 @@ mod records;
 mod sys;
 
 pub use doctor::{Report, delayacct, sources};
-pub use dump_file::DumpFile;
+pub use dump_file::{DumpFile, read_columns};
 pub use errors::Error;
 pub use exits::{Exit, Listener};
 pub use netlink::Netlink;

@@ -123,10 +123,17 @@ impl Reader {
     /// The first snapshot of the run of deltas that `index` is in: reading from there on
     /// costs nothing twice.
     pub fn chain_start(&self, index: usize) -> usize {
-        let Content::Dump(frames) = &self.content else { return index };
-        let is_full =
-            |&at: &usize| frames.entry(at).is_none_or(|entry| entry.kind == FrameKind::Full);
-        (0..=index).rev().find(is_full).unwrap_or(0)
+        (0..=index).rev().find(|&at| self.is_full(at)).unwrap_or(0)
+    }
+
+    /// Whether the snapshot at `index` is read without those before it.
+    pub fn is_full(&self, index: usize) -> bool {
+        match &self.content {
+            Content::Dump(frames) => {
+                frames.entry(index).is_none_or(|entry| entry.kind == FrameKind::Full)
+            }
+            Content::Snapshots(_) => true,
+        }
     }
 
     /// The snapshot at `index`. With the cursor of the one before it costs one frame,

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Maps at a time; a file beyond is read instead.
-const MOST: usize = 1024;
+const MOST: usize = 1 << 14;
 
 /// The address range of a map; begin 0 is a free place.
 struct Slot {
