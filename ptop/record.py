@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import taskstats
 
@@ -81,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--threads", action="store_true", help="record threads, not processes")
     options.add_argument(
-        "--uncompressed", action="store_true", help="larger files that are read without copies"
+        "--uncompressed",
+        action="store_true",
+        help="write every snapshot whole, to be read in place: 568 bytes a task and snapshot",
     )
     options.add_argument(
         "--sync",
@@ -117,6 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         with taskstats.Recorder(
             options.output,
             level=None if options.uncompressed else 3,
+            full_every=1 if options.uncompressed else 300,
             sync=options.sync,
             rotate_bytes=options.rotate_size,
             rotate_after=options.rotate_time,
@@ -126,17 +129,24 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stderr.write(
                     f"ptop: {recorder.dropped} bytes of an unfinished snapshot were dropped\n"
                 )
-            _record(source, recorder, options.delay, options.length)
+            written = 0
+            try:
+                for _ in _record(source, recorder, options.delay, options.length):
+                    written += 1
+            finally:
+                sys.stderr.write(f"ptop: {written} snapshots were written to {options.output}\n")
     return 0
 
 
 def _record(
     source: taskstats.Source, recorder: taskstats.Recorder, delay: float, length: float | None
-) -> None:
+) -> Iterator[None]:
+    """Writes snapshot after snapshot."""
     due = time.monotonic()
     end = None if length is None else due + length
     while True:
         recorder.write(source.snapshot())
+        yield
         # A snapshot that came late does not make the next one late too.
         due = max(due + delay, time.monotonic())
         if end is not None and due > end:

@@ -1,0 +1,262 @@
+"""`ptop record` and `ptop check`: whatever stops a recording, what was written stays."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import taskstats
+
+RECORD = [sys.executable, "-m", "ptop", "record"]
+CHECK = [sys.executable, "-m", "ptop", "check"]
+
+
+def run(words: list[str], *options: str | Path) -> subprocess.CompletedProcess[str]:
+    arguments = [*words, *map(str, options)]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+
+def snapshots(path: Path) -> list[taskstats.Snapshot]:
+    found = list(taskstats.open(path))
+    times = [snapshot.monotonic_ns for snapshot in found]
+    assert times == sorted(times)
+    assert all(any(task.ac_pid == os.getpid() for task in snapshot) for snapshot in found)
+    return found
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    return tmp_path / "dump.tsd"
+
+
+def test_a_recording_is_private_and_whole(dump: Path) -> None:
+    done = run(RECORD, "-o", dump, "-d", "0.2", "--for", "1")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"ptop: 6 snapshots were written to {dump}\n"
+    assert stat.S_IMODE(dump.stat().st_mode) == 0o600
+    assert len(snapshots(dump)) == 6
+    checked = run(CHECK, dump)
+    assert checked.returncode == 0
+    assert checked.stdout.startswith(f"{dump}: 6 of 6 snapshots over 1.")
+    # The books close between any two of its snapshots, as they do live.
+    first, last = taskstats.open(dump)[0], taskstats.open(dump)[-1]
+    books = taskstats.usage(first, last).books()
+    residual, bound = books["residual_ns"], books["bound_ns"]
+    assert residual is not None
+    assert bound is not None
+    assert abs(residual) <= bound
+
+
+def test_names_are_recorded(dump: Path) -> None:
+    # Another name than the one it has when the dump is read.
+    script = "import time; print(flush=True); time.sleep(60)"
+    sleeper = subprocess.Popen([sys.executable, "-c", script, "as recorded"], stdout=-1)
+    assert sleeper.stdout
+    sleeper.stdout.readline()
+    assert run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.1").returncode == 0
+    sleeper.kill()
+    sleeper.communicate()
+    opened = taskstats.open(dump)
+    task = opened[-1].by_pid(sleeper.pid)
+    assert task
+    assert task.cmdline == [sys.executable, "-c", script, "as recorded"]
+    assert opened.user(0) == "root"
+
+
+def test_an_existing_dump_is_continued(dump: Path) -> None:
+    for _ in range(2):
+        assert run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.1").returncode == 0
+    assert len(snapshots(dump)) == 4
+
+
+def test_any_other_file_is_refused_and_kept(dump: Path) -> None:
+    for content in (b"precious\n", b"TSKDUMP", b"TSKDUMP\n\x09", b"\0" * 4096):
+        dump.write_bytes(content)
+        done = run(RECORD, "-o", dump, "--for", "0.1")
+        kept = dump.read_bytes()
+        if content == b"TSKDUMP":
+            # The begin of a dump, as a loss of power may leave it.
+            assert done.returncode == 0
+            continue
+        assert done.returncode == 1
+        assert done.stderr.startswith("ptop: ")
+        assert kept == content
+    done = run(RECORD, "-o", dump.parent, "--for", "0.1")
+    assert done.returncode == 1
+    fifo = dump.parent / "fifo"
+    os.mkfifo(fifo)
+    done = run(RECORD, "-o", fifo, "--for", "0.1")
+    assert "is no regular file; give the name of a new file" in done.stderr
+
+
+def test_two_recorders_do_not_share_a_file(dump: Path) -> None:
+    first = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    second = run(RECORD, "-o", dump, "--for", "0.1")
+    assert second.returncode == 1
+    assert "is being recorded to; give another name" in second.stderr
+    first.terminate()
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 0
+    assert b"snapshots were written" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly(dump: Path, number: signal.Signals) -> None:
+    recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    recorder.send_signal(number)
+    recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
+    # It ends with an index.
+    assert dump.read_bytes().endswith(b"TSKINDEX")
+    assert taskstats.open(dump).check() == []
+
+
+def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
+    numbers = random.Random(5)
+    before = 0
+    for _ in range(6):
+        size = dump.stat().st_size if dump.exists() else 0
+        recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
+        wait_for(lambda size=size: dump.exists() and dump.stat().st_size > size + 16)
+        time.sleep(numbers.random() / 4)
+        recorder.kill()
+        recorder.communicate(timeout=30)
+        found = snapshots(dump)
+        assert len(found) > before
+        before = len(found)
+    # A torn tail, as a loss of power leaves it, is dropped and told of.
+    whole = dump.read_bytes()
+    dump.write_bytes(whole[:-5] + os.urandom(5) + os.urandom(3000))
+    assert len(taskstats.open(dump)) >= before
+    assert run(CHECK, dump).returncode == 1
+    done = run(RECORD, "-o", dump, "--for", "0.1")
+    assert done.returncode == 0
+    assert "bytes of an unfinished snapshot were dropped" in done.stderr
+    assert len(taskstats.open(dump)) > before
+
+
+def test_a_full_disk_stops_it_and_loses_nothing(dump: Path) -> None:
+    def small() -> None:
+        # The kernel then answers EFBIG as it answers ENOSPC on a full disk.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    done = subprocess.run(
+        [*RECORD, "-o", dump, "-d", "0.1", "--uncompressed"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=small,
+    )
+    assert done.returncode == 1
+    written, error = done.stderr.splitlines()
+    assert error == f"ptop: {dump}: File too large (os error 27)"
+    assert written.startswith("ptop: ")
+    assert len(snapshots(dump)) == int(written.split()[1]) > 0
+    assert taskstats.open(dump).check() == []
+
+
+def test_a_full_file_system_likewise(dump: Path, needs: Callable[[bool, str], None]) -> None:
+    needs(os.geteuid() == 0, "mounting needs root")
+    # The file system is this command's alone.
+    script = (
+        f"mount -t tmpfs -o size=100k none {dump.parent} && "
+        f"{' '.join(RECORD)} -o {dump} -d 0.1 --uncompressed; echo $?; {' '.join(CHECK)} {dump}"
+    )
+    done = run(["unshare", "--mount", "sh", "-c", script])
+    status, checked = done.stdout.splitlines()
+    assert status == "1"
+    written = int(done.stderr.split()[1])
+    assert "No space left on device" in done.stderr
+    assert checked.startswith(f"{dump}: {written} of {written} snapshots")
+
+
+def test_rotation_keeps_what_it_is_told(dump: Path) -> None:
+    options = ["--rotate-size", "4K", "--keep", "2", "-d", "0.1", "--for", "2"]
+    assert run(RECORD, "-o", dump, *options).returncode == 0
+    aside = sorted(dump.parent.glob("dump-*.tsd"))
+    assert len(aside) == 2
+    assert int(aside[-1].stem[-6:]) > 2
+    for path in [*aside, dump]:
+        assert taskstats.open(path).check() == []
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        # Names are in each file, so that it can be read alone.
+        assert taskstats.open(path).user(os.getuid())
+    ends = [taskstats.open(path).times_ns for path in [*aside, dump]]
+    joined = [time_ns for times in ends for time_ns in times]
+    assert joined == sorted(joined)
+
+
+def test_rotation_by_time(dump: Path) -> None:
+    options = ["--rotate-time", "0.3", "-d", "0.1", "--for", "1"]
+    assert run(RECORD, "-o", dump, *options).returncode == 0
+    aside = list(dump.parent.glob("dump-*.tsd"))
+    assert 2 <= len(aside) <= 3
+
+
+def test_bad_options_say_what_to_type(dump: Path) -> None:
+    for options in (
+        ["--rotate-size", "big"],
+        ["--for", "soon"],
+        ["--keep", "0"],
+        ["-d", "0"],
+        ["--sync", "-1"],
+    ):
+        done = run(RECORD, "-o", dump, *options)
+        assert done.returncode == 2
+        assert options[0] in done.stderr
+        assert not dump.exists()
+    assert run(RECORD, "--for", "1").returncode == 2
+    missing = run(RECORD, "-o", dump / "no" / "directory", "--for", "1")
+    assert missing.returncode == 1
+    assert str(dump) in missing.stderr
+
+
+def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o111)
+        if parent == Path("/tmp"):
+            break
+    dump = tmp_path / "dump.tsd"
+    done = run(as_nobody, "record", "-o", dump, "-d", "0.1", "--for", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert dump.stat().st_uid == 65534
+    assert taskstats.open(dump)[0].source == "procfs"
+
+
+def test_check_tells_what_is_lost(dump: Path) -> None:
+    assert run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.4", "--uncompressed").returncode == 0
+    data = bytearray(dump.read_bytes())
+    data[len(data) // 2] ^= 1
+    dump.write_bytes(data)
+    done = run(CHECK, dump)
+    assert done.returncode == 1
+    first, *rest = done.stdout.splitlines()
+    assert " of 5 snapshots" in first
+    assert any("bytes " in line for line in rest)
+    assert run(CHECK, dump.parent / "none.tsd").returncode == 1
+    dump.write_bytes(b"no dump at all")
+    done = run(CHECK, dump)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ptop: {dump}: ")
