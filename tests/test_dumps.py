@@ -1,0 +1,461 @@
+"""Dumps from Python: the snapshots that were written, as views, slices and columns."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import taskstats
+
+# Times that go on by themselves are derived when a dump is read; a source that walks
+# from task to task is as exact in them as its walk is long.
+MOVING = {"ac_time_ns", "ac_etime", "ac_tgetime", "ac_start_ns"}
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    return tmp_path / "dump.tsd"
+
+
+def taken(source: taskstats.Source, count: int) -> list[taskstats.Snapshot]:
+    with source:
+        return [source.snapshot() for _ in range(count)]
+
+
+def write(path: Path, snapshots: list[taskstats.Snapshot], **options: int | None) -> None:
+    with taskstats.Recorder(path, **options) as recorder:  # type: ignore[arg-type]
+        for snapshot in snapshots:
+            recorder.write(snapshot)
+
+
+def same(read: taskstats.Snapshot, written: taskstats.Snapshot) -> None:
+    assert len(read) == len(written)
+    assert read.fields == written.fields
+    assert (read.time_ns, read.host, read.boot_id) == (
+        written.time_ns,
+        written.host,
+        written.boot_id,
+    )
+    assert read.cpu_clocks == written.cpu_clocks
+    walk_ns = 0 if written.one_instant else written.end_time_ns - written.time_ns
+    a, b = read.numpy(), written.numpy()
+    for name in read.fields:
+        if name in MOVING:
+            unit = 1 if name.endswith("_ns") else 1000
+            off = np.abs(a[name].astype("int64") - b[name].astype("int64"))
+            assert off.max(initial=0) * unit <= walk_ns + unit, name
+        else:
+            assert np.array_equal(a[name], b[name]), name
+        assert list(read.valid(name)) == list(written.valid(name))
+
+
+@pytest.mark.parametrize("options", [{"level": 3}, {"level": None, "full_every": 1}])
+def test_every_source_is_read_as_it_was_written(
+    source: taskstats.Source, dump: Path, options: dict[str, int | None]
+) -> None:
+    written = taken(source, 5)
+    write(dump, written, **options)
+    opened = taskstats.open(dump)
+    assert len(opened) == 5
+    for read, snapshot in zip(opened, written, strict=True):
+        same(read, snapshot)
+    for index in (4, 0, -1, -5, 2):
+        same(opened[index], written[index])
+    for read, snapshot in zip(taskstats.open(dump, mmap=False), written, strict=True):
+        same(read, snapshot)
+
+
+@pytest.fixture(scope="module")
+def written() -> list[taskstats.Snapshot]:
+    return taken(taskstats.Source(exact=True), 9)
+
+
+@pytest.fixture
+def recorded(dump: Path, written: list[taskstats.Snapshot]) -> Path:
+    write(dump, written, full_every=4)
+    return dump
+
+
+def test_a_dump_is_a_sequence(recorded: Path, written: list[taskstats.Snapshot]) -> None:
+    dump = taskstats.open(recorded)
+    times = [snapshot.time_ns for snapshot in written]
+    assert dump.times_ns == times
+    assert dump.rows == [len(snapshot) for snapshot in written]
+    assert dump.size == recorded.stat().st_size
+    assert Path(dump.path) == recorded
+    for part in (slice(2, 7), slice(None, None, -1), slice(1, None, 3), slice(5, 5)):
+        assert dump[part].times_ns == times[part]
+        assert [snapshot.time_ns for snapshot in dump[part]] == times[part]
+        assert dump[part][::-1].times_ns == times[part][::-1]
+    for bad in (9, -10, 1 << 40):
+        with pytest.raises(IndexError, match="out of range"):
+            dump[bad]
+    with pytest.raises(TypeError, match="integers and slices"):
+        dump["first"]  # type: ignore[call-overload]
+    # One iteration does not disturb another.
+    assert [a.time_ns + b.time_ns for a, b in zip(dump, dump, strict=True)] == [
+        2 * time for time in times
+    ]
+
+
+def test_snapshots_are_found_by_time(recorded: Path) -> None:
+    dump = taskstats.open(recorded)
+    times = dump.times_ns
+    assert dump.find(times[0] - 1) is None
+    assert [dump.find(time) for time in times] == list(range(9))
+    assert [dump.find(time + 1) for time in times] == list(range(9))
+    assert dump.at(times[3] + 1).time_ns == times[3]
+    with pytest.raises(LookupError, match="every snapshot is later"):
+        dump.at(times[0] - 1)
+    assert dump.between(times[2], times[5]).times_ns == times[2:5]
+    assert dump.between(times[8] + 1, times[8] + 9).times_ns == []
+    part = dump[3:6]
+    assert part.find(times[2]) is None
+    assert part.find(times[8]) == 2
+
+
+def mapped(path: Path) -> list[tuple[int, int]]:
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    ranges = (line.split()[0].split("-") for line in lines if line.endswith(str(path)))
+    return [(int(begin, 16), int(end, 16)) for begin, end in ranges]
+
+
+def test_uncompressed_snapshots_are_views_of_the_file(
+    dump: Path, written: list[taskstats.Snapshot]
+) -> None:
+    write(dump, written, level=None, full_every=1)
+    opened = taskstats.open(dump)
+    places = []
+    for snapshot in opened:
+        array = snapshot.numpy()
+        places.append(array.ctypes.data)
+        assert any(begin <= places[-1] < end for begin, end in mapped(dump))
+        assert not array.flags.writeable
+    assert len(set(places)) == len(written)
+    # The file stays mapped for as long as one of its snapshots is in use.
+    first = opened[0]
+    del opened, snapshot, array
+    assert mapped(dump)
+    same(first, written[0])
+    del first
+    assert not mapped(dump)
+    kept = taskstats.open(dump, mmap=False)[0].numpy()
+    assert not mapped(dump)
+    assert len(kept) == len(written[0])
+
+
+@pytest.mark.parametrize("keep", [0, 20, 4096, 0.5])
+def test_a_file_cut_short_while_it_is_mapped_is_an_error(
+    dump: Path, written: list[taskstats.Snapshot], keep: float
+) -> None:
+    write(dump, written, level=None, full_every=1)
+    opened = taskstats.open(dump)
+    others = opened[0]
+    os.truncate(dump, int(keep * opened.size) if isinstance(keep, float) else keep)
+    with pytest.raises(OSError, match="the file was cut short while it was read"):
+        list(opened)
+    with pytest.raises(OSError, match="cut short"):
+        opened.read(["ac_pid"])
+    with pytest.raises(OSError, match="cut short"):
+        opened.check()
+    # What was handed out before reads as zeros where the file lacks it.
+    assert len(others.numpy().tobytes()) == len(others) * others.record_size
+
+
+def test_other_bus_errors_are_not_touched(recorded: Path, tmp_path: Path) -> None:
+    script = f"""
+import mmap, os, sys, taskstats
+dump = taskstats.open({str(recorded)!r})
+with open({str(tmp_path / "other")!r}, "w+b") as file:
+    file.truncate(8192)
+    other = mmap.mmap(file.fileno(), 8192)
+    file.truncate(0)
+    print(len(dump), flush=True)
+    other[5000]
+"""
+    for prefix in ("", "import faulthandler; faulthandler.enable()\n"):
+        done = subprocess.run(
+            [sys.executable, "-c", prefix + script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == -signal.SIGBUS
+        assert done.stdout == "9\n"
+        assert ("Fatal Python error: Bus error" in done.stderr) == bool(prefix)
+
+
+def test_a_file_that_is_replaced_stays_readable(
+    recorded: Path, written: list[taskstats.Snapshot]
+) -> None:
+    opened = taskstats.open(recorded)
+    other = recorded.with_name("other")
+    other.write_bytes(b"nothing")
+    other.replace(recorded)
+    assert len(list(opened)) == len(written)
+    with pytest.raises(taskstats.ParseError, match=str(recorded)):
+        taskstats.open(recorded)
+
+
+def test_bare_records_and_byte_forms_are_read(
+    dump: Path, written: list[taskstats.Snapshot]
+) -> None:
+    records = written[0].numpy().tobytes()
+    dump.write_bytes(records)
+    opened = taskstats.open(dump)
+    assert len(opened) == 1
+    assert opened[0].numpy()["ac_pid"].tolist() == written[0].numpy()["ac_pid"].tolist()
+    assert opened.read(["ac_pid"])["ac_pid"].tolist() == [task.ac_pid for task in written[0]]  # type: ignore[union-attr]
+    dump.write_bytes(b"".join(snapshot.to_bytes() for snapshot in written))
+    opened = taskstats.open(dump)
+    assert opened.times_ns == [snapshot.time_ns for snapshot in written]
+    assert opened[4].to_bytes() == written[4].to_bytes()
+
+
+def test_what_is_no_dump_says_where(dump: Path) -> None:
+    for content in (b"", b"x", b"hello world\n" * 99, b"TSKDUMP\n\x02\0" + bytes(6)):
+        dump.write_bytes(content)
+        with pytest.raises(taskstats.ParseError, match=f"{dump}: .* \\(byte ") as raised:
+            taskstats.open(dump)
+        assert 0 <= raised.value.offset <= len(content)
+    with pytest.raises(FileNotFoundError, match=r"none\.tsd"):
+        taskstats.open(dump.with_name("none.tsd"))
+    with pytest.raises(IsADirectoryError):
+        taskstats.open(dump.parent)
+
+
+def test_columns_are_the_fields_of_all_records(
+    recorded: Path, written: list[taskstats.Snapshot]
+) -> None:
+    columns = taskstats.read(recorded)
+    dump = taskstats.open(recorded)
+    assert len(columns) == sum(len(snapshot) for snapshot in written)
+    assert columns.names[:4] == ["time_ns", "host", "boot_id", "exited"]
+    assert columns.lost == []
+    for name in columns.names[4:]:
+        held = [name in snapshot.fields for snapshot in dump]
+        assert any(held)
+        values = [value for snapshot in dump for value in snapshot.numpy()[name].tolist()]
+        valid = [valid for snapshot in dump for valid in snapshot.valid(name)]
+        assert columns.valid(name).tolist() == valid
+        found = columns[name]
+        if name == "ac_comm":
+            assert found == [value.decode() for value in values]
+            words = columns.words(name)
+            assert [words[code] for code in columns.codes(name)] == found
+        else:
+            assert isinstance(found, memoryview)
+            assert found.readonly
+            expected = [v if known else 0 for v, known in zip(values, valid, strict=True)]
+            assert found.tolist() == expected
+    times = [snapshot.time_ns for snapshot in written for _ in snapshot]
+    assert np.asarray(columns["time_ns"]).tolist() == times
+    assert columns["host"] == [snapshot.host for snapshot in written for _ in snapshot]
+    assert columns["boot_id"] == [snapshot.boot_id for snapshot in written for _ in snapshot]
+    exited = [task.exited for snapshot in written for task in snapshot]
+    assert columns["exited"].tolist() == exited  # type: ignore[union-attr]
+    with pytest.raises(KeyError, match=r"no column .path. was read"):
+        columns["path"]
+    with pytest.raises(ValueError, match="is a column of numbers"):
+        columns.words("ac_pid")
+    assert "ac_pid" in columns
+    assert "path" not in columns
+
+
+def test_columns_of_several_files_and_of_a_time(
+    tmp_path: Path, written: list[taskstats.Snapshot]
+) -> None:
+    paths = [tmp_path / name for name in ("a.tsd", "b.tsd")]
+    write(paths[0], written[:5])
+    write(paths[1], written[5:], level=None, full_every=1)
+    columns = taskstats.read(iter(paths), ["path", "time_ns", "ac_pid"])
+    assert columns.names == ["path", "time_ns", "ac_pid"]
+    assert columns.words("path") == [str(path) for path in paths]
+    assert list(dict.fromkeys(columns["time_ns"])) == [s.time_ns for s in written]
+    begin, end = written[3].time_ns, written[7].time_ns
+    some = taskstats.read(paths, ["time_ns"], begin_ns=begin, end_ns=end)
+    assert list(dict.fromkeys(some["time_ns"])) == [s.time_ns for s in written[3:7]]
+    assert len(taskstats.read(paths, ["ac_pid"], begin_ns=end + 10**12)) == 0
+    assert len(taskstats.read([], ["ac_pid"])) == 0
+    part = taskstats.open(paths[0])[1:3].read(["time_ns"])
+    assert list(dict.fromkeys(part["time_ns"])) == [s.time_ns for s in written[1:3]]
+    with pytest.raises(ValueError, match=r"no column .pid.: give names of taskstats\.FIELDS, or"):
+        taskstats.read(paths, ["pid"])
+    with pytest.raises(ValueError, match='"raise" or "skip"'):
+        taskstats.read(paths, errors="warn")  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        taskstats.read([*paths, tmp_path / "none.tsd"])
+
+
+def test_what_is_damaged_is_an_error_or_left_out(
+    recorded: Path, written: list[taskstats.Snapshot]
+) -> None:
+    data = bytearray(recorded.read_bytes())
+    marks = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"TSFR"]
+    kinds = {at: int.from_bytes(data[at + 4 : at + 6], "little") for at in marks}
+    # The second of the snapshots, which three more build on.
+    second = [at for at, kind in kinds.items() if kind in (2, 3)][1]
+    data[second + 41] ^= 1
+    recorded.write_bytes(data)
+    with pytest.raises(taskstats.ParseError, match=f"{recorded}: .* checksum") as raised:
+        taskstats.read(recorded)
+    assert second <= raised.value.offset <= second + 64
+    columns = taskstats.read(recorded, errors="skip")
+    assert [(row["path"], row["snapshot"]) for row in columns.lost] == [
+        (recorded, index) for index in (1, 2, 3)
+    ]
+    kept = [snapshot.time_ns for snapshot in [written[0], *written[4:]]]
+    assert list(dict.fromkeys(columns["time_ns"])) == kept
+    assert [row["snapshot"] for row in taskstats.open(recorded).check()] == [1, 2, 3]
+
+
+def test_arrow_consumers_take_columns_as_they_are(recorded: Path) -> None:
+    columns = taskstats.read(recorded)
+    names = columns["ac_comm"]
+    used = np.asarray(columns["ac_sum_exec_ns"])
+    table = pa.table(columns)
+    table.validate(full=True)
+    assert table.column_names == columns.names
+    assert pa.schema(columns) == table.schema
+    assert table["ac_comm"].to_pylist() == names
+    assert table["ac_sum_exec_ns"].to_numpy().tolist() == used.tolist()
+    assert table.schema.field("ac_etime").metadata == {b"unit": b"us"}
+    unfilled = [name for name in columns.names[4:] if not all(columns.valid(name))]
+    for name in unfilled:
+        assert table[name].null_count == len(columns) - sum(columns.valid(name))
+    # The arrays are the columns' own memory.
+    again = pa.table(columns)
+    places = [t["ac_sum_exec_ns"].chunk(0).buffers()[1].address for t in (table, again)]
+    assert places[0] == places[1]
+
+    frame = pl.DataFrame(columns)
+    assert frame["ac_comm"].to_list() == names
+    assert frame["ac_sum_exec_ns"].to_list() == used.tolist()
+
+    data = pd.DataFrame.from_arrow(columns)  # type: ignore[arg-type]
+    assert data["ac_comm"].tolist() == names
+    assert data["ac_sum_exec_ns"].tolist() == used.tolist()
+
+    found = duckdb.sql("select ac_comm, max(ac_sum_exec_ns) from columns group by all").fetchall()
+    most: dict[str | None, int] = {}
+    for name, value in zip(names, used.tolist(), strict=True):
+        most[name] = max(most.get(name, 0), value)
+    assert dict(found) == most
+    # They outlive what they were made of.
+    del columns, again
+    assert table["ac_comm"].to_pylist() == names
+    # A stream can be asked for and left.
+    taskstats.open(recorded)[0].__arrow_c_stream__()
+
+
+def test_a_snapshot_is_an_arrow_stream(written: list[taskstats.Snapshot]) -> None:
+    table = pa.table(written[0])  # type: ignore[arg-type]
+    assert table["ac_pid"].to_pylist() == [task.ac_pid for task in written[0]]
+    assert table["host"].to_pylist() == [written[0].host] * len(written[0])
+
+
+def test_reading_leaves_the_interpreter_to_others(
+    dump: Path, written: list[taskstats.Snapshot]
+) -> None:
+    write(dump, written * 40, level=19, full_every=1)
+    rounds = 0
+    done = threading.Event()
+
+    def count() -> None:
+        nonlocal rounds
+        while not done.is_set():
+            rounds += 1
+            time.sleep(0)
+
+    before = sys.getswitchinterval()
+    # Nothing but a call that lets go of the lock gives the other thread its turn.
+    sys.setswitchinterval(60)
+    counter = threading.Thread(target=count)
+    try:
+        counter.start()
+        start = rounds
+        taskstats.read(dump)
+        assert rounds > start + 10
+    finally:
+        done.set()
+        sys.setswitchinterval(before)
+        counter.join()
+
+
+def test_any_damage_gives_the_truth_or_an_error(
+    dump: Path, written: list[taskstats.Snapshot]
+) -> None:
+    write(dump, written[:3], full_every=2)
+    data = dump.read_bytes()
+    truth = {s.time_ns: s.numpy()["ac_pid"].tolist() for s in written[:3]}
+    numbers = random.Random(3)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(numbers.choice([1, 1, 1, 5])):
+            damaged[numbers.randrange(len(damaged))] ^= 1 << numbers.randrange(8)
+        if numbers.random() < 0.3:
+            del damaged[numbers.randrange(len(damaged)) :]
+        dump.write_bytes(damaged)
+        try:
+            opened = taskstats.open(dump)
+        except taskstats.ParseError:
+            continue
+        for index in range(len(opened)):
+            try:
+                snapshot = opened[index]
+            except taskstats.ParseError:
+                continue
+            assert snapshot.numpy()["ac_pid"].tolist() == truth[snapshot.time_ns]
+        columns = taskstats.read(dump, ["time_ns", "ac_pid"], errors="skip")
+        for time_ns, pid in zip(columns["time_ns"], columns["ac_pid"], strict=True):
+            assert pid in truth[time_ns]
+
+
+def test_a_recorder_says_what_is_wrong(dump: Path, written: list[taskstats.Snapshot]) -> None:
+    recorder = taskstats.Recorder(dump, sync=None)
+    recorder.write(written[0])
+    recorder.sync()
+    assert recorder.size == dump.stat().st_size
+    assert recorder.dropped == 0
+    with pytest.raises(taskstats.Unsupported, match="is being recorded to"):
+        taskstats.Recorder(dump)
+    recorder.close()
+    recorder.close()
+    with pytest.raises(ValueError, match="closed"):
+        recorder.write(written[0])
+    for options in ({"level": 0}, {"level": 23}, {"full_every": 0}, {"sync": -1.0}):
+        with pytest.raises(ValueError, match=r"level|full_every|sync"):
+            taskstats.Recorder(dump, **options)  # type: ignore[arg-type]
+
+
+def test_what_ran_since_is_not_recorded(dump: Path, needs: Callable[[bool, str], None]) -> None:
+    report = next(report for report in taskstats.sources() if report.name == "bpf")
+    needs(report.available, report.reason)
+    with taskstats.Source("bpf", changed=True) as source:
+        source.snapshot()
+        changed = source.snapshot()
+    with taskstats.Recorder(dump) as recorder, pytest.raises(taskstats.ParseError):
+        recorder.write(changed)
+    assert len(taskstats.open(dump)) == 0
+
+
+def test_many_files_at_once(tmp_path: Path, written: list[taskstats.Snapshot]) -> None:
+    """More files than a process may have open."""
+    write(tmp_path / "0.tsd", written[:1])
+    data = (tmp_path / "0.tsd").read_bytes()
+    paths = [tmp_path / f"{number}.tsd" for number in range(1500)]
+    for path in paths:
+        path.write_bytes(data)
+    columns = taskstats.read(paths, ["ac_pid", "path"])
+    assert len(columns) == 1500 * len(written[0])
+    assert columns.words("path") == [str(path) for path in paths]
