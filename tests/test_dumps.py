@@ -342,15 +342,16 @@ def test_arrow_consumers_take_columns_as_they_are(recorded: Path) -> None:
     assert frame["ac_comm"].to_list() == names
     assert frame["ac_sum_exec_ns"].to_list() == used.tolist()
 
-    data = pd.DataFrame.from_arrow(columns)  # type: ignore[arg-type]
+    data = pd.DataFrame.from_arrow(columns)  # type: ignore[attr-defined]
     assert data["ac_comm"].tolist() == names
     assert data["ac_sum_exec_ns"].tolist() == used.tolist()
 
-    found = duckdb.sql("select ac_comm, max(ac_sum_exec_ns) from columns group by all").fetchall()
+    found = duckdb.sql("select ac_comm, max(ac_sum_exec_ns) from columns group by all")
+    assert found
     most: dict[str | None, int] = {}
-    for name, value in zip(names, used.tolist(), strict=True):
-        most[name] = max(most.get(name, 0), value)
-    assert dict(found) == most
+    for comm, value in zip(names, used.tolist(), strict=True):
+        most[comm] = max(most.get(comm, 0), value)
+    assert dict(found.fetchall()) == most
     # They outlive what they were made of.
     del columns, again
     assert table["ac_comm"].to_pylist() == names
@@ -359,7 +360,7 @@ def test_arrow_consumers_take_columns_as_they_are(recorded: Path) -> None:
 
 
 def test_a_snapshot_is_an_arrow_stream(written: list[taskstats.Snapshot]) -> None:
-    table = pa.table(written[0])  # type: ignore[arg-type]
+    table = pa.table(written[0])
     assert table["ac_pid"].to_pylist() == [task.ac_pid for task in written[0]]
     assert table["host"].to_pylist() == [written[0].host] * len(written[0])
 
@@ -435,7 +436,7 @@ def test_a_recorder_says_what_is_wrong(dump: Path, written: list[taskstats.Snaps
         recorder.write(written[0])
     for options in ({"level": 0}, {"level": 23}, {"full_every": 0}, {"sync": -1.0}):
         with pytest.raises(ValueError, match=r"level|full_every|sync"):
-            taskstats.Recorder(dump, **options)  # type: ignore[arg-type]
+            taskstats.Recorder(dump, **options)
 
 
 def test_what_ran_since_is_not_recorded(dump: Path, needs: Callable[[bool, str], None]) -> None:

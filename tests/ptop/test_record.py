@@ -135,7 +135,8 @@ def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
     for _ in range(6):
         size = dump.stat().st_size if dump.exists() else 0
         recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
-        wait_for(lambda size=size: dump.exists() and dump.stat().st_size > size + 16)
+        grown = size + 16
+        wait_for(lambda: dump.exists() and dump.stat().st_size > grown)  # noqa: B023
         time.sleep(numbers.random() / 4)
         recorder.kill()
         recorder.communicate(timeout=30)

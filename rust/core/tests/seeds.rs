@@ -1,12 +1,13 @@
-//! The fuzzers' seeds for snapshots (rust/fuzz/seeds/snapshot), made of the captures in
+//! The fuzzers' seeds for snapshots and dumps (rust/fuzz/seeds), made of the captures in
 //! tests/data. With TASKSTATS_WRITE_SEEDS set they are written anew.
 
 use std::fs;
 use std::path::Path;
 
+use taskstats_core::dump::{Cursor, Named, Options, Reader, StringKey, Writer};
 use taskstats_core::{
-    CpuClocks, CpuTimes, Field, FieldSet, Flags, Header, Instant, Layout, Snapshot, SourceKind,
-    System, codec,
+    CpuClocks, CpuTimes, Field, FieldSet, Flags, Header, Instant, Layout, SharedBytes, Snapshot,
+    SourceKind, System, codec,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -79,4 +80,44 @@ fn every_seed_is_a_snapshot() {
         found += 1;
     }
     assert!(found >= 4, "only {found} seeds");
+}
+
+/// A dump with frames of every kind.
+fn dump(level: Option<i32>) -> Vec<u8> {
+    let (mut writer, mut bytes) = Writer::new(Options { full_every: 2, level });
+    let user = Named { key: StringKey::of_user(0), start_ns: 0, text: b"root".to_vec() };
+    bytes.extend(writer.strings(&[user]).expect("short"));
+    for seconds in 1..4 {
+        let snapshot = codec::decode(full(seconds)).expect("well formed");
+        bytes.extend(writer.snapshot(&snapshot).expect("whole"));
+    }
+    bytes.extend(writer.finish().expect("an index"));
+    bytes
+}
+
+#[test]
+fn every_seed_is_a_dump() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/dump");
+    if std::env::var_os("TASKSTATS_WRITE_SEEDS").is_some() {
+        fs::create_dir_all(&seeds).expect("a directory for the seeds");
+        for (name, bytes) in [("plain.tsd", dump(None)), ("zstd.tsd", dump(Some(3)))] {
+            fs::write(seeds.join(name), bytes).expect("a seed can be written");
+        }
+    }
+    let mut found = 0;
+    for file in fs::read_dir(seeds).expect("the seeds") {
+        let bytes = fs::read(file.expect("a seed").path()).expect("a seed");
+        let reader = Reader::new(SharedBytes::new(bytes), None).unwrap_or_else(|error| {
+            panic!("{error}; after a change of the format run with TASKSTATS_WRITE_SEEDS=1")
+        });
+        let mut cursor = Cursor::default();
+        for index in 0..3 {
+            let snapshot = reader.snapshot(index, &mut cursor).expect("whole");
+            let written = codec::decode(full(index as u64 + 1)).expect("well formed");
+            assert_eq!(snapshot.record_bytes(), written.record_bytes());
+            assert_eq!(snapshot.header(), written.header());
+        }
+        found += 1;
+    }
+    assert!(found >= 2, "only {found} seeds");
 }

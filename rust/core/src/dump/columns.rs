@@ -272,8 +272,10 @@ impl Texts {
 
 impl Job {
     fn read(&self, part: &Part<'_>, kinds: &[ColumnKind]) -> Outcome {
+        // Room for what frames' headers promise, if that is not out of all proportion.
+        let rows = self.rows.min(2 * BATCH_ROWS);
         let mut columns: Vec<Filling> =
-            kinds.iter().map(|&kind| Filling::new(kind, self.rows)).collect();
+            kinds.iter().map(|&kind| Filling::new(kind, rows)).collect();
         let (mut cursor, mut lost, mut len) = (Cursor::default(), Vec::new(), 0);
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
