@@ -5,6 +5,7 @@ use taskstats_core::SourceKind;
 use crate::bpf::Bpf;
 use crate::errors::Error;
 use crate::netlink::Netlink;
+use crate::proc::Proc;
 use crate::procfs::Procfs;
 use crate::{Source, host};
 
@@ -28,6 +29,9 @@ pub struct Report {
 
 /// Every source, the best first.
 pub fn sources() -> Vec<Report> {
+    let proc = Proc::open().map(|source| {
+        (source.precision(), "all tasks in two system calls, counted by the kernel".to_owned())
+    });
     let bpf = Bpf::open().map(|source| (source.precision(), source.describe()));
     let netlink = Netlink::open().map(|source| {
         (source.precision(), "one netlink message a task, many in one system call".to_owned())
@@ -36,6 +40,7 @@ pub fn sources() -> Vec<Report> {
         (source.precision(), "no privilege needed; two to four files a task".to_owned())
     });
     vec![
+        report(SourceKind::Proc, proc),
         report(SourceKind::Bpf, bpf),
         report(SourceKind::Netlink, netlink),
         report(SourceKind::Procfs, procfs),

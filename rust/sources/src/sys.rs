@@ -3,6 +3,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod shared;
+pub(crate) mod taskstats;
 
 use std::ffi::CStr;
 use std::fs::File;
