@@ -23,10 +23,16 @@ def programs() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("cpus", [2, 4])
-@pytest.mark.parametrize(("program", "chosen"), [("proc", ""), ("live", ""), ("taskstats", "proc")])
-def test_live_tests_pass(program: str, chosen: str, cpus: int, programs: dict[str, Path]) -> None:
+@pytest.mark.parametrize(
+    ("program", "chosen", "way"),
+    [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("taskstats", "proc", "")],
+)
+def test_live_tests_pass(
+    program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
+) -> None:
+    """`way` has the netlink source ask task by task, as on stock kernels."""
     command = (
-        "export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_PROC=1; "
+        f"export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_PROC=1 PRECISE_TOP_NETLINK_WAY={way}; "
         f"/tests/{program} --test-threads=1 {chosen} 2>&1"
     )
     status, output = guest.boot(

@@ -215,8 +215,10 @@ impl Interval {
                 .max(1) as u64
         });
         // A record is as old as the walk is long, and over netlink as a tick.
-        let netlink = self.cur().header().source == SourceKind::Netlink;
-        let tick = if netlink { step_ns.saturating_mul(2) } else { 0 };
+        let header = self.cur().header();
+        let late =
+            header.source == SourceKind::Netlink && !header.flags.contains(Flags::ONE_INSTANT);
+        let tick = if late { step_ns.saturating_mul(2) } else { 0 };
         let age = self.walks_ns().saturating_add(tick);
         let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
         let books = Books {

@@ -33,9 +33,7 @@ pub fn sources() -> Vec<Report> {
         (source.precision(), "all tasks in two system calls, counted by the kernel".to_owned())
     });
     let bpf = Bpf::open().map(|source| (source.precision(), source.describe()));
-    let netlink = Netlink::open().map(|source| {
-        (source.precision(), "one netlink message a task, many in one system call".to_owned())
-    });
+    let netlink = Netlink::open().map(|source| (source.precision(), source.describe().to_owned()));
     let procfs = Procfs::open().map(|source| {
         (source.precision(), "no privilege needed; two to four files a task".to_owned())
     });

@@ -15,6 +15,7 @@ mod proc;
 mod procfs;
 mod records;
 mod sys;
+mod walker;
 
 pub use doctor::{Report, delayacct, sources};
 pub use errors::Error;

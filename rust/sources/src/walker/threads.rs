@@ -167,20 +167,30 @@ impl Threads {
         self.index.get(&pid).map(|&at| &self.bytes[at * size..(at + 1) * size])
     }
 
-    /// Whether, after these threads ran and `living` are there in all, every known one
-    /// is among them. One that has gone is in no record, only in the number.
-    pub(crate) fn all_live(&self, folding: &Folding, records: &[u8], living: usize) -> bool {
+    /// Whether, after these threads ran, every known one still lives. One that has gone
+    /// is in no record: only in the number of the `living`, or where that is not told,
+    /// in what its process or another one got. (Then what was never known counts as well.)
+    pub(crate) fn all_live(
+        &self,
+        folding: &Folding,
+        records: &[u8],
+        living: Option<usize>,
+    ) -> bool {
         let mut born = 0;
         for record in records.chunks_exact(folding.layout.record_size()) {
             let record = folding.record(record);
-            match self.at(folding, record.ac_pid().unwrap_or(0)) {
-                None => born += 1,
-                // Another task with that pid.
-                Some(known) if folding.record(known).task_id() != record.task_id() => return false,
-                Some(_) => {}
+            let Some(known) = self.at(folding, record.ac_pid().unwrap_or(0)) else {
+                born += 1;
+                continue;
+            };
+            let known = folding.record(known);
+            let another = known.task_id() != record.task_id();
+            let got = |field| known.unsigned(field) != record.unsigned(field);
+            if another || (living.is_none() && OF_PROCESS.iter().any(got)) {
+                return false;
             }
         }
-        self.index.len() + born == living
+        living.is_none_or(|living| self.index.len() + born == living)
     }
 
     /// Takes in what ran.
@@ -201,9 +211,10 @@ impl Threads {
         }
     }
 
-    /// How many processes they are of.
-    pub(crate) fn processes_count(&self) -> usize {
-        self.index.len() - self.others.values().map(Vec::len).sum::<usize>()
+    /// How many threads there are, or how many processes they are of.
+    pub(crate) fn len(&self, threads: bool) -> usize {
+        let others = if threads { 0 } else { self.others.values().map(Vec::len).sum() };
+        self.index.len() - others
     }
 
     /// Appends to `rows` the rows of the processes that these threads, which ran and
