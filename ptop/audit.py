@@ -134,7 +134,7 @@ def _parser(delay: Callable[[str], float], count: Callable[[str], int]) -> argpa
     )
     options.add_argument(
         "--source",
-        choices=("auto", "bpf", "netlink", "procfs"),
+        choices=("auto", "proc", "bpf", "netlink", "procfs"),
         default="auto",
         help="where to get the numbers (default auto: the best that works)",
     )

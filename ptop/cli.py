@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--source",
-        choices=("auto", "bpf", "netlink", "procfs"),
+        choices=("auto", "proc", "bpf", "netlink", "procfs"),
         default="auto",
         help="where to get the numbers (default auto: the best that works)",
     )

@@ -220,7 +220,7 @@ def test_a_closed_source_says_so() -> None:
         pass
     with pytest.raises(ValueError, match="closed"):
         source.snapshot()
-    with pytest.raises(ValueError, match="choose auto, bpf, netlink or procfs"):
+    with pytest.raises(ValueError, match="choose auto, proc, bpf, netlink or procfs"):
         taskstats.Source("nonsense")
 
 

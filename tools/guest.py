@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "precise-top"
 # The Debian release that ships each kernel.
 SUITES = {"6.1": "bookworm", "6.12": "trixie"}
@@ -92,11 +95,58 @@ def kernel_image(kernel: str) -> Path:
         return partial.rename(kept / image.name)
 
 
+# Parts of Python's library that no program here needs; half of its size.
+UNUSED = ("__pycache__", "test", "tests", "idlelib", "ensurepip", "lib2to3", "site-packages")
+
+
+def stage_python(directory: Path) -> tuple[list[tuple[Path, str]], str]:
+    """Gathers this Python in `directory`, with the packages that it has installed but
+    without tools. Gives what a machine needs for it, and the words that start it there."""
+    paths = sysconfig.get_paths()
+    ignore = shutil.ignore_patterns(*UNUSED, "config-*")
+    library = directory / "library"
+    shutil.copytree(paths["stdlib"], library, ignore=ignore)
+    if paths["platstdlib"] != paths["stdlib"]:
+        shutil.copytree(paths["platstdlib"], library, ignore=ignore, dirs_exist_ok=True)
+    packages = directory / "packages"
+    for name in ("taskstats", "ptop", "blessed", "wcwidth", "jinxed"):
+        source = Path(paths["purelib"]) / name
+        if source.is_dir():
+            shutil.copytree(source, packages / name, ignore=shutil.ignore_patterns(*UNUSED))
+    # Where the interpreter looks for its library, below its prefix.
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    program = Path(sys.executable).resolve()
+    files = [
+        (program, f"/usr/bin/{version}"),
+        (library, f"/usr/lib/{version}"),
+        (packages, f"/usr/lib/{version}/site-packages"),
+    ]
+    return files, f"env PYTHONHOME=/usr /usr/bin/{version}"
+
+
 def _run(command: Sequence[str]) -> str:
     done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode:
         raise GuestError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
     return done.stdout
+
+
+def rust_tests() -> dict[str, Path]:
+    """The test programs of the crate of sources, built: those in its tests/ by their
+    names, the one inside the library as "taskstats"."""
+    built = subprocess.run(
+        ["cargo", "test", "-p", "taskstats", "--no-run", "--quiet", "--message-format=json"],
+        cwd=ROOT,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    messages = (json.loads(line) for line in built.stdout.splitlines())
+    return {
+        message["target"]["name"]: Path(message["executable"])
+        for message in messages
+        if message.get("executable")
+    }
 
 
 def libraries(program: Path) -> set[Path]:

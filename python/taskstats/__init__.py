@@ -100,7 +100,7 @@ def snapshot(
 ) -> Snapshot:
     """Take one snapshot of the whole system.
 
-    `source` is "auto", "bpf", "netlink" or "procfs"; `fields` are the kernel field names
+    `source` is "auto", "proc", "bpf", "netlink" or "procfs"; `fields` are the kernel field names
     that are wanted, None for all that can be had; `exact` asks for values of one instant
     (see `Source`). For many snapshots keep a `Source` open.
     """

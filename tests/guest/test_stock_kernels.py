@@ -6,8 +6,6 @@ from BPF there, so that the tests of exactness have their full say.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,19 +22,7 @@ pytestmark = [pytest.mark.guest, pytest.mark.timeout(1200)]
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """The test programs of the source crate, built."""
-    built = subprocess.run(
-        ["cargo", "test", "-p", "taskstats", "--no-run", "--quiet", "--message-format=json"],
-        cwd=ROOT,
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    found = {}
-    for line in built.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["kind"] == ["test"]:
-            found[message["target"]["name"]] = Path(message["executable"])
-    return found
+    return guest.rust_tests()
 
 
 @pytest.mark.parametrize(("kernel", "way"), [("6.1", "iterator"), ("6.12", "one call")])

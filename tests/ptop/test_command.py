@@ -98,8 +98,8 @@ def test_hostile_names_are_shown_safely() -> None:
 def test_doctor() -> None:
     assert "procfs     yes" in run("doctor").stdout
     report = json.loads(run("doctor", "--format", "json").stdout)
-    assert [source["name"] for source in report["sources"]] == ["bpf", "netlink", "procfs"]
-    assert report["auto"] in {"bpf", "netlink", "procfs"}
+    assert [source["name"] for source in report["sources"]] == ["proc", "bpf", "netlink", "procfs"]
+    assert report["auto"] in {"proc", "bpf", "netlink", "procfs"}
 
 
 @pytest.mark.parametrize(

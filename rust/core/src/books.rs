@@ -32,8 +32,9 @@ pub struct Books {
     pub irq_ns: u64,
     /// Steal time of all CPUs.
     pub steal_ns: u64,
-    /// Tasks without a row: those outside the reader's pid namespace, and those whose
-    /// exit was lost.
+    /// Tasks without a row: those outside the reader's pid namespace, those whose exit
+    /// was lost, and those that died where the dead have no rows, as their processes'
+    /// and parents' counters tell.
     pub rowless_ns: u64,
     /// What is left of the time there was. Negative: more was found than there was.
     pub residual_ns: i64,
@@ -170,17 +171,17 @@ impl Interval {
         Some(books)
     }
 
-    /// What tasks used that have no row: those of other pid namespaces, and those whose
-    /// exits were lost.
+    /// What tasks used that have no row.
     fn rowless_ns(&self) -> u64 {
         let (prev, cur) = (self.prev().header(), self.cur().header());
         let outside_ns = cur.outside_ns.saturating_sub(prev.outside_ns);
+        let known_ns = outside_ns.saturating_add(self.reaped_ns());
         let lost_ns = cur.overflow_ns.saturating_sub(prev.overflow_ns);
         if lost_ns == 0 {
-            return outside_ns;
+            return known_ns;
         }
         // The sum has the whole use of the lost, with what they had used before.
-        outside_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
+        known_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
     }
 
     fn use_of(&self, pids: &HashSet<u32>) -> Use {
@@ -214,8 +215,10 @@ impl Interval {
                 .max(1) as u64
         });
         // A record is as old as the walk is long, and over netlink as a tick.
-        let netlink = self.cur().header().source == SourceKind::Netlink;
-        let tick = if netlink { step_ns.saturating_mul(2) } else { 0 };
+        let header = self.cur().header();
+        let late =
+            header.source == SourceKind::Netlink && !header.flags.contains(Flags::ONE_INSTANT);
+        let tick = if late { step_ns.saturating_mul(2) } else { 0 };
         let age = self.walks_ns().saturating_add(tick);
         let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
         let books = Books {

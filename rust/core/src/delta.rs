@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::children::Children;
-use crate::header::{FieldStatus, Flags};
+use crate::header::{FieldStatus, Flags, SourceKind};
 use crate::layout::{Field, Kind};
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
@@ -309,7 +309,8 @@ fn used(earlier: &Record<'_>, later: &Record<'_>, before: Split, now: Split) -> 
         user_ns: now.user_ns.checked_sub(before.user_ns)?,
         system_ns: now.system_ns.checked_sub(before.system_ns)?,
         steal_ns: match (earlier.ac_sttime(), later.ac_sttime()) {
-            (Some(before), Some(now)) => now.checked_sub(before).map(us_to_ns),
+            // A process's loses that of threads that die, to `ac_csttime`.
+            (Some(before), Some(now)) => Some(us_to_ns(now.saturating_sub(before))),
             _ => None,
         },
     })
@@ -482,6 +483,16 @@ fn is_after_begin(prev: &Snapshot<SharedBytes>, start_ns: u64) -> bool {
 
 /// Whether a task without an earlier record began after the earlier snapshot.
 fn is_born(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>, record: &Record<'_>) -> bool {
+    // An exec by another thread than the leader takes the leader's start over. But what
+    // has a name and was in no snapshot of all began after it.
+    let header = prev.header();
+    if matches!(header.source, SourceKind::Proc | SourceKind::Netlink)
+        && header.flags.contains(Flags::ONE_INSTANT)
+        && header.threads() == cur.header().threads()
+        && record.identity().task_id.is_some()
+    {
+        return true;
+    }
     // A start in clock ticks is cut to the tick before; one step of grace.
     let grace = cur.header().cpu_times_step_ns;
     record.ac_start_ns().is_some_and(|start| is_after_begin(prev, start.saturating_add(grace)))

@@ -270,7 +270,8 @@ impl PyInterval {
 
     /// Where the CPUs' time went, in ns over all CPUs: `available_ns` (CPUs × interval)
     /// is the sum of `tasks_ns` (user and system time), `rowless_ns` (tasks outside the
-    /// pid namespace or whose exit was lost), `idle_ns`, `irq_ns` (hard and soft),
+    /// pid namespace or whose exit was lost; where the dead have no rows, the dead, as
+    /// their parents' counters tell), `idle_ns`, `irq_ns` (hard and soft),
     /// `steal_ns` and `residual_ns`, which is all that nobody measured. `bound_ns` is
     /// what the residual may be: `edge_ns` for the interval's ends, and what adds up
     /// over intervals. `step_ns` is the granularity of the CPUs' times, `cpus` the CPUs

@@ -95,7 +95,7 @@ impl PySnapshot {
         self.inner.find_pid(pid).map(|row| PyTask::new(Arc::clone(&self.inner), row))
     }
 
-    /// Where the records came from: "bpf", "netlink", "procfs" or "bytes".
+    /// Where the records came from: "proc", "bpf", "netlink", "procfs" or "bytes".
     #[getter]
     fn source(&self) -> &'static str {
         self.header().source.name()

@@ -18,11 +18,12 @@ use crate::task::PyTask;
 fn kind(name: &str) -> PyResult<Option<SourceKind>> {
     match name {
         "auto" => Ok(None),
+        "proc" => Ok(Some(SourceKind::Proc)),
         "bpf" => Ok(Some(SourceKind::Bpf)),
         "netlink" => Ok(Some(SourceKind::Netlink)),
         "procfs" => Ok(Some(SourceKind::Procfs)),
         other => Err(PyValueError::new_err(format!(
-            "no source {other:?}: choose auto, bpf, netlink or procfs"
+            "no source {other:?}: choose auto, proc, bpf, netlink or procfs"
         ))),
     }
 }
@@ -34,14 +35,15 @@ struct Open {
 
 /// An open source of snapshots; a context manager.
 ///
-/// `name` is "auto" (the best that works here), "bpf", "netlink" or "procfs"; a named
-/// source never falls back to another. `fields` are the kernel field names that are
-/// wanted, None for all. With `exact` the bpf source watches the scheduler's switches,
-/// so that every value is that of one instant and idle time is known to the ns; other
+/// `name` is "auto" (the best that works here), "proc" (/proc/taskstats of a patched
+/// kernel), "bpf", "netlink" or "procfs"; a named source never falls back to another.
+/// `fields` are the kernel field names that are wanted, None for all. With `exact` the
+/// bpf source watches the scheduler's switches, so that every value is that of one
+/// instant and idle time is known to the ns; with proc that is always so, and other
 /// sources take no notice. With `changed` its snapshots after the first hold only the
 /// tasks that ran since the one before. `cpu_times` (/proc/stat) and `system` (load and memory) are
 /// read where True, and with None where the source needs them to close the books or
-/// they cost little beside the rest: not by bpf. AccessDenied, Unsupported or OSError
+/// they cost little beside the rest: not by proc and bpf. AccessDenied, Unsupported or OSError
 /// where it does not open.
 #[pyclass(frozen, name = "Source", module = "taskstats")]
 pub(crate) struct PySource {
@@ -295,7 +297,7 @@ pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
 #[pyfunction]
 pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
     let kind = kind(source_name)?.ok_or_else(|| {
-        PyValueError::new_err("give the name of an open source: bpf, netlink or procfs")
+        PyValueError::new_err("give the name of an open source: proc, bpf, netlink or procfs")
     })?;
     taskstats::drop_privileges(kind).map_err(|error| python_error(py, error))
 }

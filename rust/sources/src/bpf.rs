@@ -10,7 +10,6 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
-pub(crate) mod changed;
 mod exits;
 mod hidden;
 mod loader;
@@ -29,12 +28,12 @@ use taskstats_core::{
     SharedBytes, Snapshot, SourceKind,
 };
 
+use crate::changed::{Changed, Resting};
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::{Request, Source};
-use changed::{Changed, Resting};
 use exits::{Exits, GONE, SLOTS, slot_size};
 use hidden::Hidden;
 use loader::{Loader, Target};

@@ -5,6 +5,7 @@ use taskstats_core::SourceKind;
 use crate::bpf::Bpf;
 use crate::errors::Error;
 use crate::netlink::Netlink;
+use crate::proc::Proc;
 use crate::procfs::Procfs;
 use crate::{Source, host};
 
@@ -28,14 +29,16 @@ pub struct Report {
 
 /// Every source, the best first.
 pub fn sources() -> Vec<Report> {
-    let bpf = Bpf::open().map(|source| (source.precision(), source.describe()));
-    let netlink = Netlink::open().map(|source| {
-        (source.precision(), "one netlink message a task, many in one system call".to_owned())
+    let proc = Proc::open().map(|source| {
+        (source.precision(), "all tasks in two system calls, counted by the kernel".to_owned())
     });
+    let bpf = Bpf::open().map(|source| (source.precision(), source.describe()));
+    let netlink = Netlink::open().map(|source| (source.precision(), source.describe().to_owned()));
     let procfs = Procfs::open().map(|source| {
         (source.precision(), "no privilege needed; two to four files a task".to_owned())
     });
     vec![
+        report(SourceKind::Proc, proc),
         report(SourceKind::Bpf, bpf),
         report(SourceKind::Netlink, netlink),
         report(SourceKind::Procfs, procfs),

@@ -3,6 +3,7 @@
 //! re-exported here.
 
 mod bpf;
+mod changed;
 mod dead;
 mod doctor;
 mod dump_file;
@@ -11,10 +12,12 @@ mod exits;
 mod host;
 mod netlink;
 mod privilege;
+mod proc;
 mod procfs;
 mod recorder;
 mod records;
 mod sys;
+mod walker;
 
 pub use doctor::{Report, delayacct, sources};
 pub use dump_file::{DumpFile, read_columns};
@@ -27,7 +30,8 @@ pub use recorder::{Policy, Recorder};
 pub use taskstats_core::*;
 
 use bpf::Bpf;
-pub use bpf::changed::{Resting, Totals};
+pub use changed::{Resting, Totals};
+use proc::Proc;
 use procfs::Procfs;
 
 /// What a snapshot is to hold.
@@ -39,9 +43,9 @@ pub struct Request {
     /// costs nothing.
     pub fields: FieldSet,
     /// Every value at one instant, whatever is switched while it is taken, and the
-    /// CPUs' idle time to the ns. The bpf source watches the scheduler's switches
-    /// from the first such snapshot to the first one without; others cannot, and
-    /// collect the exits that taskstats tells of, where they may.
+    /// CPUs' idle time to the ns. With proc that is always so. The bpf source watches the
+    /// scheduler's switches from the first such snapshot to the first one without; others
+    /// cannot, and collect the exits that taskstats tells of, where they may.
     pub exact: bool,
     /// Only tasks that ran since the source's previous snapshot, with their values
     /// before ([`Snapshot::base`]); the first snapshot has all. Sources that cannot
@@ -96,15 +100,22 @@ pub trait Source: Send {
 /// source never falls back to another.
 pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
     match kind {
+        Some(SourceKind::Proc) => Ok(Box::new(Proc::open()?)),
         Some(SourceKind::Bpf) => Ok(Box::new(Bpf::open()?)),
         Some(SourceKind::Netlink) => Ok(Box::new(Netlink::open()?)),
         Some(SourceKind::Procfs) => Ok(Box::new(Procfs::open()?)),
         Some(other) => Err(Error::Unsupported {
             reason: format!("{} is no source of this version", other.name()),
-            hint: "choose bpf, netlink or procfs".into(),
+            hint: "choose proc, bpf, netlink or procfs".into(),
         }),
         // A refused attempt leaves a line in the audit log, so ask for the privilege first.
         None => {
+            if has_net_admin()
+                && proc::is_there()
+                && let Ok(source) = Proc::open()
+            {
+                return Ok(Box::new(source));
+            }
             if has_bpf()
                 && let Ok(source) = Bpf::open()
             {

@@ -10,8 +10,13 @@
 //! * A process row lays the sums of the TGID answer over the leader's PID answer:
 //!   the former has no name and no memory, the latter only the leader's times.
 //! * What taskstats lacks comes from procfs, where a wanted field needs it.
+//! * A kernel with this project's series gives all records in one dump instead
+//!   ([`pids`]). Whether it does is asked once.
+
+mod pids;
 
 use std::collections::HashMap;
+use std::env;
 use std::io;
 
 use neli::consts::nl::NlmF;
@@ -21,6 +26,7 @@ use neli::nl::{NlPayload, NlmsghdrBuilder};
 use neli::socket::NlSocket;
 use neli::types::GenlBuffer;
 use neli::utils::Groups;
+use pids::Pids;
 use taskstats_core::layout::{EXTENSION_BIT, EXTENSION_SIZE};
 use taskstats_core::wire::{self, Id, Payload};
 use taskstats_core::{
@@ -28,6 +34,7 @@ use taskstats_core::{
     Snapshot, SourceKind,
 };
 
+use crate::changed::Resting;
 use crate::dead::Dead;
 use crate::errors::Error;
 use crate::host::{self, Host};
@@ -150,6 +157,7 @@ pub struct Netlink {
     host: Host,
     reader: Reader,
     dead: Option<Dead>,
+    pids: Option<Pids>,
     syscalls: u32,
 }
 
@@ -171,6 +179,9 @@ impl Netlink {
             payload.first_chunk::<2>().map(|&bytes| u16::from_ne_bytes(bytes)).unwrap_or_default();
         let size = payload.len();
         let host = Host::new();
+        // For tests, and to compare: as if the kernel did not know the command.
+        let swept = env::var_os("PRECISE_TOP_NETLINK_WAY").is_some_and(|way| way == "sweep");
+        let pids = if swept { None } else { Pids::open(family, &host)? };
         let mut source = Netlink {
             family,
             sequence: 0,
@@ -181,6 +192,7 @@ impl Netlink {
             host,
             socket,
             dead: None,
+            pids,
             syscalls: 0,
         };
         source.size_batches()?;
@@ -373,18 +385,29 @@ impl Source for Netlink {
     }
 
     fn precision(&self) -> &'static str {
-        "ns, up to one tick late while running"
+        match self.pids {
+            Some(_) => "ns, at one instant",
+            None => "ns, up to one tick late while running",
+        }
     }
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
-        if request.exact && self.dead.is_none() {
+        // A kernel that knows the dump has the dead's time in their parents' counters.
+        if request.exact && self.dead.is_none() && self.pids.is_none() {
             // Outside the initial namespaces there are no events.
             self.dead = Dead::open().ok();
         }
         Ok(())
     }
 
+    fn resting(&self) -> Option<Resting<'_>> {
+        self.pids.as_ref().and_then(Pids::resting)
+    }
+
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        if let Some(pids) = &mut self.pids {
+            return pids.snapshot(&mut self.host, request);
+        }
         self.prepare(request)?;
         let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
         header.syscalls = self.host.begin(&mut header, request);
@@ -465,6 +488,14 @@ impl Source for Netlink {
 }
 
 impl Netlink {
+    /// How it asks.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self.pids {
+            Some(_) => "all tasks in one netlink dump, counted by the kernel",
+            None => "one netlink message a task, many in one system call",
+        }
+    }
+
     /// Lays a TGID answer's sums over the leader's record.
     fn lay_over(&self, leader: &mut [u8], sums: &[u8]) {
         let all = FieldSet::ALL;
@@ -538,6 +569,17 @@ pub(crate) fn message(
     attribute: u16,
     payload: impl neli::ToBytes + neli::Size,
 ) -> Result<Vec<u8>, Error> {
+    flagged_message(family, sequence, NlmF::REQUEST, command, attribute, payload)
+}
+
+fn flagged_message(
+    family: u16,
+    sequence: u32,
+    flags: NlmF,
+    command: u8,
+    attribute: u16,
+    payload: impl neli::ToBytes + neli::Size,
+) -> Result<Vec<u8>, Error> {
     let build = || -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let attribute = NlattrBuilder::default()
             .nla_type(AttrTypeBuilder::default().nla_type(attribute).build()?)
@@ -550,7 +592,7 @@ pub(crate) fn message(
             .build()?;
         let message = NlmsghdrBuilder::default()
             .nl_type(family)
-            .nl_flags(NlmF::REQUEST)
+            .nl_flags(flags)
             .nl_seq(sequence)
             .nl_payload(NlPayload::Payload(body))
             .build()?;

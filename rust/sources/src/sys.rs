@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod map;
 pub(crate) mod shared;
+pub(crate) mod taskstats;
 
 use std::ffi::CStr;
 use std::fs::File;

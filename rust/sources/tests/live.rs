@@ -67,8 +67,16 @@ fn every_source() -> Vec<Box<dyn Source>> {
     if let Some(source) = netlink() {
         sources.push(Box::new(source));
     }
+    // A kernel that has the file must let it be opened.
+    if std::path::Path::new("/proc/taskstats").exists() {
+        sources.push(open(Some(SourceKind::Proc)).expect("/proc/taskstats can be opened"));
+    }
     match open(Some(SourceKind::Bpf)) {
         Ok(source) => sources.push(source),
+        // Without types of the kernel it cannot work.
+        Err(error) if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() => {
+            eprintln!("skipped: {error}");
+        }
         Err(error) => {
             assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here: {error}");
             eprintln!("skipped: {error}");

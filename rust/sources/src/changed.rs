@@ -132,6 +132,16 @@ impl Changed {
         before.into_snapshot(header, self.layout.clone())
     }
 
+    /// The last values of all.
+    pub(crate) fn all(&self) -> Result<Snapshot<SharedBytes>, Error> {
+        let mut all = Records::new(self.layout.record_size(), self.names.len());
+        for (index, &filled) in self.filled.iter().enumerate() {
+            all.push(self.at(index), filled);
+        }
+        let header = Header { exited: 0, ..self.header.clone() };
+        all.into_snapshot(header, self.layout.clone())
+    }
+
     /// Takes in what ran.
     pub(crate) fn take(&mut self, partial: &Snapshot<SharedBytes>) {
         self.serial += 1;

@@ -1,0 +1,67 @@
+//! The ioctl of /proc/taskstats (docs/proc-taskstats.md).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// `struct taskstats_request`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Request {
+    /// In: only what ran since, CLOCK_MONOTONIC; 0 for all.
+    pub(crate) time_ns: u64,
+    /// In: the first pid.
+    pub(crate) pid: u32,
+    /// In: so many at most; 0 for no limit.
+    pub(crate) cnt: u32,
+    /// In: 0.
+    pub(crate) flags: u32,
+    /// In and out: [`take_snapshot`] sets them.
+    pub(crate) cpu_cnt: u32,
+    pub(crate) cpus: u64,
+    /// Out: the instant, on four clocks.
+    pub(crate) mono_ns: u64,
+    pub(crate) boot_ns: u64,
+    pub(crate) real_ns: u64,
+    pub(crate) sched_ns: u64,
+    /// Out: bytes of a record.
+    pub(crate) record_size: u32,
+    /// Out: tasks left out because they did not run since.
+    pub(crate) unchanged: u32,
+}
+
+/// `struct taskstats_cpu`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cpu {
+    pub(crate) cpu: u32,
+    flags: u32,
+    pub(crate) clock_ns: u64,
+    pub(crate) clock_task_ns: u64,
+    pub(crate) idle_ns: u64,
+    pub(crate) steal_ns: u64,
+    idle_steal_ns: u64,
+}
+
+/// _IOWR(0xBE, 5, struct taskstats_request)
+const PIDS: libc::c_ulong = 0xc048_be05;
+const _: () = assert!(size_of::<Request>() == 72 && size_of::<Cpu>() == 48);
+
+/// Has the kernel take a snapshot of tasks, which is then read from `file`. Gives the
+/// number of records; `request` gets the answer, and `cpus` as many CPUs' clocks as it
+/// has room for. Gives with it how many CPUs there are.
+pub(crate) fn take_snapshot(
+    file: &File,
+    request: &mut Request,
+    cpus: &mut [Cpu],
+) -> io::Result<(usize, usize)> {
+    request.cpus = cpus.as_mut_ptr() as u64;
+    request.cpu_cnt = u32::try_from(cpus.len()).unwrap_or(u32::MAX);
+    // SAFETY: the number names a `struct taskstats_request`, which `request` is; it
+    // points to as many `struct taskstats_cpu` as it says, and both live and are ours
+    // alone during the call.
+    let count = unsafe { libc::ioctl(file.as_raw_fd(), PIDS as _, &raw mut *request) };
+    let count = super::check(count)?;
+    // check() has taken negative numbers away.
+    Ok((count as usize, request.cpu_cnt as usize))
+}

@@ -1,0 +1,361 @@
+//! The proc source, and netlink's dump, against a kernel with this project's series:
+//! tests/kernel runs this in a machine with one. Elsewhere there is nothing to test.
+
+use std::hint::black_box;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use taskstats::{
+    Column, Error, Field, FieldSet, FieldStatus, Flags, Interval, Request, SharedBytes, Snapshot,
+    Source, SourceKind, Table, open,
+};
+
+/// One test at a time: each counts what happens on the machine.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn proc() -> Option<(Box<dyn Source>, MutexGuard<'static, ()>)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    match open(Some(SourceKind::Proc)) {
+        Ok(source) => Some((source, alone)),
+        Err(error) => {
+            assert!(std::env::var_os("PRECISE_TOP_PROC").is_none(), "must run here: {error}");
+            assert!(matches!(error, Error::Unsupported { .. } | Error::AccessDenied { .. }));
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+type Sources = [Box<dyn Source>; 2];
+
+/// The proc source, and netlink's which does the same in a dump.
+fn both() -> Option<(Sources, MutexGuard<'static, ()>)> {
+    let (proc, alone) = proc()?;
+    let netlink = open(Some(SourceKind::Netlink)).expect("proc needs the same privilege");
+    assert_eq!(netlink.precision(), proc.precision(), "the kernel knows the dump");
+    Some(([proc, netlink], alone))
+}
+
+/// Each source twice: for processes, and anew for threads.
+fn each_way(sources: Sources) -> impl Iterator<Item = (Box<dyn Source>, bool)> {
+    sources.into_iter().flat_map(|source| {
+        let another = open(Some(source.kind())).expect("it opens twice");
+        [(source, false), (another, true)]
+    })
+}
+
+fn request(threads: bool, changed: bool) -> Request {
+    Request { threads, changed, ..Request::default() }
+}
+
+fn burn(time: Duration) {
+    let until = Instant::now() + time;
+    let mut number = 1u64;
+    while Instant::now() < until {
+        number = black_box(number.wrapping_mul(3));
+    }
+}
+
+/// CPU time of this process so far, by its clock.
+fn own_clock() -> u64 {
+    let mut procfs = open(Some(SourceKind::Procfs)).expect("procfs is everywhere");
+    let request = Request { fields: FieldSet::EMPTY, ..Request::default() };
+    procfs.snapshot(&request).expect("a snapshot").header().own_cpu_ns
+}
+
+fn own(snapshot: &Snapshot<SharedBytes>) -> taskstats::Record<'_> {
+    let row = snapshot.find_pid(std::process::id()).expect("this process");
+    snapshot.get(row).expect("its record")
+}
+
+/// Sleeping processes, killed at the end.
+struct Sleepers(Vec<Child>);
+
+impl Sleepers {
+    fn new(count: usize) -> Sleepers {
+        let sleep = || Command::new("sleep").arg("600").spawn().expect("sleep can be started");
+        let sleepers = Sleepers((0..count).map(|_| sleep()).collect());
+        // Until they are asleep they run.
+        thread::sleep(Duration::from_millis(300));
+        sleepers
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A thread that burns when it is told to, while the one that started it sleeps.
+struct Worker {
+    go: mpsc::Sender<Duration>,
+    done: mpsc::Receiver<()>,
+}
+
+impl Worker {
+    fn new() -> Worker {
+        let (go, asked) = mpsc::channel::<Duration>();
+        let (finished, done) = mpsc::channel();
+        thread::spawn(move || {
+            for time in asked {
+                burn(time);
+                let _ = finished.send(());
+            }
+        });
+        Worker { go, done }
+    }
+
+    fn burn(&self, time: Duration) {
+        self.go.send(time).expect("the worker listens");
+        self.done.recv().expect("the worker is done");
+    }
+}
+
+#[test]
+fn a_snapshot_is_two_system_calls_whatever_is_asked() {
+    let Some((mut source, _alone)) = proc() else { return };
+    let _sleepers = Sleepers::new(50);
+    for threads in [false, true] {
+        for fields in [FieldSet::EMPTY, FieldSet::ALL] {
+            let request = Request { threads, fields, exact: true, ..Request::default() };
+            let snapshot = source.snapshot(&request).expect("a snapshot");
+            assert_eq!(snapshot.header().syscalls, 2);
+            assert!(snapshot.len() > 50);
+        }
+    }
+}
+
+#[test]
+fn a_buffer_is_used_again_once_nobody_holds_it() {
+    let Some((mut source, _alone)) = proc() else { return };
+    let request = request(false, false);
+    let mut address = || source.snapshot(&request).expect("a snapshot");
+    let first = address().record_bytes().as_ptr();
+    assert_eq!(address().record_bytes().as_ptr(), first);
+    let held = address();
+    let bytes = held.record_bytes().to_vec();
+    for _ in 0..10 {
+        assert_ne!(address().record_bytes().as_ptr(), held.record_bytes().as_ptr());
+    }
+    assert_eq!(held.record_bytes(), bytes);
+}
+
+#[test]
+fn rows_of_processes_have_all_their_threads_dead_and_alive() {
+    let Some((mut source, _alone)) = proc() else { return };
+    let worker = Worker::new();
+    worker.burn(Duration::from_millis(30));
+    for changed in [false, true] {
+        thread::spawn(|| burn(Duration::from_millis(30))).join().expect("the thread ends");
+        for _ in 0..5 {
+            worker.burn(Duration::from_millis(10));
+            let before = own_clock();
+            let snapshot = source.snapshot(&request(false, changed)).expect("a snapshot");
+            let after = own_clock();
+            let row = own(&snapshot);
+            let cpu = row.cpu_ns().expect("its CPU time");
+            // The time between two tasks is in nobody's clock, but in somebody's record.
+            let between = cpu / 50;
+            assert!(before <= cpu && cpu <= after + between, "{before} ≤ {cpu} ≤ {after}");
+            assert_eq!(row.cpu_run_virtual_total(), Some(cpu));
+            let ticks = row.ac_utime().unwrap_or(0) + row.ac_stime().unwrap_or(0);
+            assert!((ticks * 1000).abs_diff(cpu) < 100_000, "{ticks} us of {cpu} ns");
+            assert_eq!(snapshot.header().own_cpu_ns, cpu);
+            assert!(row.num_threads().is_some_and(|threads| threads >= 2));
+            // What the kernel does not know of dead threads is unknown, not less.
+            assert_eq!((row.nvcsw(), row.read_char(), row.ac_minflt()), (None, None, None));
+            assert!(row.ac_sttime().is_some(), "a dead thread's is in ac_csttime");
+        }
+    }
+    let snapshot = source.snapshot(&request(true, false)).expect("a snapshot");
+    assert!(own(&snapshot).nvcsw().is_some(), "a thread has its own");
+    let snapshot = source.snapshot(&request(false, false)).expect("a snapshot");
+    let init = snapshot.get(snapshot.find_pid(1).expect("init")).expect("its record");
+    assert!(init.nvcsw().is_some(), "init has no dead threads");
+    assert_eq!(init.task_id(), None, "a process's name is its pid and start");
+}
+
+#[test]
+fn what_ran_since_is_whole_with_what_rests() {
+    let Some((sources, _alone)) = both() else { return };
+    let sleepers = Sleepers::new(200);
+    let worker = Worker::new();
+    for (mut source, threads) in each_way(sources) {
+        let request = request(threads, true);
+        let mut before = Arc::new(source.snapshot(&request).expect("a snapshot"));
+        assert!(!before.header().flags.contains(Flags::CHANGED));
+        assert!(before.len() > 200);
+        let all = before.len();
+        for _ in 0..5 {
+            worker.burn(Duration::from_millis(20));
+            let now = Arc::new(source.snapshot(&request).expect("a snapshot"));
+            let header = now.header();
+            assert!(header.flags.contains(Flags::CHANGED));
+            let is_proc = source.kind() == SourceKind::Proc;
+            assert!(!is_proc || header.syscalls == 2);
+            // A few ms of grace let some in that did not run.
+            assert!(now.len() < 100, "{} rows", now.len());
+            assert!(now.len() + header.unchanged as usize >= all);
+            assert!(now.find_pid(sleepers.0[0].id()).is_none());
+            let resting = source.resting().expect("the others");
+            assert_eq!(resting.totals().tasks, now.len() + header.unchanged as usize);
+            let slept = (0..resting.rows()).filter_map(|row| resting.record(row));
+            assert_eq!(slept.count(), header.unchanged as usize);
+            assert!(Interval::is_whole(&before, &now));
+            let interval = Interval::between(Arc::clone(&before), Arc::clone(&now));
+            let books = interval.books().expect("the clocks are there");
+            assert!(books.is_closed(), "{books:?}");
+            let me = (0..interval.len())
+                .filter(|&row| {
+                    now.get(row).and_then(|record| record.ac_tgid()) == Some(std::process::id())
+                })
+                .filter_map(|row| interval.usage(row))
+                .map(|used| used.user_ns + used.system_ns)
+                .sum::<u64>();
+            assert!(me > 5_000_000, "{me} ns of this process");
+            before = now;
+        }
+    }
+}
+
+#[test]
+fn a_death_among_the_resting_is_not_overlooked() {
+    let Some((sources, _alone)) = both() else { return };
+    for (mut source, threads) in each_way(sources) {
+        let request = request(threads, true);
+        let mut sleepers = Sleepers::new(3);
+        let mut before = Arc::new(source.snapshot(&request).expect("a snapshot"));
+        let (mut calls, mut changed) = (Vec::new(), Vec::new());
+        for round in 0..4 {
+            if round == 1 {
+                let mut dead = sleepers.0.pop().expect("a sleeper");
+                dead.kill().and_then(|()| dead.wait()).expect("it dies");
+            }
+            let now = Arc::new(source.snapshot(&request).expect("a snapshot"));
+            calls.push(now.header().syscalls);
+            changed.push(now.header().flags.contains(Flags::CHANGED));
+            assert!(Interval::is_whole(&before, &now));
+            let interval = Interval::between(Arc::clone(&before), Arc::clone(&now));
+            let books = interval.books().expect("the clocks are there");
+            assert!(books.is_closed(), "threads {threads}, round {round}: {books:?}");
+            before = now;
+        }
+        assert!(!changed[1], "all are read where one is missing");
+        assert!(changed[2..].contains(&true), "{changed:?}");
+        if source.kind() == SourceKind::Proc {
+            assert_eq!(calls[1], 4);
+        }
+    }
+}
+
+#[test]
+fn the_books_close_while_threads_and_processes_come_and_go() {
+    let Some((mut sources, _alone)) = both() else { return };
+    let stop = Arc::new(AtomicBool::new(false));
+    let churn: Vec<_> = (0..2)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = thread::spawn(|| burn(Duration::from_millis(3))).join();
+                    let _ = Command::new("true").status();
+                }
+            })
+        })
+        .collect();
+    let ways = [(false, false), (true, false), (false, true), (true, true)];
+    for (source, (threads, changed)) in (0..2).flat_map(|source| ways.map(|way| (source, way))) {
+        let source = &mut sources[source];
+        let request = request(threads, changed);
+        let mut before = Arc::new(source.snapshot(&request).expect("a snapshot"));
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(100));
+            let now = Arc::new(source.snapshot(&request).expect("a snapshot"));
+            let interval = Interval::between(Arc::clone(&before), Arc::clone(&now));
+            let books = interval.books().expect("the clocks are there");
+            assert!(books.is_closed(), "threads {threads}, changed {changed}: {books:?}");
+            assert!(books.rowless_ns > 0, "what died is counted");
+            // The snapshot view's sum is the same time, with the steal time.
+            let all = interval.sum(Column::AllNs);
+            let Some(taskstats::Cell::Int(all)) = all else { panic!("{all:?}") };
+            let found = i128::from(books.tasks_ns + books.rowless_ns);
+            let steal = i128::from(books.steal_ns);
+            assert!(all >= found && all <= found + steal + 100_000, "{all} {books:?}");
+            before = now;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    churn.into_iter().for_each(|thread| thread.join().expect("it stops"));
+}
+
+#[test]
+fn an_open_source_needs_no_privilege() {
+    let Some((mut source, _alone)) = proc() else { return };
+    assert_eq!(open(None).expect("a source").kind(), SourceKind::Proc);
+    // Capabilities belong to a thread; only this one loses them.
+    let found = thread::spawn(move || {
+        taskstats::drop_privileges(SourceKind::Proc).expect("dropping is allowed");
+        assert!(!taskstats::has_net_admin());
+        assert_eq!(open(None).expect("something works").kind(), SourceKind::Procfs);
+        assert!(matches!(open(Some(SourceKind::Proc)), Err(Error::AccessDenied { .. })));
+        source.snapshot(&request(false, false)).map(|snapshot| snapshot.len())
+    });
+    assert!(found.join().expect("the thread ends").expect("a snapshot") > 1);
+}
+
+#[test]
+fn the_header_says_what_is_there() {
+    let Some((mut source, _alone)) = proc() else { return };
+    let snapshot = source.snapshot(&request(false, false)).expect("a snapshot");
+    let header = snapshot.header();
+    assert_eq!(header.source, SourceKind::Proc);
+    assert!(header.flags.contains(Flags::ONE_INSTANT) && !header.flags.contains(Flags::EXITS));
+    assert_eq!(header.cpu_clocks.len(), header.cpus_online as usize);
+    assert!(header.sched_clock_ns.is_some());
+    assert_eq!(header.status(Field::ac_sttime), FieldStatus::Filled);
+    assert_eq!(header.status(Field::task_id), FieldStatus::Unsupported);
+    let delayacct = header.flags.contains(Flags::DELAYACCT);
+    let expected = if delayacct { FieldStatus::Filled } else { FieldStatus::Off };
+    assert_eq!(header.status(Field::blkio_delay_total), expected);
+    for record in snapshot.iter() {
+        assert_eq!(record.ac_time_ns(), Some(header.begin.monotonic_ns));
+        assert_eq!(record.ac_pid(), record.ac_tgid());
+    }
+    assert!(snapshot.iter().map(|record| record.ac_pid()).is_sorted());
+}
+
+#[test]
+fn a_dump_brings_what_the_file_brings() {
+    let Some(([mut proc, mut netlink], _alone)) = both() else { return };
+    let _sleepers = Sleepers::new(300);
+    for threads in [false, true] {
+        let request = Request { threads, fields: FieldSet::EMPTY, ..Request::default() };
+        let request = Request { cpu_times: Some(false), system: Some(false), ..request };
+        let file = proc.snapshot(&request).expect("a snapshot");
+        let dump = netlink.snapshot(&request).expect("a snapshot");
+        // One file read, to see whether delays count; one send, and hundreds in one receive.
+        assert_eq!(dump.header().syscalls, 3);
+        assert!(dump.header().flags.contains(Flags::ONE_INSTANT));
+        assert!(!dump.header().flags.contains(Flags::DERIVED_STARTS));
+        assert_eq!(file.layout(), dump.layout());
+        let one: Vec<_> = file.iter().map(|record| record.ac_pid()).collect();
+        let other: Vec<_> = dump.iter().map(|record| record.ac_pid()).collect();
+        assert_eq!(one, other);
+        // What slept is the same to the byte, but for the instant and its age.
+        let slept = |record: &taskstats::Record<'_>| record.ac_comm() == Some(b"sleep");
+        let same = file.iter().zip(dump.iter()).filter(|(one, _)| slept(one)).filter(|(a, b)| {
+            Field::ALL.iter().all(|&field| {
+                let age = [Field::ac_time_ns, Field::ac_etime, Field::ac_tgetime];
+                age.contains(&field) || a.value(field) == b.value(field)
+            })
+        });
+        assert!(same.count() > 250);
+    }
+}

@@ -1,0 +1,203 @@
+"""ptop in machines with the patched kernel: it takes the proc source by itself, and the
+books close, whatever becomes of tasks.
+
+A machine has this Python with the installed package, and programs whose behaviour is
+known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import taskstats
+from taskstats import FIELDS
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import guest  # noqa: E402, the path is set just before
+import kernel  # noqa: E402
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800)]
+
+PROGRAMS = Path(__file__).parent / "programs"
+LOOPS = (
+    "for cpu in $(seq 0 $(($(nproc) - 1))); do "
+    "taskset $((1 << cpu)) sh -c 'while :; do :; done' & done; "
+)
+STORM = "$PYTHON /programs/storm.py & $PYTHON /programs/storm.py & sleep 3; "
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Path, str]], str]:
+    return guest.stage_python(tmp_path_factory.mktemp("python"))
+
+
+@pytest.fixture
+def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
+    """`run(command)` gives what a command printed, in which $PYTHON and $PTOP stand."""
+
+    def boot(command: str, *, image: Path | None = None, cpus: int = 2, **more: Any) -> str:
+        files, words = python
+        files = [*files, (PROGRAMS, "/programs"), *more.pop("files", [])]
+        command = f"PYTHON='{words}'; PTOP='{words} -m ptop'; {command}"
+        status, output = guest.boot(
+            str(image or kernel.image()),
+            files,
+            command,
+            cpus=cpus,
+            memory="2G",
+            timeout=900,
+            show=False,
+            **more,
+        )
+        assert status == 0, output[-5000:]
+        return output
+
+    return boot
+
+
+def lines(output: str) -> list[Any]:
+    # The first one comes behind what the firmware wrote.
+    found = (re.search(r"\{.*\}$", line) for line in output.splitlines())
+    return [json.loads(line[0]) for line in found if line]
+
+
+def test_ptop_takes_proc_by_itself(run: Any) -> None:
+    output = run("$PTOP doctor --format json; $PTOP --format json -n 1 -d 0.3")
+    doctor, interval = lines(output)
+    assert doctor["auto"] == interval["source"] == "proc"
+    assert doctor["sources"][0]["name"] == "proc"
+    assert doctor["sources"][0]["available"]
+    assert interval["tasks"]
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_the_books_close_to_the_last_nanosecond(run: Any, cpus: int) -> None:
+    """A busy loop on each CPU and a storm of all that gets lost elsewhere: tasks, the dead,
+    idle and interrupts make up N x 100.00 %; and so does the view of 2010."""
+    output = run(
+        f"{LOOPS}{STORM} $PTOP audit -n 5 --format json && $PTOP audit -n 2 && "
+        "$PTOP -b -n 3 --view snap --format json && $PTOP -b -n 1 --view snap --rows 10",
+        cpus=cpus,
+    )
+    found = lines(output)
+    audits, views = found[:6], found[6:]
+    for account in audits:
+        assert account["closed"]
+        assert account["source"] == "proc"
+        assert account["cpus"] == cpus
+        assert account["rowless_ns"] > 0.01 * account["interval_ns"], "the dead have their part"
+        names = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")
+        share = 100 * sum(account[name] for name in names) / account["interval_ns"]
+        print(f"sum of an interval on {cpus} CPUs: {share:.6f} %")
+        assert f"{share:.2f}" == f"{cpus}00.00"
+    assert len(views) == 3
+    for view in views:
+        # What the children of each row did is in its own column, and in the total.
+        tasks = sum(task["all_pct"] or 0 for task in view["tasks"])
+        rest = 100 * (view["sum"]["idle_ns"] + view["sum"]["irq_ns"]) / view["interval_ns"]
+        print(f"sum of the snapshot view on {cpus} CPUs: {tasks + rest:.6f} %")
+        assert abs(tasks + rest - 100 * cpus) < 0.01
+    # The verdict of the table, for people.
+    assert re.search(rf"sum +[\d.]+ ms +{cpus}00\.0000 %", output)
+    assert "  closed; " in output
+
+
+def test_steal_time_is_found_in_the_tasks_that_ran(run: Any) -> None:
+    output = run(
+        "echo 25 > /sys/module/test_steal/parameters/share; "
+        f"{LOOPS} sleep 2; $PTOP audit -n 3 --format json && $PTOP --format json -n 2 -d 2",
+    )
+    *audits, first, second = lines(output)
+    assert all(account["closed"] for account in audits)
+    share = 100 * audits[-1]["steal_ns"] / audits[-1]["available_ns"]
+    assert 20 < share < 30, share
+    for interval in (first, second):
+        loops = [task for task in interval["tasks"] if task["total_pct"] > 80]
+        assert len(loops) == 2
+        for task in loops:
+            assert 20 < task["steal_pct"] < 30, task
+        stolen = sum(task["steal_ns"] or 0 for task in interval["tasks"])
+        # CPUs that are never idle have no steal time that is nobody's.
+        assert abs(stolen - interval["sum"]["steal_ns"]) < 0.001 * interval["interval_ns"]
+
+
+def test_two_system_calls_as_strace_counts(run: Any) -> None:
+    strace = shutil.which("strace")
+    assert strace is not None, "strace is missing; install with:  sudo apt-get install strace"
+    script = (
+        "import os, taskstats\n"
+        "with taskstats.Source('proc', exact=True) as source:\n"
+        "    for _ in range(3):\n"
+        "        os.getpgrp(); snapshot = source.snapshot(); os.getpgrp()\n"
+        "        assert len(snapshot) > 300\n"
+    )
+    output = run(
+        "for i in $(seq 300); do sleep 600 & done; sleep 1; "
+        f'strace -o /calls $PYTHON -c "{script}" && cat /calls',
+        files=[(Path(strace), "/bin/strace")],
+    )
+    between = output.split("getpgrp()")[1::2]
+    calls = [re.findall(r"^(\w+)\(", part, re.MULTILINE) for part in between]
+    assert len(calls) == 3
+    # The first one gets its memory.
+    assert [name for name in calls[0] if name not in {"mmap", "munmap", "brk", "mremap"}] == [
+        "ioctl",
+        "read",
+    ]
+    assert calls[-1] == ["ioctl", "read"]
+
+
+# What is not the same from one run to the next, besides counters: ids, instants, ages, and
+# what memory happened to be there.
+VARIES = {field["name"] for field in FIELDS if field["kind"] == "counter"} | {
+    *("ac_pid", "ac_ppid", "ac_tgid", "ac_exe_inode", "hiwater_rss", "hiwater_vm"),
+    *("ac_etime", "ac_tgetime", "ac_btime", "ac_btime64"),
+}
+
+
+def _fields(record: bytes) -> dict[str, Any]:
+    """The fields of a bare record of version 14 that do not vary."""
+    task = taskstats.parse(record)[0]
+    values = {field["name"]: getattr(task, field["name"]) for field in FIELDS}
+    return {name: value for name, value in values.items() if name not in VARIES}
+
+
+def test_replies_are_those_of_the_unpatched_kernel(run: Any) -> None:
+    """The same program asks for the same task on both kernels: framing, length, version
+    and every field that is not a measurement are the same bytes."""
+    pattern = re.compile(r"answer (\w+) (\w+) (\d+) ([0-9a-f]+)")
+    command = "$PYTHON /programs/replies.py"
+    patched = pattern.findall(run(command))
+    plain = pattern.findall(run(command, image=kernel.image(plain=True)))
+    assert len(patched) == len(plain) == 4
+    for (name, known, pid, one), (_, _, other_pid, other) in zip(patched, plain, strict=True):
+        ours, theirs = bytes.fromhex(one), bytes.fromhex(other)
+        assert len(ours) == len(theirs)
+        # The message's header with its port, which the kernel chooses.
+        assert ours[:12] == theirs[:12]
+        if known != "True":
+            assert struct.unpack_from("=i", ours, 16) == struct.unpack_from("=i", theirs, 16)
+            continue
+        head = [bytes.fromhex(text)[16:36] for text in (one, other)]
+        ids = [struct.pack("=I", int(text)) for text in (pid, other_pid)]
+        assert head[0].replace(ids[0], b"") == head[1].replace(ids[1], b""), name
+        assert len(ours) == 36 + 432
+        fields = _fields(ours[36:])
+        assert fields == _fields(theirs[36:]), name
+        assert fields["version"] == 14
+        assert fields["ac_nice"] == (5 if name == "pid" else 0)
+        # And of the measurements, the same ones are there.
+        zero = [
+            {at for at in range(0, 432, 8) if not any(reply[36 + at : 44 + at])}
+            for reply in (ours, theirs)
+        ]
+        assert zero[0] == zero[1], name
