@@ -219,8 +219,12 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
 
     /// Per record, whether it holds the field.
     pub fn valid(&self, field: Field) -> impl Iterator<Item = bool> + '_ {
-        (0..self.len())
-            .map(move |index| self.mask(index).intersection(self.layout.fields()).contains(field))
+        (0..self.len()).map(move |index| self.holds(index, field))
+    }
+
+    /// Whether the record at `index` holds the field.
+    pub fn holds(&self, index: usize, field: Field) -> bool {
+        self.mask(index).intersection(self.layout.fields()).contains(field)
     }
 
     /// The records of tasks that died since the source's previous snapshot, on the

@@ -8,6 +8,8 @@
 //! * Snapshots that cannot be read are left out and told of.
 
 use std::collections::HashMap;
+use std::iter::repeat_n;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::read::{Cursor, Reader};
@@ -138,13 +140,11 @@ pub struct Columns {
 impl Columns {
     /// The columns of one snapshot.
     pub fn of(snapshot: &Snapshot<SharedBytes>, kinds: &[ColumnKind]) -> Columns {
-        let filled = kinds.iter().map(|&kind| {
-            let mut column = Filling::new(kind, snapshot.len());
-            column.add(snapshot, "");
-            let (column, texts) = column.finish();
-            (column, texts.finish())
-        });
-        let (columns, words) = filled.unzip();
+        let mut columns: Vec<Filling> =
+            kinds.iter().map(|&kind| Filling::new(kind, snapshot.len())).collect();
+        fill(&mut columns, snapshot, "");
+        let filled = columns.into_iter().map(Filling::finish);
+        let (columns, words) = filled.map(|(column, texts)| (column, texts.finish())).unzip();
         let batch = Batch { len: snapshot.len(), columns };
         Columns { kinds: kinds.into(), batches: vec![batch], words, lost: Vec::new() }
     }
@@ -280,7 +280,7 @@ impl Job {
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    columns.iter_mut().for_each(|column| column.add(&snapshot, part.path));
+                    fill(&mut columns, &snapshot, part.path);
                     len += snapshot.len();
                 }
                 Err(error) => lost.push(Lost { part: self.part, index, error }),
@@ -291,6 +291,21 @@ impl Job {
     }
 }
 
+/// Records that are looked at for all columns before the next are: they stay in the
+/// first cache meanwhile.
+const BLOCK_ROWS: usize = 48;
+
+/// Appends a snapshot's records.
+fn fill(columns: &mut [Filling], snapshot: &Snapshot<SharedBytes>, path: &str) {
+    let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
+    for (block, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
+        let start = block * BLOCK_ROWS;
+        let rows = start..start + records.len() / size;
+        columns.iter_mut().for_each(|column| column.add(snapshot, path, rows.clone(), records));
+    }
+    columns.iter_mut().for_each(|column| column.rows_before = snapshot.len());
+}
+
 /// A column that is being filled.
 struct Filling {
     kind: ColumnKind,
@@ -298,11 +313,14 @@ struct Filling {
     /// Written once a value is not known.
     valid: Option<Vec<bool>>,
     texts: Texts,
+    /// Number of rows of the snapshot before.
+    rows_before: usize,
 }
 
 impl Filling {
     fn new(kind: ColumnKind, rows: usize) -> Filling {
-        Filling { kind, values: Values::new(kind, rows), valid: None, texts: Texts::default() }
+        let (values, texts) = (Values::new(kind, rows), Texts::default());
+        Filling { kind, values, valid: None, texts, rows_before: 0 }
     }
 
     fn finish(self) -> (Column, Texts) {
@@ -321,18 +339,25 @@ impl Filling {
         }
     }
 
-    fn add(&mut self, snapshot: &Snapshot<SharedBytes>, path: &str) {
-        let (header, rows) = (snapshot.header(), snapshot.len());
+    /// Appends the rows of a snapshot whose records are `records`.
+    fn add(
+        &mut self,
+        snapshot: &Snapshot<SharedBytes>,
+        path: &str,
+        rows: Range<usize>,
+        records: &[u8],
+    ) {
+        let header = snapshot.header();
         match (self.kind, &mut self.values) {
-            (ColumnKind::Field(field), _) => self.add_field(snapshot, field),
+            (ColumnKind::Field(field), _) => self.add_field(snapshot, field, rows, records),
             (ColumnKind::TimeNs, Values::U64(values)) => {
-                values.extend(std::iter::repeat_n(header.begin.realtime_ns, rows));
+                values.extend(repeat_n(header.begin.realtime_ns, rows.len()));
             }
             (ColumnKind::MonotonicNs, Values::U64(values)) => {
-                values.extend(std::iter::repeat_n(header.begin.monotonic_ns, rows));
+                values.extend(repeat_n(header.begin.monotonic_ns, rows.len()));
             }
             (ColumnKind::Exited, Values::Bool(values)) => {
-                values.extend((0..rows).map(|row| snapshot.is_exited(row)));
+                values.extend(rows.map(|row| snapshot.is_exited(row)));
             }
             (kind, Values::Text(codes)) => {
                 let boot_id: String;
@@ -344,38 +369,42 @@ impl Filling {
                     }
                     _ => path,
                 };
-                codes.extend(std::iter::repeat_n(self.texts.code(word.as_bytes()), rows));
+                codes.extend(repeat_n(self.texts.code(word.as_bytes()), rows.len()));
             }
             _ => {}
         }
     }
 
-    fn add_field(&mut self, snapshot: &Snapshot<SharedBytes>, field: Field) {
-        let (before, rows) = (self.len(), snapshot.len());
+    fn add_field(
+        &mut self,
+        snapshot: &Snapshot<SharedBytes>,
+        field: Field,
+        rows: Range<usize>,
+        records: &[u8],
+    ) {
+        let before = self.len();
         let layout = snapshot.layout();
         let place = layout.offset(field).filter(|_| snapshot.filled().contains(field));
-        let everywhere = match &snapshot.header().masks[..] {
-            [mask] => place.is_some() && mask.contains(field),
-            _ => false,
-        };
+        let masks = &snapshot.header().masks;
+        let everywhere = place.is_some() && masks.iter().all(|mask| mask.contains(field));
         if !everywhere || self.valid.is_some() {
             let valid = self.valid.get_or_insert_with(|| vec![true; before]);
             match place {
-                Some(_) => valid.extend(snapshot.valid(field)),
-                None => valid.extend(std::iter::repeat_n(false, rows)),
+                Some(_) => valid.extend(rows.clone().map(|row| snapshot.holds(row, field))),
+                None => valid.extend(repeat_n(false, rows.len())),
             }
         }
         let known = self.valid.as_ref().filter(|_| !everywhere).map(|valid| &valid[before..]);
         // Where no record has the field, all are taken for zeros.
-        let (size, offset) = place.map_or((0, 0), |offset| (layout.record_size(), offset));
-        let fields = Fields { records: snapshot.record_bytes(), size, offset, rows, known };
+        let offset = place.unwrap_or(0);
+        let fields = Fields { records, size: layout.record_size(), offset, known };
         let swapped = layout.is_swapped();
         macro_rules! numbers {
             ($values:expr, $type:ty) => {
-                $values.extend(fields.iter().map(|bytes| {
+                fields.copy($values, |bytes| {
                     let number = <$type>::from_ne_bytes(bytes);
                     if swapped { number.swap_bytes() } else { number }
-                }))
+                })
             };
         }
         match &mut self.values {
@@ -386,8 +415,16 @@ impl Filling {
             Values::U32(values) => numbers!(values, u32),
             Values::U64(values) => numbers!(values, u64),
             Values::Text(codes) => {
-                let names = fields.iter::<COMM_LEN>();
-                codes.extend(names.map(|name| self.texts.code(until_nul(&name))));
+                let mut names = Vec::with_capacity(rows.len());
+                fields.copy(&mut names, |name: [u8; COMM_LEN]| name);
+                for name in &names {
+                    let name = until_nul(name);
+                    // A row is mostly the task that it was in the snapshot before.
+                    let guess = codes.len().checked_sub(self.rows_before);
+                    let guess = guess.and_then(|row| codes.get(row)).copied();
+                    let same = guess.filter(|&code| self.texts.words[code as usize] == name);
+                    codes.push(same.unwrap_or_else(|| self.texts.code(name)));
+                }
             }
         }
     }
@@ -402,16 +439,24 @@ struct Fields<'a> {
     records: &'a [u8],
     size: usize,
     offset: usize,
-    rows: usize,
     known: Option<&'a [bool]>,
 }
 
 impl Fields<'_> {
-    fn iter<const N: usize>(&self) -> impl ExactSizeIterator<Item = [u8; N]> {
-        (0..self.rows).map(|row| {
-            let known = self.known.is_none_or(|known| known.get(row) == Some(&true));
-            let place = self.records.get(row * self.size + self.offset..);
-            place.filter(|_| known).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
-        })
+    /// Appends what `make` makes of every field.
+    fn copy<T, const N: usize>(&self, values: &mut Vec<T>, make: impl Fn([u8; N]) -> T) {
+        let records = self.records.chunks_exact(self.size);
+        let field = |record: &[u8]| {
+            record.get(self.offset..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+        };
+        match self.known {
+            None => values.extend(records.map(|record| make(field(record)))),
+            Some(known) => {
+                let known = known.iter().zip(records);
+                values.extend(
+                    known.map(|(&known, record)| make(if known { field(record) } else { [0; N] })),
+                );
+            }
+        }
     }
 }
