@@ -10,7 +10,7 @@ STAMPS := $(VENV)/.stamps
 
 RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -path '*/target/*' -not -path 'rust/fuzz/*') \
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
-PYTHON_SOURCES := $(shell find python ptop -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
+PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
 .PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:

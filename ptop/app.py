@@ -1,4 +1,4 @@
-"""The live view: the only module that writes to the terminal.
+"""The views on a terminal, live and replayed: the only module that writes to the terminal.
 
 Design decisions
 
@@ -18,21 +18,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
 from types import FrameType
-from typing import Any
 
 import taskstats
 from blessed import Terminal
 from blessed.keyboard import Keystroke
 
 from ptop import columns as table
-from ptop import format as fmt
-from ptop import render
-from ptop.state import State, press
+from ptop import render, view
+from ptop.feed import Feed, LiveFeed, RecordedFeed
+from ptop.state import Limits, State, press
 
-# The first interval is short, so that there is something to see at once.
-FIRST_DELAY = 0.2
 # How long a resize may go unnoticed.
 LONGEST_WAIT = 0.5
 
@@ -90,169 +86,16 @@ class _Screen:
             self.terminal.stream.flush()
 
 
-class _Meter:
-    """Snapshots in, what the screen shows out."""
-
-    def __init__(
-        self,
-        source: taskstats.Source,
-        columns: Mapping[str, table.Column],
-        pids: tuple[int, ...] | None,
-        rows: int | None,
-    ) -> None:
-        self.columns = columns
-        self.source = source
-        self.pids = pids
-        self.rows = rows
-        self.asked: tuple[bool, bool, frozenset[str]] | None = None
-        self.start: taskstats.Snapshot | taskstats.Interval | None = None
-        self.interval: taskstats.Interval | None = None
-
-    def configure(self, state: State) -> bool:
-        """Asks for what `state` shows; True where the next interval starts anew."""
-        columns = [self.columns[key] for key in {*state.columns, state.sort}]
-        wanted = table.fields(tuple(columns)) | table.folding(state.fold) | {"state"}
-        asked = (state.threads, bool(state.fold), frozenset(wanted))
-        if asked == self.asked:
-            return False
-        self.asked = asked
-        # Groups are of all tasks; else sleepers are not read again and again.
-        self.source.configure(threads=state.threads, fields=sorted(wanted), changed=not state.fold)
-        self.start = self.interval = None
-        return True
-
-    def sample(self) -> None:
-        snapshot = self.source.snapshot()
-        if self.start is None:
-            self.start = snapshot
-            return
-        self.interval = taskstats.usage(self.start, snapshot)
-        self.start = self.interval
-
-    def view(self, state: State, room: int) -> render.View:
-        interval = self.interval
-        assert interval is not None
-        now = interval.cur
-        totals = self.source.totals() if now.unchanged else None
-        columns = tuple(self.columns[key] for key in state.columns)
-        shown = self._count(interval, state)
-        return render.View(
-            time=time.strftime("%H:%M:%S", time.localtime(now.time_ns / 1e9)),
-            host=now.host,
-            uptime=fmt.elapsed(now.boottime_ns / 1e9),
-            load=now.load,
-            source=now.source,
-            precision=self.source.precision,
-            interval_s=interval.interval_ns / 1e9,
-            own_pct=_own_pct(interval),
-            tasks=totals["tasks"] if totals else len(interval) - interval.exited,
-            exited=interval.exited,
-            shown=shown if self.rows is None else min(shown, self.rows),
-            states=totals["states"] if totals else interval.states(),
-            cpus=interval.cpu_pct(),
-            memory=now.memory,
-            books=_books(interval),
-            sums=_sums(interval, columns, totals),
-            rows=self._rows(interval, state, columns, room),
-            columns=columns,
-            notice="",
-            fold=state.fold,
-        )
-
-    def _count(self, interval: taskstats.Interval, state: State) -> int:
-        rows = interval.fold(state.fold) if state.fold else interval
-        if not state.text and self.pids is None:
-            return len(rows) + interval.cur.unchanged
-        kept = rows.count(text=state.text or None, pids=self.pids)
-        return kept + self.source.resting_count(text=state.text or None, pids=self.pids)
-
-    def _rows(
-        self,
-        interval: taskstats.Interval,
-        state: State,
-        columns: Sequence[table.Column],
-        room: int,
-    ) -> list[tuple[table.Cell, ...]]:
-        limit = room if self.rows is None else max(0, min(room, self.rows - state.top))
-        sort, text = self.columns[state.sort].source, state.text or None
-        down, pids, end = state.descending, self.pids, state.top + limit
-        sources = [column.source for column in columns]
-        rows = interval.fold(state.fold) if state.fold else interval
-        if not interval.cur.unchanged:
-            return rows.select(
-                sources,
-                sort=sort,
-                descending=down,
-                offset=state.top,
-                limit=limit,
-                text=text,
-                pids=pids,
-            )
-        keyed = [*sources, sort]
-        ran = rows.select(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
-        rest = self.source.resting(
-            keyed, sort=sort, descending=down, limit=end, text=text, pids=pids
-        )
-        both = [*ran, *(rest or ())]
-        known = [row for row in both if row[-1] is not None]
-        known.sort(key=itemgetter(-1), reverse=down)
-        # Unknown is last in either order.
-        known += [row for row in both if row[-1] is None]
-        return [row[:-1] for row in known[state.top : end]]
-
-
-def _sums(
-    interval: taskstats.Interval,
-    columns: Sequence[table.Column],
-    totals: Mapping[str, Any] | None,
-) -> list[table.Cell]:
-    """Sums of the columns that have one; the resting add nothing but their number."""
-    summed = [column.source for column in columns if column.key in table.SUMMED]
-    sums = dict(zip(summed, interval.sum(summed), strict=True)) | {
-        key: value for key, value in (totals or {}).items() if key in summed
-    }
-    return [sums.get(column.source) if column.key in table.SUMMED else None for column in columns]
-
-
-def _own_pct(interval: taskstats.Interval) -> float | None:
-    """What this process used, with what watching switches cost the others."""
-    if not interval.interval_ns:
-        return None
-    now, before = interval.cur, interval.prev
-    used = now.own_cpu_ns - before.own_cpu_ns + now.hooks_ns - before.hooks_ns
-    return 100 * used / interval.interval_ns
-
-
-def _books(interval: taskstats.Interval) -> dict[str, float] | None:
-    """The interval's identity in per cent of one CPU."""
-    books = interval.books()
-    if books["idle_ns"] is None or not interval.interval_ns:
-        return None
-    user, system = interval.sum(["user_ns", "system_ns"])
-    times = {
-        "tasks": (user or 0) + (system or 0) + (books["rowless_ns"] or 0),
-        "irq": books["irq_ns"],
-        "steal": books["steal_ns"],
-        "idle": books["idle_ns"],
-        "residual": books["residual_ns"],
-        "bound": books["bound_ns"],
-    }
-    return {name: 100 * (time or 0) / interval.interval_ns for name, time in times.items()}
-
-
 def run(
     state: State,
     columns: Mapping[str, table.Column],
     *,
     source: str,
-    pids: tuple[int, ...] | None,
-    rows: int | None,
+    limits: Limits,
     intervals: int | None,
     color: bool,
 ) -> int:
     """The live view until the user quits; gives the exit status."""
-    # With NO_COLOR blessed gives no cursor motion either.
-    os.environ.pop("NO_COLOR", None)
     with taskstats.Source(
         source,
         threads=state.threads,
@@ -261,47 +104,68 @@ def run(
         system=True,
     ) as opened:
         taskstats.drop_privileges(opened.name)
-        terminal = Terminal()
-        meter = _Meter(opened, columns, pids, rows)
-        stopped = 0
-        with _signals():
-            live = _Live(terminal, meter, state, intervals, _Screen(terminal, color))
-            while True:
-                try:
-                    with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
-                        live.run()
-                except _Stop as stop:
-                    stopped = stop.number
-                if stopped != signal.SIGTSTP:
-                    break
-                # The terminal is as it was; stop as a shell expects, and go on after.
-                stopped = 0
-                os.kill(os.getpid(), signal.SIGSTOP)
+        return show(LiveFeed(opened), state, columns, limits, intervals, color)
+
+
+def show(
+    feed: Feed,
+    state: State,
+    columns: Mapping[str, table.Column],
+    limits: Limits,
+    intervals: int | None,
+    color: bool,
+) -> int:
+    """The view of a feed until the user quits; gives the exit status."""
+    # With NO_COLOR blessed gives no cursor motion either.
+    os.environ.pop("NO_COLOR", None)
+    terminal = Terminal()
+    stopped = 0
+    with _signals():
+        screen = _Screen(terminal, color)
+        loop = _Loop(terminal, feed, state, columns, limits, intervals, screen)
+        while True:
+            try:
+                with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
+                    loop.run()
+            except _Stop as stop:
+                stopped = stop.number
+            if stopped != signal.SIGTSTP:
+                break
+            # The terminal is as it was; stop as a shell expects, and go on after.
+            stopped = 0
+            os.kill(os.getpid(), signal.SIGSTOP)
     return 0 if stopped in {0, signal.SIGINT} else 128 + stopped
 
 
-class _Live:
-    """The loop of the live view; may be left and entered again."""
+class _Loop:
+    """Shows a feed's intervals and obeys keys; may be left and entered again."""
 
     def __init__(
         self,
         terminal: Terminal,
-        meter: _Meter,
+        feed: Feed,
         state: State,
+        columns: Mapping[str, table.Column],
+        limits: Limits,
         intervals: int | None,
         screen: _Screen,
     ) -> None:
         self.terminal = terminal
-        self.meter = meter
+        self.feed = feed
         self.state = state
+        self.columns = columns
+        self.limits = limits
         self.intervals = intervals
         self.screen = screen
         self.size = os.terminal_size((0, 0))
+        # What a replay could not show is said until a key is pressed.
+        self.left_out = ""
         # Whether something has happened since the last frame.
         self.stale = True
-        meter.configure(state)
-        meter.sample()
-        self.due = time.monotonic() + min(FIRST_DELAY, state.delay)
+        feed.configure(state.threads, bool(state.fold), view.wanted(state, columns))
+        if feed.interval is None:
+            feed.advance()
+        self.due = time.monotonic() + feed.wait_s(state.delay, state.speed)
 
     def run(self) -> None:
         """Until the user quits or all intervals are shown."""
@@ -309,16 +173,16 @@ class _Live:
         self.stale = True
         while True:
             if time.monotonic() >= self.due and not self.state.paused:
-                self._sample()
+                self._advance()
                 self.stale = True
             size = os.get_terminal_size(sys.stdout.fileno())
             if size != self.size:
                 self.size = size
                 self.screen.forget()
                 self.stale = True
-            if self.meter.interval is not None and self.stale:
+            if self.feed.interval is not None and self.stale:
                 self.stale = False
-                self.state = _frame(self.meter, self.state, size, self.screen)
+                self._draw(self.feed.interval)
                 if self.intervals is not None and self.intervals <= 0:
                     return
             # A resize is seen within this time, on a paused screen too.
@@ -336,27 +200,83 @@ class _Live:
                     return
                 key = self.terminal.inkey(timeout=0)
             # In a long interval, or while paused, more may die than the source keeps.
-            self.meter.source.drain()
+            self.feed.drain()
 
-    def _sample(self) -> None:
-        self.meter.sample()
-        now = time.monotonic()
-        if self.meter.interval is None:
-            self.due = now + FIRST_DELAY
+    def _advance(self) -> None:
+        if not self.feed.advance():
+            notice = self.feed.notice or "the end of the recording"
+            self.state = replace(self.state, paused=True, notice=notice)
             return
-        self.due = max(self.due + self.state.delay, now)
+        now = time.monotonic()
+        if self.feed.interval is None:
+            self._wait(now)
+            return
+        self.left_out = self.feed.notice or self.left_out
+        if self.state.notice != self.left_out:
+            self.state = replace(self.state, notice=self.left_out)
+        # A frame that came late does not make the next one late too.
+        self.due = max(self.due + self.feed.wait_s(self.state.delay, self.state.speed), now)
         if self.intervals is not None:
             self.intervals -= 1
+
+    def _wait(self, now: float) -> None:
+        self.due = now + self.feed.wait_s(self.state.delay, self.state.speed)
 
     def _press(self, name: str) -> None:
         if name == "KEY_REDRAW":
             self.screen.forget()
+        self.left_out = ""
         before, self.state = self.state, press(self.state, name)
-        if self.state.delay != before.delay:
-            self.due = time.monotonic() + self.state.delay
-        if self.meter.configure(self.state):
-            self.meter.sample()
-            self.due = time.monotonic() + FIRST_DELAY
+        if self.state.goto:
+            notice = _go(self.feed, self.state, self.columns)
+            self.state = replace(self.state, goto="", notice=notice)
+        went_on = before.paused and not self.state.paused and self.state.recorded
+        if went_on or (before.delay, before.speed) != (self.state.delay, self.state.speed):
+            self._wait(time.monotonic())
+        wanted = view.wanted(self.state, self.columns)
+        if self.feed.configure(self.state.threads, bool(self.state.fold), wanted):
+            self.feed.advance()
+            self._wait(time.monotonic())
+
+    def _draw(self, interval: taskstats.Interval) -> None:
+        shown = view.of(
+            interval, self.state, self.columns, self.limits, self.size, self.feed.resting
+        )
+        page = render.task_rows(shown, self.size)
+        selected = min(self.state.selected, max(0, shown.shown - 1))
+        self.state = replace(
+            self.state,
+            page=page,
+            shown=shown.shown,
+            selected=selected,
+            top=min(self.state.top, selected),
+        )
+        self.screen.draw(render.screen(shown, self.state, self.size, self.columns))
+
+
+def _go(feed: Feed, state: State, columns: Mapping[str, table.Column]) -> str:
+    """Moves a replay where the state wants it; gives what to say of it."""
+    assert isinstance(feed, RecordedFeed), "only a replay is moved"
+    place, said = state.goto, ""
+    if place in {"next", "previous"}:
+        if not feed.step(1 if place == "next" else -1):
+            said = "no more"
+        said = feed.notice or said
+    elif place in {"first", "last"}:
+        feed.ends(place == "last")
+    elif place in {"spike", "spike before"}:
+        column = columns[state.sort]
+        why = feed.spike(column.source, 1 if place == "spike" else -1)
+        where = "after" if place == "spike" else "before"
+        said = f"no spike of {column.title} {where} this: {why}" if why else ""
+    elif place.startswith("time "):
+        from ptop import when
+
+        try:
+            feed.seek(when.parse(place.removeprefix("time "), feed.time_ns))
+        except ValueError as error:
+            return str(error)
+    return f"{feed.position()}  {said}".rstrip()
 
 
 def _name(key: Keystroke) -> str:
@@ -365,16 +285,3 @@ def _name(key: Keystroke) -> str:
     if str(key) in named:
         return named[str(key)]
     return key.name if key.is_sequence and key.name else str(key)
-
-
-def _frame(meter: _Meter, state: State, size: tuple[int, int], screen: _Screen) -> State:
-    room = max(1, size[1] - render.TABLE_FRAME)
-    view = meter.view(state, room)
-    page = render.task_rows(view, size)
-    last = max(0, view.shown - 1)
-    selected = min(state.selected, last)
-    state = replace(
-        state, page=page, shown=view.shown, selected=selected, top=min(state.top, selected)
-    )
-    screen.draw(render.screen(view, state, size, meter.columns))
-    return state

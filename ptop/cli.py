@@ -6,14 +6,31 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import taskstats
 
 from ptop import columns as table
-from ptop.state import SHORTEST_DELAY, State, parse_delay
+from ptop.state import SHORTEST_DELAY, Limits, State, parse_delay
+
+# mypy's name for "only for type checkers", without the import of typing.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ptop import batch
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+
+# Commands with options of their own, and what they do.
+COMMANDS = {
+    "audit": "check that no CPU time is missing",
+    "run": "run a command and report what it used",
+    "record": "write a dump",
+    "check": "tell what of a dump can be read",
+    "replay": "show a dump as the live view would have",
+    "report": "who used most in dumps",
+    "export": "dumps as CSV, JSON lines, Arrow or Parquet",
+}
 
 
 def _delay(text: str) -> float:
@@ -62,40 +79,14 @@ def _pids(text: str) -> tuple[int, ...]:
     return pids
 
 
-def parser() -> argparse.ArgumentParser:
-    """The one option table; help and man page are made from it."""
-    options = argparse.ArgumentParser(
-        prog="ptop",
-        description="Where a Linux machine's CPU time goes, task by task.",
-        epilog="`ptop doctor` tells which sources work here and how to get the others.",
-    )
-    options.add_argument(
-        "command",
-        nargs="?",
-        choices=("doctor", "audit", "run", "record", "check"),
-        help="doctor: check this machine; audit: check that no CPU time is missing; run: run a"
-        " command and report what it used; record: write a dump; check: tell what of a dump"
-        " can be read (ptop audit --help and so on)",
-    )
+def view_options() -> argparse.ArgumentParser:
+    """What to show and how: of the live view and of `ptop replay`."""
+    options = argparse.ArgumentParser(add_help=False)
     options.add_argument(
         "-b", "--batch", action="store_true", help="write plain text to standard output"
     )
     options.add_argument(
         "-n", "--intervals", type=_count, metavar="N", help="stop after N intervals"
-    )
-    options.add_argument(
-        "-d",
-        "--delay",
-        type=_delay,
-        default=1.0,
-        metavar="S",
-        help="seconds of an interval (default 1)",
-    )
-    options.add_argument(
-        "--source",
-        choices=("auto", "proc", "bpf", "netlink", "procfs"),
-        default="auto",
-        help="where to get the numbers (default auto: the best that works)",
     )
     options.add_argument(
         "--sort", type=_sort, metavar="COLUMN", help="sort by this column (default total_pct)"
@@ -118,7 +109,6 @@ def parser() -> argparse.ArgumentParser:
         help="gather rows: what died into its nearest living parent, or all tasks by session,"
         " command name, user or cgroup",
     )
-    options.add_argument("--threads", action="store_true", help="show threads, not processes")
     options.add_argument(
         "--filter", metavar="TEXT", help="show only tasks with TEXT in the name, or that pid"
     )
@@ -134,6 +124,40 @@ def parser() -> argparse.ArgumentParser:
         help="in batch mode: table (default), json (a line an interval) or csv",
     )
     options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
+    return options
+
+
+def parser() -> argparse.ArgumentParser:
+    """The one option table; help and man page are made from it."""
+    options = argparse.ArgumentParser(
+        prog="ptop",
+        parents=[view_options()],
+        description="Where a Linux machine's CPU time goes, task by task.",
+        epilog="`ptop doctor` tells which sources work here and how to get the others.",
+    )
+    options.add_argument(
+        "command",
+        nargs="?",
+        choices=("doctor", *COMMANDS),
+        help="doctor: check this machine; "
+        + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items())
+        + " (ptop audit --help and so on)",
+    )
+    options.add_argument(
+        "-d",
+        "--delay",
+        type=_delay,
+        default=1.0,
+        metavar="S",
+        help="seconds of an interval (default 1)",
+    )
+    options.add_argument(
+        "--source",
+        choices=("auto", "proc", "bpf", "netlink", "procfs"),
+        default="auto",
+        help="where to get the numbers (default auto: the best that works)",
+    )
+    options.add_argument("--threads", action="store_true", help="show threads, not processes")
     options.add_argument("--version", action="version", version=f"ptop {taskstats.__version__}")
     return options
 
@@ -145,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        own = words[:1] in (["audit"], ["run"], ["record"], ["check"])
+        own = bool(words) and words[0] in COMMANDS
         status = _command(words) if own else _run(parser().parse_args(words))
         sys.stdout.flush()
     except BrokenPipeError:
@@ -172,17 +196,52 @@ def _reason(error: Exception) -> str:
 
 def _command(words: Sequence[str]) -> int:
     """A command with options of its own."""
-    if words[0] == "run":
+    name, rest = words[0], words[1:]
+    if name == "run":
         from ptop import run
 
-        return run.main(words[1:])
-    if words[0] in {"record", "check"}:
+        return run.main(rest)
+    if name in {"record", "check"}:
         from ptop import record
 
-        return record.main(words[1:]) if words[0] == "record" else record.check(words[1:])
+        return record.main(rest) if name == "record" else record.check(rest)
+    if name == "report":
+        from ptop import report
+
+        return report.main(rest, sys.stdout, _count)
+    if name == "export":
+        from ptop import export
+
+        return export.main(rest, sys.stdout)
+    if name == "replay":
+        return _replay(rest)
     from ptop import audit
 
-    return audit.main(words[1:], sys.stdout, _delay, _count)
+    return audit.main(rest, sys.stdout, _delay, _count)
+
+
+def _chosen(options: argparse.Namespace) -> tuple[tuple[table.Column, ...], table.Column]:
+    """The columns to show, and the one to sort by."""
+    shown = options.columns or table.view(options.view)
+    return shown, options.sort or table.COLUMNS[table.VIEWS[options.view].sort]
+
+
+def _view(options: argparse.Namespace) -> tuple[State, dict[str, table.Column], Limits]:
+    """What the options of a view say: its state, its columns, what is left out."""
+    shown, sort = _chosen(options)
+    known = {**table.COLUMNS, **{column.key: column for column in (*shown, sort)}}
+    state = State(
+        columns=tuple(column.key for column in shown),
+        sort=sort.key,
+        descending=sort.descending,
+        text=options.filter or "",
+        fold=options.fold or "",
+    )
+    return state, known, Limits(options.pid, options.rows)
+
+
+def _color(options: argparse.Namespace) -> bool:
+    return not options.no_color and not os.environ.get("NO_COLOR")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -199,27 +258,56 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     from ptop import app
 
-    shown = options.columns or table.view(options.view)
-    sort = options.sort or table.COLUMNS[table.VIEWS[options.view].sort]
-    known = {**table.COLUMNS, **{column.key: column for column in (*shown, sort)}}
-    state = State(
-        columns=tuple(column.key for column in shown),
-        sort=sort.key,
-        descending=sort.descending,
-        threads=options.threads,
-        text=options.filter or "",
-        fold=options.fold or "",
-        delay=options.delay,
-    )
+    state, known, limits = _view(options)
     return app.run(
-        state,
+        replace(state, threads=options.threads, delay=options.delay),
         known,
         source=options.source,
-        pids=options.pid,
-        rows=options.rows,
+        limits=limits,
         intervals=options.intervals,
-        color=not options.no_color and not os.environ.get("NO_COLOR"),
+        color=_color(options),
     )
+
+
+def _replay(words: Sequence[str]) -> int:
+    from ptop import replay
+
+    reader = replay.parser(view_options())
+    options = reader.parse_args(words)
+    if options.fold == "session":
+        reader.error("sessions are not recorded; fold by parent, name, user or cgroup")
+    try:
+        feed = replay.open_feed(options.file, options.at)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        reader.error(str(error))
+    dump = feed.frames.dump
+    if options.batch or options.format:
+        from ptop import batch
+        from ptop.feed import recorded_intervals
+
+        # With a time that frame is meant, else all.
+        count = options.intervals or (1 if options.at else None)
+        choice = _choice(options)
+        choice = replace(choice, columns=tuple(table.named(c, dump.user) for c in choice.columns))
+        stream = recorded_intervals(feed, count)
+        batch.write(stream, choice, options.format or "table", sys.stdout)
+        replay.tell_lost(feed.frames)
+        return 0
+    refusal = _no_terminal()
+    if refusal:
+        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop replay FILE -b\n")
+        return EXIT_USAGE
+    from ptop import app
+
+    state, known, limits = _view(options)
+    at = options.at is not None
+    # A time was asked for to be looked at.
+    state = replace(state, recorded=True, paused=at, speed=options.speed)
+    state = replace(state, notice=feed.position() if at else "")
+    known = {key: table.named(column, dump.user) for key, column in known.items()}
+    return app.show(feed, state, known, limits, options.intervals, _color(options))
 
 
 def _no_terminal() -> str | None:
@@ -230,12 +318,11 @@ def _no_terminal() -> str | None:
     return None
 
 
-def _batch(options: argparse.Namespace) -> int:
+def _choice(options: argparse.Namespace) -> batch.Choice:
     from ptop import batch
 
-    columns = options.columns or table.view(options.view)
-    sort = options.sort or table.COLUMNS[table.VIEWS[options.view].sort]
-    choice = batch.Choice(
+    columns, sort = _chosen(options)
+    return batch.Choice(
         columns,
         sort.source,
         sort.descending,
@@ -244,13 +331,19 @@ def _batch(options: argparse.Namespace) -> int:
         options.rows,
         options.fold,
     )
-    wanted = table.fields(columns) | table.fields((sort,)) | table.folding(options.fold or "")
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from ptop import batch
+
+    shown, sort = _chosen(options)
+    wanted = table.fields((*shown, sort)) | table.folding(options.fold or "")
     with taskstats.Source(
         options.source, threads=options.threads, fields=sorted(wanted), exact=True, cpu_times=True
     ) as source:
         taskstats.drop_privileges(source.name)
         stream = batch.intervals(source, options.delay, options.intervals)
-        batch.write(stream, choice, options.format or "table", sys.stdout)
+        batch.write(stream, _choice(options), options.format or "table", sys.stdout)
     return 0
 
 

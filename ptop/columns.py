@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ptop import format as fmt
@@ -320,6 +320,21 @@ def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
 def view(name: str) -> tuple[Column, ...]:
     """The columns of a view."""
     return tuple(COLUMNS[key] for key in VIEWS[name].columns)
+
+
+def named(column: Column, user: Callable[[int], str | None]) -> Column:
+    """The column with the users of another machine, as `user` names them."""
+    if column.text is not _user:
+        return column
+
+    @cache
+    def name(uid: int) -> str:
+        return fmt.safe(user(uid) or str(uid))
+
+    def text(value: Cell) -> str:
+        return name(value) if isinstance(value, int) else fmt.UNKNOWN
+
+    return replace(column, text=text)
 
 
 def folding(by: str) -> set[str]:

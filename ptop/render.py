@@ -11,12 +11,14 @@ from functools import lru_cache
 
 from ptop import format as fmt
 from ptop.columns import SUMMED, Cell, Column
-from ptop.state import HELP, State
+from ptop.state import HELP, REPLAY_HELP, State
 
 # Rows of tasks that remain however many CPUs there are.
 LEAST_TASKS = 10
 # Lines of the table that are no tasks: titles, units, sums.
 TABLE_FRAME = 3
+# What is asked for in each mode in which something is typed.
+PROMPTS = {"filter": "filter", "delay": "seconds", "time": "time (12:34:56, +90s, -5m)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +201,9 @@ def _room(head: Sequence[str], height: int) -> int:
     return max(1, height - len(head) - TABLE_FRAME)
 
 
-def _help(size: tuple[int, int]) -> list[Line]:
+def _help(recorded: bool, size: tuple[int, int]) -> list[Line]:
     lines = [Line("ptop: keys", "bold"), Line("")]
-    lines += [Line(f"  {keys:<16} {doc}") for keys, doc in HELP]
+    lines += [Line(f"  {keys:<16} {doc}") for keys, doc in (REPLAY_HELP if recorded else HELP)]
     return [*lines, Line(""), Line("any key returns")][: size[1]]
 
 
@@ -221,7 +223,7 @@ def screen(
     """All lines of a screen of `size` (columns, lines), each fitted to its width."""
     cells, height = size
     if state.mode == "help":
-        lines = _help(size)
+        lines = _help(state.recorded, size)
     elif state.mode == "columns":
         lines = _chooser(state, columns)
         top = max(0, state.cursor + 2 - height)
@@ -249,11 +251,10 @@ def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     if not rows:
         lines.append(Line("no task matches" if view.tasks else "no tasks"))
     lines += [Line("")] * (height - len(lines) - 1)
-    if state.mode in {"filter", "delay"}:
-        prompt = "filter" if state.mode == "filter" else "seconds"
-        lines.append(Line(f"{prompt}: {fmt.safe(state.entry)}_", "bold"))
+    if state.mode in PROMPTS:
+        lines.append(Line(f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_", "bold"))
     elif view.notice:
-        lines.append(Line(view.notice, "bold"))
+        lines.append(Line(fmt.safe(view.notice), "bold"))
     else:
         lines.append(Line(sums, "bold"))
     return lines

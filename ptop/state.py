@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from ptop.columns import COLUMNS, DEFAULT, FOLDS, VIEWS
 
 SHORTEST_DELAY = 0.1
+# How many times slower and faster than it was a replay may be.
+SLOWEST, FASTEST = 0.125, 128.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,24 @@ class State:
     entry: str = ""
     cursor: int = 0
     quit: bool = False
+    # A line in place of the sums until the next frame or key.
+    notice: str = ""
+    # Of a replay: how many times faster than it was, and which frame is wanted: first,
+    # last, next, previous, here, spike, spike before, or "time" and what was typed.
+    recorded: bool = False
+    speed: float = 1.0
+    goto: str = ""
     # Rows on the screen and in all, as of the last frame: what paging goes by.
     page: int = 10
     shown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the command line leaves out of a view: other pids, rows beyond a number."""
+
+    pids: tuple[int, ...] | None = None
+    rows: int | None = None
 
 
 Action = Callable[[State], State]
@@ -84,9 +101,26 @@ def _switch_view(state: State) -> State:
 
 
 def _fold(state: State) -> State:
-    ways = ("", *FOLDS)
+    # Sessions are not recorded.
+    ways = ("", *(by for by in FOLDS if not (state.recorded and by == "session")))
     by = ways[(ways.index(state.fold) + 1) % len(ways)]
     return replace(state, fold=by, selected=0, top=0)
+
+
+def _goto(place: str) -> Action:
+    def go(state: State) -> State:
+        # Who steps wants to look.
+        return replace(state, goto=place, paused=True)
+
+    return go
+
+
+def _faster(by: float) -> Action:
+    def change(state: State) -> State:
+        speed = min(max(state.speed * by, SLOWEST), FASTEST)
+        return replace(state, speed=speed, notice=f"speed {speed:g}")
+
+    return change
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +165,25 @@ KEYS: tuple[Key, ...] = (
     ),
 )
 
+# What a replay has besides; where a key has two meanings this is a replay's.
+REPLAY_KEYS: tuple[Key, ...] = (
+    Key(("KEY_RIGHT",), "right", "the next frame", _goto("next")),
+    Key(("KEY_LEFT",), "left", "the frame before", _goto("previous")),
+    Key(("]", "}"), "]", "the next spike of the sorted column", _goto("spike")),
+    Key(("[", "{"), "[", "the spike before", _goto("spike before")),
+    Key(("^",), "^", "the first frame", _goto("first")),
+    Key(("$",), "$", "the last frame", _goto("last")),
+    Key(
+        ("@", "d"),
+        "@ d",
+        "go to a time",
+        lambda s: replace(s, mode="time", entry="", paused=True),
+    ),
+    Key(("+", "="), "+", "twice as fast", _faster(2)),
+    Key(("-",), "-", "half as fast", _faster(0.5)),
+    Key(("t", "H"), "t H", "which frame of how many this is", _goto("here")),
+)
+
 _SORT_KEYS = tuple(
     Key((column.hotkey,), column.hotkey, f"sort by {column.title}", _sort_by(column.key))
     for column in COLUMNS.values()
@@ -139,6 +192,11 @@ _SORT_KEYS = tuple(
 
 _TABLE: Mapping[str, Action] = {
     name: key.action for key in (*_SORT_KEYS, *KEYS) for name in key.names
+}
+
+_REPLAY_TABLE: Mapping[str, Action] = {
+    **_TABLE,
+    **{name: key.action for key in REPLAY_KEYS for name in key.names},
 }
 
 HELP: tuple[tuple[str, str], ...] = (
@@ -151,16 +209,29 @@ HELP: tuple[tuple[str, str], ...] = (
     ),
 )
 
+# A replay's own keys; those that it shares with the live view are on its help screen
+# in as many lines as are left.
+REPLAY_HELP: tuple[tuple[str, str], ...] = (
+    *((key.shown, key.doc) for key in REPLAY_KEYS),
+    *(
+        (key.shown, key.doc)
+        for key in KEYS
+        if key.names[0] in {" ", "v", "F", "/", "f", "j", "<", "r", "q"}
+    ),
+    ("", "other keys are as in the live view: man ptop"),
+)
+
 
 def press(state: State, key: str) -> State:
     """The state after `key`: a character or a name such as KEY_UP."""
+    state = replace(state, notice="")
     if state.mode == "help":
         return replace(state, mode="table")
     if state.mode == "columns":
         return _choose(state, key)
-    if state.mode in {"filter", "delay"}:
+    if state.mode in {"filter", "delay", "time"}:
         return _enter(state, key)
-    action = _TABLE.get(key)
+    action = (_REPLAY_TABLE if state.recorded else _TABLE).get(key)
     return action(state) if action else state
 
 
@@ -186,6 +257,8 @@ def _enter(state: State, key: str) -> State:
         done = replace(state, mode="table", entry="")
         if state.mode == "filter":
             return replace(done, text=state.entry, selected=0, top=0)
+        if state.mode == "time":
+            return replace(done, goto=f"time {state.entry}") if state.entry else done
         return replace(done, delay=parse_delay(state.entry) or state.delay)
     if len(key) == 1 and key.isprintable():
         return replace(state, entry=state.entry + key)

@@ -29,6 +29,9 @@ EXAMPLES = (
     ("ptop -b -n 3 -d 2", "three intervals of two seconds as plain tables"),
     ("ptop --format json -n 1 --rows 10", "the ten busiest tasks for a program"),
     ("ptop -b -n 1 --columns pid,name,cpu_delay_total_delta", "any field of the kernel"),
+    ("ptop replay day.tsd --at 14:30", "the screen of half past two; arrows step"),
+    ("ptop report day.tsd --from 14:00 --to 15:00", "who used most in that hour"),
+    ("ptop export day.tsd -o day.parquet", "rows for pandas, Polars, DuckDB or Spark"),
     ("ptop doctor", "which sources work here, and how to get the others"),
 )
 STATUS = (
@@ -135,6 +138,9 @@ def page() -> str:
     lines += [
         *section("keys"),
         *entries(state.HELP),
+        ".PP",
+        "In a replay besides:",
+        *entries((key.shown, key.doc) for key in state.REPLAY_KEYS),
         *section("columns"),
         "Besides these, every field of struct taskstats is a column under its own name; of a",
         "counter also its growth (_delta) and rate (_per_sec).",

@@ -12,6 +12,8 @@ for target in "$@"; do
     case $target in
     test)
         command -v strace >/dev/null 2>&1 || missing="$missing strace"
+        # Spark's.
+        command -v java >/dev/null 2>&1 || missing="$missing openjdk-17-jre-headless"
         ;;
     fuzz)
         command -v c++ >/dev/null 2>&1 || missing="$missing g++"

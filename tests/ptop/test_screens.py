@@ -106,6 +106,17 @@ SCREENS = {
     ),
     "filter-80x24": (view(rows=3), State(mode="filter", entry="py\x1b"), (80, 24)),
     "help-80x24": (view(), State(mode="help"), (80, 24)),
+    "replay-80x24": (
+        replace(view(), notice="2026-11-23 12:34:56  frame 4 of 59"),
+        State(recorded=True, paused=True),
+        (80, 24),
+    ),
+    "replay-time-80x24": (
+        view(),
+        State(recorded=True, paused=True, mode="time", entry="12:3"),
+        (80, 24),
+    ),
+    "replay-help-80x24": (view(), State(recorded=True, mode="help"), (80, 24)),
     "columns-80x24": (view(), State(mode="columns", cursor=28), (80, 24)),
 }
 

@@ -46,9 +46,11 @@ def sources(folder: Path, package: str) -> set[str]:
     }
 
 
-def test_it_holds_both_packages_and_nothing_else(names: set[str]) -> None:
+def test_it_holds_the_packages_and_nothing_else(names: set[str]) -> None:
     (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
     expected = sources(ROOT / "ptop", "ptop") | sources(ROOT / "python/taskstats", "taskstats")
+    # What lets Spark find the format by its name.
+    expected |= sources(ROOT / "pyspark_taskstats", "pyspark_taskstats")
     expected |= {
         f"{info}/{name}"
         for name in (

@@ -1,0 +1,207 @@
+"""`ptop export`: recorded snapshots for other programs.
+
+Design decisions
+
+* A row is a task in an interval: what it used of the CPUs and its kernel fields as they
+  were at the interval's end. Unknown is empty or null, never 0.
+* CSV and JSON lines need nothing; Arrow and Parquet are written by pyarrow, which the
+  extra `export` brings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, TextIO
+
+import taskstats
+from taskstats.recorded import COLUMNS, Frames, check, rows
+
+from ptop import progress, replay
+
+FORMATS = ("csv", "json", "arrow", "parquet")
+_SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+_SUFFIXES |= {".arrow": "arrow", ".ipc": "arrow", ".feather": "arrow", ".parquet": "parquet"}
+# Rows of an Arrow batch or a group of rows in Parquet.
+BATCH_ROWS = 65_536
+
+Row = tuple[Any, ...]
+
+
+def _parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="ptop export",
+        description="Writes a row for each task and interval of dumps: time, host,"
+        " boot id, what the task used of the CPUs, and its fields.",
+    )
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument(
+        "-o", "--output", metavar="FILE", help="write there (default standard output)"
+    )
+    options.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="csv, json (a line a row), arrow (IPC file) or parquet; default: by the name of"
+        " the output, else csv",
+    )
+    options.add_argument(
+        "--columns",
+        metavar="LIST",
+        help="only these, separated by commas: time_ns, host, boot_id, source, interval_ns,"
+        " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline and the"
+        " kernel's fields",
+    )
+    replay.add_span(options)
+    return options
+
+
+def columns(text: str | None) -> list[str]:
+    """The columns of a comma-separated list, all where None. ValueError that lists them."""
+    if text is None:
+        return list(COLUMNS)
+    names = list(dict.fromkeys(name for name in map(str.strip, text.split(",")) if name))
+    check(names)
+    if not names:
+        raise ValueError("give at least one column, for example: --columns time_ns,ac_pid,total_ns")
+    return names
+
+
+Span = tuple[Frames, int, int]
+
+
+def _rows(spans: Sequence[Span], names: Sequence[str]) -> Iterator[list[Row]]:
+    """The rows of each interval."""
+
+    def every() -> Iterator[tuple[Frames, taskstats.Interval]]:
+        for frames, start, stop in spans:
+            for interval in frames.intervals(start, stop):
+                yield frames, interval
+
+    total = sum(stop - start for _, start, stop in spans)
+    for frames, interval in progress.shown(every(), total, "exporting"):
+        yield rows(frames.dump, interval, names)
+
+
+def write_csv(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for part in found:
+        writer.writerows(part)
+    text.flush()
+    text.detach()
+
+
+def write_json(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    for part in found:
+        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in part)
+        out.write("".join(lines).encode())
+
+
+def _batches(found: Iterator[list[Row]], schema: Any) -> Iterator[Any]:
+    import pyarrow
+
+    waiting: list[Row] = []
+
+    def batch() -> Any:
+        arrays = [
+            pyarrow.array(values, type=kind)
+            for values, kind in zip(zip(*waiting, strict=True), schema.types, strict=True)
+        ]
+        return pyarrow.record_batch(arrays, schema=schema)
+
+    for part in found:
+        waiting += part
+        if len(waiting) >= BATCH_ROWS:
+            yield batch()
+            waiting = []
+    if waiting:
+        yield batch()
+
+
+def arrow_schema(names: Sequence[str]) -> Any:
+    """The Arrow schema of these columns."""
+    import pyarrow
+
+    kinds = {
+        "integer": pyarrow.uint64(),
+        "signed": pyarrow.int64(),
+        "text": pyarrow.string(),
+        "flag": pyarrow.bool_(),
+    }
+    types = {name: kinds[COLUMNS[name]] for name in names}
+    if "time_ns" in types:
+        types["time_ns"] = pyarrow.timestamp("ns", tz="UTC")
+    return pyarrow.schema(list(types.items()))
+
+
+def write_arrow(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+    import pyarrow
+
+    schema = arrow_schema(names)
+    with pyarrow.ipc.new_file(out, schema) as writer:
+        for batch in _batches(found, schema):
+            writer.write_batch(batch)
+
+
+def write_parquet(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+    from pyarrow import parquet
+
+    schema = arrow_schema(names)
+    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+        for batch in _batches(found, schema):
+            writer.write_batch(batch)
+
+
+_WRITERS = {"csv": write_csv, "json": write_json, "arrow": write_arrow, "parquet": write_parquet}
+
+
+@contextlib.contextmanager
+def _output(path: str | None, out: TextIO) -> Iterator[IO[bytes]]:
+    """Where the rows go. A file appears under its name when it is whole."""
+    if path is None:
+        out.flush()
+        yield out.buffer
+        return
+    unfinished = f"{path}.part"
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+        os.replace(unfinished, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        raise
+
+
+def main(arguments: Sequence[str], out: TextIO) -> int:
+    """Run `ptop export`; gives the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    suffix = os.path.splitext(options.output or "")[1]
+    style = options.format or _SUFFIXES.get(suffix, "csv")
+    try:
+        names = columns(options.columns)
+        spans = [replay.span(path, options.since, options.until) for path in options.files]
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        parser.error(str(error))
+    if style in {"arrow", "parquet"}:
+        try:
+            import pyarrow  # noqa: F401  # asked for before anything is written
+        except ImportError:
+            parser.error(f"{style} needs pyarrow; type: pip install 'precise-top[export]'")
+        if options.output is None and out.isatty():
+            parser.error(f"{style} is no text for a terminal; name a file with -o")
+    with _output(options.output, out) as file:
+        _WRITERS[style](_rows(spans, names), names, file)
+    for frames, _, _ in spans:
+        replay.tell_lost(frames)
+    return 0

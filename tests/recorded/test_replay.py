@@ -1,0 +1,409 @@
+"""Replay: the same screens as live, every way through a recording, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+import pytest
+import taskstats
+from hypothesis import given
+from hypothesis import strategies as st
+from machine import damage, record  # type: ignore[import-not-found]
+from taskstats.recorded import Frames
+
+from ptop import render, view, when
+from ptop.columns import COLUMNS, VIEWS, Column, named
+from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
+from ptop.state import FASTEST, Limits, State, press
+
+SIZE = (100, 40)
+
+
+class Tee:
+    """A source whose snapshots are recorded as they are taken."""
+
+    def __init__(self, source: taskstats.Source, recorder: taskstats.Recorder) -> None:
+        self.source, self.recorder = source, recorder
+
+    def configure(self, **wanted: Any) -> None:
+        # A recording has every task, also of those that rest.
+        self.source.configure(**{**wanted, "changed": False})
+
+    def drain(self) -> None:
+        self.source.drain()
+
+    def snapshot(self) -> taskstats.Snapshot:
+        snapshot = self.source.snapshot()
+        self.recorder.write(snapshot)
+        return snapshot
+
+
+def frames_of(path: Path) -> Frames:
+    return Frames(taskstats.open(path))
+
+
+def screen(
+    interval: taskstats.Interval, state: State, columns: dict[str, Column]
+) -> list[render.Line]:
+    shown = view.of(interval, state, columns, Limits(), SIZE)
+    return render.screen(shown, state, SIZE, columns)
+
+
+@pytest.mark.parametrize("name", ["live", "snap"])
+@pytest.mark.parametrize("fold", ["", "parent", "cgroup"])
+@pytest.mark.parametrize("full_every", [1, 2])
+def test_a_replayed_screen_is_the_live_one(
+    source: taskstats.Source, tmp_path: Path, name: str, fold: str, full_every: int
+) -> None:
+    path = tmp_path / "live.tsd"
+    opened = taskstats.Source(source.name, exact=True, cpu_times=True, system=True)
+    chosen = VIEWS[name]
+    state = State(columns=chosen.columns, sort=chosen.sort, fold=fold)
+    if full_every > 1:
+        # What is written as changes has the age of a task to a fraction of a millisecond.
+        kept = tuple(key for key in state.columns if key != "ac_etime")
+        state = replace(state, columns=kept)
+    screens = []
+    with taskstats.Recorder(path, full_every=full_every) as recorder:
+        live = LiveFeed(Tee(opened, recorder))  # type: ignore[arg-type]
+        live.configure(False, bool(fold), view.wanted(state, COLUMNS))
+        for _ in range(6):
+            live.advance()
+            if live.interval is not None:
+                assert view.precision(live.interval.cur) == opened.precision
+                screens.append(screen(live.interval, state, dict(COLUMNS)))
+            time.sleep(0.1)
+    frames = frames_of(path)
+    columns = {key: named(column, frames.dump.user) for key, column in COLUMNS.items()}
+    replayed = recorded_intervals(RecordedFeed(frames, 1), None)
+    assert [screen(interval, state, columns) for interval in replayed] == screens
+    assert len({str(lines) for lines in screens}) == 5, "a screen that never changes"
+
+
+def test_users_are_those_of_the_recorded_machine() -> None:
+    others = {0: "admin\x1b[2J", 1: None}
+    user = named(COLUMNS["USER"], others.get)
+    assert [user.text(uid) for uid in (0, 1, None)] == ["admin␛[2J", "1", "-"]
+    assert COLUMNS["USER"].text(0) == "root"
+    assert named(COLUMNS["uid"], others.get) is COLUMNS["uid"]
+
+
+def test_a_jump_is_a_live_view_that_was_started_there(recording: Path) -> None:
+    frames = frames_of(recording)
+    feed = RecordedFeed(frames, 1)
+    for index in (5, 2, 7, 7, 1):
+        assert feed.show(index)
+        started = taskstats.usage(frames.dump[index - 1], frames.dump[index])
+        assert feed.interval is not None
+        assert feed.interval.cur.time_ns == started.cur.time_ns
+        totals = ["total_ns", "ac_minflt_delta"]
+        assert feed.interval.sum(totals) == started.sum(totals)
+
+
+def test_every_step_in_both_directions(recording: Path) -> None:
+    feed = RecordedFeed(frames_of(recording), 1)
+    seen = [feed.index]
+    while feed.step(1):
+        seen.append(feed.index)
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+    assert not feed.advance()
+    while feed.step(-1):
+        seen.append(feed.index)
+    assert seen[7:] == [6, 5, 4, 3, 2, 1]
+    assert feed.ends(last=True)
+    assert feed.index == 7
+
+
+def test_times_lead_to_the_interval_they_lie_in(recording: Path) -> None:
+    frames = frames_of(recording)
+    times = frames.times_ns
+    assert times == [snapshot.time_ns for snapshot in frames.dump]
+    for index in range(1, len(times)):
+        assert frames.at(times[index]) == index
+        assert frames.at(times[index] - 1) == index
+        assert frames.at(times[index - 1] + 1) == index
+    assert frames.at(0) == 1
+    assert frames.at(2**63) == len(times) - 1
+
+
+def test_no_interval_spans_a_change_of_threads(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.tsd"
+    with taskstats.Recorder(path) as recorder, taskstats.Source("procfs") as source:
+        for threads in (False, False, True, True):
+            source.configure(threads=threads)
+            recorder.write(source.snapshot())
+    frames = frames_of(path)
+    assert [frames.interval(index) is None for index in range(5)] == [
+        *(True, False, True, False, True),
+    ]  # fmt: skip
+    assert frames.step(1, 1) == 3
+    assert len(list(frames.intervals())) == 2
+
+
+def test_no_interval_spans_a_time_without_a_recorder(tmp_path: Path) -> None:
+    path = tmp_path / "again.tsd"
+    record(path, 3)
+    # The second one has used less of the CPU than the first.
+    code = f"from machine import record; from pathlib import Path; record(Path({str(path)!r}), 2)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+    frames = frames_of(path)
+    assert [index for index in range(5) if frames.interval(index)] == [1, 2, 4]
+
+
+def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tsd"
+    record(path, 8, full_every=1, level=None)
+    damage(path, 3)
+    frames = frames_of(path)
+    feed = RecordedFeed(frames, 1)
+    assert feed.advance()
+    assert (feed.index, feed.notice) == (2, "")
+    # Neither the damaged one's interval nor the next, which would begin with it.
+    assert feed.advance()
+    assert feed.index == 5
+    assert feed.notice.startswith("snapshot 3 left out: ")
+    assert list(frames.lost) == [3]
+    assert feed.step(-1)
+    assert feed.index == 2
+    assert feed.notice.startswith("snapshot 3 left out: ")
+    assert len(list(frames.intervals())) == 5
+    done = run("replay", str(path), "--format", "json")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 5
+    assert "1 of 8 snapshots were left out, the first of them 3: " in done.stderr
+    assert f"type: ptop check {path}" in done.stderr
+
+
+def test_a_torn_tail_is_left_out(tmp_path: Path) -> None:
+    path, torn = tmp_path / "whole.tsd", tmp_path / "torn.tsd"
+    record(path, 5, full_every=1)
+    whole = path.read_bytes()
+    torn.write_bytes(whole[: len(whole) * 3 // 4])
+    frames, all_frames = frames_of(torn), frames_of(path)
+    assert 1 < len(frames) < len(all_frames)
+    assert frames.times_ns == all_frames.times_ns[: len(frames)]
+    assert frames.step(len(frames), -1) == len(frames) - 1
+
+
+@pytest.mark.parametrize("heights", [[1.0, 1.1, 0.9, 1.0, 1.0, 9.0, 8.0, 1.0, 9.0]])
+def test_a_spike_is_where_it_begins(heights: list[float]) -> None:
+    known = [stands_out(height, heights[:index]) for index, height in enumerate(heights)]
+    assert known == [False, False, False, False, False, True, False, False, True]
+
+
+@pytest.fixture(scope="module")
+def bursts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of which the frames 4 and 8 have written a file."""
+    path = tmp_path_factory.mktemp("bursts") / "bursts.tsd"
+    junk = path.with_name("junk")
+    with (
+        taskstats.Recorder(path) as recorder,
+        taskstats.Source("procfs", exact=True) as source,
+    ):
+        for index in range(11):
+            if index in {4, 8}:
+                junk.write_bytes(bytes(1 << 22))
+            recorder.write(source.snapshot())
+            time.sleep(0.02)
+    return path
+
+
+def test_the_feed_goes_to_spikes_from_both_sides(
+    bursts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptop import feed as feeds
+
+    # Of this process alone, whatever else the machine does.
+    def height(interval: taskstats.Interval, column: str) -> float:
+        rows = interval.select([column], pids=[os.getpid()])
+        return float(rows[0][0] or 0)
+
+    monkeypatch.setattr(feeds, "_height", height)
+    monkeypatch.setattr(feeds, "BLOCK", 2)
+    feed = RecordedFeed(frames_of(bursts), 1)
+    column = "write_char_per_sec"
+    assert feed.spike(column, 1) == ""
+    assert feed.index == 4
+    assert feed.spike(column, 1) == ""
+    assert feed.index == 8
+    assert feed.spike(column, 1) == "none at all"
+    assert feed.index == 8
+    feed.ends(last=True)
+    assert [feed.spike(column, -1), feed.index] == ["", 8]
+    assert [feed.spike(column, -1), feed.index] == ["", 4]
+    assert feed.spike(column, -1) == "none at all"
+    # What is not found at once is looked for further with the next key.
+    monkeypatch.setattr(feeds, "SEARCH_S", -1.0)
+    again = RecordedFeed(frames_of(bursts), 1)
+    assert "the same key looks further" in again.spike(column, 1)
+    assert again.index == 1
+
+
+def test_text_has_no_spikes(recording: Path) -> None:
+    feed = RecordedFeed(frames_of(recording), 1)
+    assert feed.spike("ac_comm", 1) == "none at all"
+    assert feed.index == 1
+
+
+@given(st.lists(st.floats(0, 100) | st.just(math.nan)), st.floats(0, 100))
+def test_what_is_usual_is_no_spike(before: list[float], value: float) -> None:
+    known = sorted(other for other in before if not math.isnan(other))
+    if not known or value <= 2 * known[len(known) // 2]:
+        assert not stands_out(value, before)
+    elif len(set(known)) == 1:
+        assert stands_out(value, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("+90s", 90.0),
+        ("-5m", -300.0),
+        ("+1.5h", 5400.0),
+        ("-1d", -86_400.0),
+        ("12:00:30", 30.0),
+        ("11:59", -60.0),
+        ("23:00", 11 * 3600.0),
+        ("01:00", -11 * 3600.0),
+        ("2026-11-24 12:00:00", 86_400.0),
+        ("2026-11-23T12:00:00.5", 0.5),
+    ],
+)
+def test_times_as_they_are_typed(text: str, expected: float) -> None:
+    noon = round(time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1)) * 1e9)
+    assert (when.parse(text, noon) - noon) / 1e9 == expected
+    assert when.parse(f"@{noon // 10**9}", 0) == noon
+
+
+@pytest.mark.parametrize("text", ["", "noon", "25:00", "12:60", "+", "@", "2026-13-01", "+5y"])
+def test_what_is_no_time_says_what_is(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time; write 12:34"):
+        when.parse(text, 0)
+
+
+def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
+    live = State()
+    for key in ("KEY_RIGHT", "]", "$", "+"):
+        assert press(live, key) == live
+    recorded = State(recorded=True)
+    assert press(recorded, "KEY_RIGHT").goto == "next"
+    assert press(recorded, "KEY_RIGHT").paused
+    assert press(recorded, "+").speed == 2
+    assert press(replace(recorded, speed=FASTEST), "+").speed == FASTEST
+    typed = recorded
+    for key in ("@", "1", "2", "KEY_ENTER"):
+        typed = press(typed, key)
+    assert typed.goto == "time 12"
+    assert not press(recorded, "t").threads
+    folds = {""}
+    for _ in range(8):
+        recorded = press(recorded, "F")
+        folds.add(recorded.fold)
+    assert folds == {"", "process", "parent", "name", "user", "cgroup"}, "sessions of today"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ptop", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_batch_shows_one_time_or_all(recording: Path) -> None:
+    done = run("replay", str(recording), "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    times = [time_ns / 1e9 for time_ns in taskstats.open(recording).times_ns]
+    assert [line["time"] for line in lines] == times[1:]
+    one = run("replay", str(recording), "-b", "--at", f"@{times[4]:.6f}", "--rows", "3")
+    assert one.returncode == 0
+    assert one.stdout.count("interval") == 1
+    # Of the frame alone the split may be another than in a row of frames; the sum not.
+    alone = json.loads(run("replay", str(recording), "--at", "+0s", "--format", "json").stdout)
+    assert alone["sum"] == lines[0]["sum"]
+
+
+def test_batch_loads_neither_blessed_nor_numpy(recording: Path) -> None:
+    script = (
+        "import sys; from ptop.cli import main;"
+        f"main(['replay', {str(recording)!r}, '-b']); main(['report', {str(recording)!r}]);"
+        f"main(['export', {str(recording)!r}, '--columns', 'ac_pid']);"
+        "bad = {'blessed', 'numpy', 'pyarrow', 'tqdm'} & set(sys.modules);"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> None:
+    single = tmp_path / "single.tsd"
+    single.write_bytes(taskstats.snapshot("procfs").to_bytes())
+    text = tmp_path / "text"
+    text.write_text("hello, this is no dump")
+    for arguments, status, words in (
+        ((str(single),), 2, "no two snapshots of one boot"),
+        ((str(text),), 1, "taskstats"),
+        ((str(tmp_path / "none"),), 1, "No such file"),
+        ((str(recording), "--at", "noon"), 2, "'noon' is no time; write 12:34"),
+        ((str(recording), "--speed", "0"), 2, "no number from"),
+        ((str(recording), "--fold", "session"), 2, "sessions are not recorded"),
+    ):
+        done = run("replay", "-b", *arguments)
+        assert (done.returncode, done.stdout) == (status, ""), arguments
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "ptop", "replay", str(recording), "--at", "+0s"],
+        dimensions=(24, 80),
+        env={**os.environ, "TERM": "xterm-256color"},
+        timeout=20,
+    )
+
+    def until(words: str) -> None:
+        end = time.monotonic() + 15
+        while words not in "\n".join(screen.display):
+            assert time.monotonic() < end, "\n".join([words, *screen.display])
+            try:
+                data = child.read_nonblocking(65536, timeout=0.1)
+            except pexpect.TIMEOUT:
+                continue
+            assert isinstance(data, bytes)
+            stream.feed(data)
+
+    until("frame 1 of 7")
+    child.send("\x1b[C")
+    until("frame 2 of 7")
+    child.send("$")
+    until("frame 7 of 7")
+    child.send("\x1b[D")
+    until("frame 6 of 7")
+    child.send("@-1h\r")
+    until("frame 1 of 7")
+    child.send("@never\r")
+    until("'never' is no time")
+    child.send("?")
+    until("the next spike of the sorted column")
+    child.send("x+ ")
+    until("the end of the recording")
+    child.send("q")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0

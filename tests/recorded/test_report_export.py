@@ -1,0 +1,250 @@
+"""Report and export against what is known of the recording."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyarrow
+import pytest
+import taskstats
+from machine import BRIEF, BRIEF_S, damage, record  # type: ignore[import-not-found]
+from pyarrow import parquet
+from taskstats.recorded import COLUMNS, Frames
+
+from ptop.report import Use, top
+
+# With a bar at once, not after a second.
+PATIENT = """
+import sys
+from ptop import cli, progress
+progress.PATIENCE_S = 0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def frames_of(path: Path) -> Frames:
+    return Frames(taskstats.open(path))
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "ptop", *arguments],
+        capture_output=True,
+        timeout=100,
+        check=False,
+        **options,
+    )
+
+
+def report(*arguments: str) -> dict[str, Any]:
+    done = run("report", "--format", "json", "--rows", "100000", *arguments)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def rows_of(found: dict[str, Any], group: str, by: str) -> list[dict[str, Any]]:
+    for table in found["tops"]:
+        if (table["group"], table["by"]) == (group, by):
+            rows: list[dict[str, Any]] = table["rows"]
+            return rows
+    raise AssertionError((group, by))
+
+
+def test_a_report_has_all_time_of_all_intervals(recording: Path) -> None:
+    found = report(str(recording))
+    whole = sum(interval.sum(["total_ns"])[0] or 0 for interval in frames_of(recording).intervals())
+    for group in ("tasks", "users", "cgroups"):
+        rows = rows_of(found, group, "cpu")
+        assert sum(row["cpu_ns"] for row in rows) == whole
+        uses = [row["cpu_ns"] for row in rows]
+        assert uses == sorted(uses, reverse=True)
+
+
+def test_the_short_lived_are_one_row(recording: Path) -> None:
+    # Seven processes of one name lived and died between the snapshots.
+    rows = rows_of(report(str(recording)), "tasks", "cpu")
+    (folded,) = (row for row in rows if row["name"].startswith(BRIEF))
+    assert folded["name"] == f"{BRIEF} (short-lived)"
+    assert folded["tasks"] == 7
+    assert folded["cpu_ns"] >= 7 * BRIEF_S * 1e9
+    assert not any(
+        "(short-lived)" in row["name"]
+        for row in rows_of(report(str(recording), "--short", "0"), "tasks", "cpu")
+    )
+
+
+def test_a_span_is_part_of_the_whole(recording: Path) -> None:
+    times = frames_of(recording).times_ns
+    # A millisecond before they end.
+    since, until = (times[index] - 10**6 for index in (3, 5))
+    found = report(str(recording), "--from", f"@{since / 1e9:.6f}", "--to", f"@{until / 1e9:.6f}")
+    assert found["intervals"] == 3
+    assert found["from"] * 1e9 == pytest.approx(times[2], abs=1e3)
+
+
+def test_two_files_are_added(recording: Path) -> None:
+    one, both = report(str(recording)), report(str(recording), str(recording))
+    cpu = [sum(row["cpu_ns"] for row in rows_of(each, "users", "cpu")) for each in (one, both)]
+    assert cpu[1] == 2 * cpu[0]
+
+
+def test_tables_and_csv(recording: Path) -> None:
+    table = run("report", str(recording), "--by", "cpu", "--group", "users").stdout.decode()
+    assert "7 intervals" in table
+    assert "users by cpu" in table
+    assert "root" in table
+    assert "by io" not in table
+    rows = list(csv.DictReader(io.StringIO(run("report", str(recording), "--format", "csv")
+                                           .stdout.decode())))  # fmt: skip
+    assert {row["by"] for row in rows} >= {"cpu"}
+
+
+def test_the_unknown_are_in_no_order() -> None:
+    rows = {"a": Use(cpu_ns=1), "b": Use(cpu_ns=3, read_bytes=5), "c": Use(cpu_ns=0)}
+    assert [name for name, _ in top(rows, "cpu_ns", 9)] == ["b", "a"]
+    assert [name for name, _ in top(rows, "io_bytes", 9)] == ["b"]
+
+
+NAMES = "time_ns,host,ac_pid,ac_comm,total_ns,exited,ac_sttime"
+
+
+@pytest.fixture(scope="module")
+def expected(recording: Path) -> list[tuple[Any, ...]]:
+    found = []
+    for interval in frames_of(recording).intervals():
+        cur = interval.cur
+        for pid, name, used, exited in interval.select(["ac_pid", "ac_comm", "total_ns", "exited"]):
+            found.append((cur.time_ns, cur.host, pid, name, used, bool(exited), None))
+    return found
+
+
+def test_csv(recording: Path, expected: list[tuple[Any, ...]]) -> None:
+    done = run("export", str(recording), "--columns", NAMES)
+    assert (done.returncode, done.stderr) == (0, b"")
+    head, *rows = csv.reader(io.StringIO(done.stdout.decode()))
+    assert head == NAMES.split(",")
+    assert rows == [["" if cell is None else str(cell) for cell in row] for row in expected]
+
+
+def test_json_lines(recording: Path, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run("export", str(recording), "--columns", NAMES, "-o", str(out)).returncode == 0
+    rows = [tuple(json.loads(line).values()) for line in out.read_text().splitlines()]
+    assert rows == expected
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "parquet"])
+def test_arrow_and_parquet(
+    recording: Path, expected: list[tuple[Any, ...]], tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    done = run("export", str(recording), "--columns", NAMES, "-o", str(out))
+    assert (done.returncode, done.stderr) == (0, b"")
+    table = pyarrow.ipc.open_file(out).read_all() if suffix == "arrow" else parquet.read_table(out)
+    assert table.schema.field("time_ns").type == pyarrow.timestamp("ns", tz="UTC")
+    cells = table.set_column(0, "time_ns", table["time_ns"].cast(pyarrow.int64()))
+    assert list(zip(*(cells[name].to_pylist() for name in cells.column_names), strict=True)) == (
+        expected
+    )
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_all_columns_by_default(recording: Path) -> None:
+    done = run("export", str(recording), "--to", "+0s")
+    head, *rows = csv.reader(io.StringIO(done.stdout.decode()))
+    assert head == list(COLUMNS)
+    assert len(rows) == len(next(frames_of(recording).intervals()))
+
+
+def test_every_column_has_a_type_that_holds_it(recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all.parquet"
+    assert run("export", str(recording), "-o", str(out)).returncode == 0
+    table = parquet.read_table(out)
+    assert table.column_names == list(COLUMNS)
+    last = list(frames_of(recording).intervals())[-1]
+    names = ["ac_nice", "task_id", "ac_sum_exec_ns", "cgroup_id", "ac_uid"]
+    rows = table.select(names).to_pylist()[-len(last) :]
+    assert [tuple(row.values()) for row in rows] == last.select(names)
+    assert any(row["ac_nice"] < 0 for row in rows if row["ac_nice"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--columns", "foo"), b"no column 'foo'; the columns are: time_ns"),
+        (("--columns", ","), b"give at least one column"),
+        (("--from=-0s", "--to=+0s"), b"no interval from -0s to +0s"),
+        (("--format", "xml"), b"invalid choice"),
+    ],
+)
+def test_bad_options_say_what_is_right(
+    recording: Path, arguments: tuple[str, ...], words: bytes
+) -> None:
+    done = run("export", str(recording), *arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert words in done.stderr
+
+
+def test_without_pyarrow_the_extra_is_named(recording: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from ptop.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "export", str(recording), "-o", str(tmp_path / "a.parquet")],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"pip install 'precise-top[export]'" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_those_of_the_recording(recording: Path) -> None:
+    names = "ac_pid,user,cgroup,cmdline,ac_uid,cgroup_id"
+    done = run("export", str(recording), "--columns", names, "--format", "json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    dump = taskstats.open(recording)
+    recorded = {task.ac_pid: task.cmdline for snapshot in dump for task in snapshot}
+    # The test's own process outlives the recording.
+    mine = next(row for row in rows if row["ac_pid"] == os.getpid())
+    assert shlex.split(mine["cmdline"]) == recorded[os.getpid()]
+    assert {row["user"] for row in rows if row["ac_uid"] == 0} == {dump.user(0)} == {"root"}
+    for row in rows:
+        assert row["cgroup"] == (
+            None if row["cgroup_id"] is None else dump.cgroup(row["cgroup_id"])
+        )
+    cgroups = rows_of(report(str(recording)), "cgroups", "cpu")
+    known = {row["cgroup"] for row in rows}
+    assert all(row["name"] in known for row in cgroups if row["name"].startswith("/"))
+
+
+def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.tsd"
+    record(path, 8, full_every=1, level=None)
+    damage(path, 3)
+    for command in ("report", "export"):
+        done = run(command, str(path), "--format", "csv")
+        assert done.returncode == 0
+        assert done.stdout
+        assert b"1 of 8 snapshots were left out, the first of them 3: " in done.stderr
+
+
+def test_a_terminal_shows_progress(recording: Path) -> None:
+    # Ten times the work, so that it lasts; the bar is gone at the end.
+    words = ["-c", PATIENT, "report", *[str(recording)] * 10]
+    child = pexpect.spawn(sys.executable, words, timeout=60, dimensions=(24, 80))
+    child.expect("reading: ")
+    child.expect("frame/s")
+    child.expect("tasks by cpu")
+    child.expect(pexpect.EOF)
