@@ -6,6 +6,8 @@
 //!   stub, documentation, JSON keys, columns) is made from [`with_fields!`],
 //!   so that nothing can disagree with it.
 //! * Field names are the kernel's, verbatim (`include/uapi/linux/taskstats.h`).
+//! * A field's place in the table is its number in recorded snapshots: a new field goes to
+//!   the end.
 //! * A layout is chosen by the record's version number, never by its size:
 //!   versions 15 and 16 have the same size and different offsets.
 
