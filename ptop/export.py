@@ -185,7 +185,16 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     suffix = os.path.splitext(options.output or "")[1]
-    style = options.format or _SUFFIXES.get(suffix, "csv")
+    style = options.format or _SUFFIXES.get(suffix) or ("csv" if options.output is None else None)
+    if style is None:
+        parser.error(
+            f"what to write to {options.output}? Give --format, or a name that ends in "
+            + ", ".join(_SUFFIXES)
+        )
+    if options.output is not None and os.path.exists(options.output):
+        for path in options.files:
+            if os.path.exists(path) and os.path.samefile(path, options.output):
+                parser.error(f"{options.output} is what would be read: give another name to -o")
     try:
         names = columns(options.columns)
         spans = [replay.span(path, options.since, options.until) for path in options.files]

@@ -248,3 +248,27 @@ def test_a_terminal_shows_progress(recording: Path) -> None:
     child.expect("frame/s")
     child.expect("tasks by cpu")
     child.expect(pexpect.EOF)
+
+
+def test_what_is_read_is_not_written_over(recording: Path, tmp_path: Path) -> None:
+    before = recording.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(recording)
+    for output in (recording, link):
+        done = run("export", str(recording), "-o", str(output), "--format", "csv")
+        assert done.returncode == 2
+        assert b"is what would be read: give another name to -o" in done.stderr
+    done = run("export", str(recording), "-o", str(tmp_path / "rows.foo"))
+    assert done.returncode == 2
+    assert b"Give --format, or a name that ends in .csv, " in done.stderr
+    assert list(tmp_path.iterdir()) == [link]
+    assert recording.read_bytes() == before
+
+
+def test_what_is_no_recording_says_how_to_make_one(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("junk\n")
+    for command in (["replay", str(other), "-b"], ["report", str(other)], ["check", str(other)]):
+        done = run(*command)
+        assert done.returncode == 1
+        assert b"neither a dump (ptop record -o FILE writes one) nor records" in done.stderr

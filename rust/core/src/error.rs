@@ -30,6 +30,8 @@ pub enum ErrorKind {
     NewerFormat,
     /// Bytes that are not those that were written: their checksum differs.
     BadChecksum,
+    /// Nothing that a recording could begin with.
+    Unrecognised,
     /// Only what changed since a frame that is missing or damaged.
     MissingBase,
 }
@@ -50,6 +52,9 @@ impl ErrorKind {
             ErrorKind::ForeignByteOrder => "netlink data in another byte order than this machine's",
             ErrorKind::NewerFormat => "a snapshot format newer than this version can read",
             ErrorKind::BadChecksum => "the data is damaged: its checksum differs",
+            ErrorKind::Unrecognised => {
+                "neither a dump (ptop record -o FILE writes one) nor records of struct taskstats"
+            }
             ErrorKind::MissingBase => "the frame that this one builds on is missing or damaged",
         }
     }

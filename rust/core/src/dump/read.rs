@@ -63,7 +63,12 @@ impl Reader {
         } else if codec::is_snapshot(bytes.as_ref()) {
             Content::Snapshots(byte_forms(&bytes)?)
         } else {
-            Content::Snapshots(vec![Snapshot::from_bare_records(bytes.clone(), record_size)?])
+            let bare = Snapshot::from_bare_records(bytes.clone(), record_size);
+            let bare = bare.map_err(|error| match error.kind {
+                ErrorKind::BadVersion => ParseError::new(ErrorKind::Unrecognised, error.offset),
+                _ => error,
+            })?;
+            Content::Snapshots(vec![bare])
         };
         Ok(Reader { bytes, content, names: OnceLock::new() })
     }
