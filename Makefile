@@ -14,6 +14,9 @@ PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -na
 
 .PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
+# No built-in rules: one would make a BPF object with the C compiler where its source is newer.
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
 
 run: $(STAMPS)/installed
 	@$(BIN)/ptop
@@ -48,13 +51,13 @@ test-kernel-debug: $(STAMPS)/installed kernel
 	$(PYTHON) tools/kernel.py --debug
 	$(BIN)/pytest -m debug_kernel tests/kernel
 
-# The BPF object is committed; this makes it anew.
+# The BPF objects are committed; this makes them anew.
 BPF := rust/sources/bpf
 bpf:
 	@sh tools/system.sh $(RUST_MINIMUM) bpf
-	sh tools/build_bpf.sh $(BPF)/taskstats.bpf.o
+	sh tools/build_bpf.sh $(BPF)
 
-# The committed object has the instructions of the source beside it.
+# The committed objects have the instructions of the sources beside them.
 check-bpf:
 	@sh tools/system.sh $(RUST_MINIMUM) bpf
 	sh tools/check_bpf.sh

@@ -21,13 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from taskstats._core import Exits, Snapshot, Source, Task
-from taskstats._errors import TaskstatsError, Unsupported
+from taskstats._core import Exits, Task, Tree
+from taskstats._errors import TaskstatsError
 
 # A chain of parents longer than this is a ring made by reused pids.
 _LONGEST_CHAIN = 4096
-# How long the exits of BPF may gather between snapshots; its slots are emptied more often.
-_GATHER_NS = 2_000_000_000
 
 
 @dataclass(slots=True)
@@ -166,10 +164,6 @@ class _Family:
             pid = parent
         return False
 
-    def unplaced(self) -> int:
-        """The dead of whom it is not known whether they are members."""
-        return len(self._pending)
-
     def count(self, use: TreeUse) -> None:
         """Adds counts, switches, delays and I/O, and a row a command name."""
         members = self.members
@@ -191,67 +185,43 @@ class _Family:
 
 
 class BpfCollector:
-    """Every process of the tree to its last nanosecond, dead or living, by the bpf source."""
+    """Every process of the tree to its last nanosecond, dead or living: marked at its fork,
+    summed by the kernel."""
 
     name = "bpf"
 
-    def __init__(self, root: int) -> None:
-        """Follow the descendants of `root` that begin from now on. AccessDenied or
-        Unsupported where the bpf source is not to be had, or has no exact values."""
-        self._source = Source("bpf", exact=True)
-        first = self._source.snapshot()
-        if not first.one_instant:
-            self._source.close()
-            raise Unsupported("this kernel's tasks cannot be read at one instant")
-        self._since_ns = first.boottime_ns
-        self._lost = first.exits_lost
-        self._taken_ns = first.monotonic_ns
-        self._family = _Family(root)
+    def __init__(self) -> None:
+        """Follow what this process starts from now on. AccessDenied or Unsupported where
+        BPF is not to be had."""
+        self._tree = Tree()
 
     def join(self) -> None:
-        """Membership is by parents: nothing to do."""
+        """Membership is inherited: nothing to do."""
 
     def poll(self) -> None:
-        """Empties the slots of the dead, and takes them now and then."""
-        self._source.drain()
-        if time.monotonic_ns() - self._taken_ns > _GATHER_NS:
-            self._take()
-
-    def _take(self) -> Snapshot:
-        snapshot = self._source.snapshot()
-        self._taken_ns = snapshot.monotonic_ns
-        self._family.add([_dead(task) for task in snapshot.exits if self._is_new(task)])
-        return snapshot
-
-    def _is_new(self, task: Task) -> bool:
-        return (task.ac_start_ns or 0) >= self._since_ns
+        """Nothing is lost in between."""
 
     def finish(self, use: TreeUse) -> None:
         """The exact total of the dead and of those that still run, and all counts."""
-        last = self._take()
-        living = [
-            _dead(task)
-            for task in last
-            if not task.exited and self._is_new(task) and self._family.is_member(task.ac_ppid or 0)
-        ]
-        self._family.members += living
-        use.exits_lost = last.exits_lost - self._lost
-        self._source.close()
-        members = self._family.members
-        unplaced = self._family.unplaced()
-        use.exact = not use.exits_lost and not unplaced
-        if unplaced:
-            use.notes.append(f"{unplaced} tasks died whose parents are not known: not counted")
+        sums, commands = self._tree.finish()
+        use.exact = not sums["missed"]
+        if not use.exact:
+            use.notes.append(f"{sums['missed']} tasks could not be followed: not counted")
+        use.exits_lost = sums["missed"]
         use.resolution_ns = 1
-        use.total_ns = sum(dead.cpu_ns for dead in members)
-        user_us = sum(dead.user_us for dead in members)
-        system_us = sum(dead.system_us for dead in members)
+        use.total_ns = sums["cpu_ns"]
+        user_ns, system_ns = sums["tick_user_ns"], sums["tick_system_ns"]
         # Without any tick the kernel calls it user time as well (cputime_adjust).
-        use.system_ns = use.total_ns * system_us // (user_us + system_us or 1)
+        use.system_ns = use.total_ns * system_ns // (user_ns + system_ns or 1)
         use.user_ns = use.total_ns - use.system_ns
-        use.minflt = sum(dead.minflt for dead in members)
-        use.majflt = sum(dead.majflt for dead in members)
-        self._family.count(use)
+        use.tasks = sums["processes"]
+        # wait4's includes what the child was before it became the command.
+        use.max_rss_kb = sums["max_rss_kb"] or use.max_rss_kb
+        use.minflt, use.majflt = sums["minflt"], sums["majflt"]
+        use.nvcsw, use.nivcsw = sums["nvcsw"], sums["nivcsw"]
+        use.cpu_delay_ns = sums["cpu_delay_ns"]
+        use.read_bytes, use.write_bytes = sums["read_bytes"], sums["write_bytes"]
+        use.commands = {name: CommandUse(*row) for name, row in commands.items()}
 
 
 class ExitCollector:
@@ -343,7 +313,7 @@ def collectors(root: int, *, whole: bool) -> list[Collector]:
     """The collectors that may be had here for the descendants of `root`; with `whole` also
     those that a child has to join before it runs."""
     with contextlib.suppress(TaskstatsError, OSError):
-        return [BpfCollector(root)]
+        return [BpfCollector()]
     found: list[Collector] = []
     if whole:
         with contextlib.suppress(OSError, StopIteration, KeyError):
@@ -387,8 +357,8 @@ class Tracker:
 
     At the block's end `use` holds the report, exact where the bpf source is to be had.
     Elsewhere processes that still run then, and without CAP_NET_ADMIN children that nobody
-    waited for, are not in it; its `notes` say so. An orphan belongs to who adopts it: to be
-    in the report, that must be this process (`taskstats.adopt_orphans`).
+    waited for, are not in it; its `notes` say so. What other threads of this process start
+    meanwhile belongs to it as well.
     """
 
     def __init__(self) -> None:

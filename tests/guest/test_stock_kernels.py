@@ -26,7 +26,7 @@ def programs() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(("kernel", "way"), [("6.1", "iterator"), ("6.12", "one call")])
-@pytest.mark.parametrize("program", ["bpf", "live"])
+@pytest.mark.parametrize("program", ["bpf", "live", "tree"])
 def test_live_tests_pass(kernel: str, way: str, program: str, programs: dict[str, Path]) -> None:
     command = f"PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' /{program} --test-threads=1 2>&1"
     status, output = guest.boot(

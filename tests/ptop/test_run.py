@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -198,3 +199,96 @@ def test_track_reports_a_block() -> None:
     assert use.elapsed_ns >= 250_000_000
     assert use.exact == ("bpf" in use.collector)
     assert use.exact or use.notes
+
+
+# A child that is nobody's child soon, of every kind: forks whose middle dies, another
+# session, a child given to the parent's parent, ignored ones, and one whose thread becomes
+# another command.
+KINDS = """
+import ctypes, os, signal, sys, threading, time
+CLONE_PARENT, SIGCHLD = 0x8000, 17
+clone = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+libc = ctypes.CDLL(None)
+def burn(seconds=0.05):
+    until = time.process_time() + seconds
+    while time.process_time() < until: pass
+def twice():
+    if not os.fork():
+        if not os.fork():
+            time.sleep(0.1); burn(); os._exit(0)
+        os._exit(0)
+def session():
+    if not os.fork():
+        os.setsid(); burn(); os._exit(0)
+def sibling():
+    if not libc.syscall(clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0):
+        burn(); os._exit(0)
+def ignored():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if not os.fork():
+        burn(); os._exit(0)
+def threads():
+    if not os.fork():
+        several = [threading.Thread(target=burn, args=(0.02 * i,)) for i in range(1, 5)]
+        [t.start() for t in several]; [t.join() for t in several]
+        os._exit(0)
+def another():
+    if not os.fork():
+        burn()
+        command = [sys.executable, "-c", "import time\\nwhile time.process_time() < 0.2: pass"]
+        threading.Thread(target=os.execv, args=(command[0], command)).start()
+        time.sleep(60)
+"""
+
+
+@pytest.mark.usefixtures("bpf")
+@pytest.mark.parametrize("kind", ["twice", "session", "sibling", "ignored", "threads", "another"])
+def test_track_follows_whoever_makes_a_task(kind: str, cgroup: Path) -> None:
+    program = f"open('{cgroup}/cgroup.procs', 'w').write('0')\n{KINDS}\n{kind}()\n"
+    with taskstats.track() as tracker, taskstats.track() as other:
+        subprocess.run([sys.executable, "-S", "-c", f"import os\n{program}"], check=True)
+        while cgroup.joinpath("cgroup.events").read_text().startswith("populated 1"):
+            time.sleep(0.02)
+        with contextlib.suppress(ChildProcessError):
+            while kind == "sibling" and os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
+    counted = (cgroup / "cpu.stat").read_text().split()
+    counted_ns = int(counted[counted.index("usage_usec") + 1]) * 1000
+    assert tracker.use is not None
+    assert other.use is not None
+    assert tracker.use.exact
+    assert tracker.use.total_ns == other.use.total_ns, "trackers do not disturb each other"
+    # The interpreter's first steps are before it joins the group.
+    assert 0 <= tracker.use.total_ns - counted_ns < 40_000_000
+    assert counted_ns > 50_000_000
+    # An exec by another thread is no new process.
+    assert tracker.use.tasks == (3 if kind == "twice" else 2)
+    assert sum(row.tasks for row in tracker.use.commands.values()) == tracker.use.tasks
+    assert sum(row.cpu_ns for row in tracker.use.commands.values()) == tracker.use.total_ns
+
+
+@pytest.mark.usefixtures("bpf")
+def test_track_counts_what_still_runs_up_to_now() -> None:
+    with taskstats.track() as tracker:
+        child = subprocess.Popen(["sh", "-c", "while :; do :; done"])
+        time.sleep(0.3)
+    clock_ns = time.clock_gettime_ns((~child.pid << 3) | 2)
+    time.sleep(0.2)
+    child.kill()
+    child.wait()
+    assert tracker.use is not None
+    assert tracker.use.exact
+    # It ran on between the report and the reading of its clock; of its last tick the
+    # report does not know what was stolen.
+    assert -10_000_000 < clock_ns - tracker.use.total_ns < 100_000_000
+    assert tracker.use.total_ns > 50_000_000
+
+
+@pytest.mark.usefixtures("bpf")
+def test_track_loses_nothing_however_many_die() -> None:
+    storm = "import os\nfor _ in range(40000):\n  p = os.fork()\n  p or os._exit(0)\n  os.wait()"
+    with taskstats.track() as tracker:
+        subprocess.run([sys.executable, "-S", "-c", storm], check=True)
+    assert tracker.use is not None
+    assert tracker.use.exact
+    assert tracker.use.tasks == 40_001

@@ -42,17 +42,6 @@ static __always_inline u64 whole_seconds(u64 us)
 	return us >> 38 ? us / 1000000 : ((us >> 6) * 2251799814) >> 45;
 }
 
-static __always_inline u64 state_of(struct task_struct *t)
-{
-	u32 bits;
-
-	if (bpf_core_field_exists(t->__state))
-		bits = t->__state;
-	else
-		bits = ((struct task_struct___old *)t)->state;
-	return (bits & 0xffff) | (u32)t->exit_state << 16;
-}
-
 static __always_inline u32 cpu_of(struct task_struct *t)
 {
 	if (bpf_core_field_exists(t->thread_info.cpu))
@@ -95,37 +84,6 @@ static __always_inline void find_taker(struct control *c)
 	c->taker = ids >> 32;
 	c->level = BPF_CORE_READ(pid, level);
 	c->namespace = (u64)upid_at(pid, c->level).ns;
-}
-
-/* Without branches, which the verifier would multiply by those of all that follows. */
-static __always_inline s64 not_negative(s64 a)
-{
-	return a & ~(a >> 63);
-}
-
-static __always_inline u64 greater(s64 a, s64 b)
-{
-	return a + not_negative(b - a);
-}
-
-static __always_inline u64 pages(s64 a, s64 b, s64 c)
-{
-	/* Counters of several CPUs may be below zero for a moment. */
-	return not_negative(a) + not_negative(b) + not_negative(c);
-}
-
-/* Resident pages: file, anonymous and shared memory. */
-static __always_inline u64 resident(struct mm_struct *mm)
-{
-	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
-		u64 offset = bpf_core_field_offset(struct mm_struct___old, rss_stat);
-		struct mm_rss_stat___old s = {};
-
-		/* The verifier does not follow the array's type. */
-		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
-		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
-	}
-	return pages(mm->rss_stat[0].count, mm->rss_stat[1].count, mm->rss_stat[3].count);
 }
 
 #define KB(pages, c) ((pages) * ((c)->page_size >> 10))

@@ -114,6 +114,7 @@ struct signal_struct {
 	u64 sum_sched_runtime;
 	struct task_io_accounting ioac;
 	struct taskstats *stats;
+	struct task_struct *group_exec_task;
 };
 
 struct percpu_counter {

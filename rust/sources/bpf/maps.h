@@ -1,42 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps that the programs share, and the calls of the kernel's functions.
+ * The maps that the programs of a snapshot share.
  */
 #ifndef MAPS_H
 #define MAPS_H
 
 #include "record.h"
-
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-#include <bpf/bpf_tracing.h>
+#include "task.h"
 
 #define NOTES 16384
-
-#define KERNEL_FUNCTION(n, type) ((type)(long)(0x7f0000 + (n)))
-#define iter_task_new \
-	KERNEL_FUNCTION(1, int (*)(struct bpf_iter_task *, struct task_struct *, u32))
-#define iter_task_next KERNEL_FUNCTION(2, struct task_struct *(*)(struct bpf_iter_task *))
-#define iter_task_destroy KERNEL_FUNCTION(3, void (*)(struct bpf_iter_task *))
-#define rcu_read_lock KERNEL_FUNCTION(4, void (*)(void))
-#define rcu_read_unlock KERNEL_FUNCTION(5, void (*)(void))
-#define iter_num_new KERNEL_FUNCTION(6, int (*)(struct bpf_iter_num *, int, int))
-#define iter_num_next KERNEL_FUNCTION(7, int *(*)(struct bpf_iter_num *))
-#define iter_num_destroy KERNEL_FUNCTION(8, void (*)(struct bpf_iter_num *))
-#define rdonly_cast KERNEL_FUNCTION(9, void *(*)(const void *, u32))
-
-/*
- * A function with a frame of its own: once it has returned, the verifier has nothing
- * left to tell its paths apart by.
- */
-#define SUBPROGRAM static __attribute__((noinline))
-
-/*
- * A task whose pointers are to be followed. What is read of a task that the verifier
- * vouches for needs no check of its address; but for each pointer followed from it the
- * verifier searches all of the kernel's types, which takes half a second.
- */
-#define FROM(t) ((struct task_struct *)rdonly_cast(t, bpf_core_type_id_kernel(struct task_struct)))
 
 /* Sizes marked 1 are set by the loader. */
 struct {

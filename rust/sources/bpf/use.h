@@ -14,14 +14,6 @@
 /* The clocks' rates differ by at most this much (adjtimex): 1 / 2000. */
 #define DRIFT_SHIFT 11
 
-static __always_inline struct rq *queue_of(struct task_struct *t)
-{
-	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
-	if (!bpf_core_field_exists(t->se.cfs_rq))
-		return 0;
-	return FROM(t)->se.cfs_rq->rq;
-}
-
 static __always_inline u64 steal_of(struct rq *q)
 {
 	return bpf_core_field_exists(q->prev_steal_time_rq) ? q->prev_steal_time_rq : 0;

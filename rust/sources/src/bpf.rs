@@ -14,6 +14,7 @@ mod exits;
 mod hidden;
 mod loader;
 mod pool;
+mod tree;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -38,6 +39,7 @@ use exits::{Exits, GONE, SLOTS, slot_size};
 use hidden::Hidden;
 use loader::{Loader, Target};
 use pool::{ARRAY, MMAPABLE, Pool, Rows};
+pub use tree::{CommandSums, Tree, TreeSums};
 
 /// The base version that the programs write.
 const VERSION: u16 = 14 | EXTENSION_BIT;
@@ -184,7 +186,7 @@ impl Bpf {
         let cpu_count = possible_cpus();
         // Made first: it tells whether BPF may be used at all, before any work is done.
         let control_map = make_array("controls", size_of::<Control>(), 1)?;
-        let mut loader = Loader::new()?;
+        let mut loader = Loader::new(loader::SNAPSHOTS)?;
         let cpus_map = make_array("cpus", size_of::<CpuWords>(), cpu_count)?;
         let slots_map = make_array("slots", slot_size(&layout), SLOTS)?;
         let slot_of = make_hash(HASH, "slot_of", 8, SLOTS)?;

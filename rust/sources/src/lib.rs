@@ -30,6 +30,7 @@ pub use recorder::{Policy, Recorder};
 pub use taskstats_core::*;
 
 use bpf::Bpf;
+pub use bpf::{CommandSums, Tree, TreeSums};
 pub use changed::{Resting, Totals};
 use proc::Proc;
 use procfs::Procfs;

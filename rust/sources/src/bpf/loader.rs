@@ -19,7 +19,12 @@ use aya_obj::{Map, Object};
 use crate::errors::Error;
 use crate::sys::bpf::{self, ProgramKind};
 
-const OBJECT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/taskstats.bpf.o"));
+/// The programs of snapshots.
+pub(crate) const SNAPSHOTS: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/taskstats.bpf.o"));
+/// The programs that follow a tree of processes.
+pub(crate) const TREE: &[u8] =
+    include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/tree.bpf.o"));
 
 /// In the order of the numbers in bpf/taskstats.bpf.c.
 const KERNEL_FUNCTIONS: [&str; 9] = [
@@ -54,12 +59,12 @@ pub(crate) struct Loader {
 
 impl Loader {
     /// Reads the kernel's types, and relocates the programs' accesses by them.
-    pub(crate) fn new() -> Result<Loader, Error> {
+    pub(crate) fn new(object: &[u8]) -> Result<Loader, Error> {
         let kernel = Btf::from_sys_fs().map_err(|_| Error::Unsupported {
             reason: "the kernel does not describe its types (/sys/kernel/btf/vmlinux)".into(),
             hint: "it needs a kernel with CONFIG_DEBUG_INFO_BTF=y".into(),
         })?;
-        let mut object = Object::parse(OBJECT).map_err(damaged)?;
+        let mut object = Object::parse(object).map_err(damaged)?;
         object.relocate_btf(&kernel).map_err(|error| Error::Unsupported {
             reason: format!("this kernel's types do not fit: {error}"),
             hint: String::new(),

@@ -9,8 +9,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use aya_obj::generated::bpf_insn;
 
 const MAP_CREATE: libc::c_long = 0;
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_TEST_RUN: libc::c_long = 10;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -213,6 +215,39 @@ pub(crate) fn delete_element(map: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         MapUpdate { map_fd: raw(map), pad: 0, key: (&raw const key) as u64, value: 0, flags: 0 };
     // SAFETY: the key is of eight bytes, as this map's are; the command takes no value.
     unsafe { bpf(MAP_DELETE_ELEM, &mut attr) }.map(drop)
+}
+
+/// All elements of a map whose keys are of 16 bytes and whose values are of two words.
+pub(crate) fn elements(map: BorrowedFd<'_>) -> io::Result<Vec<([u8; 16], [u64; 2])>> {
+    let mut found = Vec::new();
+    let mut last: Option<[u8; 16]> = None;
+    loop {
+        let mut key = [0_u8; 16];
+        let mut value = [0_u64; 2];
+        let mut next = MapUpdate {
+            map_fd: raw(map),
+            pad: 0,
+            key: last.as_ref().map_or(0, |key| key.as_ptr() as u64),
+            value: key.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: both keys are of 16 bytes, as this map's are; null asks for the first.
+        match unsafe { bpf(MAP_GET_NEXT_KEY, &mut next) } {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(found),
+            done => done?,
+        };
+        let mut lookup = MapUpdate {
+            map_fd: raw(map),
+            pad: 0,
+            key: key.as_ptr() as u64,
+            value: value.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: key and value are of 16 bytes each, as this map's are.
+        unsafe { bpf(MAP_LOOKUP_ELEM, &mut lookup) }?;
+        found.push((key, value));
+        last = Some(key);
+    }
 }
 
 /// Loads a program. On failure the last lines of the verifier's log come with the error.

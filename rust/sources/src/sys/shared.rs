@@ -220,3 +220,30 @@ pub(crate) struct SlotWords {
 
 // SAFETY: integers only; four u32 side by side leave no padding.
 unsafe impl Words for SlotWords {}
+
+/// `struct tree`: what the programs tell of a tree of processes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TreeWords {
+    pub(crate) root: u64,
+    pub(crate) ended: u64,
+    pub(crate) offset_ns: i64,
+    pub(crate) members: u64,
+    pub(crate) lost: u64,
+    pub(crate) unnamed: u64,
+    pub(crate) processes: u64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) utime: u64,
+    pub(crate) stime: u64,
+    pub(crate) minflt: u64,
+    pub(crate) majflt: u64,
+    pub(crate) nvcsw: u64,
+    pub(crate) nivcsw: u64,
+    pub(crate) cpu_delay_ns: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) write_bytes: u64,
+    pub(crate) max_rss: u64,
+}
+
+// SAFETY: integers of eight bytes only.
+unsafe impl Words for TreeWords {}

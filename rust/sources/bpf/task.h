@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The calls of the kernel's functions, and what is read of a task by all programs.
+ */
+#ifndef TASK_H
+#define TASK_H
+
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define KERNEL_FUNCTION(n, type) ((type)(long)(0x7f0000 + (n)))
+#define iter_task_new \
+	KERNEL_FUNCTION(1, int (*)(struct bpf_iter_task *, struct task_struct *, u32))
+#define iter_task_next KERNEL_FUNCTION(2, struct task_struct *(*)(struct bpf_iter_task *))
+#define iter_task_destroy KERNEL_FUNCTION(3, void (*)(struct bpf_iter_task *))
+#define rcu_read_lock KERNEL_FUNCTION(4, void (*)(void))
+#define rcu_read_unlock KERNEL_FUNCTION(5, void (*)(void))
+#define iter_num_new KERNEL_FUNCTION(6, int (*)(struct bpf_iter_num *, int, int))
+#define iter_num_next KERNEL_FUNCTION(7, int *(*)(struct bpf_iter_num *))
+#define iter_num_destroy KERNEL_FUNCTION(8, void (*)(struct bpf_iter_num *))
+#define rdonly_cast KERNEL_FUNCTION(9, void *(*)(const void *, u32))
+
+/*
+ * A function with a frame of its own: once it has returned, the verifier has nothing
+ * left to tell its paths apart by.
+ */
+#define SUBPROGRAM static __attribute__((noinline))
+
+/*
+ * A task whose pointers are to be followed. What is read of a task that the verifier
+ * vouches for needs no check of its address; but for each pointer followed from it the
+ * verifier searches all of the kernel's types, which takes half a second.
+ */
+#define FROM(t) ((struct task_struct *)rdonly_cast(t, bpf_core_type_id_kernel(struct task_struct)))
+
+static __always_inline u64 state_of(struct task_struct *t)
+{
+	u32 bits;
+
+	if (bpf_core_field_exists(t->__state))
+		bits = t->__state;
+	else
+		bits = ((struct task_struct___old *)t)->state;
+	return (bits & 0xffff) | (u32)t->exit_state << 16;
+}
+
+static __always_inline struct rq *queue_of(struct task_struct *t)
+{
+	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
+	if (!bpf_core_field_exists(t->se.cfs_rq))
+		return 0;
+	return FROM(t)->se.cfs_rq->rq;
+}
+
+/* Without branches, which the verifier would multiply by those of all that follows. */
+static __always_inline s64 not_negative(s64 a)
+{
+	return a & ~(a >> 63);
+}
+
+static __always_inline u64 greater(s64 a, s64 b)
+{
+	return a + not_negative(b - a);
+}
+
+static __always_inline u64 pages(s64 a, s64 b, s64 c)
+{
+	/* Counters of several CPUs may be below zero for a moment. */
+	return not_negative(a) + not_negative(b) + not_negative(c);
+}
+
+/* Resident pages: file, anonymous and shared memory. */
+static __always_inline u64 resident(struct mm_struct *mm)
+{
+	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
+		u64 offset = bpf_core_field_offset(struct mm_struct___old, rss_stat);
+		struct mm_rss_stat___old s = {};
+
+		/* The verifier does not follow the array's type. */
+		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
+		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
+	}
+	return pages(mm->rss_stat[0].count, mm->rss_stat[1].count, mm->rss_stat[3].count);
+}
+
+#endif

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a tree of processes uses, summed as its tasks die.
+ *
+ * Design decisions
+ *
+ * - A task is marked by who makes it, before it first runs. Nothing that happens later
+ *   changes the mark: parents that die, other sessions, ids that are used again.
+ * - A task's last switch takes the mark away, or the walk that ends the following
+ *   does. Who takes it away adds the run time, so that it is added once.
+ * - Nothing waits to be collected: however many die, the sums are there.
+ */
+
+#include "task.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define READINGS 4
+
+/* The words shared with user space, in a mapped array. Sums are over members. */
+struct tree {
+	u64 root;		/* the process whose new processes belong */
+	u64 ended;		/* set from outside: nobody becomes a member any more */
+	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
+	u64 members;		/* tasks that are marked */
+	u64 lost;		/* tasks that were not marked for want of room, */
+	u64 unnamed;		/* and tasks whose command's row was not made */
+	u64 processes;		/* begun */
+	u64 cpu_ns;
+	u64 utime, stime;	/* as ticks tell */
+	u64 minflt, majflt;
+	u64 nvcsw, nivcsw;
+	u64 cpu_delay_ns;
+	u64 read_bytes, write_bytes;
+	u64 max_rss;		/* pages */
+};
+
+/* A command's name and what it used. */
+struct command {
+	char name[16];
+};
+struct command_use {
+	u64 processes, cpu_ns;
+};
+
+struct member {
+	struct command command;	/* of its process, known with `counted` */
+	u64 counted;		/* all but its run time is in the sums */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct tree);
+} trees SEC(".maps");
+
+/* By task. Sizes are set by the loader. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, u64);
+	__type(value, struct member);
+} members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct command);
+	__type(value, struct command_use);
+} commands SEC(".maps");
+
+#define ADD(sum, value) __sync_fetch_and_add(&(sum), value)
+
+static __always_inline struct tree *the_tree(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&trees, &zero);
+}
+
+/* Called by the process whose descendants are to be followed. */
+SEC("raw_tp/begin")
+int begin(void *ctx)
+{
+	struct tree *tree = the_tree();
+
+	if (tree)
+		tree->root = bpf_get_current_pid_tgid() >> 32;
+	return 0;
+}
+
+/* Whoever makes a task, of whatever kind: the child has not run yet. */
+SEC("tp_btf/task_newtask")
+int BPF_PROG(born, struct task_struct *t, u64 clone_flags)
+{
+	struct tree *tree = the_tree();
+	u64 key = bpf_get_current_task();
+	u64 maker = bpf_get_current_pid_tgid() >> 32;
+	struct member new = {};
+
+	if (!tree || *(volatile u64 *)&tree->ended)
+		return 0;
+	if (!bpf_map_lookup_elem(&members, &key) && (maker != tree->root || t->tgid == maker))
+		return 0;
+	key = (u64)t;
+	ADD(tree->members, 1);
+	if (bpf_map_update_elem(&members, &key, &new, BPF_ANY)) {
+		ADD(tree->members, -1);
+		ADD(tree->lost, 1);
+		return 0;
+	}
+	if (t->pid == t->tgid)
+		ADD(tree->processes, 1);
+	return 0;
+}
+
+static __always_inline struct command_use *row_of_command(struct command *command)
+{
+	struct command_use none = {}, *row = bpf_map_lookup_elem(&commands, command);
+
+	if (row)
+		return row;
+	bpf_map_update_elem(&commands, command, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&commands, command);
+}
+
+/* Takes the mark away, and adds what the task has used. */
+static __always_inline void leave(struct tree *tree, u64 key, struct member *member, u64 use)
+{
+	struct command command = member->command;
+	struct command_use *row;
+
+	if (bpf_map_delete_elem(&members, &key))
+		return;
+	ADD(tree->cpu_ns, use);
+	row = row_of_command(&command);
+	if (row)
+		ADD(row->cpu_ns, use);
+	else
+		ADD(tree->unnamed, 1);
+	ADD(tree->members, -1);
+}
+
+/* The most memory that the task's process had. */
+static __always_inline u64 peak(struct task_struct *t)
+{
+	struct mm_struct *mm = FROM(t)->mm;
+
+	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
+	 * says includes what the process was before it became a command. */
+	return mm ? greater(resident(mm), mm->hiwater_rss) : FROM(t)->signal->maxrss;
+}
+
+SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struct *t)
+{
+	struct task_struct *leader = FROM(t)->group_leader;
+	struct signal_struct *signal = FROM(t)->signal;
+	u64 rss = peak(t);
+	struct command_use *row;
+	struct command command;
+
+	if (ADD(member->counted, 1))
+		return 0;
+	__builtin_memcpy(command.name, leader->comm, sizeof(command.name));
+	member->command = command;
+	ADD(tree->utime, t->utime);
+	ADD(tree->stime, t->stime);
+	ADD(tree->minflt, t->min_flt);
+	ADD(tree->majflt, t->maj_flt);
+	ADD(tree->nvcsw, t->nvcsw);
+	ADD(tree->nivcsw, t->nivcsw);
+	if (bpf_core_field_exists(t->sched_info.run_delay))
+		ADD(tree->cpu_delay_ns, t->sched_info.run_delay);
+	if (bpf_core_field_exists(t->ioac.read_bytes)) {
+		ADD(tree->read_bytes, t->ioac.read_bytes);
+		ADD(tree->write_bytes, t->ioac.write_bytes);
+	}
+	/* Another's death at the same moment may be missed here: it has to come between. */
+	if (rss > *(volatile u64 *)&tree->max_rss)
+		*(volatile u64 *)&tree->max_rss = rss;
+	if (t->pid != t->tgid)
+		return 0;
+	/* A leader that another thread's exec ends: the process goes on. */
+	if (bpf_core_field_exists(signal->group_exec_task) && signal->group_exec_task)
+		return 0;
+	row = row_of_command(&command);
+	if (row)
+		ADD(row->processes, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(exits, struct task_struct *t)
+{
+	struct tree *tree = the_tree();
+	struct member *member;
+	u64 key = (u64)t;
+
+	member = bpf_map_lookup_elem(&members, &key);
+	if (tree && member)
+		count(tree, member, t);
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	bool dead = state_of(prev) & TASK_DEAD;
+	struct tree *tree = the_tree();
+	struct member *member;
+	u64 key = (u64)prev;
+	struct rq *q;
+
+	if (!tree || !(dead || next->tgid == tree->root))
+		return 0;
+	q = queue_of(next->pid ? next : prev);
+	if (q)
+		/* The clock has just been updated. */
+		tree->offset_ns = q->clock - bpf_ktime_get_ns();
+	if (!dead)
+		return 0;
+	member = bpf_map_lookup_elem(&members, &key);
+	if (member)
+		leave(tree, key, member, prev->se.sum_exec_runtime);
+	return 0;
+}
+
+/* What a task has used by now, running or not; what was stolen since its queue's clock
+ * was last updated, at most a tick ago, is not known to be. */
+static __always_inline u64 use_now(struct tree *tree, struct task_struct *t)
+{
+	struct rq *q = queue_of(t);
+	u64 sum = 0;
+
+	for (int i = 0; i < READINGS; i++) {
+		u64 exec_start, clock, clock_task;
+		s64 since;
+
+		sum = *(volatile u64 *)&t->se.sum_exec_runtime;
+		if (!q || !*(volatile s32 *)&t->on_cpu)
+			return sum;
+		exec_start = *(volatile u64 *)&t->se.exec_start;
+		clock = *(volatile u64 *)&q->clock;
+		clock_task = *(volatile u64 *)&q->clock_task;
+		since = bpf_ktime_get_ns() + tree->offset_ns - (exec_start + clock - clock_task);
+		barrier();
+		if (*(volatile u64 *)&t->se.sum_exec_runtime == sum &&
+		    *(volatile u64 *)&q->clock == clock)
+			return sum + not_negative(since);
+	}
+	return sum;
+}
+
+/* After the end: what still lives, and what it has used so far. */
+SEC("iter/task")
+int each_task(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task;
+	struct tree *tree = the_tree();
+	struct member *member;
+	u64 key = (u64)t;
+
+	if (!t || !tree)
+		return 0;
+	member = bpf_map_lookup_elem(&members, &key);
+	if (!member)
+		return 0;
+	count(tree, member, t);
+	leave(tree, key, member, use_now(tree, t));
+	return 0;
+}

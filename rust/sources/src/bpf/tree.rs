@@ -1,0 +1,174 @@
+//! What a tree of processes uses, whoever waits for whom: summed in the kernel.
+//!
+//! Design decisions
+//!
+//! * A task becomes a member when a member, or the process that follows, makes it: before it
+//!   runs (bpf/tree.bpf.c). Its time is added at its last switch, so that nothing has to
+//!   be collected meanwhile.
+//! * At the end what still lives is added, and no longer followed. A task between its
+//!   release and its last switch is in no walk: it is waited for.
+//! * Every follower has maps and programs of its own: they do not know of each other.
+
+use std::fs::File;
+use std::io::Read;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::loader::{self, Loader, Target};
+use super::{HASH, make_array, map, refused};
+use crate::errors::Error;
+use crate::host::Host;
+use crate::sys::bpf::{self, MapSpec};
+use crate::sys::shared::{Mapping, TreeWords};
+
+/// Members that may live at a time.
+const MEMBERS: u32 = 65536;
+/// Bytes of a member in its map.
+const MEMBER: u32 = 24;
+/// Names of commands.
+const COMMANDS: u32 = 8192;
+/// How long a task may take from its release to its last switch, and how often to look.
+const PATIENCE: u32 = 1000;
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Follows the processes that the calling process makes from now on, and all that they make.
+#[derive(Debug)]
+pub struct Tree {
+    words: Mapping,
+    commands: OwnedFd,
+    walk: OwnedFd,
+    /// The programs at their tracepoints.
+    _links: [OwnedFd; 3],
+    page_kb: u64,
+}
+
+/// What the members used.
+#[derive(Clone, Debug, Default)]
+pub struct TreeSums {
+    /// Processes begun.
+    pub processes: u64,
+    /// CPU time, exact.
+    pub cpu_ns: u64,
+    /// CPU time by ticks, ns.
+    pub tick_user_ns: u64,
+    /// As above.
+    pub tick_system_ns: u64,
+    /// Minor page faults.
+    pub minflt: u64,
+    /// Major page faults.
+    pub majflt: u64,
+    /// Voluntary context switches.
+    pub nvcsw: u64,
+    /// Involuntary ones.
+    pub nivcsw: u64,
+    /// Time runnable, but waiting for a CPU.
+    pub cpu_delay_ns: u64,
+    /// Bytes read from storage.
+    pub read_bytes: u64,
+    /// Bytes written to it.
+    pub write_bytes: u64,
+    /// The most memory a process had, KiB.
+    pub max_rss_kb: u64,
+    /// Tasks that are not in the sums: there was no room to follow them, or they had not
+    /// ended to die.
+    pub missed: u64,
+    /// By the process's command name.
+    pub commands: Vec<CommandSums>,
+}
+
+/// What the processes of one command name used.
+#[derive(Clone, Debug)]
+pub struct CommandSums {
+    /// Up to 15 bytes.
+    pub name: Vec<u8>,
+    /// Processes that ended, or lived at the end, with that name.
+    pub processes: u64,
+    /// CPU time of all their threads.
+    pub cpu_ns: u64,
+}
+
+fn make_hash(name: &str, key: u32, value: u32, entries: u32) -> Result<OwnedFd, Error> {
+    let spec =
+        MapSpec { kind: HASH, key_size: key, value_size: value, max_entries: entries, flags: 0 };
+    bpf::create_map(name, spec, None).map_err(refused)
+}
+
+impl Tree {
+    /// Begins to follow. AccessDenied without CAP_BPF and CAP_PERFMON; Unsupported where
+    /// the kernel lacks what it needs (before 5.14).
+    pub fn open() -> Result<Tree, Error> {
+        let trees = make_array("trees", size_of::<TreeWords>(), 1)?;
+        let members = make_hash("members", 8, MEMBER, MEMBERS)?;
+        let commands = make_hash("commands", 16, 16, COMMANDS)?;
+        let mut loader = Loader::new(loader::TREE)?;
+        let maps = [("trees", &trees), ("members", &members), ("commands", &commands)];
+        loader.link(&loader::borrowed(&maps))?;
+        let begin = loader.load("begin", Target::Call)?;
+        let walk = loader.load("each_task", Target::Tasks)?;
+        let walk = bpf::link_iterator(walk.as_fd())
+            .map_err(|error| Error::os("link the task iterator", error))?;
+        bpf::run(begin.as_fd()).map_err(|error| Error::os("run the BPF program", error))?;
+        let attach = |name, point| -> Result<OwnedFd, Error> {
+            let program = loader.load(name, Target::Tracepoint(point))?;
+            bpf::attach_tracepoint(program.as_fd())
+                .map_err(|error| Error::os("attach to the scheduler", error))
+        };
+        // Who is born is marked last: the others then see every member.
+        let links = [
+            attach("switched", "sched_switch")?,
+            attach("exits", "sched_process_exit")?,
+            attach("born", "task_newtask")?,
+        ];
+        Ok(Tree {
+            words: map(&trees, size_of::<TreeWords>())?,
+            commands,
+            walk,
+            _links: links,
+            page_kb: Host::new().page_size() >> 10,
+        })
+    }
+
+    /// Ends the following: the sums, with what the living have used so far.
+    pub fn finish(self) -> Result<TreeSums, Error> {
+        self.words.write(offset_of!(TreeWords, ended), 1_u64);
+        for _ in 0..PATIENCE {
+            if self.words.read::<TreeWords>(0).members == 0 {
+                break;
+            }
+            // The switch that this brings tells the scheduler's clock.
+            std::thread::sleep(LOOK_AGAIN);
+            self.count_living()?;
+        }
+        let words: TreeWords = self.words.read(0);
+        let commands = bpf::elements(self.commands.as_fd())
+            .map_err(|error| Error::os("read a BPF map", error))?;
+        let commands = commands.into_iter().map(|(name, [processes, cpu_ns])| {
+            let name = name.iter().copied().take_while(|&byte| byte != 0).collect();
+            CommandSums { name, processes, cpu_ns }
+        });
+        Ok(TreeSums {
+            processes: words.processes,
+            cpu_ns: words.cpu_ns,
+            tick_user_ns: words.utime,
+            tick_system_ns: words.stime,
+            minflt: words.minflt,
+            majflt: words.majflt,
+            nvcsw: words.nvcsw,
+            nivcsw: words.nivcsw,
+            cpu_delay_ns: words.cpu_delay_ns,
+            read_bytes: words.read_bytes,
+            write_bytes: words.write_bytes,
+            max_rss_kb: words.max_rss * self.page_kb,
+            missed: words.lost + words.members,
+            commands: commands.collect(),
+        })
+    }
+
+    fn count_living(&self) -> Result<(), Error> {
+        let failed = |error| Error::os("run the BPF program", error);
+        let mut pass = File::from(bpf::begin_iterator(self.walk.as_fd()).map_err(failed)?);
+        while pass.read(&mut [0; 8]).map_err(failed)? != 0 {}
+        Ok(())
+    }
+}
