@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
