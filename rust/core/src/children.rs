@@ -16,6 +16,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::chains::{self, Step};
 use crate::delta::{Interval, Split};
 use crate::header::Flags;
 use crate::record::Record;
@@ -92,10 +93,12 @@ impl Interval {
             .filter(|&(row, _)| !self.is_exited(row))
             .filter_map(|(row, record)| Some((record.ac_pid()?, row)))
             .collect();
+        // A wrong ppid may make the way up a ring, which must not be gone for ever.
+        let mut steps = 64 * rows.len();
         for (heir, mut before) in self.earlier_use_of_vanished() {
             let mut heir = Some(heir);
-            // A wrong ppid must not make the way up a ring.
-            for _ in 0..=rows.len() {
+            while steps > 0 {
+                steps -= 1;
                 let Some(&row) = heir.and_then(|pid| rows.get(&pid)) else { break };
                 for (grown, before) in grown[row].iter_mut().zip(&mut before) {
                     if let Some(grown) = grown {
@@ -169,6 +172,12 @@ impl Interval {
             .filter(|(row, record)| leads(record, threads) && is_gone(*row, record))
             .filter_map(|(row, record)| Some((record.ac_pid()?, row)))
             .collect();
+        let parent = |row: usize| prev.get(row).and_then(|record| record.ac_ppid());
+        // By row of a vanished process the pid of its nearest ancestor that has not.
+        let heirs = chains::ends(prev.len(), |row| match parent(row) {
+            None => Step::Lost,
+            Some(pid) => gone.get(&pid).map_or(Step::End(pid), |&row| Step::Go(row)),
+        });
         let mut sums: HashMap<u32, [u64; 3]> = HashMap::new();
         let vanished = |row: &usize| !lives[*row] && !prev.is_exited(*row);
         for (row, record) in prev.iter().enumerate().filter(|(row, _)| vanished(row)) {
@@ -178,14 +187,12 @@ impl Interval {
             if !is_process && (!threads || record.tg_utime().is_none()) {
                 continue;
             }
-            let mut heir = if is_process { record.ac_ppid() } else { record.ac_tgid() };
-            // A chain of the dead ends; a wrong ppid must not make it a ring.
-            for _ in 0..=gone.len() {
-                match heir.and_then(|pid| gone.get(&pid)) {
-                    Some(&row) => heir = prev.get(row).and_then(|record| record.ac_ppid()),
-                    None => break,
-                }
-            }
+            let heir = if is_process {
+                heirs[row]
+            } else {
+                let process = record.ac_tgid();
+                process.and_then(|pid| gone.get(&pid).map_or(Some(pid), |&row| heirs[row]))
+            };
             let Some(heir) = heir else { continue };
             let split = Split::of_record(&record, Split::default()).unwrap_or_default();
             let steal_ns = record.ac_sttime().unwrap_or(0).saturating_mul(1000);

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::chains::{self, Step};
 use crate::delta::Interval;
 use crate::record::Record;
 use crate::select::{Cell, Column, Key, Table, is_of_record};
@@ -150,10 +151,8 @@ impl Table for Fold {
 /// Who is whose parent.
 struct Family<'a> {
     interval: &'a Interval,
-    /// Living process of each pid.
-    living: HashMap<u32, usize>,
-    /// Dead process of each pid.
-    dead: HashMap<u32, usize>,
+    /// By row: itself where it lives, else its nearest living ancestor.
+    heirs: Vec<Option<usize>>,
 }
 
 impl<'a> Family<'a> {
@@ -167,33 +166,26 @@ impl<'a> Family<'a> {
                 living.insert(pid, row);
             }
         }
-        Family { interval, living, dead }
-    }
-
-    /// The row itself where it lives, else that of its nearest living ancestor. A dead
-    /// thread's nearest is its own process.
-    fn living(&self, row: usize) -> Option<usize> {
-        let mut at = row;
-        // Parents are older than their children, but a reused pid may lead astray.
-        for _ in 0..=self.dead.len() {
-            if !self.interval.is_exited(at) {
-                return Some(at);
+        let next = |pid: Option<u32>| {
+            let pid = pid.filter(|&pid| pid != 0)?;
+            living.get(&pid).or_else(|| dead.get(&pid)).copied()
+        };
+        let heirs = chains::ends(interval.len(), |row| {
+            if !interval.is_exited(row) {
+                return Step::End(row);
             }
-            let record = self.interval.cur().get(at)?;
+            let Some(record) = interval.cur().get(row) else { return Step::Lost };
+            // A dead thread's nearest is its own process.
             let process = record.ac_tgid().filter(|&tgid| Some(tgid) != record.ac_pid());
-            let next = |pid: Option<u32>| {
-                let pid = pid.filter(|&pid| pid != 0)?;
-                self.living.get(&pid).or_else(|| self.dead.get(&pid)).copied()
-            };
-            at = next(process).or_else(|| next(record.ac_ppid()))?;
-        }
-        None
+            next(process).or_else(|| next(record.ac_ppid())).map_or(Step::Lost, Step::Go)
+        });
+        Family { interval, heirs }
     }
 
     fn common(&self, row: usize, by: FoldBy, sessions: &HashMap<u32, u32>) -> Common<'a> {
         let alone = Common::Row(row);
         let Some(record) = self.interval.cur().get(row) else { return alone };
-        let heir = || self.living(row);
+        let heir = || self.heirs.get(row).copied().flatten();
         match by {
             FoldBy::Process => record.ac_tgid().map_or(alone, Common::Process),
             FoldBy::Parent => heir().map_or(alone, Common::Row),

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod books;
+mod chains;
 pub mod children;
 pub mod codec;
 pub mod delta;
