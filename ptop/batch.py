@@ -88,7 +88,10 @@ def _table(interval: taskstats.Interval, choice: Choice, out: TextIO) -> None:
     rows = select(interval, choice, sources)
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(interval.cur.time_ns / 1e9))
     out.write(f"{stamp}  interval {interval.interval_ns / 1e9:.3f} s  cpus {interval.cpus}  ")
-    out.write(f"source {interval.cur.source}\n")
+    now = interval.cur
+    lost = now.exits_lost - interval.prev.exits_lost
+    missing = render.missing(now.missed, lost, now.truncated)
+    out.write(f"source {now.source}{f'  missing: {missing}' if missing else ''}\n")
     for line in render.table(choice.columns, rows, interval.sum(sources)):
         out.write(line.rstrip() + "\n")
     out.write("\n")

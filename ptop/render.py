@@ -45,6 +45,7 @@ class View:
     columns: tuple[Column, ...]
     notice: str = ""
     fold: str = ""
+    missing: str = ""
     marks: frozenset[int] = field(default_factory=frozenset)
 
 
@@ -120,6 +121,16 @@ def _bar(shares: Sequence[tuple[str, float]], cells: int) -> str:
     return bar.ljust(cells)
 
 
+def missing(hidden: int, exits_lost: int, truncated: bool) -> str:
+    """What a snapshot lacks, as far as it knows; empty where nothing."""
+    parts = [
+        f"{hidden} tasks that may not be read" if hidden else "",
+        f"{exits_lost} that died" if exits_lost > 0 else "",
+        "tasks beyond the memory for them" if truncated else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def _cpu_line(name: str, cpu: Mapping[str, float], cells: int) -> str:
     user, system = cpu["user"] + cpu["nice"], cpu["system"]
     irq = cpu["irq"] + cpu["softirq"]
@@ -154,6 +165,7 @@ def _head(view: View, cells: int, height: int) -> list[str]:
     tasks = (
         f"tasks {view.tasks}{died}{f' shown {view.shown}' if view.shown != view.tasks else ''}"
         f"{f' by {view.fold}' if view.fold else ''}{': ' if states else ''}{states}"
+        f"{f'  missing: {view.missing}' if view.missing else ''}"
     )
     lines = [
         f"{view.time}  {fmt.safe(view.host)}  up {view.uptime}  load {load}",

@@ -69,6 +69,9 @@ def of(
         columns=chosen,
         notice=state.notice,
         fold=state.fold,
+        missing=render.missing(
+            now.missed, now.exits_lost - interval.prev.exits_lost, now.truncated
+        ),
     )
 
 

@@ -82,6 +82,7 @@ def test_hidden_processes_are_left_out_and_counted(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "source procfs" in done.stdout
+    assert ("tasks that may not be read" in done.stdout) == (others == "listed")
 
 
 def test_a_refusal_says_the_command_that_works(as_nobody: list[str]) -> None:

@@ -149,6 +149,14 @@ def test_a_residual_beyond_its_bound_is_called_out() -> None:
     assert not any("%!" in line.text for line in render.screen(seen, State(), (100, 24), COLUMNS))
 
 
+def test_what_is_missing_is_said() -> None:
+    assert render.missing(0, 0, False) == ""
+    said = render.missing(2, 7, True)
+    assert said == "2 tasks that may not be read, 7 that died, tasks beyond the memory for them"
+    lines = render.screen(replace(view(), missing=said), State(), (200, 24), COLUMNS)
+    assert any(line.text.rstrip().endswith(f"missing: {said}") for line in lines)
+
+
 def test_a_low_screen_still_shows_tasks() -> None:
     assert render.task_rows(view(), (40, 10)) == 6
     assert render.task_rows(view(), (40, 5)) == 1
