@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench bench-kernel fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -89,6 +89,12 @@ bench: $(STAMPS)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
 	cargo bench --quiet -p taskstats-core --bench records
 	set -e; for name in $(BENCHES); do $(BIN)/python -m tests.bench.$$name; done
+
+# The same for the patched kernel, in emulated machines: some 10 minutes.
+bench-kernel: $(STAMPS)/installed kernel
+	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(PYTHON) tools/kernel.py --plain
+	$(BIN)/python -m tests.bench.kernel
 
 # Every fuzz target for a while; more with FUZZ_RUNS=. What fails is kept in rust/fuzz/artifacts.
 FUZZ_RUNS := 50000

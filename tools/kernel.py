@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "precis
 PATCHES = Path(__file__).resolve().parent.parent / "kernel-patches"
 SOURCE = Path("/usr/src/linux-source-6.12.tar.xz")
 SELFTESTS = "tools/testing/selftests/taskstats"
+# What the kernel says when it has caught itself at something.
+COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|possible .* detected|INFO: .*lock|general prot")
 # Nothing of where and when it was built is in the kernel.
 ENVIRONMENT = {
     **os.environ,

@@ -23,8 +23,11 @@ def main() -> None:
     child = os.fork()
     if not child:
         os.nice(5)
+        # Some time of each kind, more than a tick, and then no more.
+        while min(os.times()[:2]) < 0.1:
+            os.listdir("/proc")
         time.sleep(1000)
-    time.sleep(1)
+    time.sleep(3)
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
     answer = ask(netlink, 16, 3, attribute(2, b"TASKSTATS\0"))
     place = answer.index(struct.pack("=HH", 6, 1)) + 4
