@@ -111,6 +111,14 @@ def test_a_dump_is_a_sequence(recorded: Path, written: list[taskstats.Snapshot])
     ]
 
 
+def test_sessions_of_this_machine_are_not_those_of_a_recording(recorded: Path) -> None:
+    dump = taskstats.open(recorded)
+    interval = taskstats.usage(dump[0], dump[1])
+    with pytest.raises(ValueError, match="sessions are not recorded"):
+        interval.fold("session")
+    assert len(interval.fold("user")) > 0
+
+
 def test_snapshots_are_found_by_time(recorded: Path) -> None:
     dump = taskstats.open(recorded)
     times = dump.times_ns

@@ -208,13 +208,19 @@ impl PyInterval {
 
     /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
     /// "session", "name", "user" or "cgroup". Every row is in one group, so that the
-    /// groups' sums are the interval's. ValueError for another word.
+    /// groups' sums are the interval's. ValueError for another word, and for "session" of
+    /// recorded snapshots, which know none.
     fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyFold> {
         let by = FoldBy::from_name(by).ok_or_else(|| {
             let names = FoldBy::ALL.map(FoldBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
         let interval = Arc::clone(&self.inner);
+        if by == FoldBy::Session && interval.cur().names().is_some() {
+            return Err(PyValueError::new_err(
+                "sessions are not recorded: choose parent, name, user or cgroup",
+            ));
+        }
         Ok(PyFold {
             inner: py.detach(|| {
                 let sessions = match by {
