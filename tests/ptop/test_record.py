@@ -153,11 +153,16 @@ def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
     assert len(taskstats.open(dump)) > before
 
 
-def test_a_full_disk_stops_it_and_loses_nothing(dump: Path) -> None:
+def test_a_full_disk_stops_it_and_loses_nothing(dump: Path, tmp_path: Path) -> None:
+    # How much a snapshot takes is this machine's; a second whole one has no room.
+    one = tmp_path / "one.tsd"
+    assert run(RECORD, "-o", one, "--for", "0.01", "--uncompressed").returncode == 0
+    room = one.stat().st_size * 3 // 2
+
     def small() -> None:
         # The kernel then answers EFBIG as it answers ENOSPC on a full disk.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
     done = subprocess.run(
         [*RECORD, "-o", dump, "-d", "0.1", "--uncompressed"],
