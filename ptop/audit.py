@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 import taskstats
 
 from ptop import batch
+from ptop.options import add_delay, add_source, count
 
 # The terms of the identity, in the order in which they are shown.
 TERMS = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")
@@ -120,7 +121,7 @@ def _cpu_line(used: dict[str, int]) -> str:
     return f"  cpu{used['cpu']:<3} {shares}"
 
 
-def _parser(delay: Callable[[str], float], count: Callable[[str], int]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="ptop audit",
         description="Adds up where the CPUs' time went: tasks + irq + steal + idle + residual ="
@@ -129,15 +130,8 @@ def _parser(delay: Callable[[str], float], count: Callable[[str], int]) -> argpa
     options.add_argument(
         "-n", "--intervals", type=count, default=10, metavar="N", help="intervals (default 10)"
     )
-    options.add_argument(
-        "-d", "--delay", type=delay, default=1.0, metavar="S", help="seconds of an interval"
-    )
-    options.add_argument(
-        "--source",
-        choices=("auto", "proc", "bpf", "netlink", "procfs"),
-        default="auto",
-        help="where to get the numbers (default auto: the best that works)",
-    )
+    add_delay(options)
+    add_source(options)
     options.add_argument(
         "--format", choices=("table", "json"), default="table", help="table (default) or json"
     )
@@ -152,14 +146,9 @@ def _parser(delay: Callable[[str], float], count: Callable[[str], int]) -> argpa
     return options
 
 
-def main(
-    arguments: Sequence[str],
-    out: TextIO,
-    delay: Callable[[str], float],
-    count: Callable[[str], int],
-) -> int:
-    """Run `ptop audit`; gives the exit status. `delay` and `count` check numbers."""
-    options = _parser(delay, count).parse_args(arguments)
+def main(arguments: Sequence[str], out: TextIO) -> int:
+    """Run `ptop audit`; gives the exit status."""
+    options = _parser().parse_args(arguments)
     without = set(options.leave_out)
     total: Account | None = None
     with taskstats.Source(options.source, fields=[], exact=True, cpu_times=True) as source:

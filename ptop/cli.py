@@ -11,7 +11,8 @@ from dataclasses import replace
 import taskstats
 
 from ptop import columns as table
-from ptop.state import SHORTEST_DELAY, Limits, State, parse_delay
+from ptop.options import add_delay, add_source, add_threads, view_options
+from ptop.state import Limits, State
 
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
@@ -33,100 +34,6 @@ COMMANDS = {
 }
 
 
-def _delay(text: str) -> float:
-    seconds = parse_delay(text)
-    if seconds is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of seconds from {SHORTEST_DELAY} to 86400"
-        )
-    return seconds
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-
-
-def _columns(text: str) -> tuple[table.Column, ...]:
-    try:
-        return table.parse(text, _interval_columns())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _interval_columns() -> dict[str, str]:
-    """Every column an interval has by the kernel's names, with its unit."""
-    units = {field["name"]: field["unit"] for field in taskstats.FIELDS}
-    for field in taskstats.FIELDS:
-        if field["kind"] == "counter":
-            units[f"{field['name']}_delta"] = field["unit"]
-            units[f"{field['name']}_per_sec"] = "/s"
-    return units
-
-
-def _sort(text: str) -> table.Column:
-    return _columns(text)[0]
-
-
-def _pids(text: str) -> tuple[int, ...]:
-    try:
-        pids = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        pids = (-1,)
-    if any(not 0 < pid < 2**32 for pid in pids):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of pids such as 1,4711")
-    return pids
-
-
-def view_options() -> argparse.ArgumentParser:
-    """What to show and how: of the live view and of `ptop replay`."""
-    options = argparse.ArgumentParser(add_help=False)
-    options.add_argument(
-        "-b", "--batch", action="store_true", help="write plain text to standard output"
-    )
-    options.add_argument(
-        "-n", "--intervals", type=_count, metavar="N", help="stop after N intervals"
-    )
-    options.add_argument(
-        "--sort", type=_sort, metavar="COLUMN", help="sort by this column (default total_pct)"
-    )
-    options.add_argument(
-        "--columns",
-        type=_columns,
-        metavar="LIST",
-        help="columns to show, separated by commas: " + ", ".join(table.COLUMNS),
-    )
-    options.add_argument(
-        "--view",
-        choices=tuple(table.VIEWS),
-        default="live",
-        help="live (default) or snap: with the time of dead children, as in the tool of 2010",
-    )
-    options.add_argument(
-        "--fold",
-        choices=table.FOLDS,
-        help="gather rows: what died into its nearest living parent, or all tasks by session,"
-        " command name, user or cgroup",
-    )
-    options.add_argument(
-        "--filter", metavar="TEXT", help="show only tasks with TEXT in the name, or that pid"
-    )
-    options.add_argument(
-        "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"
-    )
-    options.add_argument(
-        "--rows", type=_count, metavar="N", help="show at most N tasks (default in batch: all)"
-    )
-    options.add_argument(
-        "--format",
-        choices=("table", "json", "csv"),
-        help="in batch mode: table (default), json (a line an interval) or csv",
-    )
-    options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
-    return options
-
-
 def parser() -> argparse.ArgumentParser:
     """The one option table; help and man page are made from it."""
     options = argparse.ArgumentParser(
@@ -143,21 +50,9 @@ def parser() -> argparse.ArgumentParser:
         + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items())
         + " (ptop audit --help and so on)",
     )
-    options.add_argument(
-        "-d",
-        "--delay",
-        type=_delay,
-        default=1.0,
-        metavar="S",
-        help="seconds of an interval (default 1)",
-    )
-    options.add_argument(
-        "--source",
-        choices=("auto", "proc", "bpf", "netlink", "procfs"),
-        default="auto",
-        help="where to get the numbers (default auto: the best that works)",
-    )
-    options.add_argument("--threads", action="store_true", help="show threads, not processes")
+    add_delay(options)
+    add_source(options)
+    add_threads(options)
     options.add_argument("--version", action="version", version=f"ptop {taskstats.__version__}")
     return options
 
@@ -208,7 +103,7 @@ def _command(words: Sequence[str]) -> int:
     if name == "report":
         from ptop import report
 
-        return report.main(rest, sys.stdout, _count)
+        return report.main(rest, sys.stdout)
     if name == "export":
         from ptop import export
 
@@ -217,7 +112,7 @@ def _command(words: Sequence[str]) -> int:
         return _replay(rest)
     from ptop import audit
 
-    return audit.main(rest, sys.stdout, _delay, _count)
+    return audit.main(rest, sys.stdout)
 
 
 def _chosen(options: argparse.Namespace) -> tuple[tuple[table.Column, ...], table.Column]:
@@ -288,10 +183,10 @@ def _replay(words: Sequence[str]) -> int:
         from ptop.feed import recorded_intervals
 
         # With a time that frame is meant, else all.
-        count = options.intervals or (1 if options.at else None)
+        number = options.intervals or (1 if options.at else None)
         choice = _choice(options)
         choice = replace(choice, columns=tuple(table.named(c, dump.user) for c in choice.columns))
-        stream = recorded_intervals(feed, count)
+        stream = recorded_intervals(feed, number)
         batch.write(stream, choice, options.format or "table", sys.stdout)
         replay.tell_lost(feed.frames)
         return 0

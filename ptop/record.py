@@ -9,7 +9,6 @@ Design decisions
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 import time
@@ -17,41 +16,9 @@ from collections.abc import Iterator, Sequence
 
 import taskstats
 
-from ptop.state import SHORTEST_DELAY, parse_delay
+from ptop.options import add_delay, add_source, add_threads, count, size, span
 
-SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-TIMES = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _scaled(text: str, units: dict[str, float] | dict[str, int], example: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
-    if match is None or match[2] not in units or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not understood: give {example}")
-    return float(match[1]) * units[match[2]]
-
-
-def _size(text: str) -> int:
-    return int(_scaled(text, SIZES, "a size such as 500M or 2G"))
-
-
-def _time(text: str) -> float:
-    return _scaled(text, TIMES, "a time such as 90, 30m, 12h or 7d")
-
-
-def _delay(text: str) -> float:
-    seconds = parse_delay(text)
-    if seconds is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of seconds from {SHORTEST_DELAY} to 86400"
-        )
-    return seconds
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,24 +29,12 @@ def parser() -> argparse.ArgumentParser:
         " taskstats.open. A recording is continued where the file is one already.",
     )
     options.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump to write")
+    add_delay(options)
     options.add_argument(
-        "-d",
-        "--delay",
-        type=_delay,
-        default=1.0,
-        metavar="S",
-        help="seconds from snapshot to snapshot (default 1)",
+        "--for", dest="length", type=span, metavar="T", help="stop after T, such as 90, 30m or 7d"
     )
-    options.add_argument(
-        "--for", dest="length", type=_time, metavar="T", help="stop after T, such as 90, 30m or 7d"
-    )
-    options.add_argument(
-        "--source",
-        choices=("auto", "proc", "bpf", "netlink", "procfs"),
-        default="auto",
-        help="where to get the numbers (default auto: the best that works)",
-    )
-    options.add_argument("--threads", action="store_true", help="record threads, not processes")
+    add_source(options)
+    add_threads(options)
     options.add_argument(
         "--uncompressed",
         action="store_true",
@@ -87,22 +42,22 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--sync",
-        type=_time,
+        type=span,
         default=10.0,
         metavar="T",
         help="the most that a loss of power may cost (default 10s)",
     )
     options.add_argument(
         "--rotate-size",
-        type=_size,
+        type=size,
         metavar="SIZE",
         help="put the file aside as NAME-000001.EXT and so on when it has SIZE, such as 500M",
     )
     options.add_argument(
-        "--rotate-time", type=_time, metavar="T", help="likewise after T, such as 1h or 1d"
+        "--rotate-time", type=span, metavar="T", help="likewise after T, such as 1h or 1d"
     )
     options.add_argument(
-        "--keep", type=_count, metavar="N", help="keep at most N files that were put aside"
+        "--keep", type=count, metavar="N", help="keep at most N files that were put aside"
     )
     return options
 

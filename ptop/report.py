@@ -14,7 +14,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
@@ -23,6 +23,7 @@ from taskstats.recorded import Frames
 
 from ptop import format as fmt
 from ptop import progress, replay
+from ptop.options import count
 
 # A start that is derived wobbles; a pid does not come again within this time.
 WOBBLE_NS = 1_000_000_000
@@ -217,7 +218,7 @@ def _bytes(value: int | None) -> str:
     return fmt.bytes_rate(None if value is None else float(value))
 
 
-def _parser(count: Callable[[str], int]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="ptop report",
         description="Who used most in dumps: tasks, users and cgroups by CPU time,"
@@ -256,9 +257,9 @@ def gather(frames: Frames, start: int, stop: int, totals: Totals) -> None:
         totals.end(last)
 
 
-def main(arguments: Sequence[str], out: TextIO, count: Callable[[str], int]) -> int:
-    """Run `ptop report`; gives the exit status. `count` checks whole numbers."""
-    parser = _parser(count)
+def main(arguments: Sequence[str], out: TextIO) -> int:
+    """Run `ptop report`; gives the exit status."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     totals = Totals()
     for path in options.files:
