@@ -207,6 +207,8 @@ class BpfCollector:
         use.exact = not sums["missed"]
         if not use.exact:
             use.notes.append(f"{sums['missed']} tasks could not be followed: not counted")
+        if sums["unnamed"]:
+            use.notes.append(f"{sums['unnamed']} tasks have no row: too many command names")
         use.exits_lost = sums["missed"]
         use.resolution_ns = 1
         use.total_ns = sums["cpu_ns"]

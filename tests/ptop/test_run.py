@@ -292,3 +292,21 @@ def test_track_loses_nothing_however_many_die() -> None:
     assert tracker.use is not None
     assert tracker.use.exact
     assert tracker.use.tasks == 40_001
+
+
+@pytest.mark.usefixtures("bpf")
+def test_more_names_than_rows_are_told_of_and_are_in_the_total() -> None:
+    named = (
+        "import os\nfor n in range(9000):\n  p = os.fork()\n"
+        "  if not p:\n    open('/proc/self/comm', 'w').write(f'name {n}')\n    os._exit(0)\n"
+        "  os.wait()"
+    )
+    with taskstats.track() as tracker:
+        subprocess.run([sys.executable, "-S", "-c", named], check=True)
+    use = tracker.use
+    assert use is not None
+    assert use.exact
+    assert use.tasks == 9001
+    rows = sum(row.tasks for row in use.commands.values())
+    assert rows < use.tasks
+    assert use.notes == [f"{use.tasks - rows} tasks have no row: too many command names"]

@@ -26,7 +26,7 @@ impl PyTree {
 
     /// Ends the following and gives the sums, with what still lives up to now: numbers by
     /// name (ns, bytes, KiB; `missed` tasks are in none), and for each command name the
-    /// processes and their CPU time in ns. ValueError a second time.
+    /// processes and their CPU time in ns, but of `unnamed` tasks. ValueError a second time.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
         let tree = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tree = tree.ok_or_else(|| PyValueError::new_err("the tree is no longer followed"))?;
@@ -46,6 +46,7 @@ impl PyTree {
             ("write_bytes", sums.write_bytes),
             ("max_rss_kb", sums.max_rss_kb),
             ("missed", sums.missed),
+            ("unnamed", sums.unnamed),
         ] {
             numbers.set_item(name, number)?;
         }

@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::{Uid, User};
 use taskstats_core::dump::{Index, Named, Options, StringKey, Writer, exact_start, is_dump};
 use taskstats_core::{Record, Snapshot};
 
@@ -337,15 +338,10 @@ fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// The name of a user in /etc/passwd.
+/// The name of a user, wherever this machine keeps its users (nsswitch.conf).
 fn user_name(uid: u32) -> Option<Vec<u8>> {
-    let text = fs::read("/etc/passwd").ok()?;
-    let uid = uid.to_string();
-    text.split(|&byte| byte == b'\n').find_map(|line| {
-        let mut words = line.split(|&byte| byte == b':');
-        let name = words.next()?;
-        (words.nth(1)? == uid.as_bytes()).then(|| name.to_vec())
-    })
+    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+    Some(user.name.into_bytes())
 }
 
 /// The path of the cgroup v2 that a process is in.

@@ -73,6 +73,9 @@ pub struct TreeSums {
     /// Tasks that are not in the sums: there was no room to follow them, or they had not
     /// ended to die.
     pub missed: u64,
+    /// Tasks that are in the sums, but in no row of `commands`: there was no room for more
+    /// names.
+    pub unnamed: u64,
     /// By the process's command name.
     pub commands: Vec<CommandSums>,
 }
@@ -161,6 +164,7 @@ impl Tree {
             write_bytes: words.write_bytes,
             max_rss_kb: words.max_rss * self.page_kb,
             missed: words.lost + words.members,
+            unnamed: words.unnamed,
             commands: commands.collect(),
         })
     }
