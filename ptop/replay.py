@@ -77,8 +77,8 @@ def tell_lost(frames: Frames) -> None:
     if frames.lost:
         path, first = frames.dump.path, min(frames.lost)
         sys.stderr.write(
-            f"ptop: {len(frames.lost)} of {len(frames)} snapshots were left out, the first of"
-            f" them {first}: {frames.lost[first]}\ntype: ptop check {path}\n"
+            f"ptop: {path}: {len(frames.lost)} of {len(frames)} snapshots were left out,"
+            f" the first of them {first}: {frames.lost[first]}\ntype: ptop check {path}\n"
         )
 
 

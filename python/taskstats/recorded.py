@@ -49,7 +49,7 @@ class Frames:
         try:
             return self.dump[index]
         except ParseError as error:
-            self.lost[index] = str(error)
+            self.lost[index] = str(error).removeprefix(f"{self.dump.path}: ")
             return None
 
     def interval(self, index: int) -> Interval | None:

@@ -171,7 +171,9 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
     # Neither the damaged one's interval nor the next, which would begin with it.
     assert feed.advance()
     assert feed.index == 5
+    # Why comes first; which file it is everybody knows.
     assert feed.notice.startswith("snapshot 3 left out: ")
+    assert ".tsd" not in feed.notice
     assert list(frames.lost) == [3]
     assert feed.step(-1)
     assert feed.index == 2
