@@ -569,3 +569,25 @@ assert int(status.split("CapEff:")[1].split()[0], 16) == 1 << 39
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 200
+
+
+def test_a_zombie_is_shown_until_it_is_reaped(bpf: Callable[..., taskstats.Source]) -> None:
+    with bpf(exact=True, changed=True) as source:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        seen: list[tuple[int | None, bool]] = []
+        before = source.snapshot()
+        for reaped in (False, False, False, True):
+            time.sleep(0.1)
+            if reaped:
+                os.waitpid(child, 0)
+            now = source.snapshot()
+            interval = taskstats.usage(before, now)
+            seen += [((task.state or 0) >> 16, task.exited) for task in now if task.ac_pid == child]
+            assert interval.exited == sum(task.exited for task in now)
+            before = now
+        last = source.snapshot()
+    # EXIT_ZOMBIE, then EXIT_DEAD (include/linux/sched.h).
+    assert seen == [(0x20, False)] * 3 + [(0x10, True)]
+    assert all(task.ac_pid != child for task in last)

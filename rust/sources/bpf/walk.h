@@ -163,7 +163,8 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 		mark_met(c, t);
 	if (*(volatile u64 *)&c->leads)
 		begin_row(c, t, s);
-	c->row_ran |= c->ran;
+	/* Who is dead keeps its row until it is reaped: by that the taker knows it is not. */
+	c->row_ran |= c->ran | (t->flags & PF_EXITING);
 	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
 	/* The row of a sleeper with one thread would only be thrown away. */
 	if (c->row_outside || (!c->row_ran && s->nr_threads == 1))
