@@ -63,6 +63,7 @@ check-bpf:
 	sh tools/check_bpf.sh
 
 lint: $(STAMPS)/installed
+	! git grep -nE '^(<{7}|>{7}) '
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check .

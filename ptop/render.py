@@ -17,6 +17,8 @@ from ptop.state import HELP, REPLAY_HELP, State
 LEAST_TASKS = 10
 # Lines of the table that are no tasks: titles, units, sums.
 TABLE_FRAME = 3
+# The books stand below the sums where a screen has room for this many lines.
+LOW = TABLE_FRAME + LEAST_TASKS + 2
 # What is asked for in each mode in which something is typed.
 PROMPTS = {"filter": "filter", "delay": "seconds", "time": "time (12:34:56, +90s, -5m)"}
 
@@ -135,8 +137,8 @@ def _cpu_line(name: str, cpu: Mapping[str, float], cells: int) -> str:
     user, system = cpu["user"] + cpu["nice"], cpu["system"]
     irq = cpu["irq"] + cpu["softirq"]
     text = (
-        f"{name} us {user:5.1f} sy {system:5.1f} wa {cpu['iowait']:5.1f} "
-        f"irq {irq:5.1f} st {cpu['steal']:5.1f} id {cpu['idle']:5.1f}"
+        f"{name} us {user:6.2f} sy {system:6.2f} wa {cpu['iowait']:6.2f} "
+        f"irq {irq:6.2f} st {cpu['steal']:6.2f} id {cpu['idle']:6.2f}"
     )
     room = cells - len(text) - 3
     if room < 8:
@@ -170,7 +172,6 @@ def _head(view: View, cells: int, height: int) -> list[str]:
     lines = [
         f"{view.time}  {fmt.safe(view.host)}  up {view.uptime}  load {load}",
         f"{view.source} ({view.precision})  interval {view.interval_s:.2f} s{own}",
-        *([_books(view.books)] if view.books else []),
         tasks,
     ]
     if view.memory:
@@ -185,10 +186,16 @@ def _head(view: View, cells: int, height: int) -> list[str]:
         )
     # On a low screen the tasks come first; half of what they can spare goes to the
     # CPUs at most.
-    lines = lines[: max(1, height - TABLE_FRAME - LEAST_TASKS)]
-    spare = height - len(lines) - TABLE_FRAME - LEAST_TASKS
+    foot = len(_foot(view, height))
+    lines = lines[: max(1, height - TABLE_FRAME - foot - LEAST_TASKS)]
+    spare = height - len(lines) - TABLE_FRAME - foot - LEAST_TASKS
     lines[1:1] = _cpu_lines(view, cells, spare)
     return lines
+
+
+def _foot(view: View, height: int) -> list[str]:
+    """What stands below the sums: that nothing is missing in them."""
+    return [_books(view.books)] if view.books and height >= LOW else []
 
 
 def _books(books: Mapping[str, float]) -> str:
@@ -206,11 +213,7 @@ def _books(books: Mapping[str, float]) -> str:
 def task_rows(view: View, size: tuple[int, int]) -> int:
     """How many rows of tasks a screen of `size` (columns, lines) has room for."""
     cells, height = size
-    return _room(_head(view, cells, height), height)
-
-
-def _room(head: Sequence[str], height: int) -> int:
-    return max(1, height - len(head) - TABLE_FRAME)
+    return max(1, height - len(_head(view, cells, height)) - len(_foot(view, height)) - TABLE_FRAME)
 
 
 def _help(recorded: bool, size: tuple[int, int]) -> list[Line]:
@@ -248,9 +251,9 @@ def screen(
 
 def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
-    head = _head(view, cells, height)
+    head, foot = _head(view, cells, height), _foot(view, height)
     lines = [Line(text) for text in head]
-    room = _room(head, height)
+    room = max(1, height - len(head) - len(foot) - TABLE_FRAME)
     title, unit, *rows = table(
         view.columns, view.rows[:room], view.sums, _status(view, state, room)
     )
@@ -262,13 +265,12 @@ def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     ]
     if not rows:
         lines.append(Line("no task matches" if view.tasks else "no tasks"))
-    lines += [Line("")] * (height - len(lines) - 1)
+    lines += [Line("")] * (height - len(lines) - len(foot) - 1)
+    lines += [Line(sums, "bold"), *(Line(text) for text in foot)]
     if state.mode in PROMPTS:
-        lines.append(Line(f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_", "bold"))
+        lines[-1] = Line(f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_", "bold")
     elif view.notice:
-        lines.append(Line(fmt.safe(view.notice), "bold"))
-    else:
-        lines.append(Line(sums, "bold"))
+        lines[-1] = Line(fmt.safe(view.notice), "bold")
     return lines
 
 

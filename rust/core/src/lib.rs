@@ -12,6 +12,7 @@ pub mod books;
 mod chains;
 pub mod children;
 pub mod codec;
+mod cpus;
 pub mod delta;
 pub mod dump;
 pub mod error;

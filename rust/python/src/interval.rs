@@ -252,11 +252,13 @@ impl PyInterval {
         Ok(counts)
     }
 
-    /// Per CPU its number and the share of the interval in each class in per cent;
-    /// empty where the snapshots lack the CPUs' times (/proc/stat, in steps of a tick).
+    /// Per CPU its number and the share of the interval in each class in per cent; empty
+    /// where the snapshots lack the CPUs' times (/proc/stat, in steps of a tick). Where
+    /// `cpu_use` knows them, the shares of tasks, idle, interrupts and steal are exact, and
+    /// only their split (user, nice and system; idle and iowait) is that of the ticks.
     fn cpu_pct<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.inner
-            .cpu_times()
+            .cpu_split()
             .iter()
             .map(|times| {
                 let row = PyDict::new(py);
