@@ -199,8 +199,6 @@ class _Loop:
                 if self.state.quit:
                     return
                 key = self.terminal.inkey(timeout=0)
-            # In a long interval, or while paused, more may die than the source keeps.
-            self.feed.drain()
 
     def _advance(self) -> None:
         if not self.feed.advance():

@@ -58,10 +58,7 @@ def intervals(
     while count is None or count > 0:
         # A sleep that came late does not make the next one late too.
         due = max(due + delay, time.monotonic())
-        # Where many die the source has to be emptied beside the interval.
-        while (left := due - time.monotonic()) > 0:
-            time.sleep(min(left, 1.0))
-            source.drain()
+        time.sleep(max(0.0, due - time.monotonic()))
         interval = taskstats.usage(start, source.snapshot())
         yield interval
         start = interval

@@ -50,9 +50,6 @@ class Feed(Protocol):
     def wait_s(self, delay: float, speed: float) -> float:
         """How long the interval that is shown stays."""
 
-    def drain(self) -> None:
-        """Takes what gathers between intervals."""
-
 
 class LiveFeed:
     """Intervals of a source of this machine."""
@@ -86,9 +83,6 @@ class LiveFeed:
 
     def wait_s(self, delay: float, speed: float) -> float:
         return delay if self.interval is not None else min(FIRST_DELAY, delay)
-
-    def drain(self) -> None:
-        self.source.drain()
 
 
 class RecordedFeed:
@@ -190,9 +184,6 @@ class RecordedFeed:
             return LONGEST_GAP / speed
         gap = (self.frames.times_ns[following] - self.frames.times_ns[self.index]) / 1e9
         return min(max(gap, 0.0), LONGEST_GAP) / speed
-
-    def drain(self) -> None:
-        pass
 
 
 def _height(interval: taskstats.Interval, column: str) -> float:

@@ -106,11 +106,8 @@ def _record(
         due = max(due + delay, time.monotonic())
         if end is not None and due > end:
             return
-        # Where many die the source has to be emptied beside the interval.
-        while (left := due - time.monotonic()) > 0:
-            if signal.sigtimedwait(ENDING, min(left, 1.0)) is not None:
-                return
-            source.drain()
+        if signal.sigtimedwait(ENDING, max(0.0, due - time.monotonic())) is not None:
+            return
 
 
 def check(arguments: Sequence[str]) -> int:

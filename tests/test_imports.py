@@ -117,6 +117,7 @@ def test_unsafe_stands_only_where_it_may() -> None:
         "rust/sources/src/sys/map.rs",
         "rust/sources/src/sys/shared.rs",
         "rust/sources/src/sys/taskstats.rs",
+        "rust/sources/src/sys/thread.rs",
         "rust/python/src/snapshot.rs",
         "rust/python/src/lib.rs",
     }

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import taskstats
 
 ROOT = os.geteuid() == 0
 
@@ -116,3 +117,49 @@ def test_others_io_is_unknown_without_privilege(as_nobody: list[str]) -> None:
     assert task["pid"] == "1"
     assert task["read_char"] == task["write_bytes"] == ""
     assert task["total_ns"] != ""
+
+
+DROPPED = """
+import pathlib, sys, time, taskstats
+source = taskstats.Source(sys.argv[1], exact=True)
+if sys.argv[2] == "late":
+    source.snapshot()
+    try:
+        taskstats.drop_privileges(source.name)
+    except taskstats.Unsupported as error:
+        sys.exit(f"late: {error}")
+taskstats.drop_privileges(source.name)
+source.snapshot()
+# Until the thread has begun.
+time.sleep(0.3)
+lines = [
+    line
+    for task in pathlib.Path("/proc/self/task").iterdir()
+    for line in (task / "status").read_text().splitlines()
+]
+uids = [line.split()[1:] for line in lines if line.startswith("Uid:")]
+assert len(uids) == 2 and all(uid == ["65534"] * 4 for uid in uids), uids
+held = {int(line.split()[1], 16) for line in lines if line.startswith(("CapPrm", "CapEff"))}
+assert held == {0, {"bpf": 1 << 39, "netlink": 1 << 12, "procfs": 0}[source.name]}, held
+"""
+
+
+@pytest.mark.parametrize("name", ["bpf", "netlink", "procfs"])
+def test_who_called_sudo_is_who_takes_exits_beside(
+    name: str, needs: Callable[[bool, str], None]
+) -> None:
+    report = next(report for report in taskstats.sources() if report.name == name)
+    needs(ROOT and report.available, f"{name} as root: {report.reason}")
+    environment = {**os.environ, "SUDO_UID": "65534", "SUDO_GID": "65534"}
+
+    def run(when: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", DROPPED, name, when]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+    done = run("early")
+    assert (done.returncode, done.stderr) == (0, "")
+    # glibc would end a process of which one thread may not become another user.
+    done = run("late")
+    assert done.returncode == 1
+    assert "late: " in done.stderr
+    assert "before the first snapshot" in done.stderr

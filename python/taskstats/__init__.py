@@ -109,9 +109,12 @@ def snapshot(
         return opened.snapshot()
 
 
-def exits() -> Exits:
-    """Tasks as they die: an iterator and context manager, see `Exits`."""
-    return Exits()
+def exits(source: str = "auto") -> Exits:
+    """Tasks as they die: an iterator and context manager, see `Exits`.
+
+    `source` is "auto", "bpf" or "netlink".
+    """
+    return Exits(source)
 
 
 def __getattr__(name: str) -> object:

@@ -234,7 +234,7 @@ class ExitCollector:
 
     def __init__(self, root: int) -> None:
         """Follow the descendants of `root`. AccessDenied without CAP_NET_ADMIN."""
-        self._exits = Exits()
+        self._exits = Exits(self.name)
         self._family = _Family(root)
 
     def join(self) -> None:

@@ -39,9 +39,6 @@ class Tee:
         # A recording has every task, also of those that rest.
         self.source.configure(**{**wanted, "changed": False})
 
-    def drain(self) -> None:
-        self.source.drain()
-
     def snapshot(self) -> taskstats.Snapshot:
         snapshot = self.source.snapshot()
         self.recorder.write(snapshot)

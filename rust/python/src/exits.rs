@@ -1,12 +1,11 @@
 //! `taskstats.exits()`: tasks as they die.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use taskstats::{Error, Exit, Listener, SharedBytes, Snapshot};
+use taskstats::{Error, Exit, Exits, SourceKind};
 
 use crate::errors::python_error;
 use crate::task::PyTask;
@@ -14,108 +13,112 @@ use crate::task::PyTask;
 /// How long a wait goes on before a signal's handler may run.
 const WAIT_MS: i32 = 200;
 
-struct Open {
-    listener: Listener,
-    events: Vec<Exit>,
-    ready: VecDeque<Arc<Snapshot<SharedBytes>>>,
-}
-
-impl Open {
-    /// Takes what has arrived, after waiting for as long as `wait_ms`.
-    fn receive(&mut self, wait_ms: i32) -> Result<(), Error> {
-        if wait_ms > 0 {
-            self.listener.wait(wait_ms)?;
-        }
-        self.listener.drain(&mut self.events)?;
-        for exit in self.events.drain(..) {
-            self.ready.push_back(Arc::new(self.listener.snapshot(&exit)?));
-        }
-        Ok(())
-    }
-}
-
 /// Tasks as they die: an iterator without end, and a context manager.
 ///
-/// Each item is a Task with the last record that taskstats gives of it: its run time is
-/// up to one tick old, and its memory is not torn down yet. A process of several
-/// threads gives one Task a thread. Reading must keep up: a buffer of some thousand
-/// exits a CPU stands in between, and `lost` counts what did not fit. AccessDenied
-/// without CAP_NET_ADMIN; Unsupported in a container's user or pid namespace.
+/// `source` is "bpf", "netlink" or "auto", the better one of them that works here. Each item
+/// is a Task with the task's last record. By bpf that is complete, to the last switch. Over
+/// netlink its run time is up to one tick old, and its memory is not torn down yet. A
+/// process of several threads gives one Task a thread. Reading must keep up: 16,384 exits
+/// wait with bpf, some thousand a CPU with netlink, and `lost` counts what did not fit.
+/// Threads may share it; `close` in one of them ends the waits of the others. A child made by
+/// fork has to open its own. AccessDenied without CAP_BPF and CAP_PERFMON, or CAP_NET_ADMIN
+/// for netlink; Unsupported where the kernel lacks it, with netlink also in a container's
+/// user or pid namespace, where bpf tells of the container's own tasks.
 #[pyclass(frozen, name = "Exits", module = "taskstats")]
 pub(crate) struct PyExits {
-    open: Mutex<Option<Open>>,
+    kind: SourceKind,
+    open: Mutex<Option<Arc<Exits>>>,
 }
 
 impl PyExits {
-    fn locked(&self) -> MutexGuard<'_, Option<Open>> {
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<Exits>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        act: impl FnOnce(&mut Open) -> Result<T, Error> + Send,
+        act: impl FnOnce(&Exits) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
-        let done = py.detach(|| self.locked().as_mut().map(act));
-        match done {
-            None => Err(PyValueError::new_err("the exits are closed")),
-            Some(result) => result.map_err(|error| python_error(py, error)),
-        }
+        let open = self.locked().clone();
+        let open = open.ok_or_else(|| PyValueError::new_err("the exits are closed"))?;
+        py.detach(move || act(&open)).map_err(|error| python_error(py, error))
     }
+}
+
+fn task((dead, row): Exit) -> PyTask {
+    PyTask::new(dead, row)
 }
 
 #[pymethods]
 impl PyExits {
     #[new]
-    fn new(py: Python<'_>) -> PyResult<PyExits> {
-        let listener = py.detach(Listener::open).map_err(|error| python_error(py, error))?;
-        let open = Open { listener, events: Vec::new(), ready: VecDeque::new() };
-        Ok(PyExits { open: Mutex::new(Some(open)) })
+    #[pyo3(signature = (source="auto"))]
+    fn new(py: Python<'_>, source: &str) -> PyResult<PyExits> {
+        let kind = match source {
+            "auto" => None,
+            "bpf" => Some(SourceKind::Bpf),
+            "netlink" => Some(SourceKind::Netlink),
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "no exits from {other:?}: choose auto, bpf or netlink"
+                )));
+            }
+        };
+        let open = py.detach(|| Exits::open(kind)).map_err(|error| python_error(py, error))?;
+        Ok(PyExits { kind: open.kind(), open: Mutex::new(Some(Arc::new(open))) })
+    }
+
+    /// Where they come from: "bpf" or "netlink".
+    #[getter]
+    fn source(&self) -> &'static str {
+        self.kind.name()
     }
 
     /// A descriptor that is readable while exits wait: for select, poll and asyncio.
     /// ValueError after `close`.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
-        self.with(py, |open| Ok(open.listener.fd().as_raw_fd()))
+        self.with(py, |open| Ok(open.fd().as_raw_fd()))
     }
 
-    /// Exits lost so far, as far as the kernel's numbers tell. ValueError after `close`.
+    /// Exits lost so far. With netlink a loss shows with the next exit on the same CPU.
+    /// ValueError after `close`.
     #[getter]
     fn lost(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |open| Ok(open.listener.lost()))
+        self.with(py, Exits::lost)
     }
 
     /// All exits that wait, without waiting for more. ValueError after `close`.
     fn read(&self, py: Python<'_>) -> PyResult<Vec<PyTask>> {
-        self.with(py, |open| {
-            open.receive(0)?;
-            Ok(open.ready.drain(..).map(|snapshot| PyTask::new(snapshot, 0)).collect())
-        })
+        Ok(self.with(py, Exits::read)?.into_iter().map(task).collect())
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
-    /// The next exit; waits for it.
+    /// The next exit; waits for it. ValueError after `close`.
     fn __next__(&self, py: Python<'_>) -> PyResult<PyTask> {
         loop {
             py.check_signals()?;
-            let next = self.with(py, |open| {
-                if open.ready.is_empty() {
-                    open.receive(WAIT_MS)?;
-                }
-                Ok(open.ready.pop_front())
+            let next = self.with(py, |open| match open.next()? {
+                None => open.wait(WAIT_MS).map(|_| None),
+                next => Ok(next),
             })?;
-            if let Some(snapshot) = next {
-                return Ok(PyTask::new(snapshot, 0));
+            if let Some(next) = next {
+                return Ok(task(next));
             }
         }
     }
 
     /// Stops listening; a second time does nothing.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| *self.locked() = None);
+        let open = self.locked().take();
+        py.detach(|| {
+            if let Some(open) = open {
+                open.end_waits();
+            }
+        });
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -124,18 +124,6 @@ impl PySource {
         Ok(())
     }
 
-    /// Makes room for more tasks to die before the next snapshot, with the bpf source:
-    /// it keeps 16,384 that die. In intervals of more than a second call it once a
-    /// second where more may die than that. What died is in the next snapshot all the
-    /// same; other sources take no notice.
-    fn drain(&self, py: Python<'_>) {
-        py.detach(|| {
-            if let Some(source) = self.locked().source.as_mut() {
-                source.drain();
-            }
-        });
-    }
-
     /// A snapshot of the whole system. The GIL is released meanwhile. ValueError
     /// after `close`.
     fn snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {

@@ -33,8 +33,10 @@ enum {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 enum { BPF_ANY, BPF_NOEXIST };
+enum { BPF_RB_FORCE_WAKEUP = 2 };
 
 /* include/linux/sched.h */
 enum {

@@ -47,6 +47,12 @@ struct {
 	__type(value, u64);
 } slot_of SEC(".maps");
 
+/* Readable for user space where tasks have died. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1);
+} deaths SEC(".maps");
+
 struct note {
 	u64 serial;
 	s64 use;

@@ -153,7 +153,9 @@ struct control {
 	u64 offset_fresh;	/* t0 of the reading of it */
 	u64 note_count;		/* notes of the run in progress */
 	u64 notes_lost;
-	u64 head;		/* exit slots given out */
+	u64 head;		/* exit slots given out; the first number is 1 */
+	u64 wake_at;		/* user space is told of deaths once so many were given out, */
+	u64 woken;		/* unless it has been, and has not looked since */
 	u64 exits_lost;
 	u64 overflow_ns;	/* use of tasks that died without a slot */
 };
@@ -171,6 +173,8 @@ struct slot {
 	u64 died_ns;		/* CLOCK_MONOTONIC of the last switch */
 	u64 process_id;		/* task_id of its process */
 	u64 process_start;	/* ac_start_ns of its process */
+	u64 number;		/* the number that it was last claimed by, */
+	u64 passed;		/* and the last one that passed over it */
 	u32 leader, ptraced;
 	u32 outside, pad;
 	struct record record;

@@ -282,8 +282,10 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	if (!c)
 		return 0;
 	on_switch(c, prev, next);
-	if (state_of(prev) & TASK_DEAD)
+	if (c->slots && state_of(prev) & TASK_DEAD) {
 		finish(c, prev);
+		tell(c);
+	}
 	add_cost(cpu, begin_ns, SAMPLE);
 	return 0;
 }

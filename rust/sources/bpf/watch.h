@@ -88,6 +88,19 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	return 0;
 }
 
+/*
+ * Tells user space that tasks have died: once, until it has looked. It looks after it has
+ * taken `woken` back, so that no death stays untold.
+ */
+SUBPROGRAM int tell(struct control *c)
+{
+	u64 one = 1;
+
+	if (c->head >= c->wake_at && !__sync_lock_test_and_set(&c->woken, 1))
+		bpf_ringbuf_output(&deaths, &one, sizeof(one), BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
 /* The last switch of a task: its final value. */
 SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 {
@@ -95,8 +108,6 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 	struct slot *slot;
 	u32 index;
 
-	if (!c->slots)
-		return 0;
 	number = bpf_map_lookup_elem(&slot_of, &key);
 	if (!number) {
 		__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
@@ -134,16 +145,28 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 		number = __sync_fetch_and_add(&c->head, 1);
 		index = number & (c->slots - 1);
 		slot = bpf_map_lookup_elem(&slots, &index);
-		if (slot && slot->state == SLOT_FREE)
+		if (!slot)
 			break;
-		/* A task takes long to die: its slot is passed over. */
+		if (slot->state == SLOT_FREE)
+			break;
+		/* A task takes long to die, or nobody has looked for long. */
+		*(volatile u64 *)&slot->passed = number;
 		slot = 0;
 	}
-	if (!slot || bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
+	if (!slot) {
+		__sync_fetch_and_add(&c->exits_lost, 1);
+		return 0;
+	}
+	if (bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
+		*(volatile u64 *)&slot->passed = number;
 		__sync_fetch_and_add(&c->exits_lost, 1);
 		return 0;
 	}
 	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
+	barrier();
+	/* User space, which may look between any two of these, knows by this what the state
+	 * is of. */
+	*(volatile u64 *)&slot->number = number;
 	r = &slot->record;
 	now = bpf_ktime_get_ns();
 	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);

@@ -10,10 +10,13 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
+mod deaths;
 mod exits;
+mod fields;
 mod hidden;
 mod loader;
 mod pool;
+mod slots;
 mod tree;
 
 use std::fmt::Write as _;
@@ -21,56 +24,31 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use taskstats_core::layout::EXTENSION_BIT;
 use taskstats_core::{
-    CpuClocks, Field, FieldSet, FieldStatus, Flags, Group, Header, Instant, Layout, Record,
-    SharedBytes, Snapshot, SourceKind,
+    CpuClocks, FieldSet, Flags, Header, Instant, Layout, Record, SharedBytes, Snapshot, SourceKind,
 };
 
+use crate::beside::Beside;
 use crate::changed::{Changed, Resting};
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
+use crate::sys::thread::Home;
 use crate::{Request, Source};
-use exits::{Exits, GONE, SLOTS, slot_size};
+use exits::{Exits, GONE};
+use fields::bits;
 use hidden::Hidden;
 use loader::{Loader, Target};
 use pool::{ARRAY, MMAPABLE, Pool, Rows};
+use slots::{SLOTS, Slots};
 pub use tree::{CommandSums, Tree, TreeSums};
 
 /// The base version that the programs write.
 const VERSION: u16 = 14 | EXTENSION_BIT;
-
-/// RUN_* and ABSENT_* of bpf/record.h.
-mod bits {
-    pub(super) const THREADS: u32 = 1;
-    pub(super) const EXACT: u32 = 1 << 1;
-    pub(super) const MEMORY: u32 = 1 << 2;
-    pub(super) const IO: u32 = 1 << 3;
-    pub(super) const DELAY: u32 = 1 << 4;
-    pub(super) const EXE: u32 = 1 << 5;
-    pub(super) const CGROUP: u32 = 1 << 6;
-    pub(super) const NO_QUEUE: u64 = 1;
-    pub(super) const NO_COMPACT: u64 = 1 << 1;
-    pub(super) const NO_WPCOPY: u64 = 1 << 2;
-    pub(super) const NO_IRQ: u64 = 1 << 3;
-    pub(super) const NO_IO: u64 = 1 << 4;
-    pub(super) const NO_DELAYS: u64 = 1 << 5;
-    pub(super) const NO_XACCT: u64 = 1 << 6;
-    pub(super) const NO_CGROUPS: u64 = 1 << 7;
-    pub(super) const NO_SCHED_INFO: u64 = 1 << 8;
-}
-
-/// What a mainline kernel does not count for a task.
-const NEVER: FieldSet = FieldSet::of(&[Field::ac_sttime, Field::ac_csttime]);
-const COMPACT: FieldSet = FieldSet::of(&[Field::compact_count, Field::compact_delay_total]);
-const WPCOPY: FieldSet = FieldSet::of(&[Field::wpcopy_count, Field::wpcopy_delay_total]);
-const IRQ: FieldSet = FieldSet::of(&[Field::irq_count, Field::irq_delay_total]);
-const CPU_DELAY: FieldSet = FieldSet::of(&[Field::cpu_count, Field::cpu_delay_total]);
-const XACCT: FieldSet = FieldSet::of(&[Field::coremem, Field::virtmem]);
 
 /// Room for a task or two more than were there.
 const SPARE: usize = 64;
@@ -80,6 +58,8 @@ const LOOK_EVERY_NS: u64 = 60_000_000_000;
 const MARGIN_NS: u64 = 100_000;
 /// Tasks that are walked in a run, in which few kernels preempt it: some milliseconds.
 const PART: u64 = 16384;
+/// The slots are emptied beside an interval when so many were given out.
+const EMPTY_AFTER: usize = SLOTS / 4;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -96,7 +76,7 @@ pub(crate) struct Bpf {
     host: Host,
     layout: Layout,
     way: Way,
-    control: Mapping,
+    control: Arc<Mapping>,
     cpus: Mapping,
     cpu_count: usize,
     pool: Pool,
@@ -106,7 +86,14 @@ pub(crate) struct Bpf {
     delayacct: bool,
     /// None on kernels that have not what they need.
     watchers: Option<[OwnedFd; 2]>,
-    exits: Exits,
+    /// Locked over a run and what is made of it, so that what is taken out of a slot beside
+    /// was there before the run's instant.
+    exits: Arc<Mutex<Exits>>,
+    /// Readable where the slots tell of deaths.
+    deaths: OwnedFd,
+    /// Empties the slots, from the first snapshot on while they are watched.
+    beside: Option<Beside>,
+    home: Home,
     /// The programs at their tracepoints, while values at one instant are wanted.
     watching: Option<[OwnedFd; 2]>,
     /// Records of the dead that the last snapshot got.
@@ -133,6 +120,8 @@ fn make_array(name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, 
 const HASH: u32 = 1;
 /// BPF_MAP_TYPE_LRU_HASH
 const LRU_HASH: u32 = 9;
+/// BPF_MAP_TYPE_RINGBUF
+const RING: u32 = 27;
 
 fn make_hash(kind: u32, name: &str, value_size: usize, entries: usize) -> Result<OwnedFd, Error> {
     let spec = MapSpec {
@@ -143,6 +132,16 @@ fn make_hash(kind: u32, name: &str, value_size: usize, entries: usize) -> Result
         flags: 0,
     };
     bpf::create_map(name, spec, None).map_err(refused)
+}
+
+/// A ring buffer of the least size.
+fn make_ring(name: &str, page: usize) -> Result<OwnedFd, Error> {
+    let spec = MapSpec { kind: RING, max_entries: page as u32, ..MapSpec::default() };
+    bpf::create_map(name, spec, None).map_err(refused)
+}
+
+fn locked(exits: &Mutex<Exits>) -> MutexGuard<'_, Exits> {
+    exits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(error: std::io::Error) -> Error {
@@ -188,8 +187,11 @@ impl Bpf {
         let control_map = make_array("controls", size_of::<Control>(), 1)?;
         let mut loader = Loader::new(loader::SNAPSHOTS)?;
         let cpus_map = make_array("cpus", size_of::<CpuWords>(), cpu_count)?;
-        let slots_map = make_array("slots", slot_size(&layout), SLOTS)?;
+        let host = Host::new();
+        let page = host.page_size() as usize;
+        let slots_map = make_array("slots", Slots::size_of_one(&layout), SLOTS)?;
         let slot_of = make_hash(HASH, "slot_of", 8, SLOTS)?;
+        let deaths = make_ring("deaths", page)?;
         let notes = make_hash(HASH, "notes", 16, 16384)?;
         let row_of = make_hash(LRU_HASH, "row_of", 16, 16384)?;
         let noted = make_array("noted", 8, 16384)?;
@@ -202,6 +204,7 @@ impl Bpf {
             ("outputs", pool.outer()),
             ("slots", &slots_map),
             ("slot_of", &slot_of),
+            ("deaths", &deaths),
             ("notes", &notes),
             ("noted", &noted),
             ("row_of", &row_of),
@@ -223,12 +226,12 @@ impl Bpf {
         } else {
             None
         };
-        let slots = map(&slots_map, SLOTS * slot_size(&layout))?;
-        let exits = Exits::new(slots, slot_of, &layout);
-        let control = map(&control_map, size_of::<Control>())?;
+        let control = Arc::new(map(&control_map, size_of::<Control>())?);
+        let slots = map(&slots_map, SLOTS * Slots::size_of_one(&layout))?;
+        let slots = Slots::new(Arc::clone(&control), slots, slot_of, &deaths, page, &layout)?;
+        let exits = Exits::new(slots, &layout);
         let cpus = map(&cpus_map, cpu_count * size_of::<CpuWords>())?;
         let key = random_key()?;
-        let host = Host::new();
         control.write(offset_of!(Control, key), key[0]);
         control.write(offset_of!(Control, key) + 8, key[1]);
         control.write(offset_of!(Control, page_size), host.page_size());
@@ -247,7 +250,10 @@ impl Bpf {
             wanted: [0; 2],
             delayacct: host::delayacct() == Some(true),
             watchers,
-            exits,
+            exits: Arc::new(Mutex::new(exits)),
+            deaths,
+            beside: None,
+            home: Home::new(),
             watching: None,
             exited: 0,
             changed: None,
@@ -266,7 +272,11 @@ impl Bpf {
         self.control.write(offset_of!(Control, capacity), chosen.capacity as u32);
         self.control.write(offset_of!(Control, since), 0_u64);
         let flags = if self.watching.is_some() { bits::EXACT } else { 0 };
-        let calls = calls + self.run(flags)?;
+        let calls = {
+            let exits = Arc::clone(&self.exits);
+            let _exits = locked(&exits);
+            calls + self.run(flags)?
+        };
         let count = self.control.read::<Control>(0).count as usize;
         let size = self.layout.record_size();
         let shown = self.pool.bytes_mut(&chosen)[..count * size]
@@ -312,32 +322,54 @@ impl Bpf {
 
     /// Attaches or detaches the programs that watch switches and exits.
     fn watch(&mut self, wanted: bool, threads: bool) -> Result<(), Error> {
-        let head = offset_of!(Control, head);
-        if wanted && self.watching.is_some() && threads != self.exits.is_for_threads() {
-            self.exits.reset(self.control.read(head), threads);
+        let exits = Arc::clone(&self.exits);
+        let mut exits = locked(&exits);
+        if wanted && self.watching.is_some() && threads != exits.is_for_threads() {
+            exits.reset(threads);
         }
         if wanted == self.watching.is_some() {
             return Ok(());
         }
-        self.watching = None;
+        exits.slots().enable(wanted);
         if !wanted {
-            self.control.write(offset_of!(Control, slots), 0_u64);
+            self.watching = None;
+            drop(exits);
+            self.beside = None;
             return Ok(());
         }
-        self.exits.reset(self.control.read(head), threads);
-        self.control.write(offset_of!(Control, tail), self.exits.tail());
-        self.control.write(offset_of!(Control, slots), SLOTS as u64);
+        exits.reset(threads);
         let attach = |program: &OwnedFd| {
             bpf::attach_tracepoint(program.as_fd())
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
-        let Some([switched, exits]) = &self.watchers else { return Ok(()) };
-        self.watching = Some([attach(switched)?, attach(exits)?]);
+        let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
+        self.watching = Some([attach(switched)?, attach(exiting)?]);
         // The taker's next switch tells the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
         self.run(bits::EXACT)?;
         Ok(())
+    }
+
+    /// Empties the slots beside the caller from now on, so that as many may die in an
+    /// interval as memory is granted for.
+    fn empty_beside(&mut self) -> Result<(), Error> {
+        if self.watching.is_none() || self.beside.is_some() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.exits);
+        let drain = move || {
+            locked(&shared).drain();
+            true
+        };
+        locked(&self.exits).slots().tell_after(EMPTY_AFTER);
+        self.beside = Some(Beside::start(self.deaths.as_fd(), 0, drain)?);
+        Ok(())
+    }
+
+    /// Refuses to go on in a child made by fork: it has the programs and arrays of its parent.
+    fn check_home(&self) -> Result<(), Error> {
+        if self.home.is_here() { Ok(()) } else { Err(Error::forked("source")) }
     }
 
     /// One run. Gives the system calls made.
@@ -373,60 +405,6 @@ impl Bpf {
         }
     }
 
-    fn flags_of(&self, request: &Request) -> u32 {
-        let mut flags = 0;
-        for (group, bit) in [
-            (Group::Memory, bits::MEMORY),
-            (Group::Io, bits::IO),
-            (Group::Delay, bits::DELAY),
-            (Group::Exe, bits::EXE),
-            (Group::Cgroup, bits::CGROUP),
-        ] {
-            if request.fields.wants(group) {
-                flags |= bit;
-            }
-        }
-        if request.threads {
-            flags |= bits::THREADS;
-        }
-        if self.watching.is_some() {
-            flags |= bits::EXACT;
-        }
-        flags
-    }
-
-    /// What the records of such a run hold, and what the kernel has not.
-    fn filled(&self, flags: u32, absent: u64) -> (FieldSet, FieldSet) {
-        let lacks = |bit: u64, fields: FieldSet| {
-            if absent & bit == 0 { FieldSet::EMPTY } else { fields }
-        };
-        let io = FieldSet::of_group(Group::Io);
-        let delays = FieldSet::of_group(Group::Delay);
-        let cgroup = FieldSet::of_group(Group::Cgroup);
-        let unsupported = NEVER
-            .union(lacks(bits::NO_COMPACT, COMPACT))
-            .union(lacks(bits::NO_WPCOPY, WPCOPY))
-            .union(lacks(bits::NO_IRQ, IRQ))
-            .union(lacks(bits::NO_IO, io))
-            .union(lacks(bits::NO_XACCT, XACCT))
-            .union(lacks(bits::NO_CGROUPS, cgroup))
-            .union(lacks(bits::NO_SCHED_INFO, CPU_DELAY))
-            .union(lacks(bits::NO_DELAYS, delays.difference(CPU_DELAY)));
-        let mut filled = self.layout.fields().difference(unsupported);
-        for (bit, fields) in [
-            (bits::MEMORY, FieldSet::of_group(Group::Memory)),
-            (bits::IO, io),
-            (bits::DELAY, delays),
-            (bits::EXE, FieldSet::of_group(Group::Exe)),
-            (bits::CGROUP, cgroup),
-        ] {
-            if flags & bit == 0 {
-                filled = filled.difference(fields);
-            }
-        }
-        (filled, unsupported)
-    }
-
     fn cpus(&self) -> impl Iterator<Item = (usize, CpuWords)> {
         (0..self.cpu_count).map(|cpu| (cpu, self.cpus.read(cpu * size_of::<CpuWords>())))
     }
@@ -458,14 +436,8 @@ impl Source for Bpf {
     }
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
+        self.check_home()?;
         self.watch(request.exact && matches!(self.way, Way::OneCall(_)), request.threads)
-    }
-
-    fn drain(&mut self) {
-        if self.watching.is_some() {
-            self.exits.drain(self.control.read(offset_of!(Control, head)));
-            self.control.write(offset_of!(Control, tail), self.exits.tail());
-        }
     }
 
     fn resting(&self) -> Option<Resting<'_>> {
@@ -474,6 +446,7 @@ impl Source for Bpf {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         self.prepare(request)?;
+        self.empty_beside()?;
         let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
         self.host.identify(&mut header);
         if request.system == Some(true) {
@@ -487,7 +460,9 @@ impl Source for Bpf {
             header.syscalls += self.look_for_hidden()?;
         }
         let threads = usize::from(request.threads);
-        let needed = self.wanted[threads] + self.hidden.len() + 2 * self.exited + SPARE;
+        // The array is memory of the kernel's: many dead are copied out instead.
+        let dead = (2 * self.exited).min(SLOTS);
+        let needed = self.wanted[threads] + self.hidden.len() + dead + SPARE;
         let (chosen, calls) = self.pool.choose(needed)?;
         header.syscalls += calls;
         let now = host::now();
@@ -510,18 +485,14 @@ impl Source for Bpf {
             .map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
         self.control.write(offset_of!(Control, since), since);
         header.syscalls += self.hidden.read_clocks();
+        let exits = Arc::clone(&self.exits);
+        let mut exits = locked(&exits);
         header.syscalls += self.run(flags)?;
         let control: Control = self.control.read(0);
         self.wanted[threads] = (control.wanted + control.unchanged) as usize;
         header.unchanged = control.unchanged as u32;
         let mut count = control.count as usize;
-        let (mut filled, unsupported) = self.filled(flags, control.absent);
-        let off = if self.delayacct {
-            FieldSet::EMPTY
-        } else {
-            FieldSet::of_group(Group::Delay).difference(CPU_DELAY).intersection(filled)
-        };
-        filled = filled.difference(off);
+        let filled = self.say_fields(&mut header, flags, control.absent);
         header.begin = instant(control.t0_ns, real_offset, boot_offset);
         header.end = instant(control.end_ns, real_offset, boot_offset);
         header.sched_clock_ns = Some(control.sched_ns);
@@ -541,10 +512,6 @@ impl Source for Bpf {
             .with(Flags::EXITS, self.watching.is_some())
             .with(Flags::ONE_INSTANT, exact)
             .with(Flags::CHANGED, since != 0);
-        header.set_status(self.layout.fields(), FieldStatus::NotRead);
-        header.set_status(unsupported, FieldStatus::Unsupported);
-        header.set_status(filled, FieldStatus::Filled);
-        header.set_status(off, FieldStatus::Off);
         header.masks = vec![filled];
         let indices_at = self.pool.indices_at(&chosen);
         let size = self.layout.record_size();
@@ -554,13 +521,12 @@ impl Source for Bpf {
         let mut dead = Vec::new();
         if self.watching.is_some() {
             let rows = &mut records[..count * size];
-            let collected = self.exits.collect(&control, rows);
-            self.control.write(offset_of!(Control, tail), self.exits.tail());
+            let collected = exits.collect(&control, rows);
             header.outside_ns += collected.outside_ns;
-            header.exits_lost = control.exits_lost;
-            header.overflow_ns = control.overflow_ns;
+            (header.exits_lost, header.overflow_ns) = exits.lost();
             dead = collected.records;
         }
+        drop(exits);
         header.syscalls +=
             self.hidden.append(&mut header, &self.layout, records, indices, &mut count)?;
         self.exited = dead.len();
@@ -596,45 +562,4 @@ fn instant(monotonic_ns: u64, real_offset: u64, boot_offset: u64) -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_walk_in_parts_meets_every_task_once() {
-        let Ok(mut source) = Bpf::open() else {
-            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
-            return;
-        };
-        for threads in [false, true] {
-            let request = Request { threads, exact: true, ..Request::default() };
-            source.control.write(offset_of!(Control, part), 0_u64);
-            let whole = source.snapshot(&request).expect("a snapshot");
-            for part in [1_u64, 2, 7, 64] {
-                source.control.write(offset_of!(Control, part), part);
-                let snapshot = source.snapshot(&request).expect("a snapshot");
-                let living = snapshot.len() - snapshot.header().exited as usize;
-                let mut pids: Vec<_> =
-                    snapshot.iter().take(living).map(|record| record.ac_pid()).collect();
-                pids.sort_unstable();
-                pids.dedup();
-                assert_eq!(pids.len(), living, "in parts of {part}: no task twice");
-                if snapshot.header().flags.contains(Flags::TRUNCATED) {
-                    continue;
-                }
-                // Where the last process of a part dies meanwhile, one that began right
-                // after it may be passed over: only what is young can do that here.
-                let old = whole.header().begin.boottime_ns.saturating_sub(2_000_000_000);
-                let gone = whole
-                    .iter()
-                    .filter(|record| record.ac_start_ns().is_some_and(|start| start < old))
-                    .filter(|record| !pids.contains(&record.ac_pid()))
-                    .filter(|record| {
-                        let pid = record.ac_pid().unwrap_or(0);
-                        std::path::Path::new(&format!("/proc/{pid}")).exists()
-                    })
-                    .count();
-                assert_eq!(gone, 0, "in parts of {part}: no task is left out");
-            }
-        }
-    }
-}
+mod tests;

@@ -10,35 +10,29 @@
 //!   walk before knew gets its start from there.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use taskstats_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut};
 
+use crate::beside::Beside;
 use crate::errors::Error;
-use crate::exits::{Exit, Listener, off_fields};
-use crate::netlink::{ADDED, LEADER_ONLY, PROCESS_SUMS, TICKS};
-use crate::sys::{self, Capabilities};
+use crate::exits::MOST;
+use crate::netlink::{ADDED, Event, LEADER_ONLY, Listener, PROCESS_SUMS, TICKS, off_fields};
+use crate::sys::thread::Home;
 
-/// How long events gather after the first one. A CPU's socket holds several times
+/// How long events gather after the first one, in ms. A CPU's socket holds several times
 /// what dies in this time.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER_MS: i32 = 50;
 /// ac_flag: the last thread of its process (AGROUP).
 const LAST_THREAD: u8 = 0x20;
 /// EXIT_DEAD (include/linux/sched.h), where exit_state stands.
 const EXIT_DEAD: u64 = 0x10 << 16;
 /// How much later than it was a start may seem that was derived from an exit.
 const START_SLACK_NS: u64 = 1_000_000_000;
-/// Exits kept for the next snapshot at most; what is beyond counts as lost.
-const MOST: usize = 1 << 20;
 
 struct Gathered {
     listener: Listener,
-    events: Vec<Exit>,
+    events: Vec<Event>,
     dropped: u64,
 }
 
@@ -68,8 +62,8 @@ pub(crate) struct Row {
 /// Collects exits between snapshots.
 pub(crate) struct Dead {
     gathered: Arc<Mutex<Gathered>>,
-    stop: UnixStream,
-    thread: Option<JoinHandle<()>>,
+    beside: Option<Beside>,
+    home: Home,
     kernel: Layout,
     /// The tasks of the last walk; None before the first.
     walk: Option<HashMap<u32, Known>>,
@@ -78,6 +72,10 @@ pub(crate) struct Dead {
     waiting: Vec<Row>,
     /// Last records of leaders whose process lives on.
     leaders: HashMap<u32, Vec<u8>>,
+}
+
+fn locked(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
+    gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dead {
@@ -90,38 +88,27 @@ impl Dead {
                 hint: "they do from Linux 5.19 on".into(),
             });
         }
-        let failed = |error| Error::os("start the exit collector", error);
-        let (stop, stopped) = UnixStream::pair().map_err(failed)?;
-        let readable = listener.fd().as_raw_fd();
-        let gathered = Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 }));
-        let shared = Arc::clone(&gathered);
-        let collect = move || {
-            // Reading needs no privilege.
-            let _ = sys::set_capabilities(Capabilities::default());
-            let fds = [stopped.as_raw_fd(), readable];
-            while sys::wait_readable(&fds[..1], 0).is_ok_and(|asked| !asked) {
-                match sys::wait_readable(&fds, -1) {
-                    Ok(true) => thread::sleep(GATHER),
-                    Ok(false) => continue,
-                    Err(_) => break,
-                }
-                let drained = shared.lock().unwrap_or_else(PoisonError::into_inner).drain();
-                if drained.is_err() {
-                    break;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("exits".into()).spawn(collect).map_err(failed)?;
         Ok(Dead {
-            gathered,
-            stop,
-            thread: Some(thread),
+            gathered: Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 })),
+            beside: None,
+            home: Home::new(),
             kernel,
             walk: None,
             threads: false,
             waiting: Vec::new(),
             leaders: HashMap::new(),
         })
+    }
+
+    /// Takes exits beside the caller from now on.
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.beside.is_none() {
+            let shared = Arc::clone(&self.gathered);
+            let drain = move || locked(&shared).drain().is_ok();
+            let readable = locked(&self.gathered);
+            self.beside = Some(Beside::start(readable.listener.fd(), GATHER_MS, drain)?);
+        }
+        Ok(())
     }
 
     /// The exits since the snapshot before, less those that `walk`, the rows of this
@@ -133,8 +120,12 @@ impl Dead {
         layout: &Layout,
         threads: bool,
     ) -> Result<Vec<Row>, Error> {
+        if !self.home.is_here() {
+            return Err(Error::forked("source"));
+        }
+        self.begin()?;
         let events = {
-            let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut gathered = locked(&self.gathered);
             gathered.drain()?;
             header.exits_lost = gathered.listener.lost() + gathered.dropped;
             std::mem::take(&mut gathered.events)
@@ -179,7 +170,7 @@ impl Dead {
 
     /// The record of what died: the thread, or the process with its last thread. None
     /// where the process lives on.
-    fn whole(&mut self, event: &Exit) -> Option<(Vec<u8>, FieldSet)> {
+    fn whole(&mut self, event: &Event) -> Option<(Vec<u8>, FieldSet)> {
         let fields = self.kernel.fields();
         if self.threads {
             return Some((event.record.clone(), fields));
@@ -204,16 +195,6 @@ impl Dead {
         view.set(Field::ac_pid, u64::from(tgid));
         view.set(Field::ac_etime, age_us);
         Some((process, fields.difference(LEADER_ONLY)))
-    }
-}
-
-impl Drop for Dead {
-    fn drop(&mut self) {
-        // A closed stream is readable as well, should this fail.
-        let _ = self.stop.write_all(b"x");
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

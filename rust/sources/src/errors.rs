@@ -66,6 +66,14 @@ impl Error {
         }
     }
 
+    /// The refusal to go on in a child made by fork, with `what` belongs to the parent.
+    pub(crate) fn forked(what: &str) -> Error {
+        Error::Unsupported {
+            reason: format!("this {what} belongs to the process that opened it"),
+            hint: "open another one after the fork".into(),
+        }
+    }
+
     /// The errno behind the error, 0 where there is none.
     pub fn errno(&self) -> i32 {
         match self {

@@ -2,6 +2,7 @@
 //! this crate; what they bring becomes snapshots of `taskstats-core`, which is
 //! re-exported here.
 
+mod beside;
 mod bpf;
 mod changed;
 mod dead;
@@ -22,8 +23,8 @@ mod walker;
 pub use doctor::{Report, delayacct, sources};
 pub use dump_file::{DumpFile, read_columns};
 pub use errors::Error;
-pub use exits::{Exit, Listener};
-pub use netlink::Netlink;
+pub use exits::{Exit, Exits};
+pub use netlink::{Event, Listener, Netlink};
 pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use procfs::sessions;
 pub use recorder::{Policy, Recorder};
@@ -83,10 +84,6 @@ pub trait Source: Send {
     fn prepare(&mut self, _request: &Request) -> Result<(), Error> {
         Ok(())
     }
-    /// Makes room for more tasks to die before the next snapshot, where the source
-    /// keeps the dead in a place of its own; once a second is enough for 16,000 a
-    /// second. What died is in the next snapshot all the same.
-    fn drain(&mut self) {}
     /// After a snapshot of only what ran since: the tasks that did not. None before, and
     /// from sources that cannot tell.
     fn resting(&self) -> Option<Resting<'_>> {

@@ -13,12 +13,15 @@
 //! * A kernel with this project's series gives all records in one dump instead
 //!   ([`pids`]). Whether it does is asked once.
 
+mod exits;
 mod pids;
 
 use std::collections::HashMap;
 use std::env;
 use std::io;
 
+pub(crate) use exits::off_fields;
+pub use exits::{Event, Listener};
 use neli::consts::nl::NlmF;
 use neli::consts::socket::{Msg, NlFamily};
 use neli::genl::{AttrTypeBuilder, GenlmsghdrBuilder, NlattrBuilder, NoUserHeader};

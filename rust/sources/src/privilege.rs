@@ -47,6 +47,13 @@ pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
     if sys::effective_user() == 0
         && let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID"))
     {
+        if sys::thread::running() > 0 {
+            // They could not become that user, and glibc ends such a process.
+            return Err(Error::Unsupported {
+                reason: "privileges cannot be dropped while exits are taken beside".into(),
+                hint: "drop them before the first snapshot".into(),
+            });
+        }
         sys::keep_capabilities().map_err(failed)?;
         sys::become_user(uid, gid).map_err(failed)?;
     }

@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod map;
 pub(crate) mod shared;
 pub(crate) mod taskstats;
+pub(crate) mod thread;
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -439,42 +439,6 @@ fn a_zombie_is_a_row_until_it_is_reaped_and_counts_once() {
 }
 
 #[test]
-fn zombies_and_drained_exits_lose_nothing() {
-    let Some(mut source) = bpf() else { return };
-    if !has_one_call() {
-        return;
-    }
-    source.snapshot(&exact()).expect("a snapshot");
-    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
-    // Nobody waits for these while they die.
-    let mut children: Vec<Child> = (0..50)
-        .map(|_| Command::new("sh").args(["-c", "exit 0"]).spawn().expect("a shell"))
-        .collect();
-    let pids: Vec<u32> = children.iter().map(Child::id).collect();
-    thread::sleep(Duration::from_millis(300));
-    source.drain();
-    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
-    let interval = Interval::between(first, next);
-    let mut used = HashMap::new();
-    for pid in &pids {
-        let row = interval.cur().find_pid(*pid).expect("the zombie");
-        assert!(!interval.is_exited(row));
-        used.insert(*pid, interval.usage(row).expect("its use").total_ns());
-    }
-    children.iter_mut().for_each(|child| drop(child.wait()));
-    source.drain();
-    let last = interval.then(Arc::new(source.snapshot(&exact()).expect("a snapshot")));
-    for pid in &pids {
-        let row = last.cur().find_pid(*pid).expect("the dead child");
-        assert!(last.is_exited(row));
-        // All that it used was told already.
-        assert_eq!(last.usage(row).expect("its use").total_ns(), 0);
-        assert!(used[pid] > 0);
-    }
-    assert_eq!(last.cur().header().exits_lost, 0);
-}
-
-#[test]
 fn clocks_of_every_cpu_are_there() {
     let Some(mut source) = bpf() else { return };
     let snapshot = source.snapshot(&exact()).expect("a snapshot");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use taskstats::{Exit, Listener, has_net_admin};
+use taskstats::{Event, Listener, has_net_admin};
 
 /// That many shells that die at once, and then one on each CPU.
 fn die(count: usize) {
@@ -29,7 +29,7 @@ fn listener() -> Option<Listener> {
     Some(Listener::open().expect("exits can be had here"))
 }
 
-fn drained(listener: &mut Listener) -> Vec<Exit> {
+fn drained(listener: &mut Listener) -> Vec<Event> {
     let mut exits = Vec::new();
     listener.drain(&mut exits).expect("exits are read");
     exits

@@ -63,8 +63,8 @@ fn every_process_is_counted_to_its_last_switch() {
 fn orphans_and_what_still_runs_belong_to_it() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(tree), Some(other)) = (tree(), tree()) else { return };
-    // The middle dies at once; nobody here will wait for the last.
-    shell("( ( i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 600 & ) & )");
+    // The middle dies at once; nobody here will wait for the last, nor for its output.
+    shell("( ( i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 60 & ) >&- 2>&- & )");
     let mut child = Command::new("sleep").arg("600").spawn().expect("sleep can be started");
     thread::sleep(Duration::from_millis(3000));
     let sums = tree.finish().expect("the sums");

@@ -14,30 +14,16 @@
 //!   serve for threads only that died before anyone watched.
 
 use std::collections::{HashMap, HashSet};
-use std::mem::{offset_of, size_of};
-use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
 
 use taskstats_core::layout::Kind;
 use taskstats_core::{Field, FieldSet, Layout, Record, RecordMut};
 
-use crate::sys::bpf;
-use crate::sys::shared::{Control, Mapping, SlotWords};
-
-/// Exits that may wait for a snapshot; a power of two.
-pub(crate) const SLOTS: usize = 16384;
-
-/// SLOT_* of bpf/record.h.
-const FREE: u64 = 0;
-const DEAD: u64 = 2;
+use super::slots::{Slot, Slots};
+use crate::exits::MOST;
+use crate::sys::shared::{Control, SlotWords};
 
 /// EXIT_DEAD (include/linux/sched.h), where exit_state stands.
 const EXIT_DEAD: u64 = 0x10 << 16;
-
-/// Bytes of a slot with a record.
-pub(crate) fn slot_size(layout: &Layout) -> usize {
-    size_of::<SlotWords>() + layout.record_size()
-}
 
 /// Fields that cannot be had once a task's memory is gone.
 pub(crate) const GONE: FieldSet = FieldSet::of(&[
@@ -60,21 +46,44 @@ struct Process {
     leader: Option<Vec<u8>>,
 }
 
-/// A task that is dead: its last word, out of its slot.
+/// A task that is dead, or dying: its last word, out of its slot.
 struct Dead {
-    words: SlotWords,
+    /// What it used, up to its last switch where that `is_final`.
+    used_ns: u64,
+    is_final: bool,
+    /// Whose thread it is.
+    process: Key,
+    leader: bool,
+    /// Whether it is outside the taker's pid namespace.
+    outside: bool,
     record: Vec<u8>,
 }
 
-/// The exit slots.
+impl Dead {
+    /// What a slot tells; with the final value, or that at the instant of the last run.
+    fn of(slot: &Slot<'_>, is_final: bool) -> Dead {
+        let SlotWords { used, end, process_id, process_start, leader, outside, .. } = slot.words;
+        Dead {
+            used_ns: if is_final { end } else { used },
+            is_final,
+            process: (process_id, process_start),
+            leader: leader != 0,
+            outside: outside != 0,
+            record: slot.record(),
+        }
+    }
+}
+
+/// The dead, from the slots.
 pub(crate) struct Exits {
-    slots: Mapping,
-    slot_of: OwnedFd,
+    slots: Slots,
     layout: Layout,
-    /// Slots from this one on are in use, up to where the programs are.
-    tail: u64,
-    /// Dead tasks that the walk may still meet.
+    /// Dead tasks that the walk may still meet, or that the next snapshot is to have.
     pending: Vec<Dead>,
+    /// The most of them that are kept, those that were not, and their use.
+    most: usize,
+    dropped: u64,
+    dropped_ns: u64,
     threads: bool,
     /// Whether no snapshot was taken yet: what died before it is no part of any interval.
     first: bool,
@@ -96,19 +105,21 @@ pub(crate) struct Collected {
 struct Waiting {
     used_ns: u64,
     done_ns: u64,
-    last: Vec<u8>,
     leader: Option<Vec<u8>>,
+    /// The thread that died last, where that is not the leader.
+    last: Option<Vec<u8>>,
     complete: bool,
 }
 
 impl Exits {
-    pub(crate) fn new(slots: Mapping, slot_of: OwnedFd, layout: &Layout) -> Exits {
+    pub(crate) fn new(slots: Slots, layout: &Layout) -> Exits {
         Exits {
             slots,
-            slot_of,
             layout: layout.clone(),
-            tail: 0,
             pending: Vec::new(),
+            most: MOST,
+            dropped: 0,
+            dropped_ns: 0,
             threads: false,
             first: true,
             processes: HashMap::new(),
@@ -116,13 +127,20 @@ impl Exits {
         }
     }
 
+    /// The slots.
+    pub(crate) fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    /// Keeps fewer exits for the next snapshot.
+    #[cfg(test)]
+    pub(crate) fn keep_at_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// Begins anew: what has died so far is forgotten.
-    pub(crate) fn reset(&mut self, head: u64, threads: bool) {
-        for number in self.used(head) {
-            if self.words(number).state == DEAD {
-                self.free(number);
-            }
-        }
+    pub(crate) fn reset(&mut self, threads: bool) {
+        self.slots.sweep(None, |slot| slot.is_dead());
         self.pending.clear();
         self.threads = threads;
         self.first = true;
@@ -135,55 +153,38 @@ impl Exits {
         self.threads
     }
 
-    /// The slots that may be in use. A task that takes long to die keeps its slot;
-    /// the programs pass over it when they come around.
-    fn used(&mut self, head: u64) -> Range<u64> {
-        self.tail = self.tail.max(head.saturating_sub(SLOTS as u64));
-        while self.tail < head && self.words(self.tail).state == FREE {
-            self.tail += 1;
-        }
-        self.tail..head
-    }
-
-    /// The first slot that may be in use.
-    pub(crate) fn tail(&self) -> u64 {
-        self.tail
-    }
-
-    fn at(&self, number: u64) -> usize {
-        (number as usize & (SLOTS - 1)) * slot_size(&self.layout)
-    }
-
-    fn words(&self, number: u64) -> SlotWords {
-        self.slots.read(self.at(number))
-    }
-
-    fn record(&self, number: u64) -> Vec<u8> {
-        let mut bytes = vec![0; self.layout.record_size()];
-        self.slots.copy(self.at(number) + size_of::<SlotWords>(), &mut bytes);
-        bytes
-    }
-
-    fn free(&self, number: u64) {
-        let words = self.words(number);
-        if words.ptraced != 0 {
-            // The one kind whose entry the programs leave (it fails for a leader's).
-            let _ = bpf::delete_element(self.slot_of.as_fd(), words.task);
-        }
-        self.slots.write(self.at(number) + offset_of!(SlotWords, state), FREE);
+    /// Exits that are in no snapshot, and what these tasks had used, since the beginning.
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        let (count, ns) = self.slots.lost();
+        (count + self.dropped, ns + self.dropped_ns)
     }
 
     /// Takes the dead out of their slots, so that others may die; no system call.
-    pub(crate) fn drain(&mut self, head: u64) {
-        for number in self.used(head) {
-            let words = self.words(number);
-            // Of a traced thread only its slot tells whether the walk meets it.
-            let stays = words.ptraced != 0 && words.leader == 0;
-            if words.state == DEAD && !stays {
-                self.pending.push(Dead { words, record: self.record(number) });
-                self.free(number);
+    pub(crate) fn drain(&mut self) {
+        let Exits { slots, pending, most, dropped, dropped_ns, .. } = self;
+        slots.sweep(None, |slot| {
+            let done = slot.is_dead() && !slot.is_traced_thread();
+            if done && pending.len() < *most {
+                pending.push(Dead::of(slot, true));
+            } else if done {
+                *dropped += 1;
+                *dropped_ns += slot.words.end;
             }
-        }
+            done
+        });
+    }
+
+    /// The records of all that have died, where nobody walks over the tasks.
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        let layout = &self.layout;
+        self.slots.sweep(None, |slot| {
+            if slot.is_dead() && slot.words.outside == 0 {
+                records.push(with_use(slot.record(), layout, slot.words.end));
+            }
+            slot.is_dead()
+        });
+        records
     }
 
     /// Brings the rows of a run up to the exits, and gives those that have no row.
@@ -193,39 +194,33 @@ impl Exits {
         // A task that died while the run lasted has had a part of its time after it:
         // that is for the next run, so its slot stays.
         let mut partial = Vec::new();
-        for number in self.used(run.exits) {
-            let words = self.words(number);
-            if words.state == DEAD && words.died_ns < run.t0_ns {
-                let traced = words.ptraced != 0 && words.leader == 0;
-                if traced && words.met == run.serial {
-                    continue;
+        let pending = &mut self.pending;
+        self.slots.sweep(Some(run.exits), |slot| {
+            let words = &slot.words;
+            if slot.is_dead() && words.died_ns < run.t0_ns {
+                let done = !slot.is_traced_thread() || words.met != run.serial;
+                if done {
+                    pending.push(Dead::of(slot, true));
                 }
-                self.pending.push(Dead { words, record: self.record(number) });
-                self.free(number);
-            } else if words.serial == run.serial && words.met != run.serial {
-                partial.push(Dead { words, record: self.record(number) });
+                return done;
             }
-        }
-        if self.first {
-            self.pending.clear();
-        }
+            if words.serial == run.serial && words.met != run.serial {
+                partial.push(Dead::of(slot, false));
+            }
+            false
+        });
         let zombies = if self.pending.is_empty() && partial.is_empty() {
             HashSet::new()
         } else {
             zombies(rows, &self.layout)
         };
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.retain(|dead| {
-            let in_row = self.is_in_row(dead, &zombies);
-            if !in_row {
-                self.count(dead, Some(dead.words.end), &mut waiting, &mut collected);
-            }
-            in_row
-        });
-        self.pending = pending;
-        for dead in partial {
-            if !self.is_in_row(&dead, &zombies) {
-                self.count(&dead, None, &mut waiting, &mut collected);
+        let pending = std::mem::take(&mut self.pending);
+        for dead in pending.into_iter().chain(partial) {
+            match (self.is_in_row(&dead, &zombies), dead.is_final) {
+                (true, true) => self.pending.push(dead),
+                (true, false) => {}
+                (false, true) if self.first => {}
+                (false, _) => self.count(dead, &mut waiting, &mut collected),
             }
         }
         if !self.threads {
@@ -242,40 +237,38 @@ impl Exits {
         if self.threads {
             return zombies.contains(&key_of(&dead.record, &self.layout));
         }
-        dead.words.leader != 0
-            && zombies.contains(&(dead.words.process_id, dead.words.process_start))
+        dead.leader && zombies.contains(&dead.process)
     }
 
-    /// Counts a task that is in no row; `end` is its final value where it has one.
+    /// Counts a task that is in no row.
     fn count(
         &mut self,
-        dead: &Dead,
-        end: Option<u64>,
+        dead: Dead,
         waiting: &mut HashMap<Key, Waiting>,
         collected: &mut Collected,
     ) {
-        let words = &dead.words;
-        let used = end.unwrap_or(words.used);
-        let done_ns = end.unwrap_or(0);
-        if words.outside != 0 {
-            collected.outside_ns += used - done_ns;
+        let used_ns = dead.used_ns;
+        let done_ns = if dead.is_final { used_ns } else { 0 };
+        if dead.outside {
+            collected.outside_ns += used_ns - done_ns;
             self.outside_ns += done_ns;
             return;
         }
         if self.threads {
-            collected.records.push(with_use(dead.record.clone(), &self.layout, used));
+            collected.records.push(with_use(dead.record, &self.layout, used_ns));
             return;
         }
         let waiting = waiting
-            .entry((words.process_id, words.process_start))
+            .entry(dead.process)
             .or_insert_with(|| Waiting { complete: true, ..Waiting::default() });
-        waiting.used_ns += used;
+        waiting.used_ns += used_ns;
         waiting.done_ns += done_ns;
-        waiting.complete &= end.is_some();
-        if words.leader != 0 {
-            waiting.leader = Some(dead.record.clone());
+        waiting.complete &= dead.is_final;
+        if dead.leader {
+            (waiting.leader, waiting.last) = (Some(dead.record), None);
+        } else {
+            waiting.last = Some(dead.record);
         }
-        waiting.last.clone_from(&dead.record);
     }
 
     /// Adds what dead threads used to the rows of their processes.
@@ -312,23 +305,20 @@ impl Exits {
 
     /// Makes records of the processes that have no row any more.
     fn make_records(&mut self, waiting: HashMap<Key, Waiting>, collected: &mut Collected) {
-        let layout = self.layout.clone();
-        let layout = &layout;
+        let layout = &self.layout;
         for (key, dead) in waiting {
-            let process = self.processes.entry(key).or_default();
-            let used_ns = process.done_ns + dead.used_ns;
-            process.done_ns += dead.done_ns;
-            if dead.leader.is_some() {
-                process.leader = dead.leader;
-            }
-            let mut record = process_record(process.leader.as_deref(), &dead.last, layout);
+            let known = self.processes.remove(&key).unwrap_or_default();
+            let leader = dead.leader.or(known.leader);
+            let kept = leader.clone().filter(|_| !dead.complete);
+            let mut record = process_record(leader, dead.last, layout);
             if let Some(mut view) = RecordMut::new(&mut record, layout) {
                 view.set(Field::task_id, key.0);
                 view.set(Field::ac_start_ns, key.1);
             }
-            collected.records.push(with_use(record, layout, used_ns));
-            if dead.complete {
-                self.processes.remove(&key);
+            collected.records.push(with_use(record, layout, known.done_ns + dead.used_ns));
+            if !dead.complete {
+                let done_ns = known.done_ns + dead.done_ns;
+                self.processes.insert(key, Process { done_ns, leader: kept });
             }
         }
     }
@@ -366,24 +356,20 @@ fn add_use(row: &mut [u8], layout: &Layout, used_ns: u64, dead: Option<&Waiting>
 
 /// The leader's record with the counters of the thread that died last, which holds
 /// those of all that died before it.
-fn process_record(leader: Option<&[u8]>, last: &[u8], layout: &Layout) -> Vec<u8> {
-    let Some(leader) = leader else { return last.to_vec() };
-    if key_of(leader, layout) == key_of(last, layout) {
-        return last.to_vec();
-    }
-    let mut sum = leader.to_vec();
-    let (Some(leader), Some(last)) =
-        (Record::new(leader, layout, FieldSet::ALL), Record::new(last, layout, FieldSet::ALL))
-    else {
-        return sum;
+fn process_record(leader: Option<Vec<u8>>, last: Option<Vec<u8>>, layout: &Layout) -> Vec<u8> {
+    let (mut sum, last) = match (leader, last) {
+        (Some(leader), Some(last)) => (leader, last),
+        (one, other) => return one.or(other).expect("one thread at least has died"),
     };
-    let Some(mut view) = RecordMut::new(&mut sum, layout) else { return leader.bytes().to_vec() };
-    for field in layout.fields().iter().filter(|field| field.info().kind == Kind::Counter) {
-        if OF_PROCESS.contains(field) {
-            continue;
+    if let (Some(mut sum), Some(last)) =
+        (RecordMut::new(&mut sum, layout), Record::new(&last, layout, FieldSet::ALL))
+    {
+        for field in layout.fields().difference(OF_PROCESS).iter() {
+            if field.info().kind == Kind::Counter {
+                let of_leader = sum.as_record(FieldSet::ALL).unsigned(field);
+                sum.set(field, of_leader.unwrap_or(0) + last.unsigned(field).unwrap_or(0));
+            }
         }
-        let both = leader.unsigned(field).unwrap_or(0) + last.unsigned(field).unwrap_or(0);
-        view.set(field, both);
     }
     sum
 }

@@ -24,15 +24,24 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `length` bytes of an array, for reading and writing.
     pub(crate) fn new(array: BorrowedFd<'_>, length: usize) -> io::Result<Mapping> {
+        Mapping::part(array, 0, length, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn part(
+        map: BorrowedFd<'_>,
+        offset: usize,
+        length: usize,
+        access: libc::c_int,
+    ) -> io::Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
                 length,
-                libc::PROT_READ | libc::PROT_WRITE,
+                access,
                 libc::MAP_SHARED,
-                array.as_raw_fd(),
-                0,
+                map.as_raw_fd(),
+                offset as libc::off_t,
             )
         };
         if start == libc::MAP_FAILED {
@@ -103,6 +112,30 @@ impl fmt::Debug for Mapping {
     }
 }
 
+/// A ring buffer of the programs, of which it counts only whether something was put there:
+/// its descriptor is readable then.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    /// How far it was read; the only part that may be written.
+    consumer: Mapping,
+    /// How far it was written.
+    producer: Mapping,
+}
+
+impl Ring {
+    pub(crate) fn new(ring: BorrowedFd<'_>, page: usize) -> io::Result<Ring> {
+        Ok(Ring {
+            consumer: Mapping::new(ring, page)?,
+            producer: Mapping::part(ring, page, page, libc::PROT_READ)?,
+        })
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&self) {
+        self.consumer.write(0, self.producer.read::<u64>(0));
+    }
+}
+
 /// Structures of integers, for which any bytes are a valid value.
 ///
 /// # Safety
@@ -166,6 +199,8 @@ pub(crate) struct Control {
     pub(crate) note_count: u64,
     pub(crate) notes_lost: u64,
     pub(crate) head: u64,
+    pub(crate) wake_at: u64,
+    pub(crate) woken: u64,
     pub(crate) exits_lost: u64,
     pub(crate) overflow_ns: u64,
 }
@@ -212,6 +247,8 @@ pub(crate) struct SlotWords {
     pub(crate) died_ns: u64,
     pub(crate) process_id: u64,
     pub(crate) process_start: u64,
+    pub(crate) number: u64,
+    pub(crate) passed: u64,
     pub(crate) leader: u32,
     pub(crate) ptraced: u32,
     pub(crate) outside: u32,

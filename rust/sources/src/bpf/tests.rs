@@ -1,0 +1,141 @@
+//! Cases that need a source's inside.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use taskstats_core::Interval;
+
+use super::*;
+
+#[test]
+fn a_walk_in_parts_meets_every_task_once() {
+    let Ok(mut source) = Bpf::open() else {
+        assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+        return;
+    };
+    for threads in [false, true] {
+        let request = Request { threads, exact: true, ..Request::default() };
+        source.control.write(offset_of!(Control, part), 0_u64);
+        let whole = source.snapshot(&request).expect("a snapshot");
+        for part in [1_u64, 2, 7, 64] {
+            source.control.write(offset_of!(Control, part), part);
+            let snapshot = source.snapshot(&request).expect("a snapshot");
+            let living = snapshot.len() - snapshot.header().exited as usize;
+            let mut pids: Vec<_> =
+                snapshot.iter().take(living).map(|record| record.ac_pid()).collect();
+            pids.sort_unstable();
+            pids.dedup();
+            assert_eq!(pids.len(), living, "in parts of {part}: no task twice");
+            if snapshot.header().flags.contains(Flags::TRUNCATED) {
+                continue;
+            }
+            // Where the last process of a part dies meanwhile, one that began right
+            // after it may be passed over: only what is young can do that here.
+            let old = whole.header().begin.boottime_ns.saturating_sub(2_000_000_000);
+            let gone = whole
+                .iter()
+                .filter(|record| record.ac_start_ns().is_some_and(|start| start < old))
+                .filter(|record| !pids.contains(&record.ac_pid()))
+                .filter(|record| {
+                    let pid = record.ac_pid().unwrap_or(0);
+                    std::path::Path::new(&format!("/proc/{pid}")).exists()
+                })
+                .count();
+            assert_eq!(gone, 0, "in parts of {part}: no task is left out");
+        }
+    }
+}
+
+fn exact() -> Request {
+    Request { exact: true, ..Request::default() }
+}
+
+/// None where there is no BPF, or no exits by it.
+fn opened() -> Option<Bpf> {
+    match Bpf::open() {
+        Ok(source) => Some(source).filter(|source| source.watchers.is_some()),
+        Err(error) => {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here: {error}");
+            None
+        }
+    }
+}
+
+fn shells(count: usize) -> Vec<Child> {
+    let shell = || Command::new("sh").args(["-c", "exit 0"]).spawn().expect("a shell");
+    (0..count).map(|_| shell()).collect()
+}
+
+#[test]
+fn zombies_and_drained_exits_lose_nothing() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    // Nobody waits for these while they die.
+    let mut children = shells(50);
+    let pids: Vec<u32> = children.iter().map(Child::id).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    locked(&source.exits).drain();
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let interval = Interval::between(first, next);
+    let mut used = std::collections::HashMap::new();
+    for pid in &pids {
+        let row = interval.cur().find_pid(*pid).expect("the zombie");
+        assert!(!interval.is_exited(row));
+        used.insert(*pid, interval.usage(row).expect("its use").total_ns());
+    }
+    children.iter_mut().for_each(|child| drop(child.wait()));
+    locked(&source.exits).drain();
+    let last = interval.then(Arc::new(source.snapshot(&exact()).expect("a snapshot")));
+    for pid in &pids {
+        let row = last.cur().find_pid(*pid).expect("the dead child");
+        assert!(last.is_exited(row));
+        // All that it used was told already.
+        assert_eq!(last.usage(row).expect("its use").total_ns(), 0);
+        assert!(used[pid] > 0);
+    }
+    assert_eq!(last.cur().header().exits_lost, 0);
+}
+
+#[test]
+fn exits_beyond_the_memory_for_them_are_counted_with_their_time() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    locked(&source.exits).keep_at_most(10);
+    shells(60).iter_mut().for_each(|child| drop(child.wait()));
+    locked(&source.exits).drain();
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let header = next.header();
+    // Others may have died as well.
+    assert!((10..40).contains(&header.exited), "{} were kept", header.exited);
+    assert!(header.exits_lost >= 50, "{} lost", header.exits_lost);
+    // A shell takes some hundred microseconds to come and go.
+    assert!(header.overflow_ns > 50 * 100_000, "{} ns lost", header.overflow_ns);
+    let books = Interval::between(first, next).books().expect("the books");
+    assert!(books.rowless_ns >= 50 * 100_000, "{books:?}");
+}
+
+#[test]
+fn slots_that_nobody_looked_at_while_the_numbers_came_around_are_found() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    // Nobody empties the slots meanwhile.
+    source.beside = None;
+    locked(&source.exits).slots().tell_after(usize::MAX);
+    let mut child = shells(1);
+    child.iter_mut().for_each(|child| drop(child.wait()));
+    let head = offset_of!(Control, head);
+    for _ in 0..3 {
+        // As if so many tasks had found no free slot.
+        source.control.write(head, source.control.read::<u64>(head) + SLOTS as u64 + 7);
+        child.extend(shells(1));
+        child.iter_mut().for_each(|child| drop(child.wait()));
+    }
+    let snapshot = source.snapshot(&exact()).expect("a snapshot");
+    for child in &child {
+        let row = snapshot.find_pid(child.id()).expect("the dead child");
+        assert!(snapshot.is_exited(row));
+    }
+    assert_eq!(snapshot.header().exits_lost, 0);
+}
