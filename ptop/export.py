@@ -27,10 +27,6 @@ from ptop import progress, replay
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 _SUFFIXES |= {".arrow": "arrow", ".ipc": "arrow", ".feather": "arrow", ".parquet": "parquet"}
-# Rows of an Arrow batch or a group of rows in Parquet.
-BATCH_ROWS = 65_536
-
-Row = tuple[Any, ...]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,57 +68,29 @@ def columns(text: str | None) -> list[str]:
 
 
 Span = tuple[Frames, int, int]
+Intervals = Iterator[taskstats.Interval]
 
 
-def _rows(spans: Sequence[Span], names: Sequence[str]) -> Iterator[list[Row]]:
-    """The rows of each interval."""
-
-    def every() -> Iterator[tuple[Frames, taskstats.Interval]]:
-        for frames, start, stop in spans:
-            for interval in frames.intervals(start, stop):
-                yield frames, interval
-
-    total = sum(stop - start for _, start, stop in spans)
-    for frames, interval in progress.shown(every(), total, "exporting"):
-        yield rows(frames.dump, interval, names)
+def _intervals(spans: Sequence[Span]) -> Intervals:
+    every = (found for frames, start, stop in spans for found in frames.intervals(start, stop))
+    return progress.shown(every, sum(stop - start for _, start, stop in spans), "exporting")
 
 
-def write_csv(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+def write_csv(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    for part in found:
-        writer.writerows(part)
+    for interval in found:
+        writer.writerows(rows(interval, names))
     text.flush()
     text.detach()
 
 
-def write_json(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+def write_json(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    for part in found:
-        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in part)
+    for interval in found:
+        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in rows(interval, names))
         out.write("".join(lines).encode())
-
-
-def _batches(found: Iterator[list[Row]], schema: Any) -> Iterator[Any]:
-    import pyarrow
-
-    waiting: list[Row] = []
-
-    def batch() -> Any:
-        arrays = [
-            pyarrow.array(values, type=kind)
-            for values, kind in zip(zip(*waiting, strict=True), schema.types, strict=True)
-        ]
-        return pyarrow.record_batch(arrays, schema=schema)
-
-    for part in found:
-        waiting += part
-        if len(waiting) >= BATCH_ROWS:
-            yield batch()
-            waiting = []
-    if waiting:
-        yield batch()
 
 
 def arrow_schema(names: Sequence[str]) -> Any:
@@ -141,21 +109,23 @@ def arrow_schema(names: Sequence[str]) -> Any:
     return pyarrow.schema(list(types.items()))
 
 
-def write_arrow(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+def write_arrow(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     import pyarrow
+    from taskstats import arrow
 
     schema = arrow_schema(names)
     with pyarrow.ipc.new_file(out, schema) as writer:
-        for batch in _batches(found, schema):
+        for batch in arrow.batches(found, schema):
             writer.write_batch(batch)
 
 
-def write_parquet(found: Iterator[list[Row]], names: Sequence[str], out: IO[bytes]) -> None:
+def write_parquet(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     from pyarrow import parquet
+    from taskstats import arrow
 
     schema = arrow_schema(names)
     with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
-        for batch in _batches(found, schema):
+        for batch in arrow.batches(found, schema):
             writer.write_batch(batch)
 
 
@@ -210,7 +180,7 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
         if options.output is None and out.isatty():
             parser.error(f"{style} is no text for a terminal; name a file with -o")
     with _output(options.output, out) as file:
-        _WRITERS[style](_rows(spans, names), names, file)
+        _WRITERS[style](_intervals(spans), names, file)
     for frames, _, _ in spans:
         replay.tell_lost(frames)
     return 0

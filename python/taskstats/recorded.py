@@ -20,7 +20,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from taskstats._core import FIELDS, Dump, Interval, Snapshot, usage
+from taskstats._core import FIELDS, Columns, Dump, Interval, Snapshot, usage
 from taskstats._errors import ParseError
 
 Cell: TypeAlias = int | float | str | None
@@ -123,46 +123,29 @@ COLUMNS: dict[str, str] = {
 }
 
 
-def check(columns: Sequence[str]) -> None:
+def check(names: Sequence[str]) -> None:
     """ValueError that lists the columns where one is none of `COLUMNS`."""
-    for name in columns:
+    for name in names:
         if name not in COLUMNS:
             raise ValueError(f"no column {name!r}; the columns are: {', '.join(COLUMNS)}")
 
 
-def rows(dump: Dump, interval: Interval, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
+def rows(interval: Interval, names: Sequence[str]) -> list[tuple[Cell, ...]]:
     """A row for each task of an interval of a dump: when and where, what it used, its names
-    and fields, as far as `columns` says.
+    and fields, as far as `names` says.
 
     Times are in ns; `user`, `cgroup` (its path) and `cmdline` (quoted as for a shell) are
     those of the recorded machine. None is unknown.
     """
-    cur = interval.cur
-    head: dict[str, Cell] = {
-        "time_ns": cur.time_ns,
-        "host": cur.host,
-        "boot_id": cur.boot_id,
-        "source": cur.source,
-        "interval_ns": interval.interval_ns,
-    }
-    asked = {"user": "ac_uid", "cgroup": "cgroup_id", "cmdline": "ac_pid"}
-    # Without any column a row is still a row.
-    found = interval.select([asked.get(name, name) for name in columns if name not in head])
-    cells: dict[str, Sequence[Cell]] = {name: [value] * len(found) for name, value in head.items()}
-    own = [name for name in columns if name not in head]
-    cells |= zip(own, zip(*found, strict=True), strict=True) if found else {}
-    if "exited" in cells:
-        cells["exited"] = [bool(value) for value in cells["exited"]]
-    if "user" in cells:
-        users = {uid: dump.user(uid) for uid in set(cells["user"]) if isinstance(uid, int)}
-        cells["user"] = [users.get(uid) for uid in cells["user"]]  # type: ignore[arg-type]
-    if "cgroup" in cells:
-        paths = {id_: dump.cgroup(id_) for id_ in set(cells["cgroup"]) if isinstance(id_, int)}
-        cells["cgroup"] = [paths.get(id_) for id_ in cells["cgroup"]]  # type: ignore[arg-type]
-    if "cmdline" in cells:
-        import shlex
+    found = interval.columns(names)
+    return list(zip(*(_cells(found, name) for name in names), strict=True))
 
-        # Rows stand in the order of the snapshot's records.
-        words = (task.cmdline for task in cur)
-        cells["cmdline"] = [None if line is None else shlex.join(line) for line in words]
-    return list(zip(*(cells[name] for name in columns), strict=True)) if found else []
+
+def _cells(found: Columns, name: str) -> Sequence[Cell]:
+    values = found[name]
+    if isinstance(values, list):
+        return values
+    numbers, known = values.tolist(), found.valid(name)
+    if all(known):
+        return numbers
+    return [number if valid else None for number, valid in zip(numbers, known, strict=True)]

@@ -22,7 +22,6 @@ import glob
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
@@ -38,12 +37,11 @@ from pyspark.sql.types import (
 )
 
 from taskstats._core import open as open_dump
-from taskstats.recorded import COLUMNS, Frames, check, rows
+from taskstats.arrow import batches
+from taskstats.recorded import COLUMNS, Frames, check
 
 # Frames of a partition unless the option framesPerPartition says other: ten minutes at 1 s.
 FRAMES = 600
-# Rows of an Arrow batch.
-BATCH_ROWS = 65_536
 
 _TYPES = {
     "integer": LongType(),
@@ -118,22 +116,6 @@ class Reader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pyarrow.RecordBatch]:
         assert isinstance(partition, Part), "one of ours"
-        schema = to_arrow_schema(self.schema)
-        waiting: list[tuple[Any, ...]] = []
         frames = Frames(open_dump(partition.path))
-        for interval in frames.intervals(partition.start, partition.stop):
-            waiting += rows(frames.dump, interval, schema.names)
-            if len(waiting) >= BATCH_ROWS:
-                yield _batch(waiting, schema)
-                waiting = []
-        if waiting:
-            yield _batch(waiting, schema)
-
-
-def _batch(found: Sequence[tuple[Any, ...]], schema: pyarrow.Schema) -> pyarrow.RecordBatch:
-    arrays = [
-        # Raises where a number is beyond its type.
-        pyarrow.array(values, type=kind)
-        for values, kind in zip(zip(*found, strict=True), schema.types, strict=True)
-    ]
-    return pyarrow.record_batch(arrays, schema=schema)
+        intervals = frames.intervals(partition.start, partition.stop)
+        yield from batches(intervals, to_arrow_schema(self.schema))

@@ -54,9 +54,7 @@ def test_a_glob_is_read_by_its_name_alone(spark: SparkSession, folder: Path) -> 
         .load(f"{folder}/*.tsd")
     )  # fmt: skip
     frames = Frames(taskstats.open(folder / "one.tsd"))
-    expected = [
-        row for interval in frames.intervals() for row in rows(frames.dump, interval, names)
-    ]
+    expected = [row for interval in frames.intervals() for row in rows(interval, names)]
     key = [str(row) for row in expected + expected]
     assert sorted(str(tuple(row)) for row in found.collect()) == sorted(key)
     ranges = -(-(len(frames) - 1) // 2)

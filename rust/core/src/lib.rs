@@ -12,6 +12,7 @@ pub mod books;
 mod chains;
 pub mod children;
 pub mod codec;
+pub mod columns;
 mod cpus;
 pub mod delta;
 pub mod dump;

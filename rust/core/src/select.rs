@@ -7,6 +7,7 @@
 //! * Unknown sorts last in either direction, and ties go by row, so that the order
 //!   is the same every time.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -69,6 +70,29 @@ pub enum Column {
     Tasks,
 }
 
+/// The names of the columns that are not those of a field.
+const NAMES: [(&str, Column); 19] = [
+    ("cpu_ns", Column::CpuNs),
+    ("user_ns", Column::UserNs),
+    ("system_ns", Column::SystemNs),
+    ("steal_ns", Column::StealNs),
+    ("total_ns", Column::TotalNs),
+    ("user_pct", Column::UserPct),
+    ("system_pct", Column::SystemPct),
+    ("steal_pct", Column::StealPct),
+    ("total_pct", Column::TotalPct),
+    ("exited", Column::Exited),
+    ("cuser_ns", Column::ChildUserNs),
+    ("csystem_ns", Column::ChildSystemNs),
+    ("csteal_ns", Column::ChildStealNs),
+    ("cuser_pct", Column::ChildUserPct),
+    ("csystem_pct", Column::ChildSystemPct),
+    ("csteal_pct", Column::ChildStealPct),
+    ("all_ns", Column::AllNs),
+    ("all_pct", Column::AllPct),
+    ("tasks", Column::Tasks),
+];
+
 impl Column {
     /// The column of that name: a field's name, a derived name such as `total_ns`
     /// or `cpu_ns`, or a counter's name with `_delta`, `_per_sec` or, for counters
@@ -78,40 +102,64 @@ impl Column {
             let field = Field::from_name(name.strip_suffix(suffix)?)?;
             (field.info().kind == Kind::Counter).then_some(field)
         };
-        Some(match name {
-            "cpu_ns" => Column::CpuNs,
-            "user_ns" => Column::UserNs,
-            "system_ns" => Column::SystemNs,
-            "steal_ns" => Column::StealNs,
-            "total_ns" => Column::TotalNs,
-            "user_pct" => Column::UserPct,
-            "system_pct" => Column::SystemPct,
-            "steal_pct" => Column::StealPct,
-            "total_pct" => Column::TotalPct,
-            "exited" => Column::Exited,
-            "cuser_ns" => Column::ChildUserNs,
-            "csystem_ns" => Column::ChildSystemNs,
-            "csteal_ns" => Column::ChildStealNs,
-            "cuser_pct" => Column::ChildUserPct,
-            "csystem_pct" => Column::ChildSystemPct,
-            "csteal_pct" => Column::ChildStealPct,
-            "all_ns" => Column::AllNs,
-            "all_pct" => Column::AllPct,
-            "tasks" => Column::Tasks,
+        if let Some(&(_, column)) = NAMES.iter().find(|(known, _)| *known == name) {
+            Some(column)
+        } else if let Some(field) = Field::from_name(name) {
+            Some(Column::Field(field))
+        } else if let Some(field) = counter("_delta") {
+            Some(Column::Delta(field))
+        } else if let Some(field) = counter("_per_sec") {
+            Some(Column::PerSec(field))
+        } else {
+            let field = counter("_pct")?;
+            nanoseconds_per_unit(field)?;
+            Some(Column::Pct(field))
+        }
+    }
+
+    /// The name that [`Column::from_name`] takes.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Column::Field(field) => Cow::Borrowed(field.name()),
+            Column::Delta(field) => Cow::Owned(format!("{}_delta", field.name())),
+            Column::PerSec(field) => Cow::Owned(format!("{}_per_sec", field.name())),
+            Column::Pct(field) => Cow::Owned(format!("{}_pct", field.name())),
             _ => {
-                if let Some(field) = Field::from_name(name) {
-                    Column::Field(field)
-                } else if let Some(field) = counter("_delta") {
-                    Column::Delta(field)
-                } else if let Some(field) = counter("_per_sec") {
-                    Column::PerSec(field)
-                } else {
-                    let field = counter("_pct")?;
-                    nanoseconds_per_unit(field)?;
-                    Column::Pct(field)
-                }
+                let known = NAMES.iter().find(|(_, column)| *column == self);
+                Cow::Borrowed(known.map_or("", |(name, _)| name))
             }
+        }
+    }
+
+    /// The unit's name, empty for none.
+    pub fn unit(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Column::Field(field) | Column::Delta(field) => field.info().unit.name(),
+            Column::PerSec(field) => {
+                return Cow::Owned(format!("{}/s", field.info().unit.name()));
+            }
+            Column::Exited => "",
+            Column::Tasks => "count",
+            _ if self.is_share() => "%",
+            _ => "ns",
         })
+    }
+
+    /// Whether it is a rate or a share: a number with a fraction.
+    pub const fn is_share(self) -> bool {
+        matches!(
+            self,
+            Column::UserPct
+                | Column::SystemPct
+                | Column::StealPct
+                | Column::TotalPct
+                | Column::ChildUserPct
+                | Column::ChildSystemPct
+                | Column::ChildStealPct
+                | Column::AllPct
+                | Column::PerSec(_)
+                | Column::Pct(_)
+        )
     }
 
     /// The field that must have been read for this column; None for those of CPU time.

@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taskstats_core::dump::columns::{self, ColumnKind, Part};
+use taskstats_core::columns::ColumnKind;
+use taskstats_core::dump::columns::{self, Part};
 use taskstats_core::dump::{Cursor, Reader};
 use taskstats_core::{Field, SharedBytes, codec};
 
@@ -28,8 +29,8 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let kinds =
-        [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Host];
+        [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Cmdline];
     let indices = (0..reader.len().min(64)).collect();
-    let read = columns::read(&[Part { reader: &reader, path: "", indices }], &kinds, 1);
+    let (read, _) = columns::read(&[Part { reader: &reader, path: "", indices }], &kinds, 1);
     assert_eq!(read.batches.iter().map(|batch| batch.len).sum::<usize>(), rows);
 });

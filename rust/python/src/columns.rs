@@ -9,21 +9,24 @@ use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Int8Array, Int32Array, PrimitiveArray,
-    RecordBatch, RecordBatchIterator, StringArray, UInt8Array, UInt16Array, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array,
+    PrimitiveArray, RecordBatch, RecordBatchIterator, StringArray, UInt8Array, UInt16Array,
+    UInt32Array, UInt64Array,
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
-use taskstats::dump::columns::{Column, ColumnKind, Columns, Lost, Values};
-use taskstats::{DumpFile, Error, FieldSet, SharedBytes, Snapshot};
+use taskstats::columns::{Array as Filled, ColumnKind, Columns, Values};
+use taskstats::dump::columns::Lost;
+use taskstats::{DumpFile, Error, FieldSet, Interval, SharedBytes, Snapshot};
 
 use crate::errors::python_error;
+use crate::interval::PyInterval;
 
-/// The records of many snapshots in columns: `taskstats.read` and `Dump.read` make it.
+/// The records of many snapshots in columns, as `taskstats.read` and `Dump.read` make it, or
+/// the rows of an interval (`Interval.columns`).
 ///
 /// A column is had by its name: numbers as a read-only memoryview, which `numpy.asarray`
 /// takes without a copy, texts as a list. `valid(name)` says which values are known; the
@@ -41,14 +44,29 @@ pub(crate) struct PyColumns {
 }
 
 /// The columns of that name, or a ValueError that says where the names are.
-pub(crate) fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
+fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
         ColumnKind::from_name(name).ok_or_else(|| {
             let beside = ColumnKind::BESIDE.map(ColumnKind::name).join(", ");
+            let hint = if ColumnKind::of_interval(name).is_some() {
+                "; this one is an interval's (Interval.columns)"
+            } else {
+                ""
+            };
             PyValueError::new_err(format!(
-                "no column {name:?}: give names of taskstats.FIELDS, or {beside}"
+                "no column {name:?}: give names of taskstats.FIELDS, or {beside}{hint}"
             ))
         })
+    };
+    names.iter().map(kind).collect()
+}
+
+/// Likewise those of an interval.
+fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
+    let kind = |name: &String| match ColumnKind::of_interval(name) {
+        Some(kind) => Ok(kind),
+        // Says which there are.
+        None => crate::interval::column(name).map(ColumnKind::Use),
     };
     names.iter().map(kind).collect()
 }
@@ -86,18 +104,18 @@ pub(crate) fn read(
     let kinds = names.as_deref().map(kinds).transpose()?;
     let columns = py.detach(|| {
         let kinds = kinds.unwrap_or_else(|| all_kinds(&files));
-        let columns = taskstats::read_columns(&files, &kinds)?;
-        match columns.lost.first() {
+        let (columns, lost) = taskstats::read_columns(&files, &kinds)?;
+        match lost.first() {
             Some(lost) if !skip => {
                 let path = files[lost.part].0.path().display().to_string();
                 Err(Error::Damaged { path, error: lost.error })
             }
-            _ => Ok(columns),
+            _ => Ok((columns, lost)),
         }
     });
-    let columns = columns.map_err(|error| python_error(py, error))?;
+    let (columns, lost) = columns.map_err(|error| python_error(py, error))?;
     let paths = files.iter().map(|(file, _)| file.path().to_owned()).collect();
-    PyColumns::new(columns, paths).map_err(arrow_error)
+    PyColumns::new(columns).map(|columns| PyColumns { paths, lost, ..columns }).map_err(arrow_error)
 }
 
 /// All columns of one snapshot, as an Arrow stream.
@@ -106,16 +124,67 @@ pub(crate) fn stream<'py>(
     snapshot: &Snapshot<SharedBytes>,
 ) -> PyResult<Bound<'py, PyCapsule>> {
     let kinds = kinds_of(snapshot.filled());
-    let columns = PyColumns::new(Columns::of(snapshot, &kinds), Vec::new());
+    let columns = PyColumns::new(Columns::of(snapshot, &kinds));
     columns.map_err(arrow_error)?.__arrow_c_stream__(py, None)
+}
+
+/// The rows of intervals, end to end in one batch: names as of `Interval.columns`. Without
+/// the interpreter's lock.
+#[pyfunction]
+#[pyo3(name = "columns", signature = (intervals, columns=None))]
+pub(crate) fn of_all(
+    py: Python<'_>,
+    intervals: Vec<Py<PyInterval>>,
+    columns: Option<Vec<String>>,
+) -> PyResult<PyColumns> {
+    let intervals: Vec<&Interval> =
+        intervals.iter().map(|interval| &*interval.get().inner).collect();
+    of_intervals(py, &intervals, columns.as_deref())
+}
+
+/// Likewise; without names what tells where and when, what was used, and all fields that are
+/// known.
+pub(crate) fn of_intervals(
+    py: Python<'_>,
+    intervals: &[&Interval],
+    names: Option<&[String]>,
+) -> PyResult<PyColumns> {
+    let kinds = match names {
+        Some(names) => kinds_of_interval(names)?,
+        None => {
+            let used = [
+                taskstats::Column::UserNs,
+                taskstats::Column::SystemNs,
+                taskstats::Column::StealNs,
+                taskstats::Column::TotalNs,
+            ];
+            let mut kinds = kinds_of(FieldSet::EMPTY);
+            kinds.push(ColumnKind::IntervalNs);
+            kinds.extend(used.map(ColumnKind::Use));
+            let filled = intervals.iter().map(|interval| interval.cur().filled());
+            let filled = filled.fold(FieldSet::EMPTY, FieldSet::union);
+            kinds.extend(filled.iter().map(ColumnKind::Field));
+            kinds
+        }
+    };
+    let columns = py.detach(|| Columns::of_intervals(intervals.iter().copied(), &kinds));
+    PyColumns::new(columns).map_err(arrow_error)
 }
 
 fn arrow_error(error: ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
+/// The same without names, as an Arrow stream.
+pub(crate) fn stream_of_interval<'py>(
+    py: Python<'py>,
+    interval: &Interval,
+) -> PyResult<Bound<'py, PyCapsule>> {
+    of_intervals(py, &[interval], None)?.__arrow_c_stream__(py, None)
+}
+
 impl PyColumns {
-    pub(crate) fn new(columns: Columns, paths: Vec<PathBuf>) -> Result<PyColumns, ArrowError> {
+    fn new(columns: Columns) -> Result<PyColumns, ArrowError> {
         let words: Vec<ArrayRef> = columns
             .words
             .into_iter()
@@ -132,7 +201,7 @@ impl PyColumns {
                 arrays.map(|(column, words)| array(column, words)).collect();
             batches.push(RecordBatch::try_new(Arc::clone(&schema), arrays?)?);
         }
-        Ok(PyColumns { schema, batches, len, paths, lost: columns.lost })
+        Ok(PyColumns { schema, batches, len, paths: Vec::new(), lost: Vec::new() })
     }
 
     fn index(&self, name: &str) -> PyResult<usize> {
@@ -153,6 +222,7 @@ impl PyColumns {
             DataType::UInt16 => ("H", 2),
             DataType::UInt32 => ("I", 4),
             DataType::UInt64 => ("Q", 8),
+            DataType::Float64 => ("d", 8),
             _ => ("i", 4),
         };
         let bytes = PyBytes::new_with(py, self.len * width, |mut room| {
@@ -189,24 +259,22 @@ fn arrow_field(kind: ColumnKind) -> arrow_schema::Field {
             taskstats::Repr::U64 => DataType::UInt64,
             taskstats::Repr::Comm => text(),
         },
-        ColumnKind::TimeNs | ColumnKind::MonotonicNs => DataType::UInt64,
+        ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => DataType::UInt64,
         ColumnKind::Exited => DataType::Boolean,
-        ColumnKind::Host | ColumnKind::BootId | ColumnKind::Path => text(),
+        ColumnKind::Use(column) if column.is_share() => DataType::Float64,
+        ColumnKind::Use(_) => DataType::UInt64,
+        _ => text(),
     };
-    let unit = match kind {
-        ColumnKind::Field(field) => field.info().unit.name(),
-        ColumnKind::TimeNs | ColumnKind::MonotonicNs => "ns",
-        _ => "",
-    };
+    let unit = kind.unit();
     let field = arrow_schema::Field::new(kind.name(), data_type, true);
     if unit.is_empty() {
         return field;
     }
-    field.with_metadata(HashMap::from([("unit".into(), unit.into())]))
+    field.with_metadata(HashMap::from([("unit".into(), unit.into_owned())]))
 }
 
 /// The Arrow array of a column, on the same memory but for bits.
-fn array(column: Column, words: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+fn array(column: Filled, words: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let nulls = column.valid.map(|valid| {
         let mut bits = BooleanBufferBuilder::new(valid.len());
         bits.append_slice(&valid);
@@ -219,6 +287,7 @@ fn array(column: Column, words: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         Values::U16(values) => Arc::new(UInt16Array::new(values.into(), nulls)),
         Values::U32(values) => Arc::new(UInt32Array::new(values.into(), nulls)),
         Values::U64(values) => Arc::new(UInt64Array::new(values.into(), nulls)),
+        Values::F64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
         Values::Text(codes) => {
             let codes = Int32Array::new(codes.into(), nulls);
             Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(words))?)
@@ -240,6 +309,7 @@ fn numbers(array: &ArrayRef) -> &[u8] {
         };
     }
     first!(
+        arrow_array::types::Float64Type,
         arrow_array::types::UInt64Type,
         arrow_array::types::UInt32Type,
         arrow_array::types::UInt16Type,
@@ -257,7 +327,7 @@ impl PyColumns {
     }
 
     /// A column by its name: a read-only memoryview of its numbers (bools, or the field's
-    /// own type), or a list of str and None. KeyError for one that was not read.
+    /// own type, float for rates and shares), or a list of str and None. KeyError for one that was not read.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let index = self.index(name)?;
         if !matches!(self.schema.field(index).data_type(), DataType::Dictionary(..)) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use taskstats::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
 
+use crate::columns::PyColumns;
 use crate::snapshot::PySnapshot;
 use crate::task::lossy;
 
@@ -230,6 +231,28 @@ impl PyInterval {
                 Fold::new(interval, by, &sessions)
             }),
         })
+    }
+
+    /// All rows in columns, as arrays for NumPy and Arrow: names as of `select`, and
+    /// `interval_ns`, `time_ns`, `monotonic_ns`, `host`, `boot_id`, `source`, and of recorded
+    /// snapshots `user`, `cgroup` (its path) and `cmdline` (quoted as for a shell). None for
+    /// what tells where and when, what was used, and all fields that are known. ValueError for
+    /// an unknown column.
+    #[pyo3(signature = (columns=None))]
+    fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
+        crate::columns::of_intervals(py, &[&self.inner], columns.as_deref())
+    }
+
+    /// All of `columns()`, for consumers of the Arrow PyCapsule interface.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // A consumer has to take the types as they are, as the interface allows.
+        drop(requested_schema);
+        crate::columns::stream_of_interval(py, &self.inner)
     }
 
     /// How many rows `text` and `pids` keep.

@@ -218,6 +218,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<columns::PyColumns>()?;
     module.add_function(wrap_pyfunction!(dump::open, module)?)?;
     module.add_function(wrap_pyfunction!(columns::read_paths, module)?)?;
+    module.add_function(wrap_pyfunction!(columns::of_all, module)?)?;
     module.add_class::<tree::PyTree>()?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(parse_netlink, module)?)?;

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use taskstats_core::dump::columns::{self, ColumnKind, Columns, Part};
+use taskstats_core::columns::{ColumnKind, Columns};
+use taskstats_core::dump::columns::{self, Lost, Part};
 use taskstats_core::dump::{Cursor, Reader};
 use taskstats_core::{ParseError, SharedBytes, Snapshot};
 
@@ -94,7 +95,7 @@ fn damaged(path: &Path, error: ParseError) -> Error {
 pub fn read_columns(
     files: &[(Arc<DumpFile>, Vec<usize>)],
     kinds: &[ColumnKind],
-) -> Result<Columns, Error> {
+) -> Result<(Columns, Vec<Lost>), Error> {
     let paths: Vec<_> = files.iter().map(|(file, _)| file.path.to_string_lossy()).collect();
     let parts: Vec<Part<'_>> = files
         .iter()

@@ -116,6 +116,16 @@ pub struct NamesAt {
 }
 
 impl NamesAt {
+    /// The name of a user id.
+    pub fn user(&self, uid: u32) -> Option<&[u8]> {
+        self.names.last(&StringKey::of_user(uid))
+    }
+
+    /// The path of a cgroup.
+    pub fn cgroup(&self, id: u64) -> Option<&[u8]> {
+        self.names.last(&StringKey::of_cgroup(id))
+    }
+
     /// The arguments of the process that a record is of, each ended by a NUL.
     pub fn cmdline(&self, record: &Record<'_>) -> Option<&[u8]> {
         let named = self.names.at(&StringKey::of_cmdline(record)?, self.offset)?;
