@@ -29,9 +29,6 @@ from ptop import render, view
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.state import Limits, State, press
 
-# How long a resize may go unnoticed.
-LONGEST_WAIT = 0.5
-
 
 class _Stop(Exception):
     """A signal that ends the program."""
@@ -54,6 +51,29 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _resizes() -> Iterator[int]:
+    """A descriptor that can be read once the terminal's size may have changed."""
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    # A stopped process is not told of a resize. The handlers do nothing; without one no
+    # signal writes to the descriptor.
+    handlers = {
+        number: signal.signal(number, lambda _number, _frame: None)
+        for number in (signal.SIGWINCH, signal.SIGCONT)
+    }
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    try:
+        yield readable
+    finally:
+        signal.set_wakeup_fd(before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(readable)
+        os.close(writable)
 
 
 class _Screen:
@@ -120,9 +140,9 @@ def show(
     os.environ.pop("NO_COLOR", None)
     terminal = Terminal()
     stopped = 0
-    with _signals():
+    with _signals(), _resizes() as resized:
         screen = _Screen(terminal, color)
-        loop = _Loop(terminal, feed, state, columns, limits, intervals, screen)
+        loop = _Loop(terminal, feed, state, columns, limits, intervals, screen, resized)
         while True:
             try:
                 with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
@@ -149,6 +169,7 @@ class _Loop:
         limits: Limits,
         intervals: int | None,
         screen: _Screen,
+        resized: int,
     ) -> None:
         self.terminal = terminal
         self.feed = feed
@@ -157,7 +178,8 @@ class _Loop:
         self.limits = limits
         self.intervals = intervals
         self.screen = screen
-        self.size = os.terminal_size((0, 0))
+        self.resized = resized
+        self.size = os.get_terminal_size(sys.stdout.fileno())
         # What a replay could not show is said until a key is pressed.
         self.left_out = ""
         # Whether something has happened since the last frame.
@@ -169,28 +191,25 @@ class _Loop:
 
     def run(self) -> None:
         """Until the user quits or all intervals are shown."""
-        self.screen.forget()
-        self.stale = True
+        self._measure()
         while True:
             if time.monotonic() >= self.due and not self.state.paused:
                 self._advance()
-                self.stale = True
-            size = os.get_terminal_size(sys.stdout.fileno())
-            if size != self.size:
-                self.size = size
-                self.screen.forget()
                 self.stale = True
             if self.feed.interval is not None and self.stale:
                 self.stale = False
                 self._draw(self.feed.interval)
                 if self.intervals is not None and self.intervals <= 0:
                     return
-            # A resize is seen within this time, on a paused screen too.
-            left = LONGEST_WAIT if self.state.paused else self.due - time.monotonic()
+            left = None if self.state.paused else max(0.0, self.due - time.monotonic())
+            ready, _, _ = select.select([sys.stdin, self.resized], [], [], left)
+            if self.resized in ready:
+                os.read(self.resized, 4096)
+                self._measure()
             # Asking blessed for a key costs as much as half a frame, even where there is none.
-            ready, _, _ = select.select([sys.stdin], [], [], min(LONGEST_WAIT, max(0.0, left)))
-            key = self.terminal.inkey(timeout=0) if ready else None
-            if ready and not key:
+            typed = sys.stdin in ready
+            key = self.terminal.inkey(timeout=0) if typed else None
+            if typed and not key:
                 # The terminal is gone.
                 raise _Stop(signal.SIGHUP)
             while key:
@@ -199,6 +218,12 @@ class _Loop:
                 if self.state.quit:
                     return
                 key = self.terminal.inkey(timeout=0)
+
+    def _measure(self) -> None:
+        """The whole screen has to be drawn anew, perhaps in another size."""
+        self.size = os.get_terminal_size(sys.stdout.fileno())
+        self.screen.forget()
+        self.stale = True
 
     def _advance(self) -> None:
         if not self.feed.advance():

@@ -160,6 +160,46 @@ def test_a_resize_is_followed() -> None:
     assert live.ended() == 0
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_paused_screen_follows_a_resize(stopped: bool) -> None:
+    live = Live()
+    live.until("Name")
+    live.child.send(" ")
+    live.until(":P")
+    if stopped:
+        # By a signal that no program sees: nor does it see the resize then.
+        os.kill(live.child.pid, signal.SIGSTOP)
+    live.screen.resize(40, 60)
+    live.child.setwinsize(40, 60)
+    if stopped:
+        os.kill(live.child.pid, signal.SIGCONT)
+    end = time.monotonic() + 10
+    while live.screen.display[-1].strip() == "" and time.monotonic() < end:
+        live.pump()
+    assert live.screen.display[-1].strip() != ""
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_a_paused_screen_costs_nothing() -> None:
+    live = Live()
+    live.until("Name")
+    live.child.send(" ")
+    live.until(":P")
+    live.pump()
+
+    def wakeups() -> int:
+        text = Path(f"/proc/{live.child.pid}/task/{live.child.pid}/status").read_text()
+        return int(text.split("voluntary_ctxt_switches:")[1].split()[0])
+
+    before = wakeups()
+    for _ in range(20):
+        live.pump()
+    assert wakeups() == before
+    live.child.send("q")
+    assert live.ended() == 0
+
+
 def test_an_idle_screen_is_not_written_again() -> None:
     live = Live()
     live.until("Name")
