@@ -83,7 +83,7 @@ man: $(STAMPS)/installed
 	$(BIN)/python tools/manpage.py
 
 # Each prints a table; machines are shared, so compare ratios.
-BENCHES := start snapshots books proposal harm dumps
+BENCHES := start snapshots books exits proposal harm dumps
 bench: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/python tools/requirements.py bench > $(VENV)/requirements.txt

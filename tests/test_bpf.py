@@ -460,16 +460,22 @@ def test_nothing_wakes_while_nobody_dies(
     needs(subprocess.run(["which", "strace"], capture_output=True).returncode == 0, "no strace")
     script = """
 import os, time, taskstats
-with taskstats.Source("bpf", exact=True) as source:
+with taskstats.Source("bpf", exact=True, threads=True) as source:
     source.snapshot()
     # Until the thread beside waits.
     time.sleep(0.5)
     os.getpgrp(); time.sleep(2); os.getpgrp()
+    print(source.snapshot().exited)
 """
     log = tmp_path / "calls"
-    subprocess.run(["strace", "-f", "-o", str(log), sys.executable, "-c", script], check=True)
-    between = log.read_text().split("getpgrp()")[1]
-    calls = re.findall(r"^\d+ +(\w+)\(", between, re.MULTILINE)
+    words = ["strace", "-f", "-o", str(log), sys.executable, "-c", script]
+    for _ in range(10):
+        done = subprocess.run(words, check=True, text=True, capture_output=True)
+        between = log.read_text().split("getpgrp()")[1]
+        calls = re.findall(r"^\d+ +(\w+)\(", between, re.MULTILINE)
+        # Whatever else this machine does: it wakes when 4,096 have died.
+        if int(done.stdout) < 4000:
+            break
     assert calls == ["clock_nanosleep"]
 
 

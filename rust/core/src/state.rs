@@ -15,6 +15,9 @@ const TASK_PARKED: u32 = 0x40;
 const TASK_DEAD: u32 = 0x80;
 const TASK_NOLOAD: u32 = 0x400;
 
+/// The state of a task that is gone.
+pub const DEAD: u32 = EXIT_DEAD << 16;
+
 /// State names with the letters of /proc/PID/stat and the bits that stand for them.
 const STATES: [(char, &str, u32); 9] = [
     ('R', "running", 0),
@@ -22,7 +25,7 @@ const STATES: [(char, &str, u32); 9] = [
     ('D', "waiting", TASK_UNINTERRUPTIBLE),
     ('T', "stopped", TASK_STOPPED),
     ('t', "traced", TASK_TRACED),
-    ('X', "dead", EXIT_DEAD << 16),
+    ('X', "dead", DEAD),
     ('Z', "zombie", EXIT_ZOMBIE << 16),
     ('P', "parked", TASK_PARKED),
     ('I', "idle", TASK_UNINTERRUPTIBLE | TASK_NOLOAD),

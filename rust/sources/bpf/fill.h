@@ -135,6 +135,56 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 /* Adds to a process's row, or begins a row: `keep` is all ones or zero. */
 #define ADD(field, value) (r->field = (r->field & keep) + (value))
 
+/* What a task has counted, and what all dead threads of a process have, under one name. */
+#define ADD_COUNTS(from, run)                                                              \
+	do {                                                                               \
+		u64 utime = (from)->utime, stime = (from)->stime;                          \
+                                                                                           \
+		ADD(cpu_run_real_total, utime + stime);                                    \
+		ADD(cpu_run_virtual_total, run);                                           \
+		ADD(ac_utime, us(utime));                                                  \
+		ADD(ac_stime, us(stime));                                                  \
+		ADD(ac_utimescaled, us(utime));                                            \
+		ADD(ac_stimescaled, us(stime));                                            \
+		ADD(cpu_scaled_run_real_total, utime + stime);                             \
+		ADD(ac_gtime, us((from)->gtime));                                          \
+		ADD(nvcsw, (from)->nvcsw);                                                 \
+		ADD(nivcsw, (from)->nivcsw);                                               \
+		if (wants(c, RUN_MEMORY)) {                                                \
+			ADD(ac_minflt, (from)->min_flt);                                   \
+			ADD(ac_majflt, (from)->maj_flt);                                   \
+		}                                                                          \
+		if (wants(c, RUN_IO) && bpf_core_field_exists((from)->ioac.rchar)) {       \
+			ADD(read_char, (from)->ioac.rchar);                                \
+			ADD(write_char, (from)->ioac.wchar);                               \
+			ADD(read_syscalls, (from)->ioac.syscr);                            \
+			ADD(write_syscalls, (from)->ioac.syscw);                           \
+			ADD(read_bytes, (from)->ioac.read_bytes);                          \
+			ADD(write_bytes, (from)->ioac.write_bytes);                        \
+			ADD(cancelled_write_bytes, (from)->ioac.cancelled_write_bytes);    \
+		}                                                                          \
+	} while (0)
+
+/* Likewise delays, whose times have names that end with `total`. */
+#define ADD_DELAY(d, name, total)                                                          \
+	do {                                                                               \
+		ADD(name##_count, (d)->name##_count);                                      \
+		ADD(name##_delay_total, (d)->name##total);                                 \
+	} while (0)
+#define ADD_DELAYS(d, total)                                                               \
+	do {                                                                               \
+		ADD_DELAY(d, blkio, total);                                                \
+		ADD_DELAY(d, swapin, total);                                               \
+		ADD_DELAY(d, freepages, total);                                            \
+		ADD_DELAY(d, thrashing, total);                                            \
+		if (bpf_core_field_exists((d)->compact_count))                             \
+			ADD_DELAY(d, compact, total);                                      \
+		if (bpf_core_field_exists((d)->wpcopy_count))                              \
+			ADD_DELAY(d, wpcopy, total);                                       \
+		if (bpf_core_field_exists((d)->irq_count))                                 \
+			ADD_DELAY(d, irq, total);                                          \
+	} while (0)
+
 SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 {
 	struct task_delay_info *d = 0;
@@ -145,9 +195,9 @@ SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 	}
 	if (bpf_core_field_exists(t->delays))
 		d = FROM(t)->delays;
-	if (!d) {
-		if (keep)
-			return 0;
+	if (d) {
+		ADD_DELAYS(d, _delay);
+	} else if (!keep) {
 		r->blkio_count = r->blkio_delay_total = 0;
 		r->swapin_count = r->swapin_delay_total = 0;
 		r->freepages_count = r->freepages_delay_total = 0;
@@ -155,27 +205,6 @@ SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 		r->compact_count = r->compact_delay_total = 0;
 		r->wpcopy_count = r->wpcopy_delay_total = 0;
 		r->irq_count = r->irq_delay_total = 0;
-		return 0;
-	}
-	ADD(blkio_count, d->blkio_count);
-	ADD(blkio_delay_total, d->blkio_delay);
-	ADD(swapin_count, d->swapin_count);
-	ADD(swapin_delay_total, d->swapin_delay);
-	ADD(freepages_count, d->freepages_count);
-	ADD(freepages_delay_total, d->freepages_delay);
-	ADD(thrashing_count, d->thrashing_count);
-	ADD(thrashing_delay_total, d->thrashing_delay);
-	if (bpf_core_field_exists(d->compact_delay)) {
-		ADD(compact_count, d->compact_count);
-		ADD(compact_delay_total, d->compact_delay);
-	}
-	if (bpf_core_field_exists(d->wpcopy_delay)) {
-		ADD(wpcopy_count, d->wpcopy_count);
-		ADD(wpcopy_delay_total, d->wpcopy_delay);
-	}
-	if (bpf_core_field_exists(d->irq_delay)) {
-		ADD(irq_count, d->irq_count);
-		ADD(irq_delay_total, d->irq_delay);
 	}
 	return 0;
 }
@@ -184,34 +213,10 @@ SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct *t,
 				      u64 keep)
 {
-	u64 utime = t->utime, stime = t->stime;
-
-	ADD(cpu_run_real_total, utime + stime);
-	ADD(cpu_run_virtual_total, t->se.sum_exec_runtime);
-	ADD(ac_utime, us(utime));
-	ADD(ac_stime, us(stime));
-	ADD(ac_utimescaled, us(utime));
-	ADD(ac_stimescaled, us(stime));
-	ADD(cpu_scaled_run_real_total, utime + stime);
-	ADD(ac_gtime, us(t->gtime));
-	ADD(nvcsw, t->nvcsw);
-	ADD(nivcsw, t->nivcsw);
-	if (wants(c, RUN_MEMORY)) {
-		ADD(ac_minflt, t->min_flt);
-		ADD(ac_majflt, t->maj_flt);
-	}
+	ADD_COUNTS(t, t->se.sum_exec_runtime);
 	if (wants(c, RUN_MEMORY) && bpf_core_field_exists(t->acct_rss_mem1)) {
 		ADD(coremem, t->acct_rss_mem1 * c->page_size / (1000 * 1024));
 		ADD(virtmem, t->acct_vm_mem1 * c->page_size / (1000 * 1024));
-	}
-	if (wants(c, RUN_IO) && bpf_core_field_exists(t->ioac.rchar)) {
-		ADD(read_char, t->ioac.rchar);
-		ADD(write_char, t->ioac.wchar);
-		ADD(read_syscalls, t->ioac.syscr);
-		ADD(write_syscalls, t->ioac.syscw);
-		ADD(read_bytes, t->ioac.read_bytes);
-		ADD(write_bytes, t->ioac.write_bytes);
-		ADD(cancelled_write_bytes, t->ioac.cancelled_write_bytes);
 	}
 	if (wants(c, RUN_DELAY))
 		fill_delays(r, t, keep);
@@ -223,59 +228,15 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 					     struct signal_struct *s)
 {
 	struct taskstats *d = bpf_core_field_exists(s->stats) ? s->stats : 0;
-	u64 utime = s->utime, stime = s->stime;
 	const u64 keep = ~0ULL;
 
 	/* No thread has died yet. */
 	if (!s->sum_sched_runtime)
 		return 0;
-
-	ADD(cpu_run_real_total, utime + stime);
-	ADD(cpu_run_virtual_total, s->sum_sched_runtime);
-	ADD(ac_utime, us(utime));
-	ADD(ac_stime, us(stime));
-	ADD(ac_utimescaled, us(utime));
-	ADD(ac_stimescaled, us(stime));
-	ADD(cpu_scaled_run_real_total, utime + stime);
-	ADD(ac_gtime, us(s->gtime));
-	ADD(nvcsw, s->nvcsw);
-	ADD(nivcsw, s->nivcsw);
-	if (wants(c, RUN_MEMORY)) {
-		ADD(ac_minflt, s->min_flt);
-		ADD(ac_majflt, s->maj_flt);
-	}
-	if (wants(c, RUN_IO) && bpf_core_field_exists(s->ioac.rchar)) {
-		ADD(read_char, s->ioac.rchar);
-		ADD(write_char, s->ioac.wchar);
-		ADD(read_syscalls, s->ioac.syscr);
-		ADD(write_syscalls, s->ioac.syscw);
-		ADD(read_bytes, s->ioac.read_bytes);
-		ADD(write_bytes, s->ioac.write_bytes);
-		ADD(cancelled_write_bytes, s->ioac.cancelled_write_bytes);
-	}
+	ADD_COUNTS(s, s->sum_sched_runtime);
 	if (wants(c, RUN_DELAY) && d) {
-		ADD(cpu_count, d->cpu_count);
-		ADD(cpu_delay_total, d->cpu_delay_total);
-		ADD(blkio_count, d->blkio_count);
-		ADD(blkio_delay_total, d->blkio_delay_total);
-		ADD(swapin_count, d->swapin_count);
-		ADD(swapin_delay_total, d->swapin_delay_total);
-		ADD(freepages_count, d->freepages_count);
-		ADD(freepages_delay_total, d->freepages_delay_total);
-		ADD(thrashing_count, d->thrashing_count);
-		ADD(thrashing_delay_total, d->thrashing_delay_total);
-		if (bpf_core_field_exists(d->compact_count)) {
-			ADD(compact_count, d->compact_count);
-			ADD(compact_delay_total, d->compact_delay_total);
-		}
-		if (bpf_core_field_exists(d->wpcopy_count)) {
-			ADD(wpcopy_count, d->wpcopy_count);
-			ADD(wpcopy_delay_total, d->wpcopy_delay_total);
-		}
-		if (bpf_core_field_exists(d->irq_count)) {
-			ADD(irq_count, d->irq_count);
-			ADD(irq_delay_total, d->irq_delay_total);
-		}
+		ADD_DELAY(d, cpu, _delay_total);
+		ADD_DELAYS(d, _delay_total);
 	}
 	return 0;
 }

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use taskstats_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut};
+use taskstats_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut, state};
 
 use crate::beside::Beside;
 use crate::errors::Error;
@@ -25,8 +25,6 @@ use crate::sys::thread::Home;
 const GATHER_MS: i32 = 50;
 /// ac_flag: the last thread of its process (AGROUP).
 const LAST_THREAD: u8 = 0x20;
-/// EXIT_DEAD (include/linux/sched.h), where exit_state stands.
-const EXIT_DEAD: u64 = 0x10 << 16;
 /// How much later than it was a start may seem that was derived from an exit.
 const START_SLACK_NS: u64 = 1_000_000_000;
 
@@ -244,7 +242,7 @@ fn finish(bytes: &mut [u8], layout: &Layout, start_ns: u64, header: &Header) -> 
     record.set(Field::ac_time_ns, header.begin.monotonic_ns);
     record.set(Field::ac_start_ns, start_ns);
     record.set(Field::ac_sum_exec_ns, run_ns);
-    record.set(Field::state, EXIT_DEAD);
+    record.set(Field::state, u64::from(state::DEAD));
     ADDED.with(Field::version).with(Field::ac_sum_exec_ns).with(Field::state)
 }
 

@@ -16,14 +16,11 @@
 use std::collections::{HashMap, HashSet};
 
 use taskstats_core::layout::Kind;
-use taskstats_core::{Field, FieldSet, Layout, Record, RecordMut};
+use taskstats_core::{Field, FieldSet, Layout, Record, RecordMut, state};
 
 use super::slots::{Slot, Slots};
 use crate::exits::MOST;
 use crate::sys::shared::{Control, SlotWords};
-
-/// EXIT_DEAD (include/linux/sched.h), where exit_state stands.
-const EXIT_DEAD: u64 = 0x10 << 16;
 
 /// Fields that cannot be had once a task's memory is gone.
 pub(crate) const GONE: FieldSet = FieldSet::of(&[
@@ -343,7 +340,7 @@ fn key_of(record: &[u8], layout: &Layout) -> Key {
 fn with_use(mut record: Vec<u8>, layout: &Layout, used_ns: u64) -> Vec<u8> {
     if let Some(mut view) = RecordMut::new(&mut record, layout) {
         view.set(Field::ac_sum_exec_ns, used_ns);
-        view.set(Field::state, EXIT_DEAD);
+        view.set(Field::state, u64::from(state::DEAD));
     }
     record
 }
