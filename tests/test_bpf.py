@@ -638,6 +638,32 @@ print(taskstats.Source().name)
     assert name == "netlink"
 
 
+def test_tasks_beyond_the_array_are_in_the_next_snapshot(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    with bpf(exact=True) as source:
+        before = source.snapshot()
+        count = 2 * len(before) + 300
+        children = []
+        for _ in range(count):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+                os._exit(0)
+            children.append(child)
+        after = source.snapshot()
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        last = source.snapshot()
+    assert not after.truncated
+    assert set(children) <= {task.ac_pid for task in after}
+    interval = taskstats.usage(before, after)
+    used = {pid: ns for pid, ns in interval.select(["ac_pid", "total_ns"])}
+    assert all(used[child] for child in children), "what they used since they were born"
+    assert set(children) <= {task.ac_pid for task in last if task.exited}
+
+
 def test_an_open_source_needs_one_capability_only(bpf: Callable[..., taskstats.Source]) -> None:
     script = """
 import subprocess, taskstats
@@ -645,7 +671,6 @@ source = taskstats.Source("bpf", exact=True)
 taskstats.drop_privileges("bpf")
 first = source.snapshot()
 sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2 * len(first) + 200)]
-source.snapshot()
 assert not source.snapshot().truncated, "the array has grown"
 for sleeper in sleepers: sleeper.kill(); sleeper.wait()
 print(source.snapshot().exited)

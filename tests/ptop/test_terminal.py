@@ -163,6 +163,7 @@ def test_a_resize_is_followed() -> None:
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_paused_screen_follows_a_resize(stopped: bool) -> None:
     live = Live()
+    assert live.child.pid is not None
     live.until("Name")
     live.child.send(" ")
     live.until(":P")

@@ -43,7 +43,7 @@ use exits::{Exits, GONE};
 use fields::bits;
 use hidden::Hidden;
 use loader::{Loader, Target};
-use pool::{ARRAY, MMAPABLE, Pool, Rows};
+use pool::{ARRAY, Chosen, MMAPABLE, Pool, Rows};
 use slots::{SLOTS, Slots};
 pub use tree::{CommandSums, Tree, TreeSums};
 
@@ -52,6 +52,8 @@ const VERSION: u16 = 14 | EXTENSION_BIT;
 
 /// Room for a task or two more than were there.
 const SPARE: usize = 64;
+/// Runs of a snapshot, until there was room for all rows.
+const RUNS: usize = 3;
 /// How often hidden processes are looked for.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
 /// By how much the estimate of the scheduler's clock may be off.
@@ -372,6 +374,33 @@ impl Bpf {
         if self.home.is_here() { Ok(()) } else { Err(Error::forked("source")) }
     }
 
+    /// A run with room for all rows: where more tasks were born since the last one than
+    /// there was room for, another one follows. Gives the array, and what the run left.
+    fn run_with_room(
+        &mut self,
+        threads: usize,
+        flags: u32,
+        header: &mut Header,
+    ) -> Result<(Chosen, Control), Error> {
+        // The array is memory of the kernel's: many dead are copied out instead.
+        let dead = (2 * self.exited).min(SLOTS);
+        let mut runs = 0;
+        loop {
+            runs += 1;
+            let needed = self.wanted[threads] + self.hidden.len() + dead + SPARE;
+            let (chosen, calls) = self.pool.choose(needed)?;
+            let room = chosen.capacity - self.hidden.len();
+            self.control.write(offset_of!(Control, output), chosen.index);
+            self.control.write(offset_of!(Control, capacity), room as u32);
+            header.syscalls += calls + self.hidden.read_clocks() + self.run(flags)?;
+            let control: Control = self.control.read(0);
+            self.wanted[threads] = (control.wanted + control.unchanged) as usize;
+            if control.wanted == control.count || runs == RUNS {
+                return Ok((chosen, control));
+            }
+        }
+    }
+
     /// One run. Gives the system calls made.
     fn run(&mut self, flags: u32) -> Result<u32, Error> {
         self.control.write(offset_of!(Control, flags), flags);
@@ -460,17 +489,9 @@ impl Source for Bpf {
             header.syscalls += self.look_for_hidden()?;
         }
         let threads = usize::from(request.threads);
-        // The array is memory of the kernel's: many dead are copied out instead.
-        let dead = (2 * self.exited).min(SLOTS);
-        let needed = self.wanted[threads] + self.hidden.len() + dead + SPARE;
-        let (chosen, calls) = self.pool.choose(needed)?;
-        header.syscalls += calls;
         let now = host::now();
         let real_offset = now.realtime_ns.saturating_sub(now.monotonic_ns);
         let boot_offset = now.boottime_ns.saturating_sub(now.monotonic_ns);
-        let room = chosen.capacity - self.hidden.len();
-        self.control.write(offset_of!(Control, output), chosen.index);
-        self.control.write(offset_of!(Control, capacity), room as u32);
         self.control.write(offset_of!(Control, real_offset_ns), real_offset);
         let flags = self.flags_of(request);
         let one_call = matches!(self.way, Way::OneCall(_));
@@ -484,12 +505,9 @@ impl Source for Bpf {
             .filter(|changed| changed.is_whole(tasks))
             .map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
         self.control.write(offset_of!(Control, since), since);
-        header.syscalls += self.hidden.read_clocks();
         let exits = Arc::clone(&self.exits);
         let mut exits = locked(&exits);
-        header.syscalls += self.run(flags)?;
-        let control: Control = self.control.read(0);
-        self.wanted[threads] = (control.wanted + control.unchanged) as usize;
+        let (chosen, control) = self.run_with_room(threads, flags, &mut header)?;
         header.unchanged = control.unchanged as u32;
         let mut count = control.count as usize;
         let filled = self.say_fields(&mut header, flags, control.absent);
