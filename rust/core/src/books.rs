@@ -44,7 +44,7 @@ pub struct Books {
     /// follow one another, for an end of one is the beginning of the next.
     pub edge_ns: u64,
     /// What the time in between may be wrong by: exits that tell less than all, CPUs
-    /// that came or went. It adds up.
+    /// that came or went, whole µs in the counters of what vanished. It adds up.
     pub within_ns: u64,
 }
 
@@ -167,7 +167,10 @@ impl Interval {
         let found: i128 = found.into_iter().map(i128::from).sum();
         let residual = i128::from(books.available_ns) - found;
         books.residual_ns = i64::try_from(residual).unwrap_or(i64::MAX);
-        books.within_ns = self.exits_bound(books.step_ns).saturating_add(self.changed_cpus());
+        let (edge_ns, within_ns) = self.reaped_rounding_ns();
+        books.edge_ns = books.edge_ns.saturating_add(edge_ns);
+        let within = [self.exits_bound(books.step_ns), self.changed_cpus(), within_ns];
+        books.within_ns = saturating_sum(within.into_iter());
         Some(books)
     }
 

@@ -84,6 +84,22 @@ impl Interval {
             .fold(0, u64::saturating_add)
     }
 
+    /// What [`Interval::reaped_ns`] may be wrong by because its counters are cut to whole
+    /// µs: at the interval's ends, and for good where what vanished had some.
+    pub(crate) fn reaped_rounding_ns(&self) -> (u64, u64) {
+        if !self.counts_all_dead() {
+            return (0, 0);
+        }
+        // User and system time, and where rows are threads those of dead threads.
+        let counters_ns = if self.cur().header().threads() { 4_000 } else { 2_000 };
+        let grew = (0..self.len()).filter(|&row| {
+            let children = self.children(row);
+            [children.user_ns, children.system_ns].iter().flatten().any(|&ns| ns > 0)
+        });
+        let gone = self.lives_on().into_iter().filter(|lives| !lives);
+        (counters_ns * grew.count() as u64, counters_ns * gone.count() as u64)
+    }
+
     pub(crate) fn find_children(&self) -> Vec<Children> {
         let mut grown = self.grown();
         let rows: HashMap<u32, usize> = self
