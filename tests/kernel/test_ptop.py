@@ -79,11 +79,7 @@ def test_ptop_takes_proc_by_itself(run: Any) -> None:
     assert interval["tasks"]
 
 
-# What is known of 4 emulated CPUs on 2 real ones is in kernel-patches/README.md.
-KNOWN = pytest.mark.xfail(reason="an interval in a hundred is off by up to 3 ms", strict=False)
-
-
-@pytest.mark.parametrize("cpus", [2, pytest.param(4, marks=KNOWN)])
+@pytest.mark.parametrize("cpus", [2, 4])
 def test_the_books_close_to_the_last_nanosecond(run: Any, cpus: int) -> None:
     """A busy loop on each CPU and a storm of all that gets lost elsewhere: tasks, the dead,
     idle and interrupts make up N x 100.00 %; and so does the view of 2010."""
