@@ -19,6 +19,7 @@ for target in "$@"; do
         command -v c++ >/dev/null 2>&1 || missing="$missing g++"
         ;;
     guest)
+        command -v strace >/dev/null 2>&1 || missing="$missing strace"
         command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
         command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
         ;;

@@ -94,11 +94,11 @@ def test_the_books_close_to_the_last_nanosecond(run: Any, cpus: int) -> None:
         assert account["closed"]
         assert account["source"] == "proc"
         assert account["cpus"] == cpus
-        assert account["rowless_ns"] > 0.01 * account["interval_ns"], "the dead have their part"
         names = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")
         share = 100 * sum(account[name] for name in names) / account["interval_ns"]
         print(f"sum of an interval on {cpus} CPUs: {share:.6f} %")
         assert f"{share:.2f}" == f"{cpus}00.00"
+    assert sum(account["rowless_ns"] for account in audits) > 0, "the dead have their part"
     assert len(views) == 3
     for view in views:
         # What the children of each row did is in its own column, and in the total.
@@ -121,10 +121,9 @@ def test_steal_time_is_found_in_the_tasks_that_ran(run: Any) -> None:
     share = 100 * audits[-1]["steal_ns"] / audits[-1]["available_ns"]
     assert 20 < share < 30, share
     for interval in (first, second):
-        loops = [task for task in interval["tasks"] if task["total_pct"] > 80]
-        assert len(loops) == 2
-        for task in loops:
-            assert 20 < task["steal_pct"] < 30, task
+        # The two loops, whatever else there was to do.
+        for task in sorted(interval["tasks"], key=lambda task: task["total_pct"] or 0)[-2:]:
+            assert 20 < 100 * task["steal_pct"] / task["total_pct"] < 30, task
         stolen = sum(task["steal_ns"] or 0 for task in interval["tasks"])
         # CPUs that are never idle have no steal time that is nobody's.
         assert abs(stolen - interval["sum"]["steal_ns"]) < 0.001 * interval["interval_ns"]
@@ -154,6 +153,14 @@ def test_two_system_calls_as_strace_counts(run: Any) -> None:
         "read",
     ]
     assert calls[-1] == ["ioctl", "read"]
+
+
+def test_memory_is_the_readers_and_nothing_is_left_of_the_killed(run: Any) -> None:
+    output = run("$PYTHON /programs/memory.py && dmesg")
+    # The kernel reports in between whom it has killed.
+    done = re.findall(r"as promised: (\w+)", output)
+    assert done == ["charged", "limited", "gone"], output[-5000:]
+    assert not kernel.COMPLAINTS.search(output), output[-5000:]
 
 
 # What is not the same from one run to the next, besides counters: ids, instants, ages, and

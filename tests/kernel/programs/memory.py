@@ -1,0 +1,105 @@
+"""What the memory of a snapshot is charged to, and what is left of readers that are killed."""
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import taskstats
+
+CGROUP = Path("/sys/fs/cgroup/reader")
+TASKS = 1500
+
+
+def charged() -> int:
+    """The kernel's memory that the readers' cgroup is charged with, in bytes."""
+    words = (CGROUP / "memory.stat").read_text().split()
+    return int(words[words.index("kernel") + 1])
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    # The counters are gathered from the CPUs every now and then.
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.1)
+    sys.exit(f"{what}: {charged()} bytes")
+
+
+def reader(act: Callable[[taskstats.Source], None]) -> int:
+    """A process in the cgroup that acts on an open source; its pid."""
+    pid = os.fork()
+    if not pid:
+        (CGROUP / "cgroup.procs").write_text("0")
+        with taskstats.Source("proc", exact=True) as source:
+            act(source)
+        os._exit(0)
+    return pid
+
+
+def is_charged(source: taskstats.Source) -> None:
+    time.sleep(3)
+    before = charged()
+    snapshot = source.snapshot()
+    assert len(snapshot) > TASKS
+    size = memoryview(snapshot).nbytes
+    wait_for(lambda: charged() - before > 0.9 * size, "the reader's cgroup pays")
+    source.close()
+    wait_for(lambda: charged() - before < 0.1 * size, "closing gives it back")
+
+
+def is_limited(source: taskstats.Source) -> None:
+    used = int((CGROUP / "memory.current").read_text())
+    (CGROUP / "memory.max").write_text(str(used + 300_000))
+    try:
+        source.snapshot()
+    except OSError as error:
+        os._exit(error.errno if error.errno == errno.ENOMEM else 1)
+
+
+def reads(ready: int) -> Callable[[taskstats.Source], None]:
+    def act(source: taskstats.Source) -> None:
+        while True:
+            source.snapshot()
+            os.write(ready, b"x")
+
+    return act
+
+
+def main() -> None:
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    CGROUP.mkdir()
+    for _ in range(TASKS):
+        if not os.fork():
+            signal.pause()
+    assert os.waitstatus_to_exitcode(os.waitpid(reader(is_charged), 0)[1]) == 0
+    print("as promised: charged")
+
+    code = os.waitstatus_to_exitcode(os.waitpid(reader(is_limited), 0)[1])
+    (CGROUP / "memory.max").write_text("max")
+    # The kernel kills who is beyond the limit, or gives no memory.
+    assert code in (-signal.SIGKILL, errno.ENOMEM), code
+    print("as promised: limited")
+
+    wait_for(lambda: charged() < 300_000, "nothing is left of it")
+    for round_ in range(20):
+        done, ready = os.pipe()
+        pid = reader(reads(ready))
+        os.read(done, 1)
+        # Somewhere on its way through the tasks.
+        time.sleep(round_ / 1000)
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        os.close(done)
+        os.close(ready)
+    wait_for(lambda: charged() < 300_000, "nothing is left of the killed")
+    with taskstats.Source("proc") as source:
+        assert len(source.snapshot()) > TASKS
+    CGROUP.rmdir()
+    print("as promised: gone")
+
+
+main()
