@@ -659,7 +659,7 @@ def test_tasks_beyond_the_array_are_in_the_next_snapshot(
     assert not after.truncated
     assert set(children) <= {task.ac_pid for task in after}
     interval = taskstats.usage(before, after)
-    used = {pid: ns for pid, ns in interval.select(["ac_pid", "total_ns"])}
+    used = {row[0]: row[1] for row in interval.select(["ac_pid", "total_ns"])}
     assert all(used[child] for child in children), "what they used since they were born"
     assert set(children) <= {task.ac_pid for task in last if task.exited}
 
