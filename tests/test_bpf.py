@@ -345,6 +345,47 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
     assert (task.hiwater_rss or 0) >= usage.ru_maxrss - BATCH_KB
 
 
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("changed", [False, True])
+def test_who_takes_long_to_die_counts_once(
+    bpf: Callable[..., taskstats.Source], changed: bool, threads: bool
+) -> None:
+    # Its memory's end takes a good part of its time.
+    program = """
+import mmap, time
+memory = mmap.mmap(-1, 400 << 20)
+for page in range(0, 400 << 20, 4096): memory[page] = 1
+print(flush=True); input()
+"""
+    with bpf(exact=True, changed=changed, threads=threads) as source:
+        child = subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert child.stdin
+        assert child.stdout
+        before = source.snapshot()
+        (first,) = (task.cpu_ns or 0 for task in before if task.ac_pid == child.pid)
+        child.stdout.readline()
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        used, dying, usage = 0, 0, None
+        while usage is None:
+            pid, _, usage = os.wait4(child.pid, os.WNOHANG)
+            usage = usage if pid else None
+            now = source.snapshot()
+            interval = taskstats.usage(before, now)
+            for row in interval.select(["total_ns", "exited"], pids=[child.pid]):
+                used += int(row[0] or 0)
+                dying += bool(row[1])
+            before = now
+        child.returncode = 0
+        child.stdin.close()
+        child.stdout.close()
+    waited = round((usage.ru_utime + usage.ru_stime) * 1e9)
+    assert dying >= 1
+    assert waited - 1_000 <= first + used < waited + 5_000_000
+
+
 # Forks so many children that end at once, and waits for each.
 STORM = """
 import os, sys

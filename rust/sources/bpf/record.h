@@ -166,7 +166,8 @@ enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD, SLOT_CLAIMED };
 struct slot {
 	u64 task;
 	u64 state;
-	u64 met;		/* serial of the last run whose walk met the task */
+	u64 met;		/* serial of the last run whose walk met the task, */
+	u64 walked;		/* or had its process behind when the task exited */
 	u64 serial;		/* serial of the run that `used` belongs to */
 	u64 used;		/* CPU time at the instant of that run */
 	u64 end;		/* CPU time at the last switch */

@@ -75,11 +75,11 @@ static __always_inline void begin(struct control *c)
 	c->count = c->wanted = c->unchanged = 0;
 	c->outside = c->outside_ns = c->own_ns = 0;
 	c->retries = c->torn = 0;
+	c->last_start = 0;
 	estimate_offset(c);
 	for (int i = 0; i < READINGS; i++) {
 		c->serial++;
 		c->note_count = 0;
-		c->exits = c->head;
 		*(volatile u64 *)&c->sched_ns = 0;
 		*(volatile u64 *)&c->raced = 0;
 		if (wants(c, RUN_EXACT))
@@ -136,6 +136,8 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 		/* The memory may be another task's by now: its start tells. */
 		t = FROM((void *)slot->task);
 		use = use_of_dying(c, t);
+		/* Zero for one born after the run's instant. */
+		use = not_negative(use);
 		start = t->start_boottime;
 		barrier();
 		if (start == slot->record.ac_start_ns &&
@@ -154,7 +156,7 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 		struct note *note = bpf_map_lookup_elem(&notes, &key);
 
 		if (note && note->serial == c->serial)
-			slot->used = note->use;
+			slot->used = not_negative(note->use);
 	}
 	slot->serial = c->serial;
 	return 0;
@@ -166,6 +168,8 @@ static __always_inline void close_books(struct control *c)
 	struct bpf_iter_num numbers;
 	int *i;
 
+	/* With those that exited during the walk: it may not have met them. */
+	c->exits = c->head;
 	rcu_read_lock();
 	iter_num_new(&numbers, 0, 1 << 22);
 	while ((i = iter_num_next(&numbers))) {

@@ -188,6 +188,7 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 	slot->leader = t->pid == t->tgid;
 	slot->ptraced = t->ptrace;
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
+	slot->walked = FROM(t)->group_leader->start_time <= c->last_start ? c->noting : 0;
 	barrier();
 	*(volatile u64 *)&slot->state = SLOT_DYING;
 	return 0;

@@ -33,6 +33,8 @@ pub(crate) struct Changed {
     /// Per record the number of the snapshot that it was last in.
     written: Vec<u64>,
     serial: u64,
+    /// Tasks of the last snapshot that were dying: the next one tells of them again.
+    dying: HashMap<Name, (Vec<u8>, FieldSet)>,
     totals: Totals,
     threads: bool,
     fields: FieldSet,
@@ -78,6 +80,15 @@ fn name(record: &Record<'_>) -> Name {
     (id, record.ac_start_ns().unwrap_or(0))
 }
 
+/// The tasks that a snapshot tells of as exited, but that are not gone yet.
+fn dying(snapshot: &Snapshot<SharedBytes>) -> HashMap<Name, (Vec<u8>, FieldSet)> {
+    let exited = snapshot.iter().enumerate().filter(|&(row, _)| snapshot.is_exited(row));
+    exited
+        .filter(|(_, record)| record.state().is_some_and(|state| state != state::DEAD))
+        .map(|(_, record)| (name(&record), (record.bytes().to_vec(), record.filled())))
+        .collect()
+}
+
 impl Changed {
     /// Begins with a snapshot of all tasks.
     pub(crate) fn new(full: &Snapshot<SharedBytes>, request: &Request) -> Changed {
@@ -90,6 +101,7 @@ impl Changed {
             filled: Vec::new(),
             written: Vec::new(),
             serial: 1,
+            dying: HashMap::new(),
             totals: Totals::default(),
             threads: request.threads,
             fields: request.fields,
@@ -98,6 +110,7 @@ impl Changed {
         for (_, record) in living {
             changed.put(name(&record), &record);
         }
+        changed.dying = dying(full);
         changed
     }
 
@@ -124,8 +137,11 @@ impl Changed {
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let mut before = Records::new(self.layout.record_size(), next.len());
         for record in next.iter() {
-            if let Some(&at) = self.index.get(&name(&record)) {
+            let name = name(&record);
+            if let Some(&at) = self.index.get(&name) {
                 before.push(self.at(at as usize), record.filled());
+            } else if let Some((bytes, filled)) = self.dying.get(&name) {
+                before.push(bytes, *filled);
             }
         }
         let header = Header { exited: 0, ..self.header.clone() };
@@ -153,6 +169,7 @@ impl Changed {
                 self.put(name, &record);
             }
         }
+        self.dying = dying(partial);
         self.header = partial.header().clone();
     }
 

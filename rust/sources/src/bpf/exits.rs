@@ -20,7 +20,7 @@ use taskstats_core::{Field, FieldSet, Layout, Record, RecordMut, state};
 
 use super::slots::{Slot, Slots};
 use crate::exits::MOST;
-use crate::sys::shared::{Control, SlotWords};
+use crate::sys::shared::Control;
 
 /// Fields that cannot be had once a task's memory is gone.
 pub(crate) const GONE: FieldSet = FieldSet::of(&[
@@ -53,19 +53,22 @@ struct Dead {
     leader: bool,
     /// Whether it is outside the taker's pid namespace.
     outside: bool,
+    /// Whether the walk of the run met it, or may have before it exited.
+    walked: bool,
     record: Vec<u8>,
 }
 
 impl Dead {
     /// What a slot tells; with the final value, or that at the instant of the last run.
     fn of(slot: &Slot<'_>, is_final: bool) -> Dead {
-        let SlotWords { used, end, process_id, process_start, leader, outside, .. } = slot.words;
+        let words = &slot.words;
         Dead {
-            used_ns: if is_final { end } else { used },
+            used_ns: if is_final { words.end } else { words.used },
             is_final,
-            process: (process_id, process_start),
-            leader: leader != 0,
-            outside: outside != 0,
+            process: (words.process_id, words.process_start),
+            leader: words.leader != 0,
+            outside: words.outside != 0,
+            walked: words.serial == words.met || words.serial == words.walked,
             record: slot.record(),
         }
     }
@@ -95,6 +98,15 @@ pub(crate) struct Collected {
     pub(crate) records: Vec<Vec<u8>>,
     /// Use of dead tasks outside the taker's pid namespace.
     pub(crate) outside_ns: u64,
+}
+
+/// Rows of a run, by their names.
+#[derive(Default)]
+struct Met {
+    /// Of tasks that are dead, and not reaped.
+    dead: HashSet<Key>,
+    /// Of those that were not when the run began, and may be in no row.
+    dying: HashSet<Key>,
 }
 
 /// One process's dead threads that are in no row yet.
@@ -177,7 +189,7 @@ impl Exits {
         let layout = &self.layout;
         self.slots.sweep(None, |slot| {
             if slot.is_dead() && slot.words.outside == 0 {
-                records.push(with_use(slot.record(), layout, slot.words.end));
+                records.push(with_use(slot.record(), layout, slot.words.end, true));
             }
             slot.is_dead()
         });
@@ -188,8 +200,8 @@ impl Exits {
     pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
         let mut collected = Collected::default();
         let mut waiting: HashMap<Key, Waiting> = HashMap::new();
-        // A task that died while the run lasted has had a part of its time after it:
-        // that is for the next run, so its slot stays.
+        // A task that died while the run lasted has had a part of its time after the run's
+        // instant: that is for the next run, so its slot stays.
         let mut partial = Vec::new();
         let pending = &mut self.pending;
         self.slots.sweep(Some(run.exits), |slot| {
@@ -201,19 +213,15 @@ impl Exits {
                 }
                 return done;
             }
-            if words.serial == run.serial && words.met != run.serial {
+            // One born after the instant is for the next run altogether.
+            if words.serial == run.serial && words.used != 0 {
                 partial.push(Dead::of(slot, false));
             }
             false
         });
-        let zombies = if self.pending.is_empty() && partial.is_empty() {
-            HashSet::new()
-        } else {
-            zombies(rows, &self.layout)
-        };
-        let pending = std::mem::take(&mut self.pending);
-        for dead in pending.into_iter().chain(partial) {
-            match (self.is_in_row(&dead, &zombies), dead.is_final) {
+        let met = self.met(&partial, rows);
+        for dead in std::mem::take(&mut self.pending).into_iter().chain(partial) {
+            match (self.is_in_row(&dead, &met), dead.is_final) {
                 (true, true) => self.pending.push(dead),
                 (true, false) => {}
                 (false, true) if self.first => {}
@@ -229,12 +237,41 @@ impl Exits {
         collected
     }
 
-    /// Whether a dead task is a row of the run, because nobody has waited for it yet.
-    fn is_in_row(&self, dead: &Dead, zombies: &HashSet<Key>) -> bool {
-        if self.threads {
-            return zombies.contains(&key_of(&dead.record, &self.layout));
+    /// The name of the row that a task has while it lives.
+    fn row_of(&self, dead: &Dead) -> Key {
+        if self.threads { key_of(&dead.record, &self.layout) } else { dead.process }
+    }
+
+    /// The rows of a run that are dead or dying.
+    fn met(&self, partial: &[Dead], rows: &[u8]) -> Met {
+        let mut met = Met::default();
+        if self.pending.is_empty() && partial.is_empty() {
+            return met;
         }
-        dead.leader && zombies.contains(&dead.process)
+        let dying: HashSet<Key> = partial.iter().map(|dead| self.row_of(dead)).collect();
+        for row in rows.chunks_exact(self.layout.record_size()) {
+            let state = Record::new(row, &self.layout, FieldSet::ALL).and_then(|row| row.state());
+            let key = key_of(row, &self.layout);
+            if state.is_some_and(|state| state >> 16 != 0) {
+                met.dead.insert(key);
+            }
+            if dying.contains(&key) {
+                met.dying.insert(key);
+            }
+        }
+        met
+    }
+
+    /// Whether a task's time is in a row of the run: nobody has waited for it yet, or it died
+    /// when the walk had already passed.
+    fn is_in_row(&self, dead: &Dead, met: &Met) -> bool {
+        let has_row = self.threads || dead.leader;
+        match dead.is_final {
+            true => has_row && met.dead.contains(&self.row_of(dead)),
+            // What has no row of its own is known by the walk alone.
+            false if dead.outside || !has_row => dead.walked,
+            false => met.dying.contains(&self.row_of(dead)),
+        }
     }
 
     /// Counts a task that is in no row.
@@ -252,7 +289,7 @@ impl Exits {
             return;
         }
         if self.threads {
-            collected.records.push(with_use(dead.record, &self.layout, used_ns));
+            collected.records.push(with_use(dead.record, &self.layout, used_ns, dead.is_final));
             return;
         }
         let waiting = waiting
@@ -312,7 +349,8 @@ impl Exits {
                 view.set(Field::task_id, key.0);
                 view.set(Field::ac_start_ns, key.1);
             }
-            collected.records.push(with_use(record, layout, known.done_ns + dead.used_ns));
+            let used_ns = known.done_ns + dead.used_ns;
+            collected.records.push(with_use(record, layout, used_ns, dead.complete));
             if !dead.complete {
                 let done_ns = known.done_ns + dead.done_ns;
                 self.processes.insert(key, Process { done_ns, leader: kept });
@@ -321,26 +359,19 @@ impl Exits {
     }
 }
 
-/// The rows of dead tasks that nobody has waited for.
-fn zombies(rows: &[u8], layout: &Layout) -> HashSet<Key> {
-    let is_dead = |row: &&[u8]| {
-        Record::new(row, layout, FieldSet::ALL)
-            .and_then(|record| record.state())
-            .is_some_and(|state| state >> 16 != 0)
-    };
-    let rows = rows.chunks_exact(layout.record_size());
-    rows.filter(is_dead).map(|row| key_of(row, layout)).collect()
-}
-
 fn key_of(record: &[u8], layout: &Layout) -> Key {
     let Some(record) = Record::new(record, layout, FieldSet::ALL) else { return (0, 0) };
     (record.task_id().unwrap_or(0), record.ac_start_ns().unwrap_or(0))
 }
 
-fn with_use(mut record: Vec<u8>, layout: &Layout, used_ns: u64) -> Vec<u8> {
+/// The record with what its task had used. One that will be told again, because its task
+/// is not gone yet, keeps its state: by that it is known (changed.rs).
+fn with_use(mut record: Vec<u8>, layout: &Layout, used_ns: u64, is_final: bool) -> Vec<u8> {
     if let Some(mut view) = RecordMut::new(&mut record, layout) {
         view.set(Field::ac_sum_exec_ns, used_ns);
-        view.set(Field::state, u64::from(state::DEAD));
+        if is_final {
+            view.set(Field::state, u64::from(state::DEAD));
+        }
     }
     record
 }

@@ -241,6 +241,7 @@ pub(crate) struct SlotWords {
     pub(crate) task: u64,
     pub(crate) state: u64,
     pub(crate) met: u64,
+    pub(crate) walked: u64,
     pub(crate) serial: u64,
     pub(crate) used: u64,
     pub(crate) end: u64,
