@@ -96,6 +96,9 @@ struct cpu {
 	/* kept by the switch program: time in the idle task, in clock_task units */
 	u64 idle_sum, idle_start;
 	u64 is_idle;
+	/* where tasks are hidden, kept by the idle program: when it last left an idle state,
+	 * the switches there had been then, and whether it is in one */
+	u64 idle_end, idle_switches, halted;
 	/* at the first switch after the run's instant */
 	u64 noted_serial, noted_clock, noted_clock_task, noted_idle;
 	u64 known;	/* whether the CPU is known to be idle or not */

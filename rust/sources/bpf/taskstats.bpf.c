@@ -93,6 +93,12 @@ static __always_inline void begin(struct control *c)
 	}
 }
 
+/* Whether a CPU that was seen idle has left its idle state for good. */
+static __always_inline bool runs_hidden(const struct cpu *cpu, s64 t0_task)
+{
+	return cpu->idle_end && !cpu->halted && t0_task > (s64)cpu->idle_end + MARGIN_NS;
+}
+
 /* Idle time of every CPU at t0, once all of its tasks have been met. */
 SUBPROGRAM int close_cpu(struct control *c, struct cpu *cpu)
 {
@@ -116,8 +122,12 @@ SUBPROGRAM int close_cpu(struct control *c, struct cpu *cpu)
 		cpu->is_idle = 1;
 	}
 	cpu->known = 1;
-	if (cpu->is_idle && !cpu->running && t0_task > (s64)cpu->idle_start)
-		cpu->idle += t0_task - cpu->idle_start;
+	if (cpu->is_idle && !cpu->running && !runs_hidden(cpu, t0_task)) {
+		if (t0_task > (s64)cpu->idle_start)
+			cpu->idle += t0_task - cpu->idle_start;
+	} else {
+		cpu->idle += idle_before_hidden(cpu);
+	}
 	return 0;
 }
 
@@ -291,6 +301,20 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 		tell(c);
 	}
 	add_cost(cpu, begin_ns, SAMPLE);
+	return 0;
+}
+
+/* Where tasks are hidden: by their idle states alone CPUs are known to be idle. */
+SEC("tp_btf/cpu_idle")
+int BPF_PROG(idles, u32 state, u32 number)
+{
+	struct rq *q = queue_of((struct task_struct *)bpf_get_current_task());
+	struct cpu *cpu = the_cpu(number);
+	struct control *c = the_control();
+
+	if (c && cpu && q)
+		/* PWR_EVENT_EXIT, include/trace/events/power.h */
+		on_idle(c, cpu, q, state == ~0U);
 	return 0;
 }
 

@@ -31,6 +31,15 @@ SUBPROGRAM int take_note(struct control *c, struct task_struct *t, s64 use)
 	return 0;
 }
 
+/*
+ * Idle time up to the last moment that the CPU was seen idle, where something that hides
+ * ended it: switches to it and from it are seen by nobody. Zero where nothing hides.
+ */
+static __always_inline u64 idle_before_hidden(const struct cpu *cpu)
+{
+	return cpu->is_idle ? not_negative(cpu->idle_end - cpu->idle_start) : 0;
+}
+
 SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 				      struct task_struct *next)
 {
@@ -65,6 +74,8 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 
 			if (idle > 0)
 				cpu->noted_idle += idle;
+		} else {
+			cpu->noted_idle += idle_before_hidden(cpu);
 		}
 		barrier();
 		cpu->noted_serial = noting;
@@ -77,14 +88,35 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	if (noting && next->pid)
 		take_note(c, next, next->se.sum_exec_runtime);
 	cpu->known = 1;
-	if (!prev->pid && cpu->is_idle) {
+	if (!prev->pid && cpu->is_idle)
 		cpu->idle_sum += q->clock_task - cpu->idle_start;
-		cpu->is_idle = 0;
-	}
+	else
+		cpu->idle_sum += idle_before_hidden(cpu);
+	cpu->is_idle = !next->pid;
 	if (!next->pid) {
 		cpu->idle_start = q->clock_task;
-		cpu->is_idle = 1;
+		cpu->idle_switches = q->nr_switches;
 	}
+	return 0;
+}
+
+/* A CPU enters an idle state, or leaves it. */
+SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 leaves)
+{
+	if (leaves) {
+		cpu->idle_end = bpf_ktime_get_ns() + c->offset_ns - (q->clock - q->clock_task);
+		cpu->idle_switches = q->nr_switches;
+		cpu->halted = 0;
+		return 0;
+	}
+	cpu->halted = 1;
+	if (cpu->is_idle && q->nr_switches == cpu->idle_switches)
+		return 0;
+	/* Something ran here that hides, and the clock is that of the switch from it. */
+	cpu->idle_sum += idle_before_hidden(cpu);
+	cpu->idle_start = q->clock_task;
+	cpu->is_idle = cpu->known = 1;
+	cpu->idle_switches = q->nr_switches;
 	return 0;
 }
 

@@ -88,6 +88,8 @@ pub(crate) struct Bpf {
     delayacct: bool,
     /// None on kernels that have not what they need.
     watchers: Option<[OwnedFd; 2]>,
+    /// Tells of idle states, where tasks hide.
+    idles: Option<OwnedFd>,
     /// Locked over a run and what is made of it, so that what is taken out of a slot beside
     /// was there before the run's instant.
     exits: Arc<Mutex<Exits>>,
@@ -97,7 +99,7 @@ pub(crate) struct Bpf {
     beside: Option<Beside>,
     home: Home,
     /// The programs at their tracepoints, while values at one instant are wanted.
-    watching: Option<[OwnedFd; 2]>,
+    watching: Option<Vec<OwnedFd>>,
     /// Records of the dead that the last snapshot got.
     exited: usize,
     /// All tasks' last values, while snapshots are of what ran since.
@@ -256,6 +258,7 @@ impl Bpf {
             deaths,
             beside: None,
             home: Home::new(),
+            idles: None,
             watching: None,
             exited: 0,
             changed: None,
@@ -263,6 +266,10 @@ impl Bpf {
         };
         source.warm_up()?;
         source.look_for_hidden()?;
+        if source.hidden.len() > 0 {
+            // Without it the books are only less exact.
+            source.idles = loader.load("idles", Target::Tracepoint("cpu_idle")).ok();
+        }
         Ok(source)
     }
 
@@ -345,7 +352,8 @@ impl Bpf {
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
         let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
-        self.watching = Some([attach(switched)?, attach(exiting)?]);
+        let programs = self.idles.iter().chain([switched, exiting]);
+        self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
         // The taker's next switch tells the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
@@ -438,13 +446,17 @@ impl Bpf {
         (0..self.cpu_count).map(|cpu| (cpu, self.cpus.read(cpu * size_of::<CpuWords>())))
     }
 
-    fn cpu_clocks(&self, serial: u64) -> Vec<CpuClocks> {
+    /// The CPUs' clocks at the instant of a run. Those of a CPU stand still from one event
+    /// there to the next; what irq and steal time makes between them does not change then.
+    fn cpu_clocks(&self, run: &Control) -> Vec<CpuClocks> {
         self.cpus()
-            .filter(|(_, words)| words.serial == serial && words.online != 0)
+            .filter(|(_, words)| words.serial == run.serial && words.online != 0)
             .map(|(cpu, words)| CpuClocks {
                 cpu: cpu as u32,
-                clock_ns: words.clock,
-                clock_task_ns: words.clock_task,
+                clock_ns: run.sched_ns,
+                clock_task_ns: run
+                    .sched_ns
+                    .wrapping_sub(words.clock.wrapping_sub(words.clock_task)),
                 idle_ns: words.idle,
                 steal_ns: words.steal,
             })
@@ -517,7 +529,7 @@ impl Source for Bpf {
         header.outside_ns = control.outside_ns;
         header.own_cpu_ns = control.own_ns;
         header.hooks_ns = self.cpus().map(|(_, words)| words.hooks_ns).sum();
-        header.cpu_clocks = self.cpu_clocks(control.serial);
+        header.cpu_clocks = self.cpu_clocks(&control);
         if header.cpus_online == 0 {
             header.cpus_online = header.cpu_clocks.len() as u32;
         }

@@ -304,12 +304,10 @@ fn the_books_of_busy_cpus_close() {
 
 #[test]
 fn the_books_of_half_idle_cpus_close() {
-    if hides_tasks() {
-        // Switches between idle and a hidden task are not seen: only a guest can tell.
-        return;
-    }
     let Some((residuals, _)) = residuals(&format!("sh -c '{BUSY}' &"), 5, false) else { return };
-    assert!(residuals[3].abs() < 0.0005, "{residuals:?}");
+    // Of the switches between idle and a hidden task only the idle states tell.
+    let most = if hides_tasks() { 0.001 } else { 0.0005 };
+    assert!(residuals[3].abs() < most, "{residuals:?}");
 }
 
 #[test]
