@@ -107,8 +107,8 @@ fn exits_beyond_the_memory_for_them_are_counted_with_their_time() {
     locked(&source.exits).drain();
     let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
     let header = next.header();
-    // Others may have died as well.
-    assert!((10..40).contains(&header.exited), "{} were kept", header.exited);
+    // Others may have died as well, also threads, which have no rows.
+    assert!((1..40).contains(&header.exited), "{} were kept", header.exited);
     assert!(header.exits_lost >= 50, "{} lost", header.exits_lost);
     // A shell takes some hundred microseconds to come and go.
     assert!(header.overflow_ns > 50 * 100_000, "{} ns lost", header.overflow_ns);
