@@ -124,6 +124,13 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         Snapshot { base: Some(base), ..self }
     }
 
+    /// The snapshot, as one that lacks so many tasks because they did not run.
+    #[must_use]
+    pub fn with_unchanged(mut self, unchanged: u32) -> Snapshot<B> {
+        self.header.unchanged = unchanged;
+        self
+    }
+
     /// For a snapshot of only the tasks that ran since: what it is to be compared with.
     pub fn base(&self) -> Option<&Arc<Snapshot<SharedBytes>>> {
         self.base.as_ref()

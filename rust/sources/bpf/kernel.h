@@ -49,7 +49,7 @@ enum {
 };
 enum { TASK_DEAD = 0x80 };
 /* kernel/bpf/task_iter.c */
-enum { BPF_TASK_ITER_ALL_THREADS = 1 };
+enum { BPF_TASK_ITER_ALL_THREADS = 1, BPF_TASK_ITER_PROC_THREADS = 2 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

@@ -74,8 +74,32 @@ struct {
 	__type(value, u64);
 } noted SEC(".maps");
 
-/* For the iterator, which does not meet a process's threads together: a process's
- * signal_struct to its row. */
+/* Per CPU the processes that ran there, one after the other (log.h), */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} ran SEC(".maps");
+
+/* and the last ones noted there, with the serial of the run before. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} logged SEC(".maps");
+
+/* The processes that a run is to meet; the first ones are from user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} listed SEC(".maps");
+
+/* A process's signal_struct to its row, or the run that has met it: for the iterator, which
+ * does not meet its threads together, and for the log, which may name it twice. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1);

@@ -104,6 +104,12 @@ struct cpu {
 	u64 known;	/* whether the CPU is known to be idle or not */
 	/* what the programs at switches and exits cost here */
 	u64 switches, hooks_ns;
+	/* the log of who ran here (log.h): its end, its end before the last run's instant, and
+	 * its end before the one before, from where on the next run has to read it */
+	u64 log_end, log_next, log_begin;
+	u64 queue;	/* struct rq */
+	u32 now;	/* the process that runs since the last switch, */
+	u32 first;	/* and one that ran when no switch had been seen yet */
 };
 
 /* The words between user space and the programs, in a mapped array. */
@@ -123,6 +129,8 @@ struct control {
 	u64 slots;		/* number of exit slots, a power of two; 0 without */
 	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
 	u64 part;		/* tasks of a part of the walk; 0 all */
+	u64 taken;		/* the last run's result was taken: the log goes on from there */
+	u64 listed;		/* processes to be met though they may not have run; the run adds to them */
 	/* result of a run */
 	u64 count;		/* records written */
 	u64 wanted;		/* records there would be with room for all */
@@ -138,6 +146,7 @@ struct control {
 	u64 torn;		/* readings still torn after all repeats */
 	u64 exits;		/* exit slots [tail, exits) were read by the run */
 	u64 absent;		/* ABSENT_*: what this kernel has not */
+	u64 log_lost;		/* more ran than the log can tell: there is no result */
 	/* kept by the programs */
 	u64 visited;		/* tasks met in the present part */
 	u64 finding;		/* whether the last part's end is still looked for */
@@ -151,6 +160,7 @@ struct control {
 	u64 row_outside;	/* and whether they are outside the taker's pid namespace */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
+	u64 by_log;		/* whether it meets only who ran */
 	u64 raced;		/* a switch came before the run's instant was known */
 	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
 	u64 offset_fresh;	/* t0 of the reading of it */
@@ -180,7 +190,7 @@ struct slot {
 	u64 number;		/* the number that it was last claimed by, */
 	u64 passed;		/* and the last one that passed over it */
 	u32 leader, ptraced;
-	u32 outside, pad;
+	u32 outside, tgid;
 	struct record record;
 };
 

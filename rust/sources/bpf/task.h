@@ -22,6 +22,8 @@
 #define iter_num_next KERNEL_FUNCTION(7, int *(*)(struct bpf_iter_num *))
 #define iter_num_destroy KERNEL_FUNCTION(8, void (*)(struct bpf_iter_num *))
 #define rdonly_cast KERNEL_FUNCTION(9, void *(*)(const void *, u32))
+#define task_from_pid KERNEL_FUNCTION(10, struct task_struct *(*)(s32))
+#define task_release KERNEL_FUNCTION(11, void (*)(struct task_struct *))
 
 /*
  * A function with a frame of its own: once it has returned, the verifier has nothing

@@ -13,7 +13,7 @@
  *   ids: a kernel without them loads the iterator program of the same object.
  */
 
-#include "walk.h"
+#include "log.h"
 #include "watch.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -231,6 +231,8 @@ int snapshot(void *ctx)
 		return 0;
 	if (!c->more) {
 		find_taker(c);
+		c->by_log = 0;
+		open_log(c);
 		begin(c);
 		c->finding = FOUND;
 	}
@@ -251,6 +253,30 @@ int snapshot(void *ctx)
 		return 0;
 	if (wants(c, RUN_EXACT))
 		close_books(c);
+	c->end_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* Only who ran since the last run, of all that the log names: one run, however many rest. */
+SEC("raw_tp/snapshot_of_ran")
+int snapshot_of_ran(void *ctx)
+{
+	struct control *c = the_control();
+
+	if (!c)
+		return 0;
+	find_taker(c);
+	open_log(c);
+	c->by_log = 1;
+	begin(c);
+	c->log_lost = 0;
+	list_running(c);
+	list_ran(c);
+	list_dying(c);
+	rcu_read_lock();
+	visit_listed(c);
+	rcu_read_unlock();
+	close_books(c);
 	c->end_ns = bpf_ktime_get_ns();
 	return 0;
 }
@@ -295,6 +321,8 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 
 	if (!c)
 		return 0;
+	if (cpu)
+		log_switch(c, cpu, prev, next);
 	on_switch(c, prev, next);
 	if (c->slots && state_of(prev) & TASK_DEAD) {
 		finish(c, prev);

@@ -49,6 +49,24 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
 	c->torn++;
 }
 
+/* Keeps a CPU's clocks, by which its running task is corrected. */
+static __always_inline void keep_clocks(struct control *c, struct cpu *cpu, struct rq *q,
+					const struct reading *r)
+{
+	cpu->serial = c->serial;
+	cpu->running = r->on_cpu;
+	cpu->clock = r->clock;
+	cpu->clock_task = r->clock_task;
+	cpu->steal = steal_of(q);
+	cpu->online = q->online;
+	cpu->queue = (u64)q;
+	if (wants(c, RUN_EXACT) && cpu->noted_serial == c->serial) {
+		/* The task that ran at t0 was corrected by these. */
+		cpu->clock = cpu->noted_clock;
+		cpu->clock_task = cpu->noted_clock_task;
+	}
+}
+
 /*
  * What a task had used by t0, in ns. The clocks it was corrected by go to its CPU's
  * words, which must hold those of the running task: both go into the same sum.
@@ -77,17 +95,9 @@ static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 	}
 	cpu = the_cpu(q->cpu);
 	if (cpu && (cpu->serial != c->serial || (r.on_cpu && !cpu->running))) {
-		cpu->serial = c->serial;
-		cpu->running = r.on_cpu;
-		cpu->clock = r.clock;
-		cpu->clock_task = r.clock_task;
-		cpu->steal = steal_of(q);
-		cpu->online = q->online;
-		if (wants(c, RUN_EXACT) && cpu->noted_serial == c->serial) {
-			/* The task that ran at t0 was corrected by these. */
-			cpu->clock = cpu->noted_clock;
-			cpu->clock_task = cpu->noted_clock_task;
-		}
+		keep_clocks(c, cpu, q, &r);
+		if (r.on_cpu)
+			cpu->first = t->tgid;
 	}
 	if (wants(c, RUN_EXACT)) {
 		u64 key = (u64)t;

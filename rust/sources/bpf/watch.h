@@ -163,6 +163,18 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 	return 0;
 }
 
+/* Whether the walk that may be under way has a task's process behind it. */
+SUBPROGRAM int was_walked(struct control *c, struct task_struct *t)
+{
+	u64 key = (u64)t->signal;
+	struct note *met;
+
+	if (!c->by_log)
+		return FROM(t)->group_leader->start_time <= c->last_start;
+	met = bpf_map_lookup_elem(&row_of, &key);
+	return met && met->serial == c->serial;
+}
+
 SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 {
 	struct mm_struct *mm;
@@ -220,7 +232,8 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 	slot->leader = t->pid == t->tgid;
 	slot->ptraced = t->ptrace;
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
-	slot->walked = FROM(t)->group_leader->start_time <= c->last_start ? c->noting : 0;
+	slot->tgid = t->tgid;
+	slot->walked = was_walked(c, t) ? c->noting : 0;
 	barrier();
 	*(volatile u64 *)&slot->state = SLOT_DYING;
 	return 0;

@@ -15,7 +15,9 @@ mod exits;
 mod fields;
 mod hidden;
 mod loader;
+mod log;
 mod pool;
+mod run;
 mod slots;
 mod tree;
 
@@ -43,17 +45,15 @@ use exits::{Exits, GONE};
 use fields::bits;
 use hidden::Hidden;
 use loader::{Loader, Target};
-use pool::{ARRAY, Chosen, MMAPABLE, Pool, Rows};
+use log::Log;
+use pool::{ARRAY, MMAPABLE, Pool, Rows};
+use run::Way;
 use slots::{SLOTS, Slots};
 pub use tree::{CommandSums, Tree, TreeSums};
 
 /// The base version that the programs write.
 const VERSION: u16 = 14 | EXTENSION_BIT;
 
-/// Room for a task or two more than were there.
-const SPARE: usize = 64;
-/// Runs of a snapshot, until there was room for all rows.
-const RUNS: usize = 3;
 /// How often hidden processes are looked for.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
 /// By how much the estimate of the scheduler's clock may be off.
@@ -64,14 +64,6 @@ const PART: u64 = 16384;
 const EMPTY_AFTER: usize = SLOTS / 4;
 /// How long a warm-up sleeps, so that the taker is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
-
-/// How the program is run.
-enum Way {
-    /// One call walks all tasks.
-    OneCall(OwnedFd),
-    /// An iterator calls it for each thread.
-    Iterator(OwnedFd),
-}
 
 /// The source.
 pub(crate) struct Bpf {
@@ -84,6 +76,7 @@ pub(crate) struct Bpf {
     pool: Pool,
     /// Records there were: processes, threads.
     wanted: [usize; 2],
+    log: Log,
     hidden: Hidden,
     delayacct: bool,
     /// None on kernels that have not what they need.
@@ -198,6 +191,7 @@ impl Bpf {
         let deaths = make_ring("deaths", page)?;
         let notes = make_hash(HASH, "notes", 16, 16384)?;
         let row_of = make_hash(LRU_HASH, "row_of", 16, 16384)?;
+        let [ran, logged, listed] = log::make_maps(cpu_count)?;
         let noted = make_array("noted", 8, 16384)?;
         let pool = Pool::new(layout.record_size())?;
         let one_call = loader.has_one_call()
@@ -212,6 +206,9 @@ impl Bpf {
             ("notes", &notes),
             ("noted", &noted),
             ("row_of", &row_of),
+            ("ran", &ran),
+            ("logged", &logged),
+            ("listed", &listed),
         ];
         loader.link(&loader::borrowed(&maps))?;
         let way = if one_call {
@@ -235,6 +232,9 @@ impl Bpf {
         let slots = Slots::new(Arc::clone(&control), slots, slot_of, &deaths, page, &layout)?;
         let exits = Exits::new(slots, &layout);
         let cpus = map(&cpus_map, cpu_count * size_of::<CpuWords>())?;
+        let listed_map = map(&listed, log::LISTED * size_of::<u64>())?;
+        let maps = [control_map, cpus_map, slots_map, notes, noted, row_of, ran, logged, listed];
+        let log = Log::new(&loader, listed_map, maps.into());
         let key = random_key()?;
         control.write(offset_of!(Control, key), key[0]);
         control.write(offset_of!(Control, key) + 8, key[1]);
@@ -252,6 +252,7 @@ impl Bpf {
             cpu_count,
             pool,
             wanted: [0; 2],
+            log,
             delayacct: host::delayacct() == Some(true),
             watchers,
             exits: Arc::new(Mutex::new(exits)),
@@ -276,9 +277,7 @@ impl Bpf {
     /// Compares a run with what /proc lists. Gives the system calls made.
     fn look_for_hidden(&mut self) -> Result<u32, Error> {
         let before = self.hidden.listed()?;
-        let (chosen, calls) = self.pool.choose(self.wanted[0] + self.hidden.len() + SPARE)?;
-        self.control.write(offset_of!(Control, output), chosen.index);
-        self.control.write(offset_of!(Control, capacity), chosen.capacity as u32);
+        let (chosen, calls) = self.choose(self.wanted[0], 0)?;
         self.control.write(offset_of!(Control, since), 0_u64);
         let flags = if self.watching.is_some() { bits::EXACT } else { 0 };
         let calls = {
@@ -333,6 +332,9 @@ impl Bpf {
     fn watch(&mut self, wanted: bool, threads: bool) -> Result<(), Error> {
         let exits = Arc::clone(&self.exits);
         let mut exits = locked(&exits);
+        if wanted != self.watching.is_some() {
+            self.log.forget();
+        }
         if wanted && self.watching.is_some() && threads != exits.is_for_threads() {
             exits.reset(threads);
         }
@@ -380,66 +382,6 @@ impl Bpf {
     /// Refuses to go on in a child made by fork: it has the programs and arrays of its parent.
     fn check_home(&self) -> Result<(), Error> {
         if self.home.is_here() { Ok(()) } else { Err(Error::forked("source")) }
-    }
-
-    /// A run with room for all rows: where more tasks were born since the last one than
-    /// there was room for, another one follows. Gives the array, and what the run left.
-    fn run_with_room(
-        &mut self,
-        threads: usize,
-        flags: u32,
-        header: &mut Header,
-    ) -> Result<(Chosen, Control), Error> {
-        // The array is memory of the kernel's: many dead are copied out instead.
-        let dead = (2 * self.exited).min(SLOTS);
-        let mut runs = 0;
-        loop {
-            runs += 1;
-            let needed = self.wanted[threads] + self.hidden.len() + dead + SPARE;
-            let (chosen, calls) = self.pool.choose(needed)?;
-            let room = chosen.capacity - self.hidden.len();
-            self.control.write(offset_of!(Control, output), chosen.index);
-            self.control.write(offset_of!(Control, capacity), room as u32);
-            header.syscalls += calls + self.hidden.read_clocks() + self.run(flags)?;
-            let control: Control = self.control.read(0);
-            self.wanted[threads] = (control.wanted + control.unchanged) as usize;
-            if control.wanted == control.count || runs == RUNS {
-                return Ok((chosen, control));
-            }
-        }
-    }
-
-    /// One run. Gives the system calls made.
-    fn run(&mut self, flags: u32) -> Result<u32, Error> {
-        self.control.write(offset_of!(Control, flags), flags);
-        let failed = |error| Error::os("run the BPF program", error);
-        match &self.way {
-            Way::OneCall(program) => {
-                self.control.write(offset_of!(Control, more), 0_u64);
-                let mut calls = 0;
-                loop {
-                    bpf::run(program.as_fd()).map_err(failed)?;
-                    calls += 1;
-                    if self.control.read::<Control>(0).more == 0 {
-                        return Ok(calls);
-                    }
-                }
-            }
-            Way::Iterator(link) => {
-                // Zero says that the pass has yet to begin.
-                self.control.write(offset_of!(Control, t0_ns), 0_u64);
-                let pass = bpf::begin_iterator(link.as_fd()).map_err(failed)?;
-                let mut file = File::from(pass);
-                let mut nothing = [0; 8];
-                let mut calls = 2;
-                loop {
-                    calls += 1;
-                    if file.read(&mut nothing).map_err(failed)? == 0 {
-                        return Ok(calls);
-                    }
-                }
-            }
-        }
     }
 
     fn cpus(&self) -> impl Iterator<Item = (usize, CpuWords)> {
@@ -497,7 +439,9 @@ impl Source for Bpf {
         if request.cpu_times == Some(true) {
             header.syscalls += self.host.read_cpu_times(&mut header);
         }
-        if host::now().monotonic_ns.saturating_sub(self.looked_ns) > LOOK_EVERY_NS {
+        // Now and then all tasks are read, also those that rest.
+        let looks = host::now().monotonic_ns.saturating_sub(self.looked_ns) > LOOK_EVERY_NS;
+        if looks {
             header.syscalls += self.look_for_hidden()?;
         }
         let threads = usize::from(request.threads);
@@ -514,12 +458,14 @@ impl Source for Bpf {
             .filter(|changed| request.changed && one_call && changed.is_for(request));
         let since = changed
             .as_ref()
-            .filter(|changed| changed.is_whole(tasks))
+            .filter(|changed| !looks && changed.is_whole(tasks))
             .map_or(0, |changed| changed.since_ns().saturating_sub(MARGIN_NS));
         self.control.write(offset_of!(Control, since), since);
         let exits = Arc::clone(&self.exits);
         let mut exits = locked(&exits);
-        let (chosen, control) = self.run_with_room(threads, flags, &mut header)?;
+        let kept = changed.as_ref().filter(|_| since != 0 && flags & bits::THREADS == 0);
+        let by_log = kept.is_some_and(|kept| self.log.is_for(&self.control, kept, exits.lost().0));
+        let (chosen, control) = self.run_with_room(threads, flags, by_log, &mut header)?;
         header.unchanged = control.unchanged as u32;
         let mut count = control.count as usize;
         let filled = self.say_fields(&mut header, flags, control.absent);
@@ -569,13 +515,19 @@ impl Source for Bpf {
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
         let base = changed.as_ref().map(|changed| changed.before(&snapshot)).transpose()?;
+        let mut snapshot = snapshot;
         self.changed = match changed {
             Some(mut changed) if since != 0 => {
                 changed.take(&snapshot);
+                if control.by_log != 0 {
+                    snapshot = snapshot.with_unchanged(changed.resting().number() as u32);
+                    self.wanted[threads] = changed.resting().totals().tasks;
+                }
                 Some(changed)
             }
             _ => (request.changed && one_call).then(|| Changed::new(&snapshot, request)),
         };
+        self.log.took(&self.control, self.watching.is_some());
         Ok(match base {
             Some(base) => snapshot.with_base(Arc::new(base)),
             None => snapshot,

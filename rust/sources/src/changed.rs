@@ -33,6 +33,10 @@ pub(crate) struct Changed {
     /// Per record the number of the snapshot that it was last in.
     written: Vec<u64>,
     serial: u64,
+    /// Records that were in the last one.
+    fresh: usize,
+    /// Tasks that nobody has waited for, with their ids.
+    zombies: HashMap<Name, u32>,
     /// Tasks of the last snapshot that were dying: the next one tells of them again.
     dying: HashMap<Name, (Vec<u8>, FieldSet)>,
     totals: Totals,
@@ -101,6 +105,8 @@ impl Changed {
             filled: Vec::new(),
             written: Vec::new(),
             serial: 1,
+            fresh: 0,
+            zombies: HashMap::new(),
             dying: HashMap::new(),
             totals: Totals::default(),
             threads: request.threads,
@@ -161,6 +167,7 @@ impl Changed {
     /// Takes in what ran.
     pub(crate) fn take(&mut self, partial: &Snapshot<SharedBytes>) {
         self.serial += 1;
+        self.fresh = 0;
         for (row, record) in partial.iter().enumerate() {
             let name = name(&record);
             if partial.is_exited(row) {
@@ -169,8 +176,26 @@ impl Changed {
                 self.put(name, &record);
             }
         }
+        // They are in each snapshot until somebody has waited for them.
+        let reaped: Vec<Name> =
+            self.zombies.keys().copied().filter(|name| !self.is_in_last(name)).collect();
+        reaped.into_iter().for_each(|name| self.remove(name));
         self.dying = dying(partial);
         self.header = partial.header().clone();
+    }
+
+    /// The ids of the tasks that nobody has waited for.
+    pub(crate) fn zombies(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.zombies.values().copied()
+    }
+
+    /// Deaths that nobody had seen up to the last snapshot.
+    pub(crate) fn exits_lost(&self) -> u64 {
+        self.header.exits_lost
+    }
+
+    fn is_in_last(&self, name: &Name) -> bool {
+        self.index.get(name).is_some_and(|&index| self.written[index as usize] == self.serial)
     }
 
     /// The tasks that did not run between the last two snapshots.
@@ -196,11 +221,17 @@ impl Changed {
     }
 
     fn put(&mut self, name: Name, record: &Record<'_>) {
+        if record.state().is_some_and(|state| state >> 16 != 0) {
+            self.zombies.insert(name, record.ac_pid().unwrap_or(0));
+        } else if !self.zombies.is_empty() {
+            self.zombies.remove(&name);
+        }
         let size = self.layout.record_size();
         if let Some(index) = self.index.get(&name).map(|&index| index as usize) {
             self.uncount(index);
             self.bytes[index * size..(index + 1) * size].copy_from_slice(record.bytes());
             self.filled[index] = record.filled();
+            self.fresh += usize::from(self.written[index] != self.serial);
             self.written[index] = self.serial;
         } else {
             self.index.insert(name, self.names.len() as u32);
@@ -208,13 +239,16 @@ impl Changed {
             self.bytes.extend_from_slice(record.bytes());
             self.filled.push(record.filled());
             self.written.push(self.serial);
+            self.fresh += 1;
         }
         self.totals.add(record);
     }
 
     fn remove(&mut self, name: Name) {
+        self.zombies.remove(&name);
         let Some(index) = self.index.remove(&name).map(|index| index as usize) else { return };
         self.uncount(index);
+        self.fresh -= usize::from(self.written[index] == self.serial);
         let (size, last) = (self.layout.record_size(), self.names.len() - 1);
         // The last one takes its place.
         self.bytes.copy_within(last * size.., index * size);
@@ -238,6 +272,11 @@ impl Resting<'_> {
     /// Counts over all living tasks, resting or not.
     pub fn totals(&self) -> &Totals {
         &self.kept.totals
+    }
+
+    /// Their number.
+    pub fn number(&self) -> usize {
+        self.kept.names.len() - self.kept.fresh
     }
 
     /// Whether a column is the same for all of them, so that there is nothing to sort.

@@ -229,7 +229,7 @@ impl Exits {
             }
         }
         if !self.threads {
-            self.add_to_rows(&mut waiting, rows);
+            self.add_to_rows(&mut waiting, rows, run.by_log == 0);
             self.make_records(waiting, &mut collected);
         }
         self.first = false;
@@ -306,7 +306,12 @@ impl Exits {
     }
 
     /// Adds what dead threads used to the rows of their processes.
-    fn add_to_rows(&mut self, waiting: &mut HashMap<Key, Waiting>, rows: &mut [u8]) {
+    fn add_to_rows(
+        &mut self,
+        waiting: &mut HashMap<Key, Waiting>,
+        rows: &mut [u8],
+        all_met: bool,
+    ) {
         let layout = self.layout.clone();
         let layout = &layout;
         let mut seen = HashSet::new();
@@ -334,7 +339,10 @@ impl Exits {
                 process.done_ns += dead.done_ns;
             }
         }
-        self.processes.retain(|key, _| seen.contains(key) || waiting.contains_key(key));
+        // Who has no row though all tasks were met is gone.
+        if all_met {
+            self.processes.retain(|key, _| seen.contains(key) || waiting.contains_key(key));
+        }
     }
 
     /// Makes records of the processes that have no row any more.

@@ -9,6 +9,7 @@
 //!   (bpf/taskstats.bpf.c), and get the functions' ids here.
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -27,7 +28,7 @@ pub(crate) const TREE: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/tree.bpf.o"));
 
 /// In the order of the numbers in bpf/taskstats.bpf.c.
-const KERNEL_FUNCTIONS: [&str; 9] = [
+const KERNEL_FUNCTIONS: [&str; 11] = [
     "bpf_iter_task_new",
     "bpf_iter_task_next",
     "bpf_iter_task_destroy",
@@ -37,7 +38,11 @@ const KERNEL_FUNCTIONS: [&str; 9] = [
     "bpf_iter_num_next",
     "bpf_iter_num_destroy",
     CAST,
+    "bpf_task_from_pid",
+    "bpf_task_release",
 ];
+/// How many of them walk all tasks; with the others one is found by its id.
+const WALKING: usize = 9;
 const CAST: &str = "bpf_rdonly_cast";
 const MARK: i32 = 0x7f_0000;
 /// BPF_ALU64 | BPF_MOV | BPF_X
@@ -76,7 +81,7 @@ impl Loader {
 
     /// Whether the kernel lets programs walk all tasks in one run (6.7).
     pub(crate) fn has_one_call(&self) -> bool {
-        self.functions.iter().all(Option::is_some)
+        self.functions[..WALKING].iter().all(Option::is_some)
     }
 
     /// Puts the maps' descriptors into the programs.
@@ -93,7 +98,16 @@ impl Loader {
     }
 
     /// Loads the program of that name; `target` is what it is attached to.
-    pub(crate) fn load(&self, name: &str, target: Target<'_>) -> Result<OwnedFd, Error> {
+    pub(crate) fn load(&self, name: &'static str, target: Target<'_>) -> Result<OwnedFd, Error> {
+        self.prepare(name, target)?.load()
+    }
+
+    /// The program of that name, to be loaded once it is needed.
+    pub(crate) fn prepare(
+        &self,
+        name: &'static str,
+        target: Target<'_>,
+    ) -> Result<Prepared, Error> {
         let program = self.object.programs.get(name);
         let function =
             program.and_then(|program| self.object.functions.get(&program.function_key()));
@@ -109,8 +123,7 @@ impl Loader {
         };
         let mut instructions = function.instructions.clone();
         self.call_kernel_functions(&mut instructions)?;
-        bpf::load_program(name, kind, &instructions, &program.license)
-            .map_err(|(error, log)| refused(name, &error, &log))
+        Ok(Prepared { name, kind, instructions, license: program.license.clone() })
     }
 
     fn call_kernel_functions(&self, instructions: &mut [bpf_insn]) -> Result<(), Error> {
@@ -138,6 +151,22 @@ impl Loader {
 
     fn id(&self, name: &str, kind: BtfKind) -> Result<u32, Error> {
         self.kernel.id_by_type_name_kind(name, kind).map_err(|_| absent(name))
+    }
+}
+
+/// A program that fits the kernel.
+pub(crate) struct Prepared {
+    name: &'static str,
+    kind: ProgramKind,
+    instructions: Vec<bpf_insn>,
+    license: CString,
+}
+
+impl Prepared {
+    /// Has the kernel check it.
+    pub(crate) fn load(self) -> Result<OwnedFd, Error> {
+        bpf::load_program(self.name, self.kind, &self.instructions, &self.license)
+            .map_err(|(error, log)| refused(self.name, &error, &log))
     }
 }
 

@@ -166,6 +166,8 @@ pub(crate) struct Control {
     pub(crate) slots: u64,
     pub(crate) since: u64,
     pub(crate) part: u64,
+    pub(crate) taken: u64,
+    pub(crate) listed: u64,
     pub(crate) count: u64,
     pub(crate) wanted: u64,
     pub(crate) unchanged: u64,
@@ -180,6 +182,7 @@ pub(crate) struct Control {
     pub(crate) torn: u64,
     pub(crate) exits: u64,
     pub(crate) absent: u64,
+    pub(crate) log_lost: u64,
     pub(crate) visited: u64,
     pub(crate) finding: u64,
     pub(crate) more: u64,
@@ -193,6 +196,7 @@ pub(crate) struct Control {
     pub(crate) row_outside: u64,
     pub(crate) serial: u64,
     pub(crate) noting: u64,
+    pub(crate) by_log: u64,
     pub(crate) raced: u64,
     pub(crate) offset_ns: i64,
     pub(crate) offset_fresh: u64,
@@ -232,9 +236,15 @@ pub(crate) struct CpuWords {
     pub(crate) known: u64,
     pub(crate) switches: u64,
     pub(crate) hooks_ns: u64,
+    pub(crate) log_end: u64,
+    pub(crate) log_next: u64,
+    pub(crate) log_begin: u64,
+    pub(crate) queue: u64,
+    pub(crate) now: u32,
+    pub(crate) first: u32,
 }
 
-// SAFETY: integers only; two u32 side by side leave no padding.
+// SAFETY: integers only; u32 come in pairs and leave no padding.
 unsafe impl Words for CpuWords {}
 
 /// `struct slot` up to its record: a task that exits.
@@ -256,7 +266,7 @@ pub(crate) struct SlotWords {
     pub(crate) leader: u32,
     pub(crate) ptraced: u32,
     pub(crate) outside: u32,
-    pub(crate) pad: u32,
+    pub(crate) tgid: u32,
 }
 
 // SAFETY: integers only; four u32 side by side leave no padding.

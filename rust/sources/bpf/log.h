@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The log of who ran, and the way over those alone.
+ *
+ * Design decisions
+ *
+ * - Each CPU has a ring of its own, of process ids. A run reads it up to its end, but the
+ *   next one begins at the end that it had before the run's instant: who is switched away
+ *   between the two has a part of its time before the instant and a part behind.
+ * - Who was noted since the last run is noted no more. So that no one is left out, the end
+ *   is taken before the serial changes: what is noted under the new one is behind it.
+ * - Who runs is noted when it is switched away. A run looks at who runs before it looks
+ *   at the log, so that who is switched away in between is in one of them.
+ * - A ring that came around, or an id that is not in use any more, is told of: user space
+ *   walks over all tasks instead, or knows of the death by its slot.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include "walk.h"
+
+/* Entries of a CPU's ring, and of its table of those noted last; powers of two. */
+#define LOG 1024
+#define LOGGED 256
+/* Entries of the list of those to meet. */
+#define LISTED 8192
+
+#define QUEUE(address) \
+	((struct rq *)rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct rq)))
+
+/* At a switch, with interrupts off. */
+static __always_inline void log_switch(struct control *c, struct cpu *cpu,
+				       struct task_struct *prev, struct task_struct *next)
+{
+	u32 number = bpf_get_smp_processor_id(), tgid = prev->tgid, at;
+	u64 tag = c->serial << 32 | tgid, *last;
+	u32 *place;
+
+	at = number * LOGGED + (tgid & (LOGGED - 1));
+	last = bpf_map_lookup_elem(&logged, &at);
+	if (tgid && last && *last != tag) {
+		*last = tag;
+		at = number * LOG + (cpu->log_end & (LOG - 1));
+		place = bpf_map_lookup_elem(&ran, &at);
+		if (place)
+			*place = tgid;
+		barrier();
+		*(volatile u64 *)&cpu->log_end = cpu->log_end + 1;
+	}
+	barrier();
+	*(volatile u32 *)&cpu->now = next->tgid;
+}
+
+/* Before the instant of a run: where the log stands. */
+static __always_inline void open_log(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	iter_num_new(&numbers, 0, 1 << 16);
+	while ((i = iter_num_next(&numbers))) {
+		struct cpu *cpu = the_cpu(*i);
+
+		if (!cpu)
+			break;
+		if (c->taken)
+			cpu->log_begin = cpu->log_next;
+		cpu->log_next = *(volatile u64 *)&cpu->log_end;
+	}
+	iter_num_destroy(&numbers);
+	c->taken = 0;
+}
+
+/* A process with all its threads, unless the run has met it. */
+SUBPROGRAM int visit_process(struct control *c, u32 tgid)
+{
+	struct note new = { .serial = c->serial }, *met;
+	struct task_struct *leader, *t;
+	struct bpf_iter_task threads;
+	u64 key;
+
+	leader = task_from_pid(tgid);
+	if (!leader)
+		return 0;
+	key = (u64)leader->signal;
+	met = bpf_map_lookup_elem(&row_of, &key);
+	if (!met || met->serial != c->serial) {
+		bpf_map_update_elem(&row_of, &key, &new, BPF_ANY);
+		iter_task_new(&threads, leader, BPF_TASK_ITER_PROC_THREADS);
+		while ((t = iter_task_next(&threads)))
+			visit(c, t);
+		iter_task_destroy(&threads);
+		end_row(c);
+	}
+	task_release(leader);
+	return 0;
+}
+
+/* The clocks of a CPU on which no one may be met. */
+SUBPROGRAM int read_clocks(struct control *c, struct cpu *cpu)
+{
+	struct reading r = {};
+	struct rq *q;
+
+	if (!cpu->queue)
+		return 0;
+	q = QUEUE(cpu->queue);
+	for (int i = 0; i < READINGS; i++) {
+		r.clock = q->clock;
+		r.clock_task = q->clock_task;
+		barrier();
+		if (*(volatile u64 *)&q->clock == r.clock)
+			break;
+		c->retries++;
+	}
+	keep_clocks(c, cpu, q, &r);
+	return 0;
+}
+
+/* Puts a process on the list of those that the run is to meet. */
+static __always_inline void list(struct control *c, u32 tgid)
+{
+	u32 n = c->listed, *place;
+
+	/* The idle tasks have no process. */
+	if (!tgid)
+		return;
+	place = bpf_map_lookup_elem(&listed, &n);
+	if (!place)
+		return;
+	*place = tgid;
+	c->listed = n + 1;
+}
+
+/* Who runs on each CPU. */
+static __always_inline void list_running(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	iter_num_new(&numbers, 0, 1 << 16);
+	while ((i = iter_num_next(&numbers))) {
+		struct cpu *cpu = the_cpu(*i);
+
+		if (!cpu)
+			break;
+		read_clocks(c, cpu);
+		list(c, *(volatile u32 *)&cpu->now);
+		list(c, cpu->first);
+	}
+	iter_num_destroy(&numbers);
+}
+
+SUBPROGRAM int list_log_of(struct control *c, struct cpu *cpu, u32 number)
+{
+	u64 begin = cpu->log_begin, end = *(volatile u64 *)&cpu->log_end;
+	struct bpf_iter_num numbers;
+	int *i;
+
+	iter_num_new(&numbers, 0, LOG);
+	while ((i = iter_num_next(&numbers))) {
+		u64 entry = begin + (u32)*i;
+		u32 at = number * LOG + (entry & (LOG - 1));
+		u32 *tgid;
+
+		if (entry >= end)
+			break;
+		tgid = bpf_map_lookup_elem(&ran, &at);
+		if (tgid)
+			list(c, *tgid);
+	}
+	iter_num_destroy(&numbers);
+	/* The ring came around. */
+	c->log_lost |= *(volatile u64 *)&cpu->log_end - begin > LOG;
+	return 0;
+}
+
+/* Who has run, on each CPU. */
+static __always_inline void list_ran(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	iter_num_new(&numbers, 0, 1 << 16);
+	while ((i = iter_num_next(&numbers))) {
+		struct cpu *cpu = the_cpu(*i);
+
+		if (!cpu)
+			break;
+		list_log_of(c, cpu, *i);
+	}
+	iter_num_destroy(&numbers);
+}
+
+/* The processes of the tasks that are dying: that they are still there tells the taker that
+ * they are not dead. */
+static __always_inline void list_dying(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	iter_num_new(&numbers, 0, 1 << 22);
+	while ((i = iter_num_next(&numbers))) {
+		u64 number = c->tail + (u32)*i;
+		u32 index = number & (c->slots - 1);
+		struct slot *slot;
+
+		if (number >= *(volatile u64 *)&c->head)
+			break;
+		slot = bpf_map_lookup_elem(&slots, &index);
+		if (slot && slot->state != SLOT_FREE)
+			list(c, slot->tgid);
+	}
+	iter_num_destroy(&numbers);
+}
+
+/* All that are on the list. */
+static __always_inline void visit_listed(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int *i;
+
+	/* A full list may lack some. */
+	c->log_lost |= c->listed >= LISTED;
+	iter_num_new(&numbers, 0, LISTED);
+	while ((i = iter_num_next(&numbers))) {
+		u32 n = *i, *tgid;
+
+		if (n >= c->listed)
+			break;
+		tgid = bpf_map_lookup_elem(&listed, &n);
+		if (tgid)
+			visit_process(c, *tgid);
+	}
+	iter_num_destroy(&numbers);
+}
+
+#endif

@@ -1,0 +1,115 @@
+//! Runs of the program: the right one, with room for what it writes.
+
+use std::fs::File;
+use std::io::Read;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, OwnedFd};
+
+use taskstats_core::Header;
+
+use super::Bpf;
+use super::pool::Chosen;
+use super::slots::SLOTS;
+use crate::errors::Error;
+use crate::sys::bpf;
+use crate::sys::shared::Control;
+
+/// Room for a task or two more than were there.
+const SPARE: usize = 64;
+/// Runs of a snapshot, until there was room for all rows.
+const RUNS: usize = 3;
+
+/// How the program is run.
+pub(crate) enum Way {
+    /// One call walks all tasks.
+    OneCall(OwnedFd),
+    /// An iterator calls it for each thread.
+    Iterator(OwnedFd),
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::os("run the BPF program", error)
+}
+
+impl Bpf {
+    /// A run with room for all rows: where more tasks were born since the last one than
+    /// there was room for, another one follows; also where the log of who ran has not told
+    /// all. Gives the array, and what the run left.
+    pub(super) fn run_with_room(
+        &mut self,
+        threads: usize,
+        flags: u32,
+        mut by_log: bool,
+        header: &mut Header,
+    ) -> Result<(Chosen, Control), Error> {
+        // The array is memory of the kernel's: many dead are copied out instead.
+        let dead = (2 * self.exited).min(SLOTS);
+        let mut runs = 0;
+        loop {
+            runs += 1;
+            let (chosen, calls) = self.choose(self.wanted[threads], dead)?;
+            header.syscalls += calls + self.hidden.read_clocks();
+            header.syscalls += if by_log { self.run_by_log(flags)? } else { self.run(flags)? };
+            let control: Control = self.control.read(0);
+            if by_log && control.log_lost != 0 {
+                by_log = false;
+                continue;
+            }
+            let wanted = (control.wanted + control.unchanged) as usize;
+            self.wanted[threads] = if by_log { wanted.max(self.wanted[threads]) } else { wanted };
+            if control.wanted == control.count || runs == RUNS {
+                return Ok((chosen, control));
+            }
+        }
+    }
+
+    /// An array for so many records and those of the dead, for the next run. Gives the
+    /// system calls made.
+    pub(super) fn choose(&mut self, records: usize, dead: usize) -> Result<(Chosen, u32), Error> {
+        let (chosen, calls) = self.pool.choose(records + self.hidden.len() + dead + SPARE)?;
+        let room = chosen.capacity - self.hidden.len();
+        self.control.write(offset_of!(Control, output), chosen.index);
+        self.control.write(offset_of!(Control, capacity), room as u32);
+        Ok((chosen, calls))
+    }
+
+    /// One run over all tasks. Gives the system calls made.
+    pub(super) fn run(&mut self, flags: u32) -> Result<u32, Error> {
+        self.control.write(offset_of!(Control, flags), flags);
+        match &self.way {
+            Way::OneCall(program) => {
+                self.control.write(offset_of!(Control, more), 0_u64);
+                let mut calls = 0;
+                loop {
+                    bpf::run(program.as_fd()).map_err(failed)?;
+                    calls += 1;
+                    if self.control.read::<Control>(0).more == 0 {
+                        return Ok(calls);
+                    }
+                }
+            }
+            Way::Iterator(link) => {
+                // Zero says that the pass has yet to begin.
+                self.control.write(offset_of!(Control, t0_ns), 0_u64);
+                let pass = bpf::begin_iterator(link.as_fd()).map_err(failed)?;
+                let mut file = File::from(pass);
+                let mut nothing = [0; 8];
+                let mut calls = 2;
+                loop {
+                    calls += 1;
+                    if file.read(&mut nothing).map_err(failed)? == 0 {
+                        return Ok(calls);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One run over those that the log names.
+    fn run_by_log(&mut self, flags: u32) -> Result<u32, Error> {
+        self.control.write(offset_of!(Control, flags), flags);
+        let program = self.log.program().expect("asked for where there is one");
+        bpf::run(program).map_err(failed)?;
+        Ok(1)
+    }
+}
