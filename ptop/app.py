@@ -120,6 +120,7 @@ def run(
         source,
         threads=state.threads,
         exact=True,
+        changed=True,
         cpu_times=True,
         system=True,
     ) as opened:

@@ -420,7 +420,11 @@ impl Source for Bpf {
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
         self.check_home()?;
-        self.watch(request.exact && matches!(self.way, Way::OneCall(_)), request.threads)
+        let watches = request.exact && matches!(self.way, Way::OneCall(_));
+        if watches && request.changed {
+            self.log.load();
+        }
+        self.watch(watches, request.threads)
     }
 
     fn resting(&self) -> Option<Resting<'_>> {

@@ -57,6 +57,14 @@ impl Log {
         }
     }
 
+    /// Loads the program, where the kernel takes it.
+    pub(super) fn load(&mut self) {
+        if let Some((prepared, _maps)) = self.prepared.take() {
+            // Kernels may have the functions, and not for programs of this kind (6.7 to 6.9).
+            self.program = prepared.load().ok();
+        }
+    }
+
     /// The switch program comes or goes.
     pub(super) fn forget(&mut self) {
         self.is_kept = false;
@@ -68,7 +76,7 @@ impl Log {
         self.is_kept = is_kept;
     }
 
-    /// The program, where the kernel takes it.
+    /// The program, where it is loaded.
     pub(super) fn program(&self) -> Option<BorrowedFd<'_>> {
         self.program.as_ref().map(AsFd::as_fd)
     }
@@ -77,7 +85,7 @@ impl Log {
     /// must be met. `lost` is the number of deaths that nobody has seen.
     pub(super) fn is_for(&mut self, control: &Mapping, kept: &Changed, lost: u64) -> bool {
         let level: u32 = control.read(offset_of!(Control, level));
-        if !self.is_kept || level != 0 || lost != kept.exits_lost() {
+        if self.program.is_none() || !self.is_kept || level != 0 || lost != kept.exits_lost() {
             return false;
         }
         let zombies = kept.zombies();
@@ -88,10 +96,6 @@ impl Log {
         for (n, pid) in zombies.enumerate() {
             self.listed.write(n * size_of::<u64>(), pid);
         }
-        if let Some((prepared, _maps)) = self.prepared.take() {
-            // Kernels may have the functions, and not for programs of this kind (6.7 to 6.9).
-            self.program = prepared.load().ok();
-        }
-        self.program.is_some()
+        true
     }
 }
