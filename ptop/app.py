@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import FrameType
 
 import taskstats
@@ -82,6 +83,8 @@ class _Screen:
     def __init__(self, terminal: Terminal, color: bool) -> None:
         self.terminal = terminal
         self.shown: list[render.Line] = []
+        # blessed makes the sequence anew each time it is asked.
+        self.begin_of = cache(lambda row: str(terminal.move_xy(0, row)))
         self.styles = {
             "plain": "",
             "bold": str(terminal.bold) if color else "",
@@ -99,7 +102,7 @@ class _Screen:
                 continue
             style = self.styles[line.style]
             text = f"{style}{line.text}{self.normal}" if style else line.text
-            parts.append(self.terminal.move_xy(0, row) + text)
+            parts.append(self.begin_of(row) + text)
         self.shown = list(lines)
         if parts:
             self.terminal.stream.write("".join(parts))
@@ -268,13 +271,10 @@ class _Loop:
         )
         page = render.task_rows(shown, self.size)
         selected = min(self.state.selected, max(0, shown.shown - 1))
-        self.state = replace(
-            self.state,
-            page=page,
-            shown=shown.shown,
-            selected=selected,
-            top=min(self.state.top, selected),
-        )
+        place = (page, shown.shown, selected, min(self.state.top, selected))
+        if place != (self.state.page, self.state.shown, self.state.selected, self.state.top):
+            page, count, selected, top = place
+            self.state = replace(self.state, page=page, shown=count, selected=selected, top=top)
         self.screen.draw(render.screen(shown, self.state, self.size, self.columns))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from ptop import format as fmt
 from ptop.columns import SUMMED, Cell, Column
@@ -51,8 +52,7 @@ class View:
     marks: frozenset[int] = field(default_factory=frozenset)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of the screen and how it is shown: plain, bold, reverse."""
 
     text: str
@@ -151,15 +151,8 @@ def _mean(cpus: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: sum(cpu[key] for cpu in cpus) / len(cpus) for key in cpus[0] if key != "cpu"}
 
 
-def _cpu_lines(view: View, cells: int, most: int) -> list[str]:
-    if not view.cpus or most < 1:
-        return []
-    if len(view.cpus) <= most:
-        return [_cpu_line(f"cpu{cpu['cpu']:<3.0f}", cpu, cells) for cpu in view.cpus]
-    return [_cpu_line(f"{len(view.cpus)} cpus", _mean(view.cpus), cells)]
-
-
 def _head(view: View, cells: int, height: int) -> list[str]:
+    facts, cpus, _ = _heights(view, height)
     load = " ".join(f"{value:.2f}" for value in view.load) if view.load else fmt.UNKNOWN
     own = "" if view.own_pct is None else f"  own {view.own_pct:.2f}%"
     states = " ".join(f"{count} {name}" for name, count in view.states.items())
@@ -184,18 +177,33 @@ def _head(view: View, cells: int, height: int) -> list[str]:
             f"  cache {kib(memory['cached_kb'] + memory['buffers_kb'])}"
             f"  swap {kib(swap)}/{kib(memory['swap_total_kb'])}"
         )
-    # On a low screen the tasks come first; half of what they can spare goes to the
-    # CPUs at most.
-    foot = len(_foot(view, height))
-    lines = lines[: max(1, height - TABLE_FRAME - foot - LEAST_TASKS)]
-    spare = height - len(lines) - TABLE_FRAME - foot - LEAST_TASKS
-    lines[1:1] = _cpu_lines(view, cells, spare)
+    del lines[facts:]
+    if cpus == len(view.cpus):
+        lines[1:1] = [_cpu_line(f"cpu{cpu['cpu']:<3.0f}", cpu, cells) for cpu in view.cpus]
+    elif cpus:
+        lines[1:1] = [_cpu_line(f"{len(view.cpus)} cpus", _mean(view.cpus), cells)]
     return lines
 
 
 def _foot(view: View, height: int) -> list[str]:
     """What stands below the sums: that nothing is missing in them."""
-    return [_books(view.books)] if view.books and height >= LOW else []
+    return [_books(view.books)] if _has_foot(view, height) else []
+
+
+def _has_foot(view: View, height: int) -> bool:
+    return view.books is not None and height >= LOW
+
+
+def _heights(view: View, height: int) -> tuple[int, int, int]:
+    """Lines of facts, CPUs and tasks on a screen of `height` lines: on a low one the tasks
+    come first."""
+    most = height - TABLE_FRAME - _has_foot(view, height) - LEAST_TASKS
+    facts = min(4 if view.memory else 3, max(1, most))
+    spare = most - facts
+    cpus = min(len(view.cpus), 1) if spare > 0 else 0
+    if len(view.cpus) <= spare:
+        cpus = len(view.cpus)
+    return facts, cpus, max(1, height - facts - cpus - _has_foot(view, height) - TABLE_FRAME)
 
 
 def _books(books: Mapping[str, float]) -> str:
@@ -212,8 +220,7 @@ def _books(books: Mapping[str, float]) -> str:
 
 def task_rows(view: View, size: tuple[int, int]) -> int:
     """How many rows of tasks a screen of `size` (columns, lines) has room for."""
-    cells, height = size
-    return max(1, height - len(_head(view, cells, height)) - len(_foot(view, height)) - TABLE_FRAME)
+    return _heights(view, size[1])[2]
 
 
 def _help(recorded: bool, size: tuple[int, int]) -> list[Line]:
@@ -246,14 +253,14 @@ def screen(
     else:
         lines = _live(view, state, size)
     lines = lines[:height] + [Line("")] * (height - len(lines))
-    return [Line(fmt.fit(line.text, cells), line.style) for line in lines]
+    return [Line(fmt.fit(text, cells), style) for text, style in lines]
 
 
 def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
     head, foot = _head(view, cells, height), _foot(view, height)
     lines = [Line(text) for text in head]
-    room = max(1, height - len(head) - len(foot) - TABLE_FRAME)
+    room = task_rows(view, size)
     title, unit, *rows = table(
         view.columns, view.rows[:room], view.sums, _status(view, state, room)
     )
