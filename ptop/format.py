@@ -8,7 +8,9 @@ Design decisions
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from functools import lru_cache
 
 UNKNOWN = "-"
 
@@ -100,6 +102,20 @@ def _binary(value: float, unit: int) -> str:
         unit += 1
     digits = 0 if value >= 100 or unit == 0 else 1
     return f"{value:.{digits}f}{_BINARY_UNITS[unit]}"
+
+
+@lru_cache(maxsize=16)
+def _offset_s(quarter: int) -> int:
+    """By how much local time is ahead of UTC in a quarter of an hour since 1970: zones
+    change at none shorter."""
+    return time.localtime(quarter * 900).tm_gmtoff
+
+
+def time_of_day(time_ns: int) -> str:
+    """The local time, as `23:59:59`, of ns since 1970."""
+    seconds = time_ns // 1_000_000_000
+    seconds += _offset_s(seconds // 900)
+    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def elapsed(seconds: float | None) -> str:

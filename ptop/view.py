@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -49,7 +48,7 @@ def of(
         shown = min(shown, limits.rows)
         room = max(0, min(room, limits.rows - state.top))
     return render.View(
-        time=time.strftime("%H:%M:%S", time.localtime(now.time_ns / 1e9)),
+        time=fmt.time_of_day(now.time_ns),
         host=now.host,
         uptime=fmt.elapsed(now.boottime_ns / 1e9),
         load=now.load,

@@ -723,6 +723,45 @@ assert int(status.split("CapEff:")[1].split()[0], 16) == 1 << 39
     assert int(done.stdout) >= 200
 
 
+def test_threads_that_die_where_the_others_rest_count_once(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    """Who rests is not looked at again: what its dead threads used must not be forgotten."""
+    program = """if True:
+        import threading, time
+        def burn(left):
+            until = time.thread_time() + 0.03
+            while time.thread_time() < until: pass
+            if left:
+                time.sleep(0.15)
+                threading.Thread(target=burn, args=[left - 1]).start()
+        threading.Thread(target=burn, args=[7]).start()
+        threading.Event().wait(60)
+        """
+    child = subprocess.Popen([sys.executable, "-c", program])
+    clock = (~child.pid << 3) | 2
+    try:
+        with bpf(exact=True, changed=True) as source:
+            source.snapshot()
+            before = source.snapshot()
+            begin_ns, used_ns = time.clock_gettime_ns(clock), 0
+            for _ in range(30):
+                time.sleep(0.05)
+                now = source.snapshot()
+                interval = taskstats.usage(before, now)
+                rows = interval.select(["total_ns", "exited"], pids=[child.pid])
+                assert all(not exited for _, exited in rows)
+                used_ns += sum(int(total or 0) for total, _ in rows)
+                before = now
+            clock_ns = time.clock_gettime_ns(clock) - begin_ns
+    finally:
+        child.kill()
+        child.wait()
+    # It burns 240 ms.
+    assert clock_ns > 150_000_000
+    assert abs(used_ns - clock_ns) < 10_000_000
+
+
 def test_a_zombie_is_shown_until_it_is_reaped(bpf: Callable[..., taskstats.Source]) -> None:
     with bpf(exact=True, changed=True) as source:
         child = os.fork()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,19 @@ def test_elapsed(value: float | None, text: str) -> None:
 def test_unknown_is_not_zero() -> None:
     for make in (fmt.percent, fmt.integer, fmt.kibibytes, fmt.rate, fmt.bytes_rate, fmt.elapsed):
         assert make(None) == fmt.UNKNOWN != make(0)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_the_time_of_day_is_that_of_the_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    fmt._offset_s.cache_clear()
+    try:
+        # Over a year, so that summer time comes and goes.
+        for second in range(1_790_000_000, 1_822_000_000, 86_399 * 3):
+            expected = time.strftime("%H:%M:%S", time.localtime(second))
+            assert fmt.time_of_day(second * 1_000_000_000) == expected
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        fmt._offset_s.cache_clear()

@@ -11,8 +11,10 @@
  *   is taken before the serial changes: what is noted under the new one is behind it.
  * - Who runs is noted when it is switched away. A run looks at who runs before it looks
  *   at the log, so that who is switched away in between is in one of them.
- * - A ring that came around, or an id that is not in use any more, is told of: user space
- *   walks over all tasks instead, or knows of the death by its slot.
+ * - Who exits is met as well, until no one has exited since the last look: its slot counts
+ *   in this run only if its process was looked for.
+ * - A ring that came around is told of: user space walks over all tasks instead. Of an id
+ *   that is not in use any more it knows by the slot.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -24,6 +26,8 @@
 #define LOGGED 256
 /* Entries of the list of those to meet. */
 #define LISTED 8192
+/* How often a task in the middle of its claim of a slot is looked at. */
+#define CLAIM_TRIES 32
 
 #define QUEUE(address) \
 	((struct rq *)rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct rq)))
@@ -192,47 +196,66 @@ static __always_inline void list_ran(struct control *c)
 	iter_num_destroy(&numbers);
 }
 
-/* The processes of the tasks that are dying: that they are still there tells the taker that
- * they are not dead. */
-static __always_inline void list_dying(struct control *c)
+/*
+ * The processes of the tasks that have exited up to now: that they are still there tells the
+ * taker that they are not gone. Tells whether all of them have said who they are.
+ */
+SUBPROGRAM int list_dying(struct control *c)
 {
 	struct bpf_iter_num numbers;
-	int *i;
+	int *i, said_all = 0;
 
 	iter_num_new(&numbers, 0, 1 << 22);
 	while ((i = iter_num_next(&numbers))) {
-		u64 number = c->tail + (u32)*i;
+		u64 number = c->exits;
 		u32 index = number & (c->slots - 1);
 		struct slot *slot;
 
-		if (number >= *(volatile u64 *)&c->head)
+		if (number >= *(volatile u64 *)&c->head) {
+			said_all = 1;
 			break;
+		}
 		slot = bpf_map_lookup_elem(&slots, &index);
-		if (slot && slot->state != SLOT_FREE)
+		if (!slot)
+			break;
+		if (*(volatile u64 *)&slot->state == SLOT_CLAIMED)
+			break;
+		if (*(volatile u64 *)&slot->number == number)
 			list(c, slot->tgid);
+		else if (slot->number < number && *(volatile u64 *)&slot->passed < number)
+			break;
+		c->exits = number + 1;
 	}
 	iter_num_destroy(&numbers);
+	return said_all;
 }
 
-/* All that are on the list. */
+/* All that are on the list, and those that exit meanwhile. */
 static __always_inline void visit_listed(struct control *c)
 {
 	struct bpf_iter_num numbers;
 	int *i;
 
-	/* A full list may lack some. */
-	c->log_lost |= c->listed >= LISTED;
+	c->exits = c->tail;
 	iter_num_new(&numbers, 0, LISTED);
 	while ((i = iter_num_next(&numbers))) {
 		u32 n = *i, *tgid;
 
-		if (n >= c->listed)
-			break;
+		if (n >= c->listed) {
+			/* A claim takes less than a microsecond. */
+			for (int tries = 0; tries < CLAIM_TRIES; tries++)
+				if (list_dying(c))
+					break;
+			if (n >= c->listed)
+				break;
+		}
 		tgid = bpf_map_lookup_elem(&listed, &n);
 		if (tgid)
 			visit_process(c, *tgid);
 	}
 	iter_num_destroy(&numbers);
+	/* A full list may lack some. */
+	c->log_lost |= c->listed >= LISTED;
 }
 
 #endif

@@ -179,7 +179,8 @@ static __always_inline void close_books(struct control *c)
 	int *i;
 
 	/* With those that exited during the walk: it may not have met them. */
-	c->exits = c->head;
+	if (!c->by_log)
+		c->exits = c->head;
 	rcu_read_lock();
 	iter_num_new(&numbers, 0, 1 << 22);
 	while ((i = iter_num_next(&numbers))) {
@@ -272,7 +273,6 @@ int snapshot_of_ran(void *ctx)
 	c->log_lost = 0;
 	list_running(c);
 	list_ran(c);
-	list_dying(c);
 	rcu_read_lock();
 	visit_listed(c);
 	rcu_read_unlock();

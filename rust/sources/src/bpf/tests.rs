@@ -139,3 +139,84 @@ fn slots_that_nobody_looked_at_while_the_numbers_came_around_are_found() {
     }
     assert_eq!(snapshot.header().exits_lost, 0);
 }
+
+/// A snapshot of what ran since; with what its run has left.
+fn ran(source: &mut Bpf) -> (Arc<Snapshot<SharedBytes>>, Control) {
+    let request = Request { changed: true, ..exact() };
+    let snapshot = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    (snapshot, source.control.read(0))
+}
+
+/// One that has begun with two snapshots, of all and of what ran; None where it keeps no log.
+fn opened_with_log() -> Option<Bpf> {
+    let mut source = opened()?;
+    ran(&mut source);
+    let (_, run) = ran(&mut source);
+    if run.by_log == 0 {
+        assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+        return None;
+    }
+    Some(source)
+}
+
+#[test]
+fn sleepers_are_not_looked_at() {
+    let sleep = || Command::new("sleep").arg("600").spawn().expect("a sleeper");
+    let mut sleepers: Vec<Child> = (0..300).map(|_| sleep()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let Some(mut source) = opened_with_log() else { return };
+    std::thread::sleep(Duration::from_millis(50));
+    let (snapshot, run) = ran(&mut source);
+    assert_eq!(run.by_log, 1);
+    let met = run.wanted + run.unchanged;
+    assert!(met < 200, "{met} processes were met");
+    let totals = source.resting().expect("what rests").totals().clone();
+    assert!(totals.tasks >= 300 && totals.states["sleeping"] >= 300, "{totals:?}");
+    let living = snapshot.len() - snapshot.header().exited as usize;
+    assert_eq!(snapshot.header().unchanged as usize + living, totals.tasks);
+    for sleeper in &mut sleepers {
+        assert!(snapshot.find_pid(sleeper.id()).is_none());
+        sleeper.kill().expect("a signal");
+        sleeper.wait().expect("its death");
+    }
+    let (after, run) = ran(&mut source);
+    assert_eq!(run.by_log, 1);
+    assert!(after.header().exited >= 300);
+    assert!(source.resting().expect("what rests").totals().tasks <= totals.tasks - 280);
+}
+
+#[test]
+fn where_more_ran_than_the_log_holds_all_are_walked_over() {
+    let Some(mut source) = opened_with_log() else { return };
+    // A CPU's log has a thousand places.
+    let cpus = source.cpus().filter(|(_, words)| words.online != 0).count();
+    for _ in 0..30 * cpus {
+        shells(50).iter_mut().for_each(|child| drop(child.wait()));
+    }
+    let (snapshot, run) = ran(&mut source);
+    assert_eq!(run.by_log, 0);
+    assert!(snapshot.header().flags.contains(Flags::CHANGED));
+    assert!(snapshot.header().exited as usize >= 1500 * cpus);
+    assert_eq!(snapshot.header().exits_lost, 0);
+    let (_, run) = ran(&mut source);
+    assert_eq!(run.by_log, 1, "the next one goes by the log again");
+}
+
+#[test]
+fn zombies_that_nobody_watched_rest_until_they_are_reaped() {
+    let mut children = shells(5);
+    std::thread::sleep(Duration::from_millis(200));
+    let Some(mut source) = opened_with_log() else { return };
+    let zombies = |source: &Bpf| {
+        let totals = source.resting().expect("what rests").totals().clone();
+        totals.states.get("zombie").copied().unwrap_or(0)
+    };
+    let before = zombies(&source);
+    assert!(before >= 5);
+    ran(&mut source);
+    assert_eq!(zombies(&source), before);
+    children.iter_mut().for_each(|child| drop(child.wait()));
+    let (_, run) = ran(&mut source);
+    assert_eq!(run.by_log, 1);
+    assert_eq!(zombies(&source), before - 5);
+}
