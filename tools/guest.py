@@ -266,7 +266,7 @@ def _follow(process: subprocess.Popen[str], lines: list[str], show: bool) -> int
         lines.append(line)
         if show:
             print(line, end="", flush=True)
-    raise GuestError("the machine did not come to its end:\n" + "".join(lines[-20:]))
+    raise GuestError("the machine did not come to its end:\n" + "".join(lines[-60:]))
 
 
 def main() -> int:

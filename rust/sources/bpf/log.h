@@ -32,11 +32,27 @@
 #define QUEUE(address) \
 	((struct rq *)rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct rq)))
 
-/* At a switch, with interrupts off. */
-static __always_inline void log_switch(struct control *c, struct cpu *cpu,
-				       struct task_struct *prev, struct task_struct *next)
+/*
+ * Whether others than hidden tasks may have run between switches that were seen. From who
+ * was switched to at the last one, over idle times, to who runs now, each hidden task in
+ * between makes two switches, or one where it runs still; any more are of someone else.
+ */
+static __always_inline bool has_hole(const struct cpu *cpu, u64 switches, u64 idle)
 {
-	u32 number = bpf_get_smp_processor_id(), tgid = prev->tgid, at;
+	u64 unseen = switches - cpu->seen_switches, idled = idle - cpu->seen_idle;
+
+	/* Before the first one nothing is known. */
+	return cpu->seen_switches && unseen && (unseen + 1) / 2 != idled + !!cpu->now;
+}
+
+static __always_inline u64 idle_switches(struct rq *q)
+{
+	return q->idle->nvcsw + q->idle->nivcsw;
+}
+
+SUBPROGRAM int log_process(struct control *c, struct cpu *cpu, u32 tgid)
+{
+	u32 number = bpf_get_smp_processor_id(), at;
 	u64 tag = c->serial << 32 | tgid, *last;
 	u32 *place;
 
@@ -51,6 +67,38 @@ static __always_inline void log_switch(struct control *c, struct cpu *cpu,
 		barrier();
 		*(volatile u64 *)&cpu->log_end = cpu->log_end + 1;
 	}
+	return 0;
+}
+
+/* Where switches are hidden: who was there before the hidden one, and that others may have
+ * been. */
+SUBPROGRAM int log_unseen(struct control *c, struct cpu *cpu, struct rq *q, u32 idles)
+{
+	u64 switches = q->nr_switches, idle = idle_switches(q);
+
+	/* Without this one. */
+	if (switches - 1 != cpu->seen_switches) {
+		log_process(c, cpu, cpu->now);
+		if (has_hole(cpu, switches - 1, idle - idles))
+			/* As if the ring had come around. */
+			cpu->log_end += LOG + 1;
+	}
+	cpu->seen_switches = switches;
+	cpu->seen_idle = idle;
+	return 0;
+}
+
+/* At a switch, with interrupts off. */
+static __always_inline void log_switch(struct control *c, struct cpu *cpu,
+				       struct task_struct *prev, struct task_struct *next)
+{
+	if (c->hides) {
+		struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
+
+		if (q)
+			log_unseen(c, cpu, q, !prev->pid);
+	}
+	log_process(c, cpu, prev->tgid);
 	barrier();
 	*(volatile u32 *)&cpu->now = next->tgid;
 }
@@ -136,6 +184,18 @@ static __always_inline void list(struct control *c, u32 tgid)
 	c->listed = n + 1;
 }
 
+/* Where switches are hidden: who runs, and whether others did since the last one seen. */
+SUBPROGRAM int list_current(struct control *c, struct cpu *cpu)
+{
+	struct rq *q = QUEUE(cpu->queue);
+
+	if (!c->hides || !cpu->queue)
+		return 0;
+	list(c, q->curr->tgid);
+	c->log_lost |= has_hole(cpu, q->nr_switches, idle_switches(q));
+	return 0;
+}
+
 /* Who runs on each CPU. */
 static __always_inline void list_running(struct control *c)
 {
@@ -149,6 +209,7 @@ static __always_inline void list_running(struct control *c)
 		if (!cpu)
 			break;
 		read_clocks(c, cpu);
+		list_current(c, cpu);
 		list(c, *(volatile u32 *)&cpu->now);
 		list(c, cpu->first);
 	}

@@ -108,6 +108,9 @@ struct cpu {
 	 * its end before the one before, from where on the next run has to read it */
 	u64 log_end, log_next, log_begin;
 	u64 queue;	/* struct rq */
+	/* where tasks are hidden: the switches there had been at the last one that was seen,
+	 * and those of them away from the idle task */
+	u64 seen_switches, seen_idle;
 	u32 now;	/* the process that runs since the last switch, */
 	u32 first;	/* and one that ran when no switch had been seen yet */
 };
@@ -129,6 +132,7 @@ struct control {
 	u64 slots;		/* number of exit slots, a power of two; 0 without */
 	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
 	u64 part;		/* tasks of a part of the walk; 0 all */
+	u64 hides;		/* whether the kernel hides tasks and their switches */
 	u64 taken;		/* the last run's result was taken: the log goes on from there */
 	u64 listed;		/* processes to be met though they may not have run; the run adds to them */
 	/* result of a run */

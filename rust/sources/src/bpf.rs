@@ -268,6 +268,7 @@ impl Bpf {
         source.warm_up()?;
         source.look_for_hidden()?;
         if source.hidden.len() > 0 {
+            source.control.write(offset_of!(Control, hides), 1_u64);
             // Without it the books are only less exact.
             source.idles = loader.load("idles", Target::Tracepoint("cpu_idle")).ok();
         }

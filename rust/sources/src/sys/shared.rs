@@ -166,6 +166,7 @@ pub(crate) struct Control {
     pub(crate) slots: u64,
     pub(crate) since: u64,
     pub(crate) part: u64,
+    pub(crate) hides: u64,
     pub(crate) taken: u64,
     pub(crate) listed: u64,
     pub(crate) count: u64,
@@ -240,6 +241,8 @@ pub(crate) struct CpuWords {
     pub(crate) log_next: u64,
     pub(crate) log_begin: u64,
     pub(crate) queue: u64,
+    pub(crate) seen_switches: u64,
+    pub(crate) seen_idle: u64,
     pub(crate) now: u32,
     pub(crate) first: u32,
 }
