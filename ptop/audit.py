@@ -3,8 +3,9 @@
 Design decisions
 
 * Idle time is measured, so that what nobody measured shows as the residual.
-* The verdict goes by the bound that the source's own errors need, and is the exit
-  status: 0 closed, 1 not, so that a script can rely on the numbers or not.
+* The verdict goes by the bound that the source's own errors need. The one over all
+  intervals is the exit status: 0 closed, 1 not, so that a script can rely on the numbers
+  or not. What one interval lacks at its end the next one has, so that theirs are stricter.
 * Leaving a task out on purpose (`--leave-out`) has to open the books.
 """
 
@@ -103,7 +104,7 @@ def _lines(title: str, found: Account) -> list[str]:
     lines = [f"{title}  {found.interval_ns / 1e9:.3f} s x {found.cpus} CPUs"]
     rows = [(_NAMES.get(name, name.removesuffix("_ns")), found.terms[name]) for name in TERMS]
     rows = [row for row in rows if row[0] != "without row" or row[1]]
-    rows += [("residual", found.residual_ns), ("sum", found.available_ns)]
+    rows += [("sum", sum(found.terms.values())), ("residual", found.residual_ns)]
     for name, ns in rows:
         bound = f"  (bound {percent(found.bound_ns):.4f} %)" if name == "residual" else ""
         lines.append(f"  {name:<12} {ns / 1e6:14.3f} ms {percent(ns):10.4f} %{bound}")
@@ -125,7 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="ptop audit",
         description="Adds up where the CPUs' time went: tasks + irq + steal + idle + residual ="
-        " CPUs x interval. Exit status 0 where the residual is inside its bound, else 1.",
+        " CPUs x interval, for each interval and over all. Exit status 0 where the residual over"
+        " all is inside its bound, else 1.",
     )
     options.add_argument(
         "-n", "--intervals", type=count, default=10, metavar="N", help="intervals (default 10)"

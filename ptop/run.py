@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import taskstats
 from taskstats import _track as tracking
@@ -71,6 +71,9 @@ def _become(command: list[str], found: Sequence[tracking.Collector]) -> NoReturn
         for collector in found:
             collector.join()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*FORWARDED, signal.SIGCHLD})
+        # Python ignores these; the command would go on doing so.
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored, signal.SIG_DFL)
         os.execvp(command[0], command)
     except FileNotFoundError:
         status = NOT_FOUND
@@ -179,6 +182,13 @@ def main(arguments: Sequence[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         parser.error("give a command, for example: ptop run -- make -j4")
+    # Before the command, so that nothing is run in vain.
+    out = sys.stderr
+    if options.output:
+        try:
+            out = open(options.output, "w", encoding="utf-8")
+        except OSError as error:
+            parser.error(f"{options.output}: {error.strerror}: give another file to -o")
     taskstats.adopt_orphans(True)
     found = tracking.collectors(os.getpid(), whole=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
@@ -197,9 +207,17 @@ def main(arguments: Sequence[str]) -> int:
     status = family.status if family.status >= 0 else 128 - family.status
     line = report(use, status, options.by_command)
     text = json.dumps(line) + "\n" if options.format == "json" else _text(line)
-    if options.output:
-        with open(options.output, "w", encoding="utf-8") as out:
-            out.write(text)
-    else:
-        sys.stderr.write(text)
+    _write(text, out, options.output)
     return status
+
+
+def _write(text: str, out: TextIO, name: str | None) -> None:
+    """Writes the report; where its file does not take it, to standard error."""
+    try:
+        out.write(text)
+        out.flush()
+    except OSError as error:
+        sys.stderr.write(f"ptop: {name}: {error.strerror}: here is the report\n{text}")
+    if name:
+        with contextlib.suppress(OSError):
+            out.close()

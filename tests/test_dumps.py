@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -406,7 +407,8 @@ def test_any_damage_gives_the_truth_or_an_error(
 ) -> None:
     write(dump, written[:3], full_every=2)
     data = dump.read_bytes()
-    truth = {s.time_ns: s.numpy()["ac_pid"].tolist() for s in written[:3]}
+    truth = {shot.time_ns: shot.numpy().tobytes() for shot in taskstats.open(dump)}
+    use = {shot.time_ns: shot.numpy()["ac_sum_exec_ns"].tolist() for shot in taskstats.open(dump)}
     numbers = random.Random(3)
     for _ in range(300):
         damaged = bytearray(data)
@@ -424,10 +426,44 @@ def test_any_damage_gives_the_truth_or_an_error(
                 snapshot = opened[index]
             except taskstats.ParseError:
                 continue
-            assert snapshot.numpy()["ac_pid"].tolist() == truth[snapshot.time_ns]
-        columns = taskstats.read(dump, ["time_ns", "ac_pid"], errors="skip")
-        for time_ns, pid in zip(columns["time_ns"], columns["ac_pid"], strict=True):
-            assert pid in truth[time_ns]
+            assert snapshot.numpy().tobytes() == truth[snapshot.time_ns]
+        columns = taskstats.read(dump, ["time_ns", "ac_sum_exec_ns"], errors="skip")
+        found: dict[int, list[int]] = {}
+        for time_ns, used in zip(columns["time_ns"], columns["ac_sum_exec_ns"], strict=True):
+            found.setdefault(time_ns, []).append(used)
+        assert all(use[time_ns] == column for time_ns, column in found.items())
+
+
+def test_a_name_that_cannot_be_read_is_unknown_and_not_an_older_one(dump: Path) -> None:
+    program = "sleep 0.4; exec sleep 77"
+    child = subprocess.Popen(["sh", "-c", program])
+    try:
+        with taskstats.Source() as source, taskstats.Recorder(dump, level=None) as recorder:
+            for _ in range(3):
+                recorder.write(source.snapshot())
+                time.sleep(0.6)
+    finally:
+        child.kill()
+        child.wait()
+
+    def names() -> list[list[str] | None]:
+        """What each reader says of the child."""
+        found = [
+            task.cmdline for shot in taskstats.open(dump) for task in shot if task.ac_pid == child.pid
+        ]
+        rows = pa.table(taskstats.read(dump, ["ac_pid", "cmdline"])).to_pylist()
+        read = [row["cmdline"] for row in rows if row["ac_pid"] == child.pid]
+        assert [name and shlex.split(name) for name in read] == found
+        return found
+
+    first, second = ["sh", "-c", program], ["sleep", "77"]
+    assert names() == [first, second, second]
+    data = dump.read_bytes()
+    at = data.index(b"sleep\x0077\x00")
+    # In the text, and in the head of its frame, which is then none.
+    for damaged in (at + 2, data.rindex(b"TSFR", 0, at)):
+        dump.write_bytes(data[:damaged] + bytes([data[damaged] ^ 1]) + data[damaged + 1 :])
+        assert names() == [first, None, None]
 
 
 def test_a_recorder_says_what_is_wrong(dump: Path, written: list[taskstats.Snapshot]) -> None:

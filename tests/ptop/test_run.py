@@ -174,6 +174,27 @@ def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
     assert path.read_text().startswith("CPU time")
 
 
+def test_a_report_that_cannot_be_written_costs_neither_it_nor_the_status() -> None:
+    marker = ["sh", "-c", "echo ran; exit 7"]
+    words = {"capture_output": True, "text": True, "timeout": 60, "check": False}
+    nowhere = subprocess.run([*RUN, "-o", "/nonexistent/report", "--", *marker], **words)  # type: ignore[call-overload]
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "give another file to -o" in nowhere.stderr
+    full = subprocess.run([*RUN, "-o", "/dev/full", "--", *marker], **words)  # type: ignore[call-overload]
+    assert (full.returncode, full.stdout) == (7, "ran\n")
+    assert "No space left" in full.stderr
+    assert "CPU time" in full.stderr
+
+
+def test_signals_are_to_the_command_what_they_were_to_us() -> None:
+    ask = ["grep", "SigIgn", "/proc/self/status"]
+    alone = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    ours = subprocess.run(
+        [*RUN, "-o", "/dev/null", "--", *ask], capture_output=True, text=True, check=True
+    ).stdout
+    assert ours == alone
+
+
 def test_what_cannot_be_run() -> None:
     missing = subprocess.run(
         [*RUN, "nonesuch"], capture_output=True, text=True, timeout=60, check=False

@@ -58,24 +58,6 @@ impl Books {
     pub fn is_closed(&self) -> bool {
         self.residual_ns.unsigned_abs() <= self.bound_ns()
     }
-
-    /// The books of this interval and of the one that follows it.
-    #[must_use]
-    pub fn and(&self, next: &Books) -> Books {
-        Books {
-            cpus: next.cpus,
-            available_ns: self.available_ns.saturating_add(next.available_ns),
-            tasks_ns: self.tasks_ns.saturating_add(next.tasks_ns),
-            idle_ns: self.idle_ns.saturating_add(next.idle_ns),
-            irq_ns: self.irq_ns.saturating_add(next.irq_ns),
-            steal_ns: self.steal_ns.saturating_add(next.steal_ns),
-            rowless_ns: self.rowless_ns.saturating_add(next.rowless_ns),
-            residual_ns: self.residual_ns.saturating_add(next.residual_ns),
-            step_ns: self.step_ns.max(next.step_ns),
-            edge_ns: self.edge_ns.max(next.edge_ns),
-            within_ns: self.within_ns.saturating_add(next.within_ns),
-        }
-    }
 }
 
 /// What one CPU's run queue counted in an interval, in ns.
@@ -166,7 +148,7 @@ impl Interval {
         let found = [books.tasks_ns, books.rowless_ns, books.idle_ns, books.irq_ns, books.steal_ns];
         let found: i128 = found.into_iter().map(i128::from).sum();
         let residual = i128::from(books.available_ns) - found;
-        books.residual_ns = i64::try_from(residual).unwrap_or(i64::MAX);
+        books.residual_ns = residual.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let (edge_ns, within_ns) = self.reaped_rounding_ns();
         books.edge_ns = books.edge_ns.saturating_add(edge_ns);
         let within = [self.exits_bound(books.step_ns), self.changed_cpus(), within_ns];

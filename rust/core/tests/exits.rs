@@ -229,17 +229,6 @@ fn exits_by_event_are_granted_a_tick_each() {
 }
 
 #[test]
-fn books_of_following_intervals_add_up() {
-    let at = |seconds, cpu, idle| adjusted(seconds, &[task(5, 1, cpu)], &[], stat(&[(0, idle)]));
-    let one = Interval::between(at(10, 0, 0), at(11, 300 * MS, 700 * MS));
-    let two = one.then(at(12, 900 * MS, 1100 * MS));
-    let (a, b) = (one.books().expect("known"), two.books().expect("known"));
-    let both = a.and(&b);
-    assert_eq!((both.available_ns, both.tasks_ns, both.idle_ns), (2 * SECOND, 900 * MS, 1100 * MS));
-    assert_eq!((both.residual_ns, both.edge_ns), (0, 10 * MS));
-}
-
-#[test]
 fn a_snapshot_without_exits_has_none() {
     let plain = snapshot(10, &[&task(5, 1, 400)]);
     assert!(plain.exits().is_empty());

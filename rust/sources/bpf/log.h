@@ -26,8 +26,6 @@
 #define LOGGED 256
 /* Entries of the list of those to meet. */
 #define LISTED 8192
-/* How often a task in the middle of its claim of a slot is looked at. */
-#define CLAIM_TRIES 32
 
 #define QUEUE(address) \
 	((struct rq *)rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct rq)))
@@ -295,21 +293,20 @@ SUBPROGRAM int list_dying(struct control *c)
 static __always_inline void visit_listed(struct control *c)
 {
 	struct bpf_iter_num numbers;
-	int *i;
 
 	c->exits = c->tail;
-	iter_num_new(&numbers, 0, LISTED);
-	while ((i = iter_num_next(&numbers))) {
-		u32 n = *i, *tgid;
+	c->visited = 0;
+	/* Some rounds meet no one: they wait for a claim, which takes less than a microsecond. */
+	iter_num_new(&numbers, 0, 2 * LISTED);
+	while (iter_num_next(&numbers)) {
+		u32 n = c->visited, *tgid;
 
 		if (n >= c->listed) {
-			/* A claim takes less than a microsecond. */
-			for (int tries = 0; tries < CLAIM_TRIES; tries++)
-				if (list_dying(c))
-					break;
-			if (n >= c->listed)
+			if (list_dying(c) && n >= c->listed)
 				break;
+			continue;
 		}
+		c->visited = n + 1;
 		tgid = bpf_map_lookup_elem(&listed, &n);
 		if (tgid)
 			visit_process(c, *tgid);

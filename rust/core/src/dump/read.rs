@@ -231,16 +231,20 @@ impl Reader {
         Table::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
 
-    /// All names of the dump; what is damaged is left out.
+    /// All names of the dump; what may have been said where it is damaged is unknown.
     pub fn names(&self) -> &Arc<Names> {
         self.names.get_or_init(|| {
             let mut all = Names::default();
-            let entries = self.index().map_or(&[][..], |index| &index.entries);
-            for entry in entries.iter().filter(|entry| entry.kind == FrameKind::Strings) {
-                let Ok(frame) = self.frame(entry) else { continue };
-                let Ok(payload) = frame.payload(self.bytes.as_ref()) else { continue };
-                all.add(entry.offset, strings::decode(&payload).unwrap_or_default());
+            let Some(index) = self.index() else { return Arc::new(all) };
+            for entry in index.entries.iter().filter(|entry| entry.kind == FrameKind::Strings) {
+                let payload =
+                    self.frame(entry).and_then(|frame| frame.payload(self.bytes.as_ref()));
+                match payload.ok().and_then(|payload| strings::decode(&payload)) {
+                    Some(strings) => all.add(entry.offset, strings),
+                    None => all.lose(entry.offset),
+                }
             }
+            index.gaps().iter().for_each(|gap| all.lose(gap.start as u64));
             Arc::new(all)
         })
     }

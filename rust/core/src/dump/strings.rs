@@ -85,6 +85,8 @@ pub struct Named {
 #[derive(Debug, Default)]
 pub struct Names {
     texts: HashMap<StringKey, Vec<(u64, Named)>>,
+    /// Where strings may have stood that cannot be read.
+    lost: Vec<u64>,
 }
 
 impl Names {
@@ -95,16 +97,24 @@ impl Names {
         }
     }
 
-    /// The string that was in force at `offset` of the dump.
+    /// What stood at `offset` cannot be read.
+    pub(super) fn lose(&mut self, offset: u64) {
+        self.lost.push(offset);
+    }
+
+    /// The string that was in force at `offset` of the dump; None where it may have been
+    /// one that was lost.
     fn at(&self, key: &StringKey, offset: u64) -> Option<&Named> {
         let texts = self.texts.get(key)?;
         let after = texts.partition_point(|&(begin, _)| begin <= offset);
-        Some(&texts.get(after.checked_sub(1)?)?.1)
+        let (begin, named) = texts.get(after.checked_sub(1)?)?;
+        let lost = self.lost.iter().any(|lost| (begin..=&offset).contains(&lost));
+        (!lost).then_some(named)
     }
 
-    /// The last string of that key.
+    /// The last string of that key: for what has one name at all times.
     pub fn last(&self, key: &StringKey) -> Option<&[u8]> {
-        self.at(key, u64::MAX).map(|named| named.text.as_slice())
+        self.texts.get(key)?.last().map(|(_, named)| named.text.as_slice())
     }
 }
 
