@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> int:
     out = sys.stderr
     if options.output:
         try:
-            out = open(options.output, "w", encoding="utf-8")
+            out = open(options.output, "w", encoding="utf-8")  # noqa: SIM115, closed by _write
         except OSError as error:
             parser.error(f"{options.output}: {error.strerror}: give another file to -o")
     taskstats.adopt_orphans(True)

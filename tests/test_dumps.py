@@ -204,6 +204,25 @@ with open({str(tmp_path / "other")!r}, "w+b") as file:
         assert ("Fatal Python error: Bus error" in done.stderr) == bool(prefix)
 
 
+def test_a_handler_that_came_between_is_no_harm_to_new_maps(recorded: Path) -> None:
+    script = f"""
+import faulthandler, os, taskstats
+path = {str(recorded)!r}
+data = open(path, "rb").read()
+taskstats.open(path)
+faulthandler.enable()
+dump = taskstats.open(path)
+os.truncate(path, 4096)
+try:
+    list(dump)
+except OSError as error:
+    print("cut short" in str(error))
+"""
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
 def test_a_file_that_is_replaced_stays_readable(
     recorded: Path, written: list[taskstats.Snapshot]
 ) -> None:
@@ -448,9 +467,8 @@ def test_a_name_that_cannot_be_read_is_unknown_and_not_an_older_one(dump: Path) 
 
     def names() -> list[list[str] | None]:
         """What each reader says of the child."""
-        found = [
-            task.cmdline for shot in taskstats.open(dump) for task in shot if task.ac_pid == child.pid
-        ]
+        tasks = [task for shot in taskstats.open(dump) for task in shot]
+        found = [task.cmdline for task in tasks if task.ac_pid == child.pid]
         rows = pa.table(taskstats.read(dump, ["ac_pid", "cmdline"])).to_pylist()
         read = [row["cmdline"] for row in rows if row["ac_pid"] == child.pid]
         assert [name and shlex.split(name) for name in read] == found

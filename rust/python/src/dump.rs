@@ -232,7 +232,8 @@ impl PyDump {
 ///
 /// With `mmap` the file is mapped, and the records of uncompressed frames are views of
 /// it; without, it is read. Should another process cut a mapped file short, what is read
-/// afterwards raises OSError. `record_size` overrides the bytes from one record of a
+/// afterwards raises OSError, unless a SIGBUS handler that was installed since ends the
+/// process. `record_size` overrides the bytes from one record of a
 /// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read.
 #[pyfunction]
 #[pyo3(signature = (path, *, mmap=true, record_size=None))]

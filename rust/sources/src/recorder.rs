@@ -58,10 +58,10 @@ pub struct Recorder {
     policy: Policy,
     file: File,
     writer: Writer,
-    begun: Instant,
+    /// When the first snapshot of the present file was taken, CLOCK_REALTIME: a file may be
+    /// continued by many recorders.
+    begun_ns: Option<u64>,
     synced: Instant,
-    /// Snapshots in the present file, by this recorder.
-    written: u64,
     dropped: u64,
     /// The processes of the last snapshot, with what is written of their arguments.
     processes: HashMap<StringKey, Arguments>,
@@ -73,16 +73,14 @@ impl Recorder {
     /// Opens a file to append to: a new one, or a dump that is continued. Unsupported
     /// for any other file, and for one that another recorder writes.
     pub fn open(path: &Path, policy: Policy) -> Result<Recorder, Error> {
-        let (file, writer, dropped) = open_file(path, policy.options)?;
-        let now = Instant::now();
+        let Opened { file, writer, dropped, begun_ns } = open_file(path, policy.options)?;
         Ok(Recorder {
             path: path.to_owned(),
             policy,
             file,
             writer,
-            begun: now,
-            synced: now,
-            written: 0,
+            begun_ns,
+            synced: Instant::now(),
             dropped,
             processes: HashMap::new(),
             named: HashSet::new(),
@@ -103,8 +101,10 @@ impl Recorder {
     /// is left as it was before, and can be read.
     pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
         let full = self.policy.rotate_bytes.is_some_and(|most| self.size() >= most);
-        let old = self.policy.rotate_after.is_some_and(|most| self.begun.elapsed() >= most);
-        if (full || old) && self.written > 0 {
+        let time_ns = snapshot.header().begin.realtime_ns;
+        let age = self.begun_ns.map(|begun| Duration::from_nanos(time_ns.saturating_sub(begun)));
+        let old = age.zip(self.policy.rotate_after).is_some_and(|(age, most)| age >= most);
+        if (full || old) && age.is_some() {
             self.rotate()?;
         }
         let begin = self.writer.offset();
@@ -112,7 +112,7 @@ impl Recorder {
         let mut bytes = self.writer.strings(&names)?;
         bytes.append(&mut self.writer.snapshot(snapshot)?);
         self.append(&bytes, begin)?;
-        self.written += 1;
+        self.begun_ns.get_or_insert(time_ns);
         if self.policy.sync.is_some_and(|most| self.synced.elapsed() >= most) {
             self.sync()?;
         }
@@ -139,16 +139,22 @@ impl Recorder {
     }
 
     fn append(&mut self, bytes: &[u8], begin: usize) -> Result<(), Error> {
-        if let Err(error) = self.file.write_all(bytes) {
-            // A part may have been written.
-            let _ = self.file.set_len(begin as u64);
-            let _ = self.file.seek(SeekFrom::Start(begin as u64));
-            self.writer.restart(begin);
-            self.processes.clear();
-            self.named.clear();
-            return Err(self.failed(error));
-        }
-        Ok(())
+        let Err(error) = self.file.write_all(bytes) else { return Ok(()) };
+        // A part may have been written.
+        let taken_back = self
+            .file
+            .set_len(begin as u64)
+            .and_then(|()| self.file.seek(SeekFrom::Start(begin as u64)));
+        self.writer.restart(begin);
+        self.processes.clear();
+        self.named.clear();
+        Err(match taken_back {
+            Ok(_) => self.failed(error),
+            Err(second) => Error::os(
+                format!("{}: {error}; take back what was written of it", self.path.display()),
+                second,
+            ),
+        })
     }
 
     /// Puts the file aside under the next number and begins a new one.
@@ -257,8 +263,17 @@ fn hash(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The file to append to, its writer, and the bytes that were dropped from its end.
-fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error> {
+/// The file to append to.
+struct Opened {
+    file: File,
+    writer: Writer,
+    /// Bytes that were dropped from its end.
+    dropped: u64,
+    /// When its first snapshot was taken.
+    begun_ns: Option<u64>,
+}
+
+fn open_file(path: &Path, options: Options) -> Result<Opened, Error> {
     let failed = |error| Error::os(path.display().to_string(), error);
     let refused = |reason: &str, hint: &str| Error::Unsupported {
         reason: format!("{} {reason}", path.display()),
@@ -285,7 +300,7 @@ fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error
         file.set_len(0).map_err(failed)?;
         file.write_all(&preamble).map_err(failed)?;
         sync_directory(path).map_err(failed)?;
-        return Ok((file, fresh, 0));
+        return Ok(Opened { file, writer: fresh, dropped: 0, begun_ns: None });
     }
     let map = sys::map::FileMap::new(&file, length as usize).map_err(failed)?;
     if !is_dump(map.as_ref()) {
@@ -298,7 +313,7 @@ fn open_file(path: &Path, options: Options) -> Result<(File, Writer, u64), Error
     // Padding of the last frame may be missing; what is behind it is of an unfinished one.
     file.set_len(end).map_err(failed)?;
     file.seek(SeekFrom::Start(end)).map_err(failed)?;
-    Ok((file, writer, length.saturating_sub(end)))
+    Ok(Opened { file, writer, dropped: length.saturating_sub(end), begun_ns: index.time_ns(0) })
 }
 
 /// The directory that a file is in.

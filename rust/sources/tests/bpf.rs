@@ -273,8 +273,7 @@ fn residuals(load: &str, seconds: usize, rows: Rows) -> Option<(Vec<f64>, u32)> 
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let _load = Children::run(&format!("{load} wait"));
     thread::sleep(Duration::from_millis(500));
-    let request =
-        Request { threads: rows == Rows::Threads, changed: rows == Rows::Ran, ..exact() };
+    let request = Request { threads: rows == Rows::Threads, changed: rows == Rows::Ran, ..exact() };
     let first = Arc::new(source.snapshot(&request).expect("a snapshot"));
     thread::sleep(Duration::from_secs(1));
     let next = Arc::new(source.snapshot(&request).expect("a snapshot"));
@@ -314,7 +313,9 @@ fn the_books_of_busy_cpus_close() {
 
 #[test]
 fn the_books_of_half_idle_cpus_close() {
-    let Some((residuals, _)) = residuals(&format!("sh -c '{BUSY}' &"), 5, Rows::Ran) else { return };
+    let Some((residuals, _)) = residuals(&format!("sh -c '{BUSY}' &"), 5, Rows::Ran) else {
+        return;
+    };
     // Of the switches between idle and a hidden task only the idle states tell.
     let (place, most) = if hides_tasks() { (1, 0.001) } else { (3, 0.0005) };
     assert!(residuals[place].abs() < most, "{residuals:?}");

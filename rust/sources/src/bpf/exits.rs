@@ -306,12 +306,7 @@ impl Exits {
     }
 
     /// Adds what dead threads used to the rows of their processes.
-    fn add_to_rows(
-        &mut self,
-        waiting: &mut HashMap<Key, Waiting>,
-        rows: &mut [u8],
-        all_met: bool,
-    ) {
+    fn add_to_rows(&mut self, waiting: &mut HashMap<Key, Waiting>, rows: &mut [u8], all_met: bool) {
         let layout = self.layout.clone();
         let layout = &layout;
         let mut seen = HashSet::new();

@@ -231,10 +231,12 @@ impl Listener {
                     Id::Tgid(_) => process = Some(stats.bytes.to_vec()),
                 }
             }
-            if let Some(record) = record.filter(|record| record.len() == self.layout.record_size())
-            {
-                let process = process.filter(|sums| sums.len() == record.len());
-                events.push(Event { record, process, read_ns });
+            match record.filter(|record| record.len() == self.layout.record_size()) {
+                Some(record) => {
+                    let process = process.filter(|sums| sums.len() == record.len());
+                    events.push(Event { record, process, read_ns });
+                }
+                None => self.lost += 1,
             }
         }
         Ok(())

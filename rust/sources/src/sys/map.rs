@@ -7,6 +7,8 @@
 //!   there to spare. So a handler takes the signal for the maps made here, and only for
 //!   them: it puts zeros in place of the missing pages and marks the map failed, which its
 //!   owner asks about. For any other address it does what was done before it came.
+//! * A handler that another part of the process installs later takes the signal first. Each
+//!   new map puts this one back; who cannot rely on that reads instead of mapping.
 //! * The handler does nothing that is not safe in a signal: it reads atomics and calls
 //!   mmap(2).
 
@@ -14,8 +16,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Maps at a time; a file beyond is read instead.
 const MOST: usize = 1 << 14;
@@ -34,6 +36,7 @@ static SLOTS: [Slot; MOST] = [const {
 const TAKEN: usize = usize::MAX;
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A mapped file.
 pub(crate) struct FileMap {
@@ -108,22 +111,23 @@ impl Drop for FileMap {
     }
 }
 
-/// Installs the handler, once in the process's life.
+/// Installs the handler, unless it is in its place. Who took the place since it was first
+/// installed is passed over, because it may hand signals back to this one.
 fn install() -> io::Result<()> {
-    if BEFORE.get().is_some() {
-        return Ok(());
-    }
+    let _turn = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     PAGE.store(super::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as usize, Ordering::Relaxed);
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     // SAFETY: all-zero bytes are a valid `sigaction`.
     let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: `before` is valid for writes during the call; null asks only.
     super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
-    if BEFORE.set(before).is_err() {
+    if before.sa_sigaction == handler as usize {
         return Ok(());
     }
+    // Before the handler is there, as it asks for it at once.
+    let _ = BEFORE.set(before);
     // SAFETY: all-zero bytes are a valid `sigaction`.
     let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     ours.sa_sigaction = handler as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: `ours` names a handler with the signature that SA_SIGINFO asks for.
