@@ -187,7 +187,7 @@ def _head(view: View, cells: int, height: int) -> list[str]:
 
 def _foot(view: View, height: int) -> list[str]:
     """What stands below the sums: that nothing is missing in them."""
-    return [_books(view.books)] if _has_foot(view, height) else []
+    return [_books(view.books)] if view.books is not None and _has_foot(view, height) else []
 
 
 def _has_foot(view: View, height: int) -> bool:
