@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import subprocess
@@ -124,15 +125,21 @@ def test1(tasks: int, seconds: float) -> None:
 
 
 def books(source: taskstats.Source, count: int) -> tuple[list[float], float, int]:
-    """What is left of each interval, and of all, in per cent of what there was."""
-    rests, rest, available, died = [], 0, 0, 0
+    """What is left of each interval, the least first, and of all, in per cent of one CPU's
+    time; with the number of tasks that died."""
+    rests, rest, time_ns, died = [], 0, 0, 0
     for interval in intervals(source, 1.0, count):
         found = interval.books()
-        rests.append(100 * (found["residual_ns"] or 0) / (found["available_ns"] or 1))
+        rests.append(100 * (found["residual_ns"] or 0) / interval.interval_ns)
         rest += found["residual_ns"] or 0
-        available += found["available_ns"] or 0
+        time_ns += interval.interval_ns
         died += interval.exited
-    return sorted(map(abs, rests)), 100 * rest / (available or 1), died
+    return sorted(map(abs, rests)), 100 * rest / time_ns, died
+
+
+def most_of(rests: Sequence[float], share: float) -> float:
+    """The largest of the smallest ones, which are this share of all."""
+    return rests[max(0, math.ceil(share * len(rests)) - 1)]
 
 
 def opened() -> taskstats.Source:
@@ -142,10 +149,11 @@ def opened() -> taskstats.Source:
 def test2(count: int) -> None:
     with started(pinned()), opened() as source:
         rests, whole, _ = books(source, count)
+    nine = most_of(rests, 0.9)
     print(
-        f"TEST2  busy loops ({source.name})  residual {rests[-2]:.5f} % in all but one,"
+        f"TEST2  busy loops ({source.name})  residual {nine:.5f} % of a CPU in nine of ten,"
         f" {rests[-1]:.5f} % at most, {whole:+.5f} % over all"
-        f"  {verdict((rests[-2], 0.001), (rests[-1], 0.05))}"
+        f"  {verdict((nine, 0.001), (rests[-1], 0.05))}"
     )
 
 
@@ -169,12 +177,13 @@ def test3(count: int, soaked: bool, tasks: int) -> None:
         rests, whole, died = books(source, count)
         top = seen_by_top(running[: len(soakers)])
     name = "without idle" if soaked else "measured idle"
-    goals = [(rests[-3], 0.01), (rests[-1], 0.1), (abs(whole), 0.01)]
+    eight = most_of(rests, 0.8)
+    goals = [(eight, 0.01), (rests[-1], 0.1), (abs(whole), 0.01)]
     if not soaked:
         goals = [(rests[-1], 0.05)]
     print(
         f"TEST3  {name}, {tasks} sleepers ({source.name})  {died / count:.0f} exits/s"
-        f"  residual {rests[-3]:.5f} % in all but two, {rests[-1]:.5f} % at most,"
+        f"  residual {eight:.5f} % of a CPU in eight of ten, {rests[-1]:.5f} % at most,"
         f" {whole:+.5f} % over all; top sees {top:.1f} % of a CPU beside soakers"
         f"  {verdict(*goals)}"
     )
