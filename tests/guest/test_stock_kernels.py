@@ -25,9 +25,14 @@ def programs() -> dict[str, Path]:
     return guest.rust_tests()
 
 
-@pytest.mark.parametrize(("kernel", "way"), [("6.1", "iterator"), ("6.12", "one call")])
-@pytest.mark.parametrize("program", ["bpf", "live", "tree"])
-def test_live_tests_pass(kernel: str, way: str, program: str, programs: dict[str, Path]) -> None:
+WAYS = {"6.1": "iterator", "6.12": "one call"}
+# `taskstats` are the tests that look into the sources: the log, the slots.
+PROGRAMS = [(kernel, program) for program in ("bpf", "live", "tree") for kernel in WAYS]
+
+
+@pytest.mark.parametrize(("kernel", "program"), [*PROGRAMS, ("6.12", "taskstats")])
+def test_live_tests_pass(kernel: str, program: str, programs: dict[str, Path]) -> None:
+    way = WAYS[kernel]
     command = f"PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' /{program} --test-threads=1 2>&1"
     status, output = guest.boot(
         kernel, [(programs[program], f"/{program}")], command, show=False, timeout=900

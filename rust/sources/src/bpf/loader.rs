@@ -247,4 +247,27 @@ mod tests {
         assert!(shown.contains("refuses the BPF program empty"), "{shown}");
         assert!(shown.contains("R0 !read_ok"), "{shown}");
     }
+
+    #[test]
+    fn programs_load_while_a_storm_of_children_dies() {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let child = std::process::Command::new("true").spawn();
+                        let _ = child.and_then(|mut child| child.wait());
+                    }
+                });
+            }
+            for _ in 0..5 {
+                let opened = super::super::Bpf::open();
+                if let Err(error) = opened {
+                    over.store(true, std::sync::atomic::Ordering::Relaxed);
+                    assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "{error}");
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
 }

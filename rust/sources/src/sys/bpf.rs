@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use aya_obj::generated::bpf_insn;
 
+use super::thread::without_signals;
+
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
@@ -274,15 +276,18 @@ pub(crate) fn load_program(
         ..ProgLoad::default()
     };
     let mut attempts = 0;
-    let loaded = loop {
-        attempts += 1;
-        // SAFETY: the instructions and the license live for the length of the call.
-        match unsafe { bpf(PROG_LOAD, &mut attr) } {
-            // The verifier gives up where a signal is pending; libbpf tries five times, too.
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
-            done => break done,
+    // The verifier gives up where a signal is pending, as it may always be in a program that
+    // starts many others. libbpf only tries five times.
+    let loaded = without_signals(|| {
+        loop {
+            attempts += 1;
+            // SAFETY: the instructions and the license live for the length of the call.
+            match unsafe { bpf(PROG_LOAD, &mut attr) } {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
+                done => break done,
+            }
         }
-    };
+    });
     match loaded {
         Ok(fd) => Ok(owned(fd)),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err((error, String::new())),

@@ -43,6 +43,22 @@ impl Home {
     }
 }
 
+/// Does something with all signals blocked in the calling thread: they are delivered later,
+/// or to other threads.
+pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: all-zero bytes are a valid `sigset_t`.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { mem::zeroed() };
+    // SAFETY: both sets are valid for the calls; blocking signals cannot fail.
+    unsafe {
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+    }
+    let done = work();
+    // SAFETY: the set is the one that was in force.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
+    done
+}
+
 /// Counts a thread of this crate while it lives.
 #[derive(Debug)]
 pub(crate) struct Running(());
