@@ -33,7 +33,10 @@ PROGRAMS = [(kernel, program) for program in ("bpf", "live", "tree") for kernel 
 @pytest.mark.parametrize(("kernel", "program"), [*PROGRAMS, ("6.12", "taskstats")])
 def test_live_tests_pass(kernel: str, program: str, programs: dict[str, Path]) -> None:
     way = WAYS[kernel]
-    command = f"PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' /{program} --test-threads=1 2>&1"
+    command = (
+        f"export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' PRECISE_TOP_OWN_MACHINE=1; "
+        f"/{program} --test-threads=1 2>&1"
+    )
     status, output = guest.boot(
         kernel, [(programs[program], f"/{program}")], command, show=False, timeout=900
     )

@@ -328,7 +328,91 @@ fn the_books_of_a_fork_storm_close() {
     for rows in [Rows::Processes, Rows::Threads, Rows::Ran] {
         let Some((residuals, died)) = residuals(&load, 5, rows) else { return };
         assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.001, "{residuals:?}");
+        assert!(hides_tasks() || residuals[4].abs() < 0.002, "{residuals:?}");
         assert!(died > 20, "{died} tasks died");
+    }
+}
+
+#[test]
+fn the_books_of_a_fork_storm_beside_idle_time_close() {
+    let storm = "while :; do ls / >/dev/null; done";
+    let load = format!("sh -c '{storm}' &");
+    let Some((residuals, died)) = residuals(&load, 5, Rows::Processes) else { return };
+    assert!(residuals[if hides_tasks() { 1 } else { 3 }].abs() < 0.001, "{residuals:?}");
+    assert!(hides_tasks() || residuals[4].abs() < 0.001, "{residuals:?}");
+    assert!(died > 20, "{died} tasks died");
+}
+
+/// Whether the machine is the tests' own, so that they may stop its CPUs and set its clock.
+fn owns_machine() -> bool {
+    std::env::var_os("PRECISE_TOP_OWN_MACHINE").is_some()
+}
+
+#[test]
+fn the_books_close_while_a_cpu_goes_and_comes() {
+    if !owns_machine() || !has_one_call() {
+        return;
+    }
+    let switch = |online: &str| fs::write("/sys/devices/system/cpu/cpu1/online", online);
+    for rows in [Rows::Processes, Rows::Ran] {
+        let Some(mut source) = bpf() else { return };
+        let request = Request { changed: rows == Rows::Ran, ..exact() };
+        let _load = Children::run(&format!("sh -c '{BUSY}' & sh -c '{BUSY}' & wait"));
+        thread::sleep(Duration::from_millis(500));
+        let mut take = || Arc::new(source.snapshot(&request).expect("a snapshot"));
+        let mut snapshots = vec![take()];
+        for change in ["", "0", "", "1", ""] {
+            thread::sleep(Duration::from_millis(500));
+            if !change.is_empty() {
+                switch(change).expect("the machine's second CPU");
+                thread::sleep(Duration::from_millis(500));
+            }
+            snapshots.push(take());
+        }
+        let cpus: Vec<u32> = snapshots.iter().map(|now| now.header().cpus_online).collect();
+        assert_eq!(cpus, [2, 2, 1, 1, 2, 2]);
+        for (place, pair) in snapshots.windows(2).enumerate() {
+            let interval = Interval::between(Arc::clone(&pair[0]), Arc::clone(&pair[1]));
+            let books = interval.books().expect("the books");
+            let share = books.residual_ns as f64 / interval.interval_ns() as f64;
+            assert!(books.is_closed(), "{rows:?}, interval {place}: {share} of a CPU, {books:?}");
+            // Where nothing changed they close as ever.
+            let most = if [1, 3].contains(&place) { 1.0 } else { 0.002 };
+            assert!(share.abs() < most, "{rows:?}, interval {place}: {share} of a CPU");
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_changes_no_interval() {
+    if !owns_machine() || !has_one_call() {
+        return;
+    }
+    let Some(mut source) = bpf() else { return };
+    let _load = Children::run(&format!("sh -c '{BUSY}' & sh -c '{BUSY}' & wait"));
+    thread::sleep(Duration::from_millis(500));
+    let mut take = || Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    for offset_s in [3600_i64, -7200] {
+        let before = take();
+        let begun = Instant::now();
+        let now_s = (before.header().begin.realtime_ns / 1_000_000_000).cast_signed();
+        let set = Command::new("busybox")
+            .args(["date", "-u", "-s", &format!("@{}", now_s + offset_s)])
+            .output()
+            .expect("busybox date");
+        assert!(set.status.success(), "{set:?}");
+        thread::sleep(Duration::from_secs(1));
+        let after = take();
+        let lasted = begun.elapsed();
+        let moved = after.header().begin.realtime_ns.cast_signed()
+            - before.header().begin.realtime_ns.cast_signed();
+        assert!((moved / 1_000_000_000 - offset_s).abs() < 60, "{moved} ns");
+        let interval = Interval::between(before, after);
+        let difference = Duration::from_nanos(interval.interval_ns()).abs_diff(lasted);
+        assert!(difference < Duration::from_millis(500), "{difference:?}");
+        let books = interval.books().expect("the books");
+        let share = books.residual_ns as f64 / interval.interval_ns() as f64;
+        assert!(share.abs() < 0.002, "{share} of a CPU");
     }
 }
 
