@@ -46,6 +46,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
 	u64 noting = c->noting;
 	struct cpu *cpu;
+	s64 gap;
 
 	if (noting && !c->sched_ns) {
 		c->raced = 1;
@@ -56,7 +57,12 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	if (next->pid == c->reader || prev->pid == c->reader)
 		/* The clock has just been updated. */
 		c->offset_ns = q->clock - bpf_ktime_get_ns();
-	if (!noting && prev->pid && next->pid)
+	/*
+	 * Between a task's last accounting and the switch the kernel may look for work on other
+	 * CPUs. It measures that as idle time (sched_balance_newidle()), and so does this.
+	 */
+	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) : 0;
+	if (!noting && prev->pid && next->pid && !gap)
 		return 0;
 	cpu = the_cpu(q->cpu);
 	if (!cpu)
@@ -94,8 +100,10 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		cpu->idle_sum += idle_before_hidden(cpu);
 	cpu->is_idle = !next->pid;
 	if (!next->pid) {
-		cpu->idle_start = q->clock_task;
+		cpu->idle_start = q->clock_task - gap;
 		cpu->idle_switches = q->nr_switches;
+	} else {
+		cpu->idle_sum += gap;
 	}
 	return 0;
 }

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use taskstats::wire::Id;
 use taskstats::{
