@@ -7,6 +7,9 @@
 //!   there to spare. So a handler takes the signal for the maps made here, and only for
 //!   them: it puts zeros in place of the missing pages and marks the map failed, which its
 //!   owner asks about. For any other address it does what was done before it came.
+//! * A process has one handler of a signal: one that is installed later takes the place of
+//!   this, which is put back, in front of it, when the next file is mapped. In between the
+//!   maps are without; `mmap=False` is for who cannot have that.
 //! * The handler does nothing that is not safe in a signal: it reads atomics and calls
 //!   mmap(2).
 
@@ -14,8 +17,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Maps at a time; a file beyond is read instead.
 const MOST: usize = 1 << 14;
@@ -33,7 +36,22 @@ static SLOTS: [Slot; MOST] = [const {
 /// A slot that is being filled.
 const TAKEN: usize = usize::MAX;
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// Handlers that may be in front of one another; a file is read where there are more.
+const DEEPEST: usize = 8;
+
+/// What was done at the signal when the handler was installed.
+struct Before {
+    action: AtomicUsize,
+    flags: AtomicI32,
+}
+
+static BEFORE: [Before; DEEPEST] =
+    [const { Before { action: AtomicUsize::new(0), flags: AtomicI32::new(0) } }; DEEPEST];
+/// How many there are; the last is asked first.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+/// Held while the handler is looked after: who maps a file finds it in force.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A mapped file.
 pub(crate) struct FileMap {
@@ -108,22 +126,29 @@ impl Drop for FileMap {
     }
 }
 
-/// Installs the handler, once in the process's life.
+/// Sees to it that the handler is in force. Whoever installed another since the last map
+/// (faulthandler.enable() does) is asked for what is none of ours.
 fn install() -> io::Result<()> {
-    if BEFORE.get().is_some() {
-        return Ok(());
-    }
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     PAGE.store(super::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as usize, Ordering::Relaxed);
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     // SAFETY: all-zero bytes are a valid `sigaction`.
-    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: `before` is valid for writes during the call; null asks only.
-    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
-    if BEFORE.set(before).is_err() {
+    let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `present` is valid for writes during the call; null asks only.
+    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut present) })?;
+    if present.sa_sigaction == handler as usize {
         return Ok(());
     }
+    let depth = DEPTH.load(Ordering::Acquire);
+    // One that comes again takes its old place: those above it have gone.
+    let same = |before: &Before| before.action.load(Ordering::Relaxed) == present.sa_sigaction;
+    let place = BEFORE[..depth].iter().position(same).unwrap_or(depth);
+    let before = BEFORE.get(place).ok_or(io::ErrorKind::OutOfMemory)?;
+    before.action.store(present.sa_sigaction, Ordering::Relaxed);
+    before.flags.store(present.sa_flags, Ordering::Relaxed);
+    DEPTH.store(place + 1, Ordering::Release);
     // SAFETY: all-zero bytes are a valid `sigaction`.
     let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     ours.sa_sigaction = handler as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: `ours` names a handler with the signature that SA_SIGINFO asks for.
@@ -167,26 +192,35 @@ extern "C" fn on_sigbus(
 
 /// What would have been done without the handler.
 fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(before) = BEFORE.get() else { return };
-    if matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+    let depth = DEPTH.load(Ordering::Acquire);
+    let before = depth.checked_sub(1).and_then(|last| BEFORE.get(last));
+    let action = before.map_or(libc::SIG_DFL, |before| before.action.load(Ordering::Relaxed));
+    if matches!(action, libc::SIG_DFL | libc::SIG_IGN) {
         // The access that raised it is repeated, and ends the process.
         // SAFETY: all-zero bytes are a valid `sigaction`: the default.
         unsafe {
             let default: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, &default, ptr::null_mut());
         }
-    } else if before.sa_flags & libc::SA_SIGINFO != 0 {
+        return;
+    }
+    // A handler may in its turn raise the signal for the one that it replaced, which is
+    // this: then it is the turn of those before.
+    DEPTH.store(depth - 1, Ordering::Release);
+    let flags = before.map_or(0, |before| before.flags.load(Ordering::Relaxed));
+    if flags & libc::SA_SIGINFO != 0 {
         // SAFETY: with SA_SIGINFO the address is of a handler with these arguments.
         unsafe {
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
-                std::mem::transmute(before.sa_sigaction);
+                std::mem::transmute(action);
             handler(signal, info, context);
         }
     } else {
         // SAFETY: without SA_SIGINFO it is of a handler with the signal's number alone.
         unsafe {
-            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(before.sa_sigaction);
+            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(action);
             handler(signal);
         }
     }
+    DEPTH.store(depth, Ordering::Release);
 }
