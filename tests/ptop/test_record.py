@@ -218,6 +218,20 @@ def test_rotation_by_time(dump: Path) -> None:
     assert 2 <= len(aside) <= 3
 
 
+def test_rotation_by_time_of_a_recording_that_is_continued(dump: Path) -> None:
+    """Recorders that stop before the time is over; together they take longer."""
+    options = ["--rotate-time", "1", "-d", "0.1", "--for", "0.3"]
+    first = None
+    while not list(dump.parent.glob("dump-*.tsd")):
+        assert run(RECORD, "-o", dump, *options).returncode == 0
+        times = taskstats.open(dump).times_ns
+        first = first or times[0]
+        assert times[-1] - first < 60 * 10**9, "never put aside"
+    aside = taskstats.open(next(dump.parent.glob("dump-*.tsd"))).times_ns
+    assert aside[0] == first
+    assert aside[-1] - aside[0] < 10**9 <= taskstats.open(dump).times_ns[0] - first
+
+
 def test_bad_options_say_what_to_type(dump: Path) -> None:
     for options in (
         ["--rotate-size", "big"],
