@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import signal
 import subprocess
 import sys
@@ -204,23 +203,35 @@ with open({str(tmp_path / "other")!r}, "w+b") as file:
         assert ("Fatal Python error: Bus error" in done.stderr) == bool(prefix)
 
 
-def test_a_handler_that_came_between_is_no_harm_to_new_maps(recorded: Path) -> None:
+def test_a_handler_that_came_later_is_asked_after_ours(recorded: Path, tmp_path: Path) -> None:
+    """faulthandler.enable() between two opens; then a file of ours is cut, or another's."""
     script = f"""
-import faulthandler, os, taskstats
-path = {str(recorded)!r}
-data = open(path, "rb").read()
-taskstats.open(path)
+import faulthandler, mmap, os, sys, taskstats
+first = taskstats.open({str(recorded)!r})
+for _ in range(12):
+    faulthandler.enable()
+    second = taskstats.open({str(recorded)!r})
+    faulthandler.disable()
 faulthandler.enable()
-dump = taskstats.open(path)
-os.truncate(path, 4096)
-try:
-    list(dump)
-except OSError as error:
-    print("cut short" in str(error))
+second = taskstats.open({str(recorded)!r})
+with open({str(tmp_path / "other")!r}, "w+b") as file:
+    file.truncate(8192)
+    other = mmap.mmap(file.fileno(), 8192)
+    file.truncate(0)
+os.truncate({str(recorded)!r}, 0)
+for dump in (first, second):
+    try:
+        list(dump)
+    except OSError as error:
+        print(error, flush=True)
+other[5000]
 """
-    words = [sys.executable, "-c", script]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    cut = f"{recorded}: the file was cut short while it was read"
+    assert done.stdout.splitlines() == [cut, cut], done.stderr
+    assert done.returncode == -signal.SIGBUS
+    assert done.stderr.count("Fatal Python error: Bus error") == 1
 
 
 def test_a_file_that_is_replaced_stays_readable(
@@ -421,13 +432,151 @@ def test_reading_leaves_the_interpreter_to_others(
         counter.join()
 
 
+def test_what_a_task_was_called_is_not_asked_of_another(
+    dump: Path, needs: Callable[[bool, str], None]
+) -> None:
+    """One has died when its snapshot is written, one has left its pid to another."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    needs(os.access(last, os.W_OK), "choosing pids needs root")
+    dead, gone = (subprocess.Popen(["sleep", "61"]) for _ in range(2))
+    with taskstats.Source(exact=True) as source, taskstats.Recorder(dump) as recorder:
+        # At a later clock tick.
+        time.sleep(0.1)
+        snapshot = source.snapshot()
+        for process in (dead, gone):
+            process.kill()
+            process.wait()
+        for _ in range(500):
+            last.write_text(str(gone.pid - 1))
+            other = subprocess.Popen(["sleep", "60"])
+            if other.pid == gone.pid:
+                break
+            other.kill()
+            other.wait()
+        try:
+            assert other.pid == gone.pid
+            recorder.write(snapshot)
+            recorder.write(source.snapshot())
+        finally:
+            other.kill()
+            other.wait()
+    first, second = taskstats.open(dump)
+    found = [first.by_pid(dead.pid), first.by_pid(gone.pid), second.by_pid(gone.pid)]
+    assert [task.cmdline for task in found if task] == [None, None, ["sleep", "60"]]
+
+
+def test_a_cgroup_is_not_called_what_its_task_moved_to(
+    dump: Path, needs: Callable[[bool, str], None]
+) -> None:
+    report = next(report for report in taskstats.sources() if report.name == "bpf")
+    needs(report.available, report.reason)
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    mount = next((Path(words[1]) for words in mounts if words[2] == "cgroup2"), None)
+    needs(bool(mount and os.access(mount, os.W_OK)), "cgroup v2 is not there to write to")
+    assert mount
+    left, entered = (mount / f"test-{name}-{os.getpid()}" for name in ("left", "entered"))
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        for directory in (left, entered):
+            directory.mkdir()
+        (left / "cgroup.procs").write_text(str(process.pid))
+        with taskstats.Source("bpf") as source, taskstats.Recorder(dump) as recorder:
+            snapshot = source.snapshot()
+            (entered / "cgroup.procs").write_text(str(process.pid))
+            recorder.write(snapshot)
+            recorder.write(source.snapshot())
+        ids = [directory.stat().st_ino for directory in (left, entered)]
+    finally:
+        process.kill()
+        process.wait()
+        for directory in (left, entered):
+            directory.rmdir()
+    opened = taskstats.open(dump)
+    tasks = [snapshot.by_pid(process.pid) for snapshot in opened]
+    assert [task and task.cgroup_id for task in tasks] == ids
+    assert [opened.cgroup(number) for number in ids] == [None, f"/{entered.name}"]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_behind_damaged_names_no_older_one_stands(dump: Path, mmap: bool) -> None:
+    script = "read line; exec sleep 60"
+    process = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, text=True)
+    assert process.stdin
+    comm = Path(f"/proc/{process.pid}/comm")
+    before, after = ["sh", "-c", script], ["sleep", "60"]
+    try:
+        with taskstats.Source(exact=True) as source:
+            with taskstats.Recorder(dump) as recorder:
+                recorder.write(source.snapshot())
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                while comm.read_text() != "sleep\n":
+                    time.sleep(0.01)
+                recorder.write(source.snapshot())
+                recorder.write(source.snapshot())
+            # Another recorder states all names anew.
+            with taskstats.Recorder(dump) as recorder:
+                recorder.write(source.snapshot())
+    finally:
+        process.kill()
+        process.communicate()
+
+    def tasks() -> list[taskstats.Task]:
+        found = [s.by_pid(process.pid) for s in taskstats.open(dump, mmap=mmap)]
+        return [task for task in found if task]
+
+    names = ["time_ns", "ac_pid", "cmdline", "user"]
+
+    def words() -> list[tuple[str | None, str | None]]:
+        read = taskstats.read(dump, names, errors="skip", mmap=mmap)
+        rows = zip(*(read[name] for name in names[1:]), strict=True)
+        return [(cmdline, user) for pid, cmdline, user in rows if pid == process.pid]
+
+    assert [task.cmdline for task in tasks()] == [before, after, after, after]
+    user = words()[0][1]
+    assert user
+    data = bytearray(dump.read_bytes())
+    marks = [at for at in range(0, len(data), 8) if data[at : at + 4] == b"TSFR"]
+    strings = [at for at in marks if data[at + 4] == 4]
+    assert len(strings) == 3
+    # In its header, and in its payload.
+    for at in (strings[1] + 13, strings[1] + 41):
+        data[at] ^= 1
+        dump.write_bytes(data)
+        assert [task.cmdline for task in tasks()] == [before, None, None, after]
+        assert [name for _, name in words()] == [user, None, None, user]
+        assert [cmdline is None for cmdline, _ in words()] == [False, True, True, False]
+        opened = taskstats.open(dump, mmap=mmap)
+        assert opened.user(os.getuid()) == user
+        assert opened[:3].read(["ac_pid"], errors="raise")
+        with pytest.raises(taskstats.ParseError, match="checksum") as raised:
+            opened.read(names)
+        assert strings[1] <= raised.value.offset <= strings[1] + 64
+        assert [row["snapshot"] for row in opened.read(names, errors="skip").lost] == [None]
+        assert [row["snapshot"] for row in opened.check()] == [None]
+        # Before them all names are known.
+        assert len(opened[:1].read(names)) > 0
+        data[at] ^= 1
+
+
 def test_any_damage_gives_the_truth_or_an_error(
     dump: Path, written: list[taskstats.Snapshot]
 ) -> None:
-    write(dump, written[:3], full_every=2)
+    for part in (written[:2], written[2:3]):
+        write(dump, part, full_every=2)
     data = dump.read_bytes()
-    truth = {shot.time_ns: shot.numpy().tobytes() for shot in taskstats.open(dump)}
-    use = {shot.time_ns: shot.numpy()["ac_sum_exec_ns"].tolist() for shot in taskstats.open(dump)}
+    truth = {snapshot.time_ns: snapshot.to_bytes() for snapshot in taskstats.open(dump)}
+    cmdlines = {s.time_ns: [task.cmdline for task in s] for s in taskstats.open(dump)}
+    clean = taskstats.read(dump)
+    names = ["user", "cgroup", "cmdline"]
+    columns = [name for name in clean.names if name not in names] + names
+
+    def rows(read: taskstats.Columns) -> list[tuple[tuple[object, ...], tuple[object, ...]]]:
+        both = zip(*(read[name] for name in columns), strict=True)
+        return [(row[:-3], row[-3:]) for row in both]
+
+    true_rows = dict(rows(taskstats.read(dump, columns)))
+    assert len(true_rows) == len(clean)
     numbers = random.Random(3)
     for _ in range(300):
         damaged = bytearray(data)
@@ -445,43 +594,12 @@ def test_any_damage_gives_the_truth_or_an_error(
                 snapshot = opened[index]
             except taskstats.ParseError:
                 continue
-            assert snapshot.numpy().tobytes() == truth[snapshot.time_ns]
-        columns = taskstats.read(dump, ["time_ns", "ac_sum_exec_ns"], errors="skip")
-        found: dict[int, list[int]] = {}
-        for time_ns, used in zip(columns["time_ns"], columns["ac_sum_exec_ns"], strict=True):
-            found.setdefault(time_ns, []).append(used)
-        assert all(use[time_ns] == column for time_ns, column in found.items())
-
-
-def test_a_name_that_cannot_be_read_is_unknown_and_not_an_older_one(dump: Path) -> None:
-    program = "sleep 0.4; exec sleep 77"
-    child = subprocess.Popen(["sh", "-c", program])
-    try:
-        with taskstats.Source() as source, taskstats.Recorder(dump, level=None) as recorder:
-            for _ in range(3):
-                recorder.write(source.snapshot())
-                time.sleep(0.6)
-    finally:
-        child.kill()
-        child.wait()
-
-    def names() -> list[list[str] | None]:
-        """What each reader says of the child."""
-        tasks = [task for shot in taskstats.open(dump) for task in shot]
-        found = [task.cmdline for task in tasks if task.ac_pid == child.pid]
-        rows = pa.table(taskstats.read(dump, ["ac_pid", "cmdline"])).to_pylist()
-        read = [row["cmdline"] for row in rows if row["ac_pid"] == child.pid]
-        assert [name and shlex.split(name) for name in read] == found
-        return found
-
-    first, second = ["sh", "-c", program], ["sleep", "77"]
-    assert names() == [first, second, second]
-    data = dump.read_bytes()
-    at = data.index(b"sleep\x0077\x00")
-    # In the text, and in the head of its frame, which is then none.
-    for damaged in (at + 2, data.rindex(b"TSFR", 0, at)):
-        dump.write_bytes(data[:damaged] + bytes([data[damaged] ^ 1]) + data[damaged + 1 :])
-        assert names() == [first, None, None]
+            assert snapshot.to_bytes() == truth[snapshot.time_ns]
+            for task, cmdline in zip(snapshot, cmdlines[snapshot.time_ns], strict=True):
+                assert task.cmdline in (cmdline, None)
+        for row, called in rows(taskstats.read(dump, columns, errors="skip")):
+            for name, true in zip(called, true_rows[row], strict=True):
+                assert name in (true, None)
 
 
 def test_a_recorder_says_what_is_wrong(dump: Path, written: list[taskstats.Snapshot]) -> None:
@@ -501,15 +619,51 @@ def test_a_recorder_says_what_is_wrong(dump: Path, written: list[taskstats.Snaps
             taskstats.Recorder(dump, **options)
 
 
+def test_what_cannot_be_taken_back_is_told_of(recorded: Path) -> None:
+    """On a file that may not shrink, with no room for a whole snapshot."""
+    script = f"""
+import fcntl, os, resource, taskstats
+file = os.memfd_create("dump", os.MFD_ALLOW_SEALING)
+os.write(file, open({str(recorded)!r}, "rb").read())
+recorder = taskstats.Recorder(f"/proc/self/fd/{{file}}", level=None)
+fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+size = recorder.size
+with taskstats.Source() as source:
+    snapshot = source.snapshot()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+    try:
+        recorder.write(snapshot)
+    except OSError as error:
+        print(error)
+    assert os.fstat(file).st_size == size + 100
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    # The next one is written over what is left of it.
+    recorder.write(snapshot)
+print(len(taskstats.open(f"/proc/self/fd/{{file}}").check()), recorder.size > size)
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    error, after = done.stdout.splitlines()
+    assert "File too large" in error
+    assert "could not be taken back: Operation not permitted" in error
+    assert after == "0 True"
+
+
 def test_what_ran_since_is_not_recorded(dump: Path, needs: Callable[[bool, str], None]) -> None:
     report = next(report for report in taskstats.sources() if report.name == "bpf")
     needs(report.available, report.reason)
     with taskstats.Source("bpf", changed=True) as source:
-        source.snapshot()
+        whole = source.snapshot()
         changed = source.snapshot()
-    with taskstats.Recorder(dump) as recorder, pytest.raises(taskstats.ParseError):
-        recorder.write(changed)
-    assert len(taskstats.open(dump)) == 0
+    with taskstats.Recorder(dump) as recorder:
+        with pytest.raises(taskstats.ParseError):
+            recorder.write(changed)
+        assert len(taskstats.open(dump)) == 0
+        recorder.write(whole)
+    (kept,) = taskstats.open(dump)
+    # With the names that were to go with the refused one.
+    assert all(task.cmdline for task in kept if task.ac_pid == os.getpid())
 
 
 def test_many_files_at_once(tmp_path: Path, written: list[taskstats.Snapshot]) -> None:

@@ -310,7 +310,7 @@ class _Damage(TypedDict):
 
 class _Lost(TypedDict):
     path: os.PathLike[str]
-    snapshot: int
+    snapshot: int | None
     offset: int
     reason: str
 

@@ -62,6 +62,11 @@ impl ColumnKind {
         ColumnKind::Cmdline,
     ];
 
+    /// Whether it is a name that a recording has beside its records.
+    pub const fn is_name(self) -> bool {
+        matches!(self, ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline)
+    }
+
     /// The column's name.
     pub fn name(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {

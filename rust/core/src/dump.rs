@@ -29,7 +29,7 @@ mod write;
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use read::{Cursor, Damage, Reader};
-pub use strings::{Named, Names, NamesAt, StringKey, StringKind, exact_start};
+pub use strings::{Named, Names, NamesAt, StringKey, StringKind, UNKNOWN, exact_start};
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.

@@ -5,7 +5,7 @@ mod common;
 use common::machine::Machine;
 use proptest::prelude::*;
 use taskstats_core::dump::{
-    Cursor, Frames, Named, Options, PREAMBLE, Reader, StringKey, StringKind, Writer,
+    Cursor, Frames, Index, Named, Options, PREAMBLE, Reader, StringKey, StringKind, Writer,
 };
 use taskstats_core::layout::EXTENSION_BIT;
 use taskstats_core::{
@@ -370,6 +370,64 @@ fn names_are_those_of_their_time() {
     assert_eq!(cmdline(1).as_deref(), Some("make\0"));
     assert_eq!(cmdline(2), None);
     assert_eq!(reader.names().last(&key), Some(&b"other\0"[..]));
+}
+
+/// A dump in which a process executes another program, and where its second frame of
+/// strings stands; cut before the index.
+fn renamed() -> (StringKey, Writer, Vec<u8>, usize) {
+    let mut machine = Machine::new(32);
+    (machine.tasks, machine.births) = (1, 0);
+    let snapshots = machine.snapshots(3);
+    let record = snapshots[0].get(0).expect("a task");
+    let key = StringKey::of_cmdline(&record).expect("a pid");
+    let start_ns = record.ac_start_ns().expect("a start");
+    let named = |text: &str| Named { key, start_ns, text: text.into() };
+    let (mut writer, mut bytes) = Writer::new(Options { full_every: 1, level: None });
+    let mut second = 0;
+    for (text, snapshot) in ["before\0", "after\0", "last\0"].into_iter().zip(&snapshots) {
+        if text == "after\0" {
+            second = bytes.len();
+        }
+        bytes.extend(writer.strings(&[named(text)]).expect("short"));
+        bytes.extend(writer.snapshot(snapshot).expect("whole"));
+    }
+    (key, writer, bytes, second)
+}
+
+#[test]
+fn behind_damaged_names_no_older_one_stands() {
+    let cmdlines = |reader: &Reader| -> Vec<Option<Vec<u8>>> {
+        let read = |index| reader.snapshot(index, &mut Cursor::default()).expect("whole");
+        (0..3).map(|index| read(index).recorded_cmdline(0).map(<[u8]>::to_vec)).collect()
+    };
+    let known = |text: &str| Some(text.as_bytes().to_vec());
+    let expected = [known("before\0"), None, known("last\0")];
+    let (key, mut writer, mut closed, second) = renamed();
+    let open_end = closed.len();
+    closed.extend(writer.finish().expect("an index"));
+    // Header, payload; found by the index, and from header to header.
+    for at in [second + 9, second + 40, second + 48] {
+        for end in [open_end, closed.len()] {
+            let mut bytes = closed[..end].to_vec();
+            bytes[at] ^= 1;
+            let reader = reader(&bytes);
+            assert_eq!(cmdlines(&reader), expected, "byte {at} of {end}");
+            assert_eq!(reader.names().last(&key), Some(&b"last\0"[..]));
+            let lost: Vec<usize> = (0..3).map(|index| reader.lost_names(index).count()).collect();
+            assert_eq!(lost, [0, 1, 1]);
+            assert!(!reader.check().is_empty());
+        }
+    }
+    // A recorder that goes on behind the damage and closes the dump.
+    let mut bytes = closed[..open_end].to_vec();
+    bytes[second + 9] ^= 1;
+    let index = Index::of(&bytes).expect("a dump");
+    bytes.extend(Writer::resume(Options::default(), &index).finish().expect("an index"));
+    assert_eq!(cmdlines(&reader(&bytes)), expected);
+    // What a recorder left unfinished at the end takes no name from the snapshots before.
+    let torn = reader(&closed[..closed.len() - 9]);
+    assert_eq!(cmdlines(&torn)[1], known("after\0"));
+    assert_eq!(torn.names().last(&key), Some(&b"last\0"[..]));
 }
 
 /// A day at a snapshot a second: 1,000 tasks, 60 of which run once a second and 40 ten

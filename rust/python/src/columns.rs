@@ -89,7 +89,7 @@ fn kinds_of(fields: FieldSet) -> Vec<ColumnKind> {
     beside.into_iter().chain(fields.iter().map(ColumnKind::Field)).collect()
 }
 
-/// Reads columns; a snapshot that cannot be read is an error unless `skip`.
+/// Reads columns; a snapshot that cannot be read, or names, are an error unless `skip`.
 pub(crate) fn read(
     py: Python<'_>,
     files: Vec<(Arc<DumpFile>, Vec<usize>)>,
@@ -406,7 +406,8 @@ impl PyColumns {
     }
 
     /// What could not be read and is left out (`errors="skip"`): a dictionary a snapshot,
-    /// with its file's `path`, its `snapshot` index there, `offset` and `reason`.
+    /// with its file's `path`, its `snapshot` index there, `offset` and `reason`; and, with
+    /// None for `snapshot`, one for each place where names are damaged.
     #[getter]
     fn lost<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let row = |lost: &Lost| {
@@ -459,7 +460,8 @@ impl PyColumns {
 /// for all fields that the files hold, with time, host, boot id and exited. Only
 /// snapshots begun from `begin_ns` to before `end_ns` (ns since 1970) are read. A
 /// snapshot that cannot be read raises ParseError, or with `errors="skip"` is left out
-/// and told of in `lost`. `mmap` and `record_size` are as in `open`. OSError; ValueError
+/// and told of in `lost`; so do, where `user`, `cgroup` or `cmdline` are read, damaged
+/// names, which are None then, and `snapshot` of their row of `lost` is. `mmap` and `record_size` are as in `open`. OSError; ValueError
 /// for an unknown column.
 #[pyfunction]
 #[pyo3(name = "read", signature = (

@@ -232,8 +232,9 @@ impl PyDump {
 ///
 /// With `mmap` the file is mapped, and the records of uncompressed frames are views of
 /// it; without, it is read. Should another process cut a mapped file short, what is read
-/// afterwards raises OSError, unless a SIGBUS handler that was installed since ends the
-/// process. `record_size` overrides the bytes from one record of a
+/// afterwards raises OSError; but where a handler of SIGBUS was installed after the last
+/// `open` (`faulthandler.enable()` does), that handler gets the signal, and the process
+/// ends: enable it before, or give `mmap=False`. `record_size` overrides the bytes from one record of a
 /// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read.
 #[pyfunction]
 #[pyo3(signature = (path, *, mmap=true, record_size=None))]
@@ -255,8 +256,8 @@ pub(crate) fn open(
 /// `level` is zstd's (1 to 22), or None to leave frames uncompressed, so that whole ones
 /// are read without a copy. `full_every` snapshots one is written whole, the others as
 /// what changed. `sync` is the longest time in seconds that a loss of power may cost,
-/// None leaves it to the kernel. A file of `rotate_bytes`, or written to for
-/// `rotate_after` seconds, is put aside as NAME-000001.EXT and so on, of which `keep`
+/// None leaves it to the kernel. A file of `rotate_bytes`, or whose first
+/// snapshot is `rotate_after` seconds old, is put aside as NAME-000001.EXT and so on, of which `keep`
 /// stay. OSError; Unsupported for a file that is no dump or that another recorder writes.
 #[pyclass(frozen, name = "Recorder", module = "taskstats")]
 pub(crate) struct PyRecorder {
@@ -319,7 +320,8 @@ impl PyRecorder {
     }
 
     /// Appends a snapshot, with the names of processes, users and cgroups that are new in
-    /// it, in one write. Where that fails (OSError), the file is as it was before.
+    /// it, in one write. Where that fails (OSError), the file is as it was before, or the
+    /// error says that it could not be cut back.
     /// ParseError for a snapshot of a source opened with `changed=True`.
     fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
         let snapshot = Arc::clone(&snapshot.inner);

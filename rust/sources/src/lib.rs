@@ -11,6 +11,7 @@ mod dump_file;
 mod errors;
 mod exits;
 mod host;
+mod names;
 mod netlink;
 mod privilege;
 mod proc;

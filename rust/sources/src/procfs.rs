@@ -305,6 +305,11 @@ fn words_as_numbers(line: &[u8]) -> Vec<u64> {
         .collect()
 }
 
+/// The start in a line of /proc/PID/stat, CLOCK_BOOTTIME ns, to the tick.
+pub(crate) fn start_of(line: &[u8], tick_ns: u64) -> Option<u64> {
+    Some(Stat::parse(line)?.number(22) * tick_ns)
+}
+
 /// One line of /proc/PID/stat (proc_pid_stat(5), fields counted from 1).
 struct Stat {
     comm: Vec<u8>,

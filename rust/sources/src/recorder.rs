@@ -19,10 +19,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, User};
-use taskstats_core::dump::{Index, Named, Options, StringKey, Writer, exact_start, is_dump};
+use taskstats_core::dump::{
+    Index, Named, Options, StringKey, UNKNOWN, Writer, exact_start, is_dump,
+};
 use taskstats_core::{Record, Snapshot};
 
 use crate::errors::Error;
+use crate::names::ProcNames;
 use crate::sys;
 
 /// When to make what of a recording.
@@ -34,7 +37,7 @@ pub struct Policy {
     pub sync: Option<Duration>,
     /// A file of that many bytes is finished and put aside.
     pub rotate_bytes: Option<u64>,
-    /// A file that has been written to for that long is finished and put aside.
+    /// A file whose first snapshot is that long ago is finished and put aside.
     pub rotate_after: Option<Duration>,
     /// How many files that were put aside are kept; None keeps all.
     pub keep: Option<usize>,
@@ -58,8 +61,8 @@ pub struct Recorder {
     policy: Policy,
     file: File,
     writer: Writer,
-    /// When the first snapshot of the present file was taken, CLOCK_REALTIME: a file may be
-    /// continued by many recorders.
+    /// CLOCK_REALTIME ns of the present file's first snapshot, whoever recorded it: a
+    /// recorder that is started anew each hour fills a day's file as well.
     begun_ns: Option<u64>,
     synced: Instant,
     dropped: u64,
@@ -67,13 +70,14 @@ pub struct Recorder {
     processes: HashMap<StringKey, Arguments>,
     /// Users and cgroups whose names are written.
     named: HashSet<StringKey>,
+    proc: ProcNames,
 }
 
 impl Recorder {
     /// Opens a file to append to: a new one, or a dump that is continued. Unsupported
     /// for any other file, and for one that another recorder writes.
     pub fn open(path: &Path, policy: Policy) -> Result<Recorder, Error> {
-        let Opened { file, writer, dropped, begun_ns } = open_file(path, policy.options)?;
+        let Opened { file, writer, begun_ns, dropped } = open_file(path, policy.options)?;
         Ok(Recorder {
             path: path.to_owned(),
             policy,
@@ -84,6 +88,7 @@ impl Recorder {
             dropped,
             processes: HashMap::new(),
             named: HashSet::new(),
+            proc: ProcNames::new(),
         })
     }
 
@@ -98,21 +103,24 @@ impl Recorder {
     }
 
     /// Appends a snapshot, with the names that are new in it. Where that fails, the file
-    /// is left as it was before, and can be read.
+    /// is left as it was before, and can be read; where even that fails, the error says so.
     pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
         let full = self.policy.rotate_bytes.is_some_and(|most| self.size() >= most);
-        let time_ns = snapshot.header().begin.realtime_ns;
-        let age = self.begun_ns.map(|begun| Duration::from_nanos(time_ns.saturating_sub(begun)));
-        let old = age.zip(self.policy.rotate_after).is_some_and(|(age, most)| age >= most);
-        if (full || old) && age.is_some() {
+        let now_ns = snapshot.header().begin.realtime_ns;
+        // A clock that was set back by that much is no reason to wait for it.
+        let age = |begun_ns: u64| Duration::from_nanos(now_ns.abs_diff(begun_ns));
+        let old = |begun_ns| self.policy.rotate_after.is_some_and(|most| age(begun_ns) >= most);
+        if self.begun_ns.is_some_and(|begun_ns| full || old(begun_ns)) {
             self.rotate()?;
         }
         let begin = self.writer.offset();
         let names = self.names(snapshot);
-        let mut bytes = self.writer.strings(&names)?;
-        bytes.append(&mut self.writer.snapshot(snapshot)?);
+        let strings = self.writer.strings(&names);
+        let frames = strings.and_then(|strings| Ok((strings, self.writer.snapshot(snapshot)?)));
+        let (mut bytes, mut frame) = frames.inspect_err(|_| self.restart(begin))?;
+        bytes.append(&mut frame);
         self.append(&bytes, begin)?;
-        self.begun_ns.get_or_insert(time_ns);
+        self.begun_ns.get_or_insert(now_ns);
         if self.policy.sync.is_some_and(|most| self.synced.elapsed() >= most) {
             self.sync()?;
         }
@@ -140,21 +148,24 @@ impl Recorder {
 
     fn append(&mut self, bytes: &[u8], begin: usize) -> Result<(), Error> {
         let Err(error) = self.file.write_all(bytes) else { return Ok(()) };
-        // A part may have been written.
-        let taken_back = self
-            .file
-            .set_len(begin as u64)
-            .and_then(|()| self.file.seek(SeekFrom::Start(begin as u64)));
+        // A part may have been written. What cannot be cut off is written over next.
+        let place = self.file.seek(SeekFrom::Start(begin as u64));
+        let cut = self.file.set_len(begin as u64).and(place);
+        self.restart(begin);
+        Err(self.failed(match cut {
+            Ok(_) => error,
+            Err(cut) => io::Error::new(
+                error.kind(),
+                format!("{error}; what was written of the snapshot could not be taken back: {cut}"),
+            ),
+        }))
+    }
+
+    /// Forgets what was to be written from `begin` on.
+    fn restart(&mut self, begin: usize) {
         self.writer.restart(begin);
         self.processes.clear();
         self.named.clear();
-        Err(match taken_back {
-            Ok(_) => self.failed(error),
-            Err(second) => Error::os(
-                format!("{}: {error}; take back what was written of it", self.path.display()),
-                second,
-            ),
-        })
     }
 
     /// Puts the file aside under the next number and begins a new one.
@@ -185,7 +196,18 @@ impl Recorder {
         // A program may write over its arguments, which nothing else tells of.
         let look_again = self.writer.is_full_next();
         let living = snapshot.len() - snapshot.header().exited as usize;
-        for record in snapshot.iter().take(living) {
+        for (row, record) in snapshot.iter().enumerate() {
+            let uid = record.ac_uid().map(|uid| (StringKey::of_user(uid), uid));
+            if let Some((key, uid)) = uid
+                && self.named.insert(key)
+                && let Some(text) = user_name(uid)
+            {
+                names.push(Named { key, start_ns: 0, text });
+            }
+            // Of the dead nothing else is to be asked.
+            if row >= living {
+                continue;
+            }
             let pid = record.ac_pid().unwrap_or(0);
             // One of a process's threads stands for all.
             if let Some(key) = StringKey::of_cmdline(&record)
@@ -196,32 +218,29 @@ impl Recorder {
                 let arguments = match known.filter(|known| known.image == image && !look_again) {
                     Some(known) => known.clone(),
                     None => {
-                        let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                        let arguments = Arguments { hash: hash(&text), image };
+                        let text = self.proc.cmdline(&record);
+                        let arguments = Arguments { hash: text.as_deref().map(hash), image };
                         let same = |known: &Arguments| {
                             known.hash == arguments.hash
                                 && known.image.start_ns == arguments.image.start_ns
                         };
                         if !known.is_some_and(same) {
-                            let start_ns = arguments.image.start_ns;
-                            names.push(Named { key, start_ns, text });
+                            // What an earlier process of that pid was called does not
+                            // stand where it is not known what this one is.
+                            let start_ns =
+                                if text.is_some() { arguments.image.start_ns } else { UNKNOWN };
+                            names.push(Named { key, start_ns, text: text.unwrap_or_default() });
                         }
                         arguments
                     }
                 };
                 place.insert(arguments);
             }
-            let uid = record.ac_uid().map(|uid| (StringKey::of_user(uid), uid));
-            if let Some((key, uid)) = uid
-                && self.named.insert(key)
-                && let Some(text) = user_name(uid)
-            {
-                names.push(Named { key, start_ns: 0, text });
-            }
-            let cgroup = record.cgroup_id().filter(|&id| id != 0).map(StringKey::of_cgroup);
-            if let Some(key) = cgroup
+            let cgroup = record.cgroup_id().filter(|&id| id != 0);
+            if let Some(id) = cgroup
+                && let key = StringKey::of_cgroup(id)
                 && !self.named.contains(&key)
-                && let Some(text) = cgroup_path(pid)
+                && let Some(text) = self.proc.cgroup_path(pid, id)
             {
                 self.named.insert(key);
                 names.push(Named { key, start_ns: 0, text });
@@ -254,7 +273,7 @@ impl Image {
 #[derive(Clone)]
 struct Arguments {
     image: Image,
-    hash: u64,
+    hash: Option<u64>,
 }
 
 fn hash(text: &[u8]) -> u64 {
@@ -263,14 +282,14 @@ fn hash(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The file to append to.
+/// A file to append to.
 struct Opened {
     file: File,
     writer: Writer,
+    /// CLOCK_REALTIME ns of its first snapshot.
+    begun_ns: Option<u64>,
     /// Bytes that were dropped from its end.
     dropped: u64,
-    /// When its first snapshot was taken.
-    begun_ns: Option<u64>,
 }
 
 fn open_file(path: &Path, options: Options) -> Result<Opened, Error> {
@@ -300,7 +319,7 @@ fn open_file(path: &Path, options: Options) -> Result<Opened, Error> {
         file.set_len(0).map_err(failed)?;
         file.write_all(&preamble).map_err(failed)?;
         sync_directory(path).map_err(failed)?;
-        return Ok(Opened { file, writer: fresh, dropped: 0, begun_ns: None });
+        return Ok(Opened { file, writer: fresh, begun_ns: None, dropped: 0 });
     }
     let map = sys::map::FileMap::new(&file, length as usize).map_err(failed)?;
     if !is_dump(map.as_ref()) {
@@ -309,11 +328,12 @@ fn open_file(path: &Path, options: Options) -> Result<Opened, Error> {
     let index = Index::of(map.as_ref())?;
     let end = index.end() as u64;
     let writer = Writer::resume(options, &index);
+    let begun_ns = index.time_ns(0);
     drop(map);
     // Padding of the last frame may be missing; what is behind it is of an unfinished one.
     file.set_len(end).map_err(failed)?;
     file.seek(SeekFrom::Start(end)).map_err(failed)?;
-    Ok(Opened { file, writer, dropped: length.saturating_sub(end), begun_ns: index.time_ns(0) })
+    Ok(Opened { file, writer, begun_ns, dropped: length.saturating_sub(end) })
 }
 
 /// The directory that a file is in.
@@ -357,11 +377,4 @@ fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 fn user_name(uid: u32) -> Option<Vec<u8>> {
     let user = User::from_uid(Uid::from_raw(uid)).ok()??;
     Some(user.name.into_bytes())
-}
-
-/// The path of the cgroup v2 that a process is in.
-fn cgroup_path(pid: u32) -> Option<Vec<u8>> {
-    let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
-    let mut lines = text.split(|&byte| byte == b'\n');
-    lines.find_map(|line| line.strip_prefix(b"0::").map(<[u8]>::to_vec))
 }

@@ -4,7 +4,7 @@
 //!
 //! * Runs of frames are read side by side and become batches of columns, as Arrow has
 //!   them; nothing is laid end to end that need not be.
-//! * Snapshots that cannot be read are left out and told of.
+//! * Snapshots that cannot be read are left out and told of, and so are names.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,13 +12,14 @@ use super::read::{Cursor, Reader};
 use crate::columns::{Batch, ColumnKind, Columns, Filling, Rows, Texts, Values};
 use crate::error::ParseError;
 
-/// A snapshot that could not be read.
+/// What could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// Which of the parts.
     pub part: usize,
-    /// The snapshot's index in its reader.
-    pub index: usize,
+    /// The snapshot that is left out, by its index in its reader; None for names, of
+    /// which some are unknown then.
+    pub index: Option<usize>,
     /// Why.
     pub error: ParseError,
 }
@@ -72,6 +73,13 @@ pub fn read(parts: &[Part<'_>], kinds: &[ColumnKind], threads: usize) -> (Column
         lost.append(&mut outcome.lost);
         batches.push(outcome.batch);
     }
+    if kinds.iter().any(|kind| kind.is_name()) {
+        for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
+            let names = indices.iter().max().map(|&last| reader.lost_names(last));
+            let names = names.into_iter().flatten();
+            lost.extend(names.map(|error| Lost { part, index: None, error }));
+        }
+    }
     let words = texts.into_iter().map(Texts::finish).collect();
     (Columns { kinds: kinds.into(), batches, words }, lost)
 }
@@ -122,7 +130,7 @@ impl Job {
                 Ok(snapshot) => {
                     filling.add(&Rows { snapshot: &snapshot, interval: None, path: part.path });
                 }
-                Err(error) => lost.push(Lost { part: self.part, index, error }),
+                Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
             }
         }
         let (batch, texts) = filling.finish();

@@ -163,6 +163,11 @@ impl Index {
         &self.gaps
     }
 
+    /// Those that frames follow on: not the one that a recorder left unfinished at the end.
+    pub(super) fn inner_gaps(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.gaps.iter().filter(|gap| gap.start < self.end)
+    }
+
     /// CLOCK_REALTIME ns of a snapshot's begin.
     pub fn time_ns(&self, index: usize) -> Option<u64> {
         Some(self.entry(index)?.time_ns)
@@ -195,9 +200,18 @@ impl Index {
         (0..self.len()).rev().find(|&index| self.time_ns(index) <= Some(time_ns))
     }
 
-    /// Entries that stand in no index frame.
+    /// Entries that stand in no index frame. What is damaged may have been strings, and
+    /// is called so: a reader who goes by the index has to meet it.
     pub(super) fn unindexed(&self) -> Vec<Entry> {
-        let after = |entry: &&Entry| entry.offset > self.last_index;
-        self.entries.iter().filter(after).copied().collect()
+        let lost = self.inner_gaps().map(|gap| Entry {
+            offset: gap.start as u64,
+            kind: FrameKind::Strings,
+            time_ns: 0,
+            rows: 0,
+        });
+        let all = self.entries.iter().copied().chain(lost);
+        let mut entries: Vec<_> = all.filter(|entry| entry.offset > self.last_index).collect();
+        entries.sort_by_key(|entry| entry.offset);
+        entries
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::delta::{self, Sets, Whole};
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
-use super::strings::{self, Names, NamesAt};
+use super::strings::{self, Named, Names, NamesAt};
 use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
@@ -231,22 +231,39 @@ impl Reader {
         Table::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
 
-    /// All names of the dump; what may have been said where it is damaged is unknown.
+    /// All names of the dump. Those that damage makes uncertain are unknown.
     pub fn names(&self) -> &Arc<Names> {
         self.names.get_or_init(|| {
-            let mut all = Names::default();
+            let (mut all, mut lost) = (Names::default(), Vec::new());
             let Some(index) = self.index() else { return Arc::new(all) };
             for entry in index.entries.iter().filter(|entry| entry.kind == FrameKind::Strings) {
-                let payload =
-                    self.frame(entry).and_then(|frame| frame.payload(self.bytes.as_ref()));
-                match payload.ok().and_then(|payload| strings::decode(&payload)) {
-                    Some(strings) => all.add(entry.offset, strings),
-                    None => all.lose(entry.offset),
+                match self.strings(entry) {
+                    Ok(strings) => all.add(entry.offset, strings),
+                    Err(error) => lost.push((entry.offset, error)),
                 }
             }
-            index.gaps().iter().for_each(|gap| all.lose(gap.start as u64));
+            // Bytes that belong to no frame may have been one of strings.
+            lost.extend(
+                index.inner_gaps().map(|gap| {
+                    (gap.start as u64, ParseError::new(ErrorKind::Truncated, gap.start))
+                }),
+            );
+            all.lose(lost);
             Arc::new(all)
         })
+    }
+
+    fn strings(&self, entry: &Entry) -> Result<Vec<Named>, ParseError> {
+        let frame = self.frame(entry)?;
+        let payload = frame.payload(self.bytes.as_ref())?;
+        strings::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
+    }
+
+    /// What is damaged of the names before a snapshot: there those that were not stated
+    /// since are unknown.
+    pub fn lost_names(&self, index: usize) -> impl Iterator<Item = ParseError> {
+        let entry = self.index().and_then(|frames| frames.entry(index));
+        self.names().lost(entry.map_or(0, |entry| entry.offset)).iter().map(|&(_, error)| error)
     }
 
     /// Reads every byte of a dump and gives what cannot be read.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Input;
+use crate::error::ParseError;
 use crate::record::Record;
 
 /// What a string is the name of.
@@ -68,13 +69,16 @@ impl StringKey {
     }
 }
 
+/// The start of a process of which is only known that its arguments are not.
+pub const UNKNOWN: u64 = u64::MAX;
+
 /// A string to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// What it belongs to.
     pub key: StringKey,
     /// CLOCK_BOOTTIME start in ns of a process, so that it is not taken for that of
-    /// another with its pid; 0 where that is not known.
+    /// another with its pid; 0 where that is not known; [`UNKNOWN`].
     pub start_ns: u64,
     /// The string.
     pub text: Vec<u8>,
@@ -85,8 +89,9 @@ pub struct Named {
 #[derive(Debug, Default)]
 pub struct Names {
     texts: HashMap<StringKey, Vec<(u64, Named)>>,
-    /// Where strings may have stood that cannot be read.
-    lost: Vec<u64>,
+    /// Where strings were that cannot be read, ascending. Any string may have been among
+    /// them, so that from there on the older ones are not known to hold.
+    lost: Vec<(u64, ParseError)>,
 }
 
 impl Names {
@@ -97,24 +102,29 @@ impl Names {
         }
     }
 
-    /// What stood at `offset` cannot be read.
-    pub(super) fn lose(&mut self, offset: u64) {
-        self.lost.push(offset);
+    /// Notes what cannot be read and may have held strings.
+    pub(super) fn lose(&mut self, mut lost: Vec<(u64, ParseError)>) {
+        lost.sort_by_key(|&(offset, _)| offset);
+        self.lost = lost;
     }
 
-    /// The string that was in force at `offset` of the dump; None where it may have been
-    /// one that was lost.
+    /// What was lost before `offset` of the dump.
+    pub(super) fn lost(&self, offset: u64) -> &[(u64, ParseError)] {
+        &self.lost[..self.lost.partition_point(|&(lost, _)| lost < offset)]
+    }
+
+    /// The string that was in force at `offset` of the dump; None where a later one may
+    /// have been lost.
     fn at(&self, key: &StringKey, offset: u64) -> Option<&Named> {
         let texts = self.texts.get(key)?;
         let after = texts.partition_point(|&(begin, _)| begin <= offset);
         let (begin, named) = texts.get(after.checked_sub(1)?)?;
-        let lost = self.lost.iter().any(|lost| (begin..=&offset).contains(&lost));
-        (!lost).then_some(named)
+        self.lost(offset).last().is_none_or(|(lost, _)| lost < begin).then_some(named)
     }
 
-    /// The last string of that key: for what has one name at all times.
+    /// The last string of that key; None where a later one may have been lost.
     pub fn last(&self, key: &StringKey) -> Option<&[u8]> {
-        self.texts.get(key)?.last().map(|(_, named)| named.text.as_slice())
+        self.at(key, u64::MAX).map(|named| named.text.as_slice())
     }
 }
 
@@ -128,12 +138,16 @@ pub struct NamesAt {
 impl NamesAt {
     /// The name of a user id.
     pub fn user(&self, uid: u32) -> Option<&[u8]> {
-        self.names.last(&StringKey::of_user(uid))
+        self.text(&StringKey::of_user(uid))
     }
 
     /// The path of a cgroup.
     pub fn cgroup(&self, id: u64) -> Option<&[u8]> {
-        self.names.last(&StringKey::of_cgroup(id))
+        self.text(&StringKey::of_cgroup(id))
+    }
+
+    fn text(&self, key: &StringKey) -> Option<&[u8]> {
+        self.names.at(key, self.offset).map(|named| named.text.as_slice())
     }
 
     /// The arguments of the process that a record is of, each ended by a NUL.
@@ -141,6 +155,7 @@ impl NamesAt {
         let named = self.names.at(&StringKey::of_cmdline(record)?, self.offset)?;
         let start = exact_start(record);
         let same = match (named.start_ns, start) {
+            (UNKNOWN, _) => false,
             (0, _) | (_, 0) => true,
             // A thread may have come later than its process, not earlier.
             (process, start) if record.ac_tgid() != record.ac_pid() => process <= start,

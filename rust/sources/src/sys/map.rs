@@ -7,8 +7,9 @@
 //!   there to spare. So a handler takes the signal for the maps made here, and only for
 //!   them: it puts zeros in place of the missing pages and marks the map failed, which its
 //!   owner asks about. For any other address it does what was done before it came.
-//! * A handler that another part of the process installs later takes the signal first. Each
-//!   new map puts this one back; who cannot rely on that reads instead of mapping.
+//! * A process has one handler of a signal: one that is installed later takes the place of
+//!   this, which is put back, in front of it, when the next file is mapped. In between the
+//!   maps are without; `mmap=False` is for who cannot have that.
 //! * The handler does nothing that is not safe in a signal: it reads atomics and calls
 //!   mmap(2).
 
@@ -16,8 +17,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Maps at a time; a file beyond is read instead.
 const MOST: usize = 1 << 14;
@@ -35,7 +36,21 @@ static SLOTS: [Slot; MOST] = [const {
 /// A slot that is being filled.
 const TAKEN: usize = usize::MAX;
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// Handlers that may be in front of one another; a file is read where there are more.
+const DEEPEST: usize = 8;
+
+/// What was done at the signal when the handler was installed.
+struct Before {
+    action: AtomicUsize,
+    flags: AtomicI32,
+}
+
+static BEFORE: [Before; DEEPEST] =
+    [const { Before { action: AtomicUsize::new(0), flags: AtomicI32::new(0) } }; DEEPEST];
+/// How many there are; the last is asked first.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+/// Held while the handler is looked after: who maps a file finds it in force.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A mapped file.
@@ -111,21 +126,27 @@ impl Drop for FileMap {
     }
 }
 
-/// Installs the handler, unless it is in its place. Who took the place since it was first
-/// installed is passed over, because it may hand signals back to this one.
+/// Sees to it that the handler is in force. Whoever installed another since the last map
+/// (faulthandler.enable() does) is asked for what is none of ours.
 fn install() -> io::Result<()> {
-    let _turn = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     PAGE.store(super::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as usize, Ordering::Relaxed);
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     // SAFETY: all-zero bytes are a valid `sigaction`.
-    let mut before: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: `before` is valid for writes during the call; null asks only.
-    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut before) })?;
-    if before.sa_sigaction == handler as usize {
+    let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `present` is valid for writes during the call; null asks only.
+    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut present) })?;
+    if present.sa_sigaction == handler as usize {
         return Ok(());
     }
-    // Before the handler is there, as it asks for it at once.
-    let _ = BEFORE.set(before);
+    let depth = DEPTH.load(Ordering::Acquire);
+    // One that comes again takes its old place: those above it have gone.
+    let same = |before: &Before| before.action.load(Ordering::Relaxed) == present.sa_sigaction;
+    let place = BEFORE[..depth].iter().position(same).unwrap_or(depth);
+    let before = BEFORE.get(place).ok_or(io::ErrorKind::OutOfMemory)?;
+    before.action.store(present.sa_sigaction, Ordering::Relaxed);
+    before.flags.store(present.sa_flags, Ordering::Relaxed);
+    DEPTH.store(place + 1, Ordering::Release);
     // SAFETY: all-zero bytes are a valid `sigaction`.
     let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
     ours.sa_sigaction = handler as usize;
@@ -171,26 +192,35 @@ extern "C" fn on_sigbus(
 
 /// What would have been done without the handler.
 fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(before) = BEFORE.get() else { return };
-    if matches!(before.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+    let depth = DEPTH.load(Ordering::Acquire);
+    let before = depth.checked_sub(1).and_then(|last| BEFORE.get(last));
+    let action = before.map_or(libc::SIG_DFL, |before| before.action.load(Ordering::Relaxed));
+    if matches!(action, libc::SIG_DFL | libc::SIG_IGN) {
         // The access that raised it is repeated, and ends the process.
         // SAFETY: all-zero bytes are a valid `sigaction`: the default.
         unsafe {
             let default: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, &default, ptr::null_mut());
         }
-    } else if before.sa_flags & libc::SA_SIGINFO != 0 {
+        return;
+    }
+    // A handler may in its turn raise the signal for the one that it replaced, which is
+    // this: then it is the turn of those before.
+    DEPTH.store(depth - 1, Ordering::Release);
+    let flags = before.map_or(0, |before| before.flags.load(Ordering::Relaxed));
+    if flags & libc::SA_SIGINFO != 0 {
         // SAFETY: with SA_SIGINFO the address is of a handler with these arguments.
         unsafe {
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
-                std::mem::transmute(before.sa_sigaction);
+                std::mem::transmute(action);
             handler(signal, info, context);
         }
     } else {
         // SAFETY: without SA_SIGINFO it is of a handler with the signal's number alone.
         unsafe {
-            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(before.sa_sigaction);
+            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(action);
             handler(signal);
         }
     }
+    DEPTH.store(depth, Ordering::Release);
 }
