@@ -97,16 +97,17 @@ def _record(
     source: taskstats.Source, recorder: taskstats.Recorder, delay: float, length: float | None
 ) -> Iterator[None]:
     """Writes snapshot after snapshot."""
-    due = time.monotonic()
-    end = None if length is None else due + length
+    # In whole ns: fractions of seconds do not add up to what was asked for.
+    due = time.monotonic_ns()
+    end = None if length is None else due + round(length * 1e9)
     while True:
         recorder.write(source.snapshot())
         yield
         # A snapshot that came late does not make the next one late too.
-        due = max(due + delay, time.monotonic())
+        due = max(due + round(delay * 1e9), time.monotonic_ns())
         if end is not None and due > end:
             return
-        if signal.sigtimedwait(ENDING, max(0.0, due - time.monotonic())) is not None:
+        if signal.sigtimedwait(ENDING, max(0, due - time.monotonic_ns()) / 1e9) is not None:
             return
 
 

@@ -194,7 +194,7 @@ impl PyDump {
     /// or None.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let damage = py.detach(|| self.file.reader().check());
-        self.file.still_whole().map_err(|error| python_error(py, error))?;
+        self.file.still_whole(!damage.is_empty()).map_err(|error| python_error(py, error))?;
         damage
             .into_iter()
             .map(|damage| {

@@ -45,7 +45,7 @@ impl DumpFile {
         };
         let reader = Reader::new(bytes, record_size);
         // What is missing read as zeros, which is not the file's damage.
-        still_whole(path, mapped.as_deref())?;
+        still_whole(path, mapped.as_deref(), reader.is_err())?;
         let reader = reader.map_err(|error| damaged(path, error))?;
         Ok(DumpFile { path: path.to_owned(), reader, map: mapped })
     }
@@ -67,18 +67,19 @@ impl DumpFile {
         cursor: &mut Cursor,
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let snapshot = self.reader.snapshot(index, cursor);
-        self.still_whole()?;
+        self.still_whole(snapshot.is_err())?;
         snapshot.map_err(|error| damaged(&self.path, error))
     }
 
-    /// An error where the file was cut short while it was mapped.
-    pub fn still_whole(&self) -> Result<(), Error> {
-        still_whole(&self.path, self.map.as_deref())
+    /// An error where what was read met the end of a file that was cut short while it was
+    /// mapped, or where it met damage, and the file was cut short anywhere.
+    pub fn still_whole(&self, damage: bool) -> Result<(), Error> {
+        still_whole(&self.path, self.map.as_deref(), damage)
     }
 }
 
-fn still_whole(path: &Path, map: Option<&FileMap>) -> Result<(), Error> {
-    if map.is_some_and(FileMap::failed) {
+fn still_whole(path: &Path, map: Option<&FileMap>, damage: bool) -> Result<(), Error> {
+    if map.is_some_and(|map| map.failed() || (damage && map.is_short())) {
         let cut = io::Error::other("the file was cut short while it was read");
         return Err(Error::os(path.display().to_string(), cut));
     }
@@ -107,7 +108,7 @@ pub fn read_columns(
         })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let columns = columns::read(&parts, kinds, threads);
-    files.iter().try_for_each(|(file, _)| file.still_whole())?;
-    Ok(columns)
+    let (columns, lost) = columns::read(&parts, kinds, threads);
+    files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
+    Ok((columns, lost))
 }

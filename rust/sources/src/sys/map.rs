@@ -105,6 +105,13 @@ impl FileMap {
     pub(crate) fn failed(&self) -> bool {
         self.slot.failed.load(Ordering::Acquire)
     }
+
+    /// Whether the file is shorter than the map by a page or more, found or not: in the page
+    /// that it now ends in, the kernel puts zeros behind its end and raises no signal.
+    pub(crate) fn is_short(&self) -> bool {
+        std::hint::black_box(self.as_ref().last().copied());
+        self.failed()
+    }
 }
 
 impl AsRef<[u8]> for FileMap {
