@@ -95,17 +95,15 @@ def selftests() -> list[Path]:
 
 
 def _build(scratch: Path, *, plain: bool, debug: bool) -> Path:
-    _say("unpacking the source")
-    _run(["tar", "-xJf", str(SOURCE), "--strip-components=1"], scratch)
+    say("unpacking the source")
+    run(["tar", "-xJf", str(SOURCE), "--strip-components=1"], scratch)
     for patch in series(plain=plain):
-        _say(f"applying {patch.name}")
+        say(f"applying {patch.name}")
         with patch.open() as text:
-            _run(["patch", "-p1", "-s", "-N", "--no-backup-if-mismatch"], scratch, stdin=text)
+            run(["patch", "-p1", "-s", "-N", "--no-backup-if-mismatch"], scratch, stdin=text)
     (scratch / "fragment").write_text(configuration(debug=debug))
-    make = ["make", "-s", f"-j{os.cpu_count()}"]
-    if shutil.which("ccache"):
-        make.append("CC=ccache gcc")
-    _run([*make, "KCONFIG_ALLCONFIG=fragment", "allnoconfig"], scratch)
+    make = make_command()
+    run([*make, "KCONFIG_ALLCONFIG=fragment", "allnoconfig"], scratch)
     _check_config(scratch, plain=plain)
     _make(make, scratch)
     made = scratch / "made"
@@ -113,11 +111,11 @@ def _build(scratch: Path, *, plain: bool, debug: bool) -> Path:
     shutil.copy(scratch / "arch/x86/boot/bzImage", made / "vmlinuz")
     shutil.copy(scratch / ".config", made / "config")
     if not plain:
-        _say("building the selftests")
-        _run([*make, "headers"], scratch)
+        say("building the selftests")
+        run([*make, "headers"], scratch)
         for source in sorted((scratch / SELFTESTS).glob("*.c")):
             program = made / "selftests" / source.stem
-            _run(
+            run(
                 [
                     *("gcc", "-static", "-pthread", "-O2", "-Wall", "-Wextra", "-Werror"),
                     *("-isystem", "usr/include", "-o", str(program), str(source)),
@@ -125,6 +123,12 @@ def _build(scratch: Path, *, plain: bool, debug: bool) -> Path:
                 scratch,
             )
     return made
+
+
+def make_command() -> list[str]:
+    """Builds on all CPUs, and what was compiled before not again."""
+    make = ["make", "-s", f"-j{os.cpu_count()}"]
+    return [*make, "CC=ccache gcc"] if shutil.which("ccache") else make
 
 
 def _check_config(scratch: Path, *, plain: bool) -> None:
@@ -144,7 +148,7 @@ def _check_config(scratch: Path, *, plain: bool) -> None:
 
 def _make(make: Sequence[str], scratch: Path) -> None:
     """Builds, and every half a minute tells how far it is."""
-    _say("building; this takes some 5 to 10 minutes on two CPUs")
+    say("building; this takes some 5 to 10 minutes on two CPUs")
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -158,13 +162,14 @@ def _make(make: Sequence[str], scratch: Path) -> None:
                 # Unlike rglob, walk does not mind directories that go away.
                 names = (name for _, _, files in os.walk(scratch) for name in files)
                 objects = sum(name.endswith(".o") for name in names)
-                _say(f"{objects} objects after {time.monotonic() - begun:.0f} s")
+                say(f"{objects} objects after {time.monotonic() - begun:.0f} s")
         if process.returncode:
             output.seek(0)
             raise KernelError("the build failed:\n" + output.read()[-3000:])
 
 
-def _run(command: Sequence[str], scratch: Path, stdin: IO[str] | None = None) -> None:
+def run(command: Sequence[str], scratch: Path, stdin: IO[str] | None = None) -> str:
+    """What a command says that is run in a directory; KernelError where it fails."""
     try:
         done = subprocess.run(
             command,
@@ -182,9 +187,11 @@ def _run(command: Sequence[str], scratch: Path, stdin: IO[str] | None = None) ->
         ) from error
     if done.returncode:
         raise KernelError(f"{' '.join(command[:4])} failed:\n{done.stdout[-3000:]}")
+    return done.stdout
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tells how far it is."""
     print(f"kernel: {text}", file=sys.stderr, flush=True)
 
 

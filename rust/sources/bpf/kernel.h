@@ -57,6 +57,7 @@ struct rq {
 	u64 clock;
 	u64 clock_task;
 	u64 prev_steal_time_rq;
+	u64 idle_stamp;
 	struct task_struct *curr, *idle;
 	u64 nr_switches;
 	s32 cpu;

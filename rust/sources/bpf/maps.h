@@ -116,6 +116,12 @@ static __always_inline u32 wants(const struct control *c, u32 flag)
 	return *(const volatile u32 *)&c->flags & flag;
 }
 
+/* Whether a process is one that tests have put in hiding. */
+static __always_inline bool is_left_out(const struct control *c, const struct task_struct *t)
+{
+	return c->left_out && (u32)t->tgid == c->left_out;
+}
+
 static __always_inline struct control *the_control(void)
 {
 	u32 zero = 0;

@@ -133,6 +133,7 @@ struct control {
 	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
 	u64 part;		/* tasks of a part of the walk; 0 all */
 	u64 hides;		/* whether the kernel hides tasks and their switches */
+	u64 left_out;		/* a process that is treated as if hidden: for tests */
 	u64 taken;		/* the last run's result was taken: the log goes on from there */
 	u64 listed;		/* processes to be met though they may not have run; the run adds to them */
 	/* result of a run */

@@ -319,7 +319,7 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	u64 begin_ns = cpu && !(cpu->switches++ % SAMPLE) ? bpf_ktime_get_ns() : 0;
 	struct control *c = the_control();
 
-	if (!c)
+	if (!c || is_left_out(c, prev) || is_left_out(c, next))
 		return 0;
 	if (cpu)
 		log_switch(c, cpu, prev, next);
@@ -346,6 +346,20 @@ int BPF_PROG(idles, u32 state, u32 number)
 	return 0;
 }
 
+/* Where tasks are hidden: the last switch of a task may be to one of them. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(freed, struct task_struct *t)
+{
+	struct control *c = the_control();
+	u64 key = (u64)t;
+
+	if (!c || !bpf_map_lookup_elem(&slot_of, &key))
+		return 0;
+	finish(c, t);
+	tell(c);
+	return 0;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(exits, struct task_struct *t)
 {
@@ -353,7 +367,7 @@ int BPF_PROG(exits, struct task_struct *t)
 	u64 begin_ns = bpf_ktime_get_ns();
 	struct control *c = the_control();
 
-	if (!c)
+	if (!c || is_left_out(c, t))
 		return 0;
 	on_exit(c, t);
 	add_cost(cpu, begin_ns, 1);

@@ -33,6 +33,7 @@ struct tree {
 	u64 cpu_delay_ns;
 	u64 read_bytes, write_bytes;
 	u64 max_rss;		/* pages */
+	u64 left_out;		/* a process whose switches are treated as if hidden: for tests */
 };
 
 /* A command's name and what it used. */
@@ -214,6 +215,8 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 
 	if (!tree || !(dead || next->tgid == tree->root))
 		return 0;
+	if (tree->left_out && (u32)next->tgid == tree->left_out)
+		return 0;
 	q = queue_of(next->pid ? next : prev);
 	if (q)
 		/* The clock has just been updated. */
@@ -250,6 +253,20 @@ static __always_inline u64 use_now(struct tree *tree, struct task_struct *t)
 			return sum + not_negative(since);
 	}
 	return sum;
+}
+
+/* The last switch of a member may be to a task that the kernel hides. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(freed, struct task_struct *t)
+{
+	struct tree *tree = the_tree();
+	struct member *member;
+	u64 key = (u64)t;
+
+	member = bpf_map_lookup_elem(&members, &key);
+	if (tree && member)
+		leave(tree, key, member, t->se.sum_exec_runtime);
+	return 0;
 }
 
 /* After the end: what still lives, and what it has used so far. */

@@ -152,7 +152,7 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	s64 use;
 
 	/* The idle tasks are no tasks of the table; a released one has left it. */
-	if (!t->pid || !FROM(t)->thread_pid)
+	if (!t->pid || !FROM(t)->thread_pid || is_left_out(c, t))
 		return 0;
 	*(volatile u64 *)&c->leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
 	s = FROM(t)->signal;

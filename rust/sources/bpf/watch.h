@@ -120,9 +120,14 @@ SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 lea
 	cpu->halted = 1;
 	if (cpu->is_idle && q->nr_switches == cpu->idle_switches)
 		return 0;
-	/* Something ran here that hides, and the clock is that of the switch from it. */
+	/*
+	 * Something ran here that hides. Since it had nothing to do, the CPU is idle
+	 * (sched_balance_newidle()), or since the clock's time, that of the switch from it.
+	 */
 	cpu->idle_sum += idle_before_hidden(cpu);
 	cpu->idle_start = q->clock_task;
+	if (bpf_core_field_exists(q->idle_stamp) && q->idle_stamp)
+		cpu->idle_start -= not_negative(q->clock - q->idle_stamp);
 	cpu->is_idle = cpu->known = 1;
 	cpu->idle_switches = q->nr_switches;
 	return 0;

@@ -81,8 +81,8 @@ pub(crate) struct Bpf {
     delayacct: bool,
     /// None on kernels that have not what they need.
     watchers: Option<[OwnedFd; 2]>,
-    /// Tells of idle states, where tasks hide.
-    idles: Option<OwnedFd>,
+    /// Tell of idle states and of what has died, where tasks hide.
+    beside_hidden: Vec<OwnedFd>,
     /// Locked over a run and what is made of it, so that what is taken out of a slot beside
     /// was there before the run's instant.
     exits: Arc<Mutex<Exits>>,
@@ -178,6 +178,11 @@ impl Bpf {
     /// Loads the programs. With PRECISE_TOP_BPF_WAY=iterator in the environment the
     /// way of older kernels is taken, to test and measure it on a newer one.
     pub(crate) fn open() -> Result<Bpf, Error> {
+        Bpf::open_without(0)
+    }
+
+    /// Treats a process as if the kernel hid it, as some do.
+    fn open_without(left_out: u32) -> Result<Bpf, Error> {
         let layout = Layout::of_version(VERSION)?;
         let cpu_count = possible_cpus();
         // Made first: it tells whether BPF may be used at all, before any work is done.
@@ -240,6 +245,7 @@ impl Bpf {
         control.write(offset_of!(Control, key) + 8, key[1]);
         control.write(offset_of!(Control, page_size), host.page_size());
         control.write(offset_of!(Control, part), PART);
+        control.write(offset_of!(Control, left_out), u64::from(left_out));
         // Any reading is greater.
         control.write(offset_of!(Control, offset_ns), (i64::MIN / 2).cast_unsigned());
         let mut source = Bpf {
@@ -259,7 +265,7 @@ impl Bpf {
             deaths,
             beside: None,
             home: Home::new(),
-            idles: None,
+            beside_hidden: Vec::new(),
             watching: None,
             exited: 0,
             changed: None,
@@ -270,7 +276,9 @@ impl Bpf {
         if source.hidden.len() > 0 {
             source.control.write(offset_of!(Control, hides), 1_u64);
             // Without it the books are only less exact.
-            source.idles = loader.load("idles", Target::Tracepoint("cpu_idle")).ok();
+            let programs = [("idles", "cpu_idle"), ("freed", "sched_process_free")];
+            let load = |(name, point)| loader.load(name, Target::Tracepoint(point)).ok();
+            source.beside_hidden = programs.into_iter().filter_map(load).collect();
         }
         Ok(source)
     }
@@ -355,7 +363,7 @@ impl Bpf {
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
         let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
-        let programs = self.idles.iter().chain([switched, exiting]);
+        let programs = self.beside_hidden.iter().chain([switched, exiting]);
         self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
         // The taker's next switch tells the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);

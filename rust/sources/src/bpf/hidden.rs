@@ -42,13 +42,19 @@ struct Process {
 pub(crate) struct Hidden {
     reader: Reader,
     processes: Vec<Process>,
+    /// When the clocks were read, CLOCK_MONOTONIC.
+    read_ns: u64,
     /// Records of the last snapshot: threads count.
     rows: usize,
 }
 
+/// A clock that was read so long before the run's instant may have run on: the taker was
+/// preempted in between.
+const EARLY_NS: u64 = 20_000;
+
 impl Hidden {
     pub(crate) fn new(host: &Host) -> Result<Hidden, Error> {
-        Ok(Hidden { reader: Reader::new(host)?, processes: Vec::new(), rows: 0 })
+        Ok(Hidden { reader: Reader::new(host)?, processes: Vec::new(), read_ns: 0, rows: 0 })
     }
 
     /// Records that are appended to a snapshot.
@@ -104,10 +110,24 @@ impl Hidden {
     /// Reads their clocks; at best right before the run, whose instant is at its
     /// begin. Gives the system calls made.
     pub(crate) fn read_clocks(&mut self) -> u32 {
+        if self.processes.is_empty() {
+            return 0;
+        }
+        self.read_ns = now_ns();
         for process in &mut self.processes {
             process.used_ns = sys::clock_ns(sys::process_clock(process.pid)).ok();
         }
         self.processes.len() as u32
+    }
+
+    /// Reads them again right after the run where that is nearer to its instant. Gives the
+    /// system calls made.
+    pub(crate) fn settle_clocks(&mut self, t0_ns: u64) -> u32 {
+        let early = t0_ns.saturating_sub(self.read_ns);
+        if self.processes.is_empty() || early < EARLY_NS || now_ns().saturating_sub(t0_ns) > early {
+            return 0;
+        }
+        self.read_clocks()
     }
 
     /// Appends their records behind `count` others. Gives the system calls made.
@@ -163,6 +183,11 @@ impl Hidden {
         self.rows = rows;
         Ok(self.reader.syscalls)
     }
+}
+
+/// CLOCK_MONOTONIC, which t0 is of.
+fn now_ns() -> u64 {
+    sys::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
 fn mark(header: &mut Header, indices: &mut [u8], row: usize, filled: FieldSet) {

@@ -51,6 +51,7 @@ impl Bpf {
             header.syscalls += calls + self.hidden.read_clocks();
             header.syscalls += if by_log { self.run_by_log(flags)? } else { self.run(flags)? };
             let control: Control = self.control.read(0);
+            header.syscalls += self.hidden.settle_clocks(control.t0_ns);
             if by_log && control.log_lost != 0 {
                 by_log = false;
                 continue;

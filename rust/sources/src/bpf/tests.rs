@@ -61,6 +61,15 @@ fn opened() -> Option<Bpf> {
     }
 }
 
+/// A child that does not outlast its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
+}
+
 fn shells(count: usize) -> Vec<Child> {
     let shell = || Command::new("sh").args(["-c", "exit 0"]).spawn().expect("a shell");
     (0..count).map(|_| shell()).collect()
@@ -228,4 +237,49 @@ fn zombies_that_nobody_watched_rest_until_they_are_reaped() {
     let found = zombies(&source);
     assert!(children.iter().all(|child| !found.contains(&child.id())), "{found:?}");
     assert!(children.iter().all(|child| !rests(&source, child.id())));
+}
+
+/// A process that computes for some milliseconds at each line that it reads, hidden on
+/// purpose, beside one that is busy and others that come and go: the last switch of one that
+/// dies is to the hidden one, now and then.
+#[test]
+fn the_books_close_beside_a_hidden_process() {
+    let compute = "while read -r line; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; done";
+    let run = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(std::process::Stdio::piped());
+        Killed(command.spawn().expect("a shell"))
+    };
+    let _busy = run("while :; do :; done");
+    let mut computing = run(compute);
+    let hidden = computing.0.id();
+    let Ok(mut source) = Bpf::open_without(hidden) else {
+        assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+        return;
+    };
+    assert!(source.describe().contains(&format!("process {hidden} (sh)")));
+    let mut wake = computing.0.stdin.take().expect("its input");
+    for changed in [false, true] {
+        let request = Request { changed, ..exact() };
+        let take = |source: &mut Bpf| Arc::new(source.snapshot(&request).expect("a snapshot"));
+        let mut interval = Interval::between(take(&mut source), take(&mut source));
+        let mut residuals = Vec::new();
+        for _ in 0..5 {
+            for _ in 0..5 {
+                std::io::Write::write_all(&mut wake, b"\n").expect("a line");
+                shells(1).iter_mut().for_each(|child| drop(child.wait()));
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            interval = interval.then(take(&mut source));
+            let row = interval.cur().find_pid(hidden).expect("the hidden process");
+            let used = interval.usage(row).expect("its use").total_ns();
+            assert!(used > 1_000_000, "{used} ns");
+            let books = interval.books().expect("the books");
+            residuals.push(books.residual_ns as f64 / interval.interval_ns() as f64);
+        }
+        residuals.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
+        // What hides beside it, and from when on a CPU was idle no more, is known less well.
+        assert!(residuals[2].abs() < 0.0005, "changed: {changed}, {residuals:?}");
+        assert!(residuals[4].abs() < 0.01, "changed: {changed}, {residuals:?}");
+    }
 }

@@ -6,7 +6,8 @@
 //!   runs (bpf/tree.bpf.c). Its time is added at its last switch, so that nothing has to
 //!   be collected meanwhile.
 //! * At the end what still lives is added, and no longer followed. A task between its
-//!   release and its last switch is in no walk: it is waited for.
+//!   release and its last switch is in no walk: it is waited for. Where that switch is to a
+//!   task that the kernel hides, the end of its memory tells.
 //! * Every follower has maps and programs of its own: they do not know of each other.
 
 use std::fs::File;
@@ -39,7 +40,7 @@ pub struct Tree {
     commands: OwnedFd,
     walk: OwnedFd,
     /// The programs at their tracepoints.
-    _links: [OwnedFd; 3],
+    _links: [OwnedFd; 4],
     page_kb: u64,
 }
 
@@ -121,6 +122,7 @@ impl Tree {
         let links = [
             attach("switched", "sched_switch")?,
             attach("exits", "sched_process_exit")?,
+            attach("freed", "sched_process_free")?,
             attach("born", "task_newtask")?,
         ];
         Ok(Tree {
@@ -174,5 +176,35 @@ impl Tree {
         let mut pass = File::from(bpf::begin_iterator(self.walk.as_fd()).map_err(failed)?);
         while pass.read(&mut [0; 8]).map_err(failed)? != 0 {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn who_dies_while_a_hidden_task_waits_for_the_cpu_is_counted() {
+        let Ok(tree) = Tree::open() else {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+            return;
+        };
+        let on_one_cpu = |script: &str| {
+            let mut command = Command::new("taskset");
+            command.args(["-c", "0", "sh", "-c", script]);
+            command
+        };
+        let mut hidden = on_one_cpu("while :; do :; done").spawn().expect("a shell");
+        tree.words.write(offset_of!(TreeWords, left_out), u64::from(hidden.id()));
+        let storm = "i=0; while [ $i -lt 100 ]; do (:); i=$((i+1)); done";
+        let status = on_one_cpu(storm).status().expect("a shell");
+        hidden.kill().expect("a signal");
+        hidden.wait().expect("its death");
+        assert!(status.success());
+        let sums = tree.finish().expect("the sums");
+        assert!(sums.processes >= 102, "{sums:?}");
+        assert_eq!(sums.missed, 0, "{sums:?}");
     }
 }

@@ -167,6 +167,7 @@ pub(crate) struct Control {
     pub(crate) since: u64,
     pub(crate) part: u64,
     pub(crate) hides: u64,
+    pub(crate) left_out: u64,
     pub(crate) taken: u64,
     pub(crate) listed: u64,
     pub(crate) count: u64,
@@ -297,6 +298,7 @@ pub(crate) struct TreeWords {
     pub(crate) read_bytes: u64,
     pub(crate) write_bytes: u64,
     pub(crate) max_rss: u64,
+    pub(crate) left_out: u64,
 }
 
 // SAFETY: integers of eight bytes only.

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Checks the kernel series as its reviewers would, patch by patch.
+
+    tools/series.py     # says nothing but what it does, unless something is wrong
+
+Each patch is applied with git am on what is before it, passes checkpatch --strict, and the
+objects that the series touches are built with W=1, with the series' options on and off, without
+a warning that the base does not give. What was found right is noted in the cache, under the hash
+of source, patches and configuration, and not checked again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import kernel
+
+# What checkpatch says of these, and why it stays, is in kernel-patches/README.md.
+ALLOWED = {
+    "0004": {"FILE_PATH_CHANGES", "MACRO_ARG_REUSE"},
+    "0005": {"FILE_PATH_CHANGES"},
+    "0007": {"MEMORY_BARRIER"},
+}
+# Of the scheduler, what includes the other files that the series touches.
+SCHEDULER = [f"kernel/sched/{name}.c" for name in ("fair", "build_policy", "build_utility")]
+GIT = ("git", "-c", "user.name=series", "-c", "user.email=series@localhost")
+
+
+def main() -> int:
+    patches = [patch for patch in kernel.series() if patch.parent == kernel.PATCHES]
+    try:
+        right = kernel.kept().with_suffix(".checked")
+        if right.exists():
+            return 0
+        kernel.CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="checking-", dir=kernel.CACHE) as scratch:
+            _check(Path(scratch), patches)
+        right.touch()
+    except kernel.KernelError as error:
+        print(f"series: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check(tree: Path, patches: list[Path]) -> None:
+    kernel.say("unpacking the source")
+    kernel.run(["tar", "-xJf", str(kernel.SOURCE), "--strip-components=1"], tree)
+    touched = _touched(patches)
+    # git am asks only for the files that it changes.
+    kernel.run([*GIT, "init", "-q"], tree)
+    kernel.run([*GIT, "add", "-f", *(name for name in touched if (tree / name).exists())], tree)
+    kernel.run([*GIT, "commit", "-q", "-m", "base"], tree)
+    fragment = [line for line in kernel.configuration().splitlines() if "TEST_STEAL" not in line]
+    known = {}
+    for variant in ("on", "off"):
+        (tree / variant).mkdir()
+        lines = [
+            line
+            for line in fragment
+            if variant == "on" or not re.search("TASKSTATS_(EXACT|PROC)", line)
+        ]
+        (tree / variant / "fragment").write_text("\n".join(lines) + "\n")
+        known[variant] = _warnings(tree, variant, touched)
+    for patch in patches:
+        kernel.say(f"checking {patch.name}")
+        kernel.run([*GIT, "am", "-q", str(patch)], tree)
+        _checkpatch(tree, patch)
+        for variant, warnings in known.items():
+            new = _warnings(tree, variant, touched) - warnings
+            if new:
+                text = "\n".join(sorted(new))
+                raise kernel.KernelError(f"{patch.name}, options {variant}: {text}")
+
+
+def _touched(patches: list[Path]) -> list[str]:
+    """The files that the series makes or changes."""
+    found = re.compile(r"^diff --git a/(\S+) ", re.MULTILINE)
+    return sorted({name for patch in patches for name in found.findall(patch.read_text())})
+
+
+def _warnings(tree: Path, variant: str, touched: list[str]) -> set[str]:
+    """What the compiler says of the objects as the tree stands, without line numbers."""
+    make = [*kernel.make_command(), f"O={variant}"]
+    config = [f"KCONFIG_ALLCONFIG={tree / variant / 'fragment'}", "allnoconfig"]
+    kernel.run([*make, *config], tree)
+    sources = [name for name in touched if name.endswith(".c") and not name.startswith("tools/")]
+    objects = [
+        str(Path(name).with_suffix(".o"))
+        for name in [*sources, *SCHEDULER]
+        if _is_object(tree, variant, Path(name))
+    ]
+    said = kernel.run([*make, "W=1", *objects], tree)
+    places = re.findall(r"^(\S+?):[\d:]+ (warning: .*)$", said, re.MULTILINE)
+    return {f"{name}: {text}" for name, text in places}
+
+
+def _is_object(tree: Path, variant: str, source: Path) -> bool:
+    """Whether a file is there and compiled by itself in this configuration."""
+    rules = (tree / source).with_name("Makefile").read_text().replace("\\\n", " ")
+    rule = re.search(rf"^obj-(\S+)\s.*\b{source.stem}\.o\b", rules, re.MULTILINE)
+    if rule is None or not (tree / source).exists():
+        return False
+    option = rule[1].removeprefix("$(").removesuffix(")")
+    return option == "y" or f"{option}=y" in (tree / variant / ".config").read_text()
+
+
+def _checkpatch(tree: Path, patch: Path) -> None:
+    try:
+        kernel.run(["perl", "scripts/checkpatch.pl", "--strict", "--show-types", str(patch)], tree)
+    except kernel.KernelError as error:
+        found = set(re.findall(r"^(?:ERROR|WARNING|CHECK):(\w+):", str(error), re.MULTILINE))
+        if not found or found - ALLOWED.get(patch.name[:4], set()):
+            raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())
