@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel test-kernel test-kernel-debug bpf check-bpf lint format bench bench-kernel fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format bench bench-kernel fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -39,6 +39,11 @@ test-guest: $(STAMPS)/installed
 kernel:
 	@sh tools/system.sh $(RUST_MINIMUM) kernel
 	$(PYTHON) tools/kernel.py
+
+# Each patch of the series by itself: git am, checkpatch, objects without a warning.
+check-series: $(STAMPS)/installed
+	@sh tools/system.sh $(RUST_MINIMUM) kernel
+	$(BIN)/python tools/series.py
 
 # In emulated machines with that kernel: what the series promises.
 test-kernel: $(STAMPS)/installed kernel

@@ -25,7 +25,7 @@ for target in "$@"; do
         ;;
     kernel)
         [ -e /usr/src/linux-source-6.12.tar.xz ] || missing="$missing linux-source-6.12"
-        for tool in make gcc patch flex bison bc xz; do
+        for tool in make gcc git perl patch flex bison bc xz; do
             package=$tool
             [ $tool = xz ] && package=xz-utils
             command -v $tool >/dev/null 2>&1 || missing="$missing $package"
