@@ -25,7 +25,7 @@ def programs() -> dict[str, Path]:
 @pytest.mark.parametrize("cpus", [2, 4])
 @pytest.mark.parametrize(
     ("program", "chosen", "way"),
-    [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("taskstats", "proc", "")],
+    [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("taskstats", "proc::", "")],
 )
 def test_live_tests_pass(
     program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
