@@ -59,6 +59,12 @@ class Line(NamedTuple):
     style: str = "plain"
 
 
+@lru_cache(maxsize=4096)
+def _line(cells: int, text: str, style: str = "plain") -> Line:
+    """A line fitted to its width; kept, as most of a screen is the same as a second before."""
+    return Line(fmt.fit(text, cells), style)
+
+
 def _cells(columns: Sequence[Column], texts: Sequence[str]) -> str:
     last = len(columns) - 1
     return " ".join(
@@ -223,20 +229,23 @@ def task_rows(view: View, size: tuple[int, int]) -> int:
     return _heights(view, size[1])[2]
 
 
-def _help(recorded: bool, size: tuple[int, int]) -> list[Line]:
-    lines = [Line("ptop: keys", "bold"), Line("")]
-    lines += [Line(f"  {keys:<16} {doc}") for keys, doc in (REPLAY_HELP if recorded else HELP)]
-    return [*lines, Line(""), Line("any key returns")][: size[1]]
+def _help(recorded: bool, cells: int) -> list[Line]:
+    keys = REPLAY_HELP if recorded else HELP
+    texts = ["", *(f"  {keys:<16} {doc}" for keys, doc in keys), "", "any key returns"]
+    return [_line(cells, "ptop: keys", "bold"), *(_line(cells, text) for text in texts)]
 
 
-def _chooser(state: State, columns: Mapping[str, Column]) -> list[Line]:
+def _chooser(state: State, columns: Mapping[str, Column], size: tuple[int, int]) -> list[Line]:
+    cells, height = size
     chosen = set(state.columns)
-    lines = [Line("columns: space switches, any other key returns", "bold")]
+    lines = [_line(cells, "columns: space switches, any other key returns", "bold")]
     for index, column in enumerate(columns.values()):
         mark = "x" if column.key in chosen else " "
         style = "reverse" if index == state.cursor else "plain"
-        lines.append(Line(f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}", style))
-    return lines
+        text = f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}"
+        lines.append(_line(cells, text, style))
+    top = max(0, state.cursor + 2 - height)
+    return [lines[0], *lines[1 + top :]]
 
 
 def screen(
@@ -245,39 +254,38 @@ def screen(
     """All lines of a screen of `size` (columns, lines), each fitted to its width."""
     cells, height = size
     if state.mode == "help":
-        lines = _help(state.recorded, size)
+        lines = _help(state.recorded, cells)
     elif state.mode == "columns":
-        lines = _chooser(state, columns)
-        top = max(0, state.cursor + 2 - height)
-        lines = [lines[0], *lines[1 + top :]]
+        lines = _chooser(state, columns, size)
     else:
         lines = _live(view, state, size)
-    lines = lines[:height] + [Line("")] * (height - len(lines))
-    return [Line(fmt.fit(text, cells), style) for text, style in lines]
+    return lines[:height] + [_line(cells, "")] * (height - len(lines))
 
 
 def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
     head, foot = _head(view, cells, height), _foot(view, height)
-    lines = [Line(text) for text in head]
+    lines = [_line(cells, text) for text in head]
     room = task_rows(view, size)
     title, unit, *rows = table(
         view.columns, view.rows[:room], view.sums, _status(view, state, room)
     )
     sums = rows.pop()
-    lines += [Line(title, "bold"), Line(unit)]
+    lines += [_line(cells, title, "bold"), _line(cells, unit)]
     selected = state.selected - state.top
     lines += [
-        Line(row, "reverse" if index == selected else "plain") for index, row in enumerate(rows)
+        _line(cells, row, "reverse" if index == selected else "plain")
+        for index, row in enumerate(rows)
     ]
     if not rows:
-        lines.append(Line("no task matches" if view.tasks else "no tasks"))
-    lines += [Line("")] * (height - len(lines) - len(foot) - 1)
-    lines += [Line(sums, "bold"), *(Line(text) for text in foot)]
+        lines.append(_line(cells, "no task matches" if view.tasks else "no tasks"))
+    lines += [_line(cells, "")] * (height - len(lines) - len(foot) - 1)
+    lines += [_line(cells, sums, "bold"), *(_line(cells, text) for text in foot)]
     if state.mode in PROMPTS:
-        lines[-1] = Line(f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_", "bold")
+        prompt = f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_"
+        lines[-1] = _line(cells, prompt, "bold")
     elif view.notice:
-        lines[-1] = Line(fmt.safe(view.notice), "bold")
+        lines[-1] = _line(cells, fmt.safe(view.notice), "bold")
     return lines
 
 
