@@ -4,6 +4,8 @@
 //!
 //! * A text is a number into a list of words.
 //! * What is not known reads as zero, and stands as unknown beside the values.
+//! * Most fields of most tasks are zero. Columns begin as zeros that the system has not made
+//!   memory of, and only what is not zero is written: the rest never takes any.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -152,31 +154,30 @@ macro_rules! each {
 }
 
 impl Values {
-    /// No values of a column of that kind, with room for `rows`.
-    pub fn new(kind: ColumnKind, rows: usize) -> Values {
-        let mut values = match kind {
+    /// `rows` zeros, as a column of that kind has them.
+    fn zeros(kind: ColumnKind, rows: usize) -> Values {
+        match kind {
             ColumnKind::Field(field) => match field.info().repr {
-                Repr::U8 => Values::U8(Vec::new()),
-                Repr::I8 => Values::I8(Vec::new()),
-                Repr::U16 => Values::U16(Vec::new()),
-                Repr::U32 => Values::U32(Vec::new()),
-                Repr::U64 => Values::U64(Vec::new()),
-                Repr::Comm => Values::Text(Vec::new()),
+                Repr::U8 => Values::U8(vec![0; rows]),
+                Repr::I8 => Values::I8(vec![0; rows]),
+                Repr::U16 => Values::U16(vec![0; rows]),
+                Repr::U32 => Values::U32(vec![0; rows]),
+                Repr::U64 => Values::U64(vec![0; rows]),
+                Repr::Comm => Values::Text(vec![0; rows]),
             },
             ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => {
-                Values::U64(Vec::new())
+                Values::U64(vec![0; rows])
             }
-            ColumnKind::Exited => Values::Bool(Vec::new()),
-            ColumnKind::Use(column) if column.is_share() => Values::F64(Vec::new()),
-            ColumnKind::Use(_) => Values::U64(Vec::new()),
-            _ => Values::Text(Vec::new()),
-        };
-        each!(&mut values, vector => vector.reserve(rows));
-        values
+            ColumnKind::Exited => Values::Bool(vec![false; rows]),
+            ColumnKind::Use(column) if column.is_share() => Values::F64(vec![0.0; rows]),
+            ColumnKind::Use(_) => Values::U64(vec![0; rows]),
+            _ => Values::Text(vec![0; rows]),
+        }
     }
 
-    fn len(&self) -> usize {
-        each!(self, vector => vector.len())
+    /// Cuts or adds zeros.
+    fn resize(&mut self, rows: usize) {
+        each!(self, vector => vector.resize(rows, Default::default()));
     }
 }
 
@@ -264,6 +265,11 @@ impl Texts {
         code
     }
 
+    /// Whether that is the word's number.
+    fn is(&self, code: i32, word: &[u8]) -> bool {
+        self.words.get(code as usize).is_some_and(|known| known == word)
+    }
+
     pub(crate) fn finish(self) -> Vec<String> {
         self.words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
@@ -273,173 +279,212 @@ impl Texts {
 /// first cache meanwhile.
 const BLOCK_ROWS: usize = 48;
 
+/// From so many columns on it pays to look first which bytes of a block are all zero.
+const MANY_COLUMNS: usize = 16;
+
 /// A batch that is being filled.
 pub(crate) struct Filling {
     columns: Vec<FillingColumn>,
     len: usize,
+    /// Number of rows of the snapshot before.
+    rows_before: usize,
 }
 
 impl Filling {
+    /// Of these columns, with room for `rows`.
     pub(crate) fn new(kinds: &[ColumnKind], rows: usize) -> Filling {
         let column = |&kind: &ColumnKind| FillingColumn {
             kind,
-            values: Values::new(kind, rows),
+            values: Values::zeros(kind, rows),
             valid: None,
             texts: Texts::default(),
-            rows_before: 0,
         };
-        Filling { columns: kinds.iter().map(column).collect(), len: 0 }
+        Filling { columns: kinds.iter().map(column).collect(), len: 0, rows_before: 0 }
     }
 
     /// Appends a snapshot's records.
     pub(crate) fn add(&mut self, rows: &Rows<'_>) {
         let snapshot = rows.snapshot;
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
-        for (block, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
-            let start = block * BLOCK_ROWS;
-            let range = start..start + records.len() / size;
-            self.columns.iter_mut().for_each(|column| column.add(rows, range.clone(), records));
+        let end = self.len + snapshot.len();
+        for column in &mut self.columns {
+            if each!(&column.values, vector => vector.len()) < end {
+                column.values.resize(end);
+            }
         }
-        self.columns.iter_mut().for_each(|column| column.rows_before = snapshot.len());
-        self.len += snapshot.len();
+        for (number, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
+            let (first, len) = (number * BLOCK_ROWS, records.len() / size);
+            let seen = (self.columns.len() >= MANY_COLUMNS).then(|| seen(records, size));
+            let block = Block {
+                rows,
+                first,
+                records,
+                seen: seen.as_deref(),
+                places: self.len + first..self.len + first + len,
+                rows_before: self.rows_before,
+            };
+            self.columns.iter_mut().for_each(|column| column.fill(&block));
+        }
+        self.rows_before = snapshot.len();
+        self.len = end;
     }
 
     /// The batch, and for each column of texts its words.
     pub(crate) fn finish(self) -> (Batch, Vec<Texts>) {
-        let arrays = self
-            .columns
-            .into_iter()
-            .map(|column| (Array { values: column.values, valid: column.valid }, column.texts));
+        let arrays = self.columns.into_iter().map(|mut column| {
+            column.values.resize(self.len);
+            (Array { values: column.values, valid: column.valid }, column.texts)
+        });
         let (columns, texts) = arrays.unzip();
         (Batch { len: self.len, columns }, texts)
+    }
+}
+
+/// The bits that are set in any of the records, by their place in a record.
+fn seen(records: &[u8], size: usize) -> Vec<u8> {
+    let mut seen = vec![0; size];
+    for record in records.chunks_exact(size) {
+        for (seen, byte) in seen.iter_mut().zip(record) {
+            *seen |= byte;
+        }
+    }
+    seen
+}
+
+/// Some records of a snapshot, and where they go.
+struct Block<'a> {
+    rows: &'a Rows<'a>,
+    /// The first record's place in its snapshot.
+    first: usize,
+    records: &'a [u8],
+    /// The bits that any of them has, where that was looked for.
+    seen: Option<&'a [u8]>,
+    /// The records' places in the columns.
+    places: Range<usize>,
+    rows_before: usize,
+}
+
+impl Block<'_> {
+    /// The records' places in their snapshot.
+    fn snapshot_rows(&self) -> Range<usize> {
+        self.first..self.first + self.places.len()
+    }
+
+    /// Whether a field is known to be zero in all of them.
+    fn is_zero(&self, offset: usize, width: usize) -> bool {
+        let seen = self.seen.and_then(|seen| seen.get(offset..offset + width));
+        seen.is_some_and(|seen| seen.iter().all(|&byte| byte == 0))
     }
 }
 
 /// A column that is being filled.
 struct FillingColumn {
     kind: ColumnKind,
+    /// Zeros from where nothing is filled in yet.
     values: Values,
     /// Written once a value is not known.
     valid: Option<Vec<bool>>,
     texts: Texts,
-    /// Number of rows of the snapshot before.
-    rows_before: usize,
 }
 
 impl FillingColumn {
-    /// Appends the rows of a snapshot whose records are `records`.
-    fn add(&mut self, rows: &Rows<'_>, range: Range<usize>, records: &[u8]) {
-        let header = rows.snapshot.header();
-        let length = range.len();
+    /// Fills in the rows of a block.
+    fn fill(&mut self, block: &Block<'_>) {
+        let (snapshot, interval) = (block.rows.snapshot, block.rows.interval);
+        let header = snapshot.header();
+        let places = block.places.clone();
         match self.kind {
-            ColumnKind::Field(field) => self.add_field(rows.snapshot, field, range, records),
-            ColumnKind::TimeNs => self.add_same(Some(header.begin.realtime_ns), length),
-            ColumnKind::MonotonicNs => self.add_same(Some(header.begin.monotonic_ns), length),
-            ColumnKind::IntervalNs => {
-                self.add_same(rows.interval.map(Interval::interval_ns), length);
-            }
+            ColumnKind::Field(field) => self.fill_field(block, field),
+            ColumnKind::TimeNs => self.fill_same(places, Some(header.begin.realtime_ns)),
+            ColumnKind::MonotonicNs => self.fill_same(places, Some(header.begin.monotonic_ns)),
+            ColumnKind::IntervalNs => self.fill_same(places, interval.map(Interval::interval_ns)),
             ColumnKind::Exited => {
                 if let Values::Bool(values) = &mut self.values {
-                    values.extend(range.map(|row| rows.snapshot.is_exited(row)));
+                    for (value, row) in values[places].iter_mut().zip(block.snapshot_rows()) {
+                        *value = snapshot.is_exited(row);
+                    }
                 }
             }
-            ColumnKind::Host => self.add_word(header.host.as_bytes(), length),
+            ColumnKind::Host => self.fill_word(places, header.host.as_bytes()),
             ColumnKind::BootId => {
                 let id: String = header.boot_id.iter().map(|byte| format!("{byte:02x}")).collect();
-                self.add_word(id.as_bytes(), length);
+                self.fill_word(places, id.as_bytes());
             }
-            ColumnKind::Source => self.add_word(header.source.name().as_bytes(), length),
-            ColumnKind::Path => self.add_word(rows.path.as_bytes(), length),
+            ColumnKind::Source => self.fill_word(places, header.source.name().as_bytes()),
+            ColumnKind::Path => self.fill_word(places, block.rows.path.as_bytes()),
             ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline => {
-                for row in range {
-                    self.add_name(rows.snapshot, row);
+                for (place, row) in places.zip(block.snapshot_rows()) {
+                    self.fill_name(place, snapshot, row);
                 }
             }
             ColumnKind::Use(column) => {
-                for row in range {
-                    self.add_cell(rows.interval.and_then(|interval| interval.cell(row, column)));
+                for (place, row) in places.zip(block.snapshot_rows()) {
+                    self.fill_cell(place, interval.and_then(|interval| interval.cell(row, column)));
                 }
             }
         }
     }
 
-    /// Says of the next value whether it is known.
-    fn mark(&mut self, known: bool) {
-        let before = self.values.len();
-        match &mut self.valid {
-            Some(valid) => valid.push(known),
-            None if known => {}
-            None => {
-                let mut valid = vec![true; before];
-                valid.push(false);
-                self.valid = Some(valid);
-            }
+    /// Says of the values at these places, which follow the last ones, whether they are known.
+    fn mark(&mut self, places: Range<usize>, known: bool) {
+        if self.valid.is_some() || !known {
+            let valid = self.valid.get_or_insert_with(|| vec![true; places.start]);
+            valid.resize(places.end, known);
         }
     }
 
-    fn add_same(&mut self, value: Option<u64>, length: usize) {
-        for _ in 0..length {
-            self.mark(value.is_some());
-            if let Values::U64(values) = &mut self.values {
-                values.push(value.unwrap_or(0));
-            }
+    fn fill_same(&mut self, places: Range<usize>, value: Option<u64>) {
+        self.mark(places.clone(), value.is_some());
+        if let (Values::U64(values), Some(value)) = (&mut self.values, value) {
+            values[places].fill(value);
         }
     }
 
-    fn add_cell(&mut self, cell: Option<Cell<'_>>) {
-        self.mark(cell.is_some());
+    fn fill_cell(&mut self, place: usize, cell: Option<Cell<'_>>) {
+        self.mark(place..place + 1, cell.is_some());
         match (&mut self.values, cell) {
-            (Values::F64(values), Some(Cell::Float(value))) => values.push(value),
-            (Values::F64(values), _) => values.push(0.0),
+            (Values::F64(values), Some(Cell::Float(value))) => values[place] = value,
             (Values::U64(values), Some(Cell::Int(number))) => {
-                values.push(u64::try_from(number).unwrap_or(0));
+                values[place] = u64::try_from(number).unwrap_or(0);
             }
-            (Values::U64(values), _) => values.push(0),
             _ => {}
         }
     }
 
-    fn add_word(&mut self, word: &[u8], length: usize) {
-        if let Values::Text(codes) = &mut self.values {
-            codes.extend(repeat_n(self.texts.code(word), length));
-        }
-        if let Some(valid) = &mut self.valid {
-            valid.extend(repeat_n(true, length));
+    fn fill_word(&mut self, places: Range<usize>, word: &[u8]) {
+        self.mark(places.clone(), true);
+        let code = self.texts.code(word);
+        if let (Values::Text(codes), 1..) = (&mut self.values, code) {
+            codes[places].fill(code);
         }
     }
 
     /// What a recording calls the user, cgroup or arguments of a row.
-    fn add_name(&mut self, snapshot: &Snapshot<SharedBytes>, row: usize) {
+    fn fill_name(&mut self, place: usize, snapshot: &Snapshot<SharedBytes>, row: usize) {
         let text = snapshot.get(row).and_then(|record| name_of(self.kind, snapshot, &record));
-        self.mark(text.is_some());
-        if let Values::Text(codes) = &mut self.values {
-            codes.push(text.map_or(0, |text| self.texts.code(&text)));
+        self.mark(place..place + 1, text.is_some());
+        if let (Values::Text(codes), Some(text)) = (&mut self.values, text) {
+            codes[place] = self.texts.code(&text);
         }
     }
 
-    fn add_field(
-        &mut self,
-        snapshot: &Snapshot<SharedBytes>,
-        field: Field,
-        rows: Range<usize>,
-        records: &[u8],
-    ) {
-        let before = self.values.len();
+    fn fill_field(&mut self, block: &Block<'_>, field: Field) {
+        let snapshot = block.rows.snapshot;
         let layout = snapshot.layout();
-        let place = layout.offset(field).filter(|_| snapshot.filled().contains(field));
+        let offset = layout.offset(field).filter(|_| snapshot.filled().contains(field));
+        let Some(offset) = offset else {
+            self.mark(block.places.clone(), false);
+            return;
+        };
         let masks = &snapshot.header().masks;
-        let everywhere = place.is_some() && masks.iter().all(|mask| mask.contains(field));
+        let everywhere = masks.iter().all(|mask| mask.contains(field));
         if !everywhere || self.valid.is_some() {
-            let valid = self.valid.get_or_insert_with(|| vec![true; before]);
-            match place {
-                Some(_) => valid.extend(rows.clone().map(|row| snapshot.holds(row, field))),
-                None => valid.extend(repeat_n(false, rows.len())),
-            }
+            let valid = self.valid.get_or_insert_with(|| vec![true; block.places.start]);
+            valid.extend(block.snapshot_rows().map(|row| snapshot.holds(row, field)));
         }
-        let known = self.valid.as_ref().filter(|_| !everywhere).map(|valid| &valid[before..]);
-        // Where no record has the field, all are taken for zeros.
-        let offset = place.unwrap_or(0);
-        let fields = Fields { records, size: layout.record_size(), offset, known };
+        let known = self.valid.as_ref().filter(|_| !everywhere);
+        let known = known.map(|valid| &valid[block.places.clone()]);
+        let fields = Fields { block, size: layout.record_size(), offset, known };
         let swapped = layout.is_swapped();
         macro_rules! numbers {
             ($values:expr, $type:ty) => {
@@ -457,15 +502,12 @@ impl FillingColumn {
             Values::U32(values) => numbers!(values, u32),
             Values::U64(values) => numbers!(values, u64),
             Values::Text(codes) => {
-                let mut names = Vec::with_capacity(rows.len());
-                fields.copy(&mut names, |name: [u8; COMM_LEN]| name);
-                for name in &names {
-                    let name = until_nul(name);
+                for (place, name) in block.places.clone().zip(fields.values::<COMM_LEN>()) {
+                    let name = until_nul(&name);
                     // A row is mostly the task that it was in the snapshot before.
-                    let guess = codes.len().checked_sub(self.rows_before);
-                    let guess = guess.and_then(|row| codes.get(row)).copied();
-                    let same = guess.filter(|&code| self.texts.words[code as usize] == name);
-                    codes.push(same.unwrap_or_else(|| self.texts.code(name)));
+                    let guess = place.checked_sub(block.rows_before).map(|row| codes[row]);
+                    let guess = guess.filter(|&code| self.texts.is(code, name));
+                    codes[place] = guess.unwrap_or_else(|| self.texts.code(name));
                 }
             }
         }
@@ -498,29 +540,30 @@ fn until_nul(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// One field's bytes in all records; zeros where it is not known.
+/// One field's bytes in all records of a block; zeros where it is not known.
 struct Fields<'a> {
-    records: &'a [u8],
+    block: &'a Block<'a>,
     size: usize,
     offset: usize,
     known: Option<&'a [bool]>,
 }
 
 impl Fields<'_> {
-    /// Appends what `make` makes of every field.
-    fn copy<T, const N: usize>(&self, values: &mut Vec<T>, make: impl Fn([u8; N]) -> T) {
-        let records = self.records.chunks_exact(self.size);
-        let field = |record: &[u8]| {
-            record.get(self.offset..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
-        };
-        match self.known {
-            None => values.extend(records.map(|record| make(field(record)))),
-            Some(known) => {
-                let known = known.iter().zip(records);
-                values.extend(
-                    known.map(|(&known, record)| make(if known { field(record) } else { [0; N] })),
-                );
-            }
+    fn values<const N: usize>(&self) -> impl Iterator<Item = [u8; N]> {
+        let mut known = self.known.map(|known| known.iter());
+        self.block.records.chunks_exact(self.size).map(move |record| {
+            let known = known.as_mut().is_none_or(|known| known.next() == Some(&true));
+            let field = record.get(self.offset..).filter(|_| known);
+            field.and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+        })
+    }
+
+    /// Writes what `make` makes of every field.
+    fn copy<T, const N: usize>(&self, values: &mut [T], make: impl Fn([u8; N]) -> T) {
+        if self.block.is_zero(self.offset, N) {
+            return;
         }
+        let values = &mut values[self.block.places.clone()];
+        values.iter_mut().zip(self.values()).for_each(|(value, bytes)| *value = make(bytes));
     }
 }
