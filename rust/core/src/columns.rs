@@ -4,16 +4,17 @@
 //!
 //! * A text is a number into a list of words.
 //! * What is not known reads as zero, and stands as unknown beside the values.
-//! * Most fields of most tasks are zero. Columns begin as zeros that the system has not made
-//!   memory of, and only what is not zero is written: the rest never takes any.
+//! * All columns of a batch lie in one piece of memory, which begins as zeros: where the
+//!   system makes large pages of it, that is several times as fast as many small ones.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::iter::repeat_n;
 use std::ops::Range;
 
+use zerocopy::{FromBytes, IntoBytes};
+
 use crate::delta::Interval;
-use crate::layout::{COMM_LEN, Field, Repr};
+use crate::layout::{COMM_LEN, Field, FieldSet, Repr};
 use crate::record::Record;
 use crate::select::{self, Cell, Table};
 use crate::snapshot::{SharedBytes, Snapshot};
@@ -116,78 +117,69 @@ impl ColumnKind {
     }
 }
 
-/// Values, one a record; 0 where none is known.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
-    /// True or false.
-    Bool(Vec<bool>),
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// 0 or 1, a byte each.
+    Bool,
     /// Unsigned bytes.
-    U8(Vec<u8>),
+    U8,
     /// Signed bytes.
-    I8(Vec<i8>),
+    I8,
     /// 16-bit unsigned.
-    U16(Vec<u16>),
+    U16,
     /// 32-bit unsigned.
-    U32(Vec<u32>),
+    U32,
     /// 64-bit unsigned.
-    U64(Vec<u64>),
+    U64,
     /// Rates and shares.
-    F64(Vec<f64>),
-    /// Texts: places in the column's list of words.
-    Text(Vec<i32>),
+    F64,
+    /// Texts: places in the column's list of words, 32-bit signed.
+    Text,
 }
 
-/// Does the same with the vector of whichever kind.
-macro_rules! each {
-    ($values:expr, $vector:ident => $body:expr) => {
-        match $values {
-            Values::Bool($vector) => $body,
-            Values::U8($vector) => $body,
-            Values::I8($vector) => $body,
-            Values::U16($vector) => $body,
-            Values::U32($vector) => $body,
-            Values::U64($vector) => $body,
-            Values::F64($vector) => $body,
-            Values::Text($vector) => $body,
-        }
-    };
-}
-
-impl Values {
-    /// `rows` zeros, as a column of that kind has them.
-    fn zeros(kind: ColumnKind, rows: usize) -> Values {
+impl ValueType {
+    /// What a column of that kind has.
+    pub const fn of(kind: ColumnKind) -> ValueType {
         match kind {
             ColumnKind::Field(field) => match field.info().repr {
-                Repr::U8 => Values::U8(vec![0; rows]),
-                Repr::I8 => Values::I8(vec![0; rows]),
-                Repr::U16 => Values::U16(vec![0; rows]),
-                Repr::U32 => Values::U32(vec![0; rows]),
-                Repr::U64 => Values::U64(vec![0; rows]),
-                Repr::Comm => Values::Text(vec![0; rows]),
+                Repr::U8 => ValueType::U8,
+                Repr::I8 => ValueType::I8,
+                Repr::U16 => ValueType::U16,
+                Repr::U32 => ValueType::U32,
+                Repr::U64 => ValueType::U64,
+                Repr::Comm => ValueType::Text,
             },
-            ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => {
-                Values::U64(vec![0; rows])
-            }
-            ColumnKind::Exited => Values::Bool(vec![false; rows]),
-            ColumnKind::Use(column) if column.is_share() => Values::F64(vec![0.0; rows]),
-            ColumnKind::Use(_) => Values::U64(vec![0; rows]),
-            _ => Values::Text(vec![0; rows]),
+            ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => ValueType::U64,
+            ColumnKind::Exited => ValueType::Bool,
+            ColumnKind::Use(column) if column.is_share() => ValueType::F64,
+            ColumnKind::Use(_) => ValueType::U64,
+            _ => ValueType::Text,
         }
     }
 
-    /// Cuts or adds zeros.
-    fn resize(&mut self, rows: usize) {
-        each!(self, vector => vector.resize(rows, Default::default()));
+    /// Bytes of a value.
+    pub const fn width(self) -> usize {
+        match self {
+            ValueType::Bool | ValueType::U8 | ValueType::I8 => 1,
+            ValueType::U16 => 2,
+            ValueType::U32 | ValueType::Text => 4,
+            ValueType::U64 | ValueType::F64 => 8,
+        }
     }
 }
 
-/// A column of a batch: its values, and which of them are known.
+/// A column of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// One value a record.
-    pub values: Values,
-    /// Whether the value is known; None where all are.
-    pub valid: Option<Vec<bool>>,
+    /// What its values are.
+    pub value_type: ValueType,
+    /// The word of the batch's memory at which they begin: one a record, 0 where it is not
+    /// known.
+    pub start: usize,
+    /// A bit for each value, the lowest first, that is set where the value is known; None
+    /// where all are.
+    pub valid: Option<Vec<u8>>,
 }
 
 /// Some of the records, in columns.
@@ -197,6 +189,30 @@ pub struct Batch {
     pub len: usize,
     /// In the order they were asked for.
     pub columns: Vec<Array>,
+    /// Their values.
+    pub memory: Vec<u64>,
+}
+
+impl Batch {
+    /// A column's words' places, where it is one of texts.
+    pub(crate) fn codes_mut(&mut self, column: usize) -> Option<&mut [i32]> {
+        let Array { value_type: ValueType::Text, start, .. } = self.columns[column] else {
+            return None;
+        };
+        Some(slice(&mut self.memory, start, 0..self.len))
+    }
+}
+
+/// The values at some places of a column that begins at a word of the memory.
+fn slice<T: FromBytes + IntoBytes>(
+    memory: &mut [u64],
+    start: usize,
+    places: Range<usize>,
+) -> &mut [T] {
+    let bytes = memory[start..].as_mut_bytes();
+    let bytes = &mut bytes[places.start * size_of::<T>()..places.end * size_of::<T>()];
+    // No value is wider than a word.
+    <[T]>::mut_from_bytes(bytes).unwrap_or_default()
 }
 
 /// Records in columns.
@@ -231,7 +247,8 @@ impl Columns {
     }
 
     fn of_rows<'a>(all: impl Iterator<Item = Rows<'a>> + Clone, kinds: &[ColumnKind]) -> Columns {
-        let mut filling = Filling::new(kinds, all.clone().map(|rows| rows.snapshot.len()).sum());
+        let count = all.clone().map(|rows| rows.snapshot.len()).sum();
+        let mut filling = Filling::new(kinds, count, |_| {});
         all.for_each(|rows| filling.add(&rows));
         let (batch, texts) = filling.finish();
         let words = texts.into_iter().map(Texts::finish).collect();
@@ -279,27 +296,58 @@ impl Texts {
 /// first cache meanwhile.
 const BLOCK_ROWS: usize = 48;
 
-/// From so many columns on it pays to look first which bytes of a block are all zero.
-const MANY_COLUMNS: usize = 16;
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// What is done to the memory of a batch before it is first written to.
+pub type Prepare = fn(&mut [u64]);
 
 /// A batch that is being filled.
 pub(crate) struct Filling {
     columns: Vec<FillingColumn>,
+    memory: Vec<u64>,
+    prepare: Prepare,
+    /// Records that there is room for.
+    room: usize,
     len: usize,
     /// Number of rows of the snapshot before.
     rows_before: usize,
 }
 
 impl Filling {
-    /// Of these columns, with room for `rows`.
-    pub(crate) fn new(kinds: &[ColumnKind], rows: usize) -> Filling {
+    /// Of these columns, with room for `room` rows.
+    pub(crate) fn new(kinds: &[ColumnKind], room: usize, prepare: Prepare) -> Filling {
         let column = |&kind: &ColumnKind| FillingColumn {
             kind,
-            values: Values::zeros(kind, rows),
-            valid: None,
+            array: Array { value_type: ValueType::of(kind), start: 0, valid: None },
             texts: Texts::default(),
         };
-        Filling { columns: kinds.iter().map(column).collect(), len: 0, rows_before: 0 }
+        let columns = kinds.iter().map(column).collect();
+        let mut filling =
+            Filling { columns, memory: Vec::new(), prepare, room: 0, len: 0, rows_before: 0 };
+        filling.make_room(room);
+        filling
+    }
+
+    fn make_room(&mut self, room: usize) {
+        // Columns begin at cache lines, as Arrow recommends, and where rows are a power of two
+        // not all at the same place of a cache.
+        let words = |column: &FillingColumn| {
+            let bytes = room * column.array.value_type.width();
+            (bytes.next_multiple_of(LINE) + 3 * LINE) / size_of::<u64>()
+        };
+        let mut memory = vec![0; self.columns.iter().map(words).sum()];
+        (self.prepare)(&mut memory);
+        let mut start = 0;
+        for column in &mut self.columns {
+            let array = &mut column.array;
+            let used = self.len * array.value_type.width();
+            let from = self.memory[array.start..].as_bytes();
+            memory[start..].as_mut_bytes()[..used].copy_from_slice(&from[..used]);
+            array.start = start;
+            start += words(column);
+        }
+        (self.memory, self.room) = (memory, room);
     }
 
     /// Appends a snapshot's records.
@@ -307,23 +355,24 @@ impl Filling {
         let snapshot = rows.snapshot;
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
         let end = self.len + snapshot.len();
-        for column in &mut self.columns {
-            if each!(&column.values, vector => vector.len()) < end {
-                column.values.resize(end);
-            }
+        if end > self.room {
+            self.make_room(end.max(2 * self.room));
         }
+        let filled = snapshot.filled();
         for (number, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
             let (first, len) = (number * BLOCK_ROWS, records.len() / size);
-            let seen = (self.columns.len() >= MANY_COLUMNS).then(|| seen(records, size));
+            let masks = (first..first + len).map(|row| snapshot.mask(row));
+            let everywhere = masks.fold(filled, FieldSet::intersection);
             let block = Block {
                 rows,
+                filled,
+                everywhere,
                 first,
                 records,
-                seen: seen.as_deref(),
                 places: self.len + first..self.len + first + len,
                 rows_before: self.rows_before,
             };
-            self.columns.iter_mut().for_each(|column| column.fill(&block));
+            self.columns.iter_mut().for_each(|column| column.fill(&mut self.memory, &block));
         }
         self.rows_before = snapshot.len();
         self.len = end;
@@ -332,33 +381,26 @@ impl Filling {
     /// The batch, and for each column of texts its words.
     pub(crate) fn finish(self) -> (Batch, Vec<Texts>) {
         let arrays = self.columns.into_iter().map(|mut column| {
-            column.values.resize(self.len);
-            (Array { values: column.values, valid: column.valid }, column.texts)
+            if let Some(valid) = &mut column.array.valid {
+                valid.resize(self.len.div_ceil(8), u8::MAX);
+            }
+            (column.array, column.texts)
         });
         let (columns, texts) = arrays.unzip();
-        (Batch { len: self.len, columns }, texts)
+        (Batch { len: self.len, columns, memory: self.memory }, texts)
     }
-}
-
-/// The bits that are set in any of the records, by their place in a record.
-fn seen(records: &[u8], size: usize) -> Vec<u8> {
-    let mut seen = vec![0; size];
-    for record in records.chunks_exact(size) {
-        for (seen, byte) in seen.iter_mut().zip(record) {
-            *seen |= byte;
-        }
-    }
-    seen
 }
 
 /// Some records of a snapshot, and where they go.
 struct Block<'a> {
     rows: &'a Rows<'a>,
+    /// Fields that any record of the snapshot has.
+    filled: FieldSet,
+    /// Fields that all of these records have.
+    everywhere: FieldSet,
     /// The first record's place in its snapshot.
     first: usize,
     records: &'a [u8],
-    /// The bits that any of them has, where that was looked for.
-    seen: Option<&'a [u8]>,
     /// The records' places in the columns.
     places: Range<usize>,
     rows_before: usize,
@@ -369,141 +411,139 @@ impl Block<'_> {
     fn snapshot_rows(&self) -> Range<usize> {
         self.first..self.first + self.places.len()
     }
-
-    /// Whether a field is known to be zero in all of them.
-    fn is_zero(&self, offset: usize, width: usize) -> bool {
-        let seen = self.seen.and_then(|seen| seen.get(offset..offset + width));
-        seen.is_some_and(|seen| seen.iter().all(|&byte| byte == 0))
-    }
 }
 
 /// A column that is being filled.
 struct FillingColumn {
     kind: ColumnKind,
-    /// Zeros from where nothing is filled in yet.
-    values: Values,
-    /// Written once a value is not known.
-    valid: Option<Vec<bool>>,
+    array: Array,
     texts: Texts,
 }
 
 impl FillingColumn {
     /// Fills in the rows of a block.
-    fn fill(&mut self, block: &Block<'_>) {
+    fn fill(&mut self, memory: &mut [u64], block: &Block<'_>) {
         let (snapshot, interval) = (block.rows.snapshot, block.rows.interval);
         let header = snapshot.header();
-        let places = block.places.clone();
         match self.kind {
-            ColumnKind::Field(field) => self.fill_field(block, field),
-            ColumnKind::TimeNs => self.fill_same(places, Some(header.begin.realtime_ns)),
-            ColumnKind::MonotonicNs => self.fill_same(places, Some(header.begin.monotonic_ns)),
-            ColumnKind::IntervalNs => self.fill_same(places, interval.map(Interval::interval_ns)),
+            ColumnKind::Field(field) => self.fill_field(memory, block, field),
+            ColumnKind::TimeNs => self.fill_same(memory, block, Some(header.begin.realtime_ns)),
+            ColumnKind::MonotonicNs => {
+                self.fill_same(memory, block, Some(header.begin.monotonic_ns));
+            }
+            ColumnKind::IntervalNs => {
+                self.fill_same(memory, block, interval.map(Interval::interval_ns));
+            }
             ColumnKind::Exited => {
-                if let Values::Bool(values) = &mut self.values {
-                    for (value, row) in values[places].iter_mut().zip(block.snapshot_rows()) {
-                        *value = snapshot.is_exited(row);
+                let living = snapshot.len().saturating_sub(header.exited as usize);
+                let living = living.saturating_sub(block.first).min(block.places.len());
+                let exited = block.places.start + living..block.places.end;
+                slice::<u8>(memory, self.array.start, exited).fill(1);
+            }
+            ColumnKind::Host => self.fill_word(memory, block, header.host.as_bytes()),
+            ColumnKind::BootId => {
+                let id: String = header.boot_id.iter().map(|byte| format!("{byte:02x}")).collect();
+                self.fill_word(memory, block, id.as_bytes());
+            }
+            ColumnKind::Source => self.fill_word(memory, block, header.source.name().as_bytes()),
+            ColumnKind::Path => self.fill_word(memory, block, block.rows.path.as_bytes()),
+            ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline => {
+                self.fill_names(memory, block);
+            }
+            ColumnKind::Use(column) => {
+                for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
+                    let here = place..place + 1;
+                    match interval.and_then(|interval| interval.cell(row, column)) {
+                        Some(Cell::Float(value)) => {
+                            slice::<f64>(memory, self.array.start, here).fill(value);
+                        }
+                        Some(Cell::Int(number)) => {
+                            let value = u64::try_from(number).unwrap_or(0);
+                            slice::<u64>(memory, self.array.start, here).fill(value);
+                        }
+                        _ => self.mark_unknown(here),
                     }
                 }
             }
-            ColumnKind::Host => self.fill_word(places, header.host.as_bytes()),
-            ColumnKind::BootId => {
-                let id: String = header.boot_id.iter().map(|byte| format!("{byte:02x}")).collect();
-                self.fill_word(places, id.as_bytes());
-            }
-            ColumnKind::Source => self.fill_word(places, header.source.name().as_bytes()),
-            ColumnKind::Path => self.fill_word(places, block.rows.path.as_bytes()),
-            ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline => {
-                for (place, row) in places.zip(block.snapshot_rows()) {
-                    self.fill_name(place, snapshot, row);
-                }
-            }
-            ColumnKind::Use(column) => {
-                for (place, row) in places.zip(block.snapshot_rows()) {
-                    self.fill_cell(place, interval.and_then(|interval| interval.cell(row, column)));
-                }
-            }
         }
     }
 
-    /// Says of the values at these places, which follow the last ones, whether they are known.
-    fn mark(&mut self, places: Range<usize>, known: bool) {
-        if self.valid.is_some() || !known {
-            let valid = self.valid.get_or_insert_with(|| vec![true; places.start]);
-            valid.resize(places.end, known);
-        }
-    }
-
-    fn fill_same(&mut self, places: Range<usize>, value: Option<u64>) {
-        self.mark(places.clone(), value.is_some());
-        if let (Values::U64(values), Some(value)) = (&mut self.values, value) {
-            values[places].fill(value);
-        }
-    }
-
-    fn fill_cell(&mut self, place: usize, cell: Option<Cell<'_>>) {
-        self.mark(place..place + 1, cell.is_some());
-        match (&mut self.values, cell) {
-            (Values::F64(values), Some(Cell::Float(value))) => values[place] = value,
-            (Values::U64(values), Some(Cell::Int(number))) => {
-                values[place] = u64::try_from(number).unwrap_or(0);
+    /// Says that nothing is known of the values at these places.
+    fn mark_unknown(&mut self, places: impl Iterator<Item = usize>) {
+        for place in places {
+            let valid = self.array.valid.get_or_insert_default();
+            if place / 8 >= valid.len() {
+                valid.resize(place / 8 + 1, u8::MAX);
             }
-            _ => {}
+            valid[place / 8] &= !(1 << (place % 8));
         }
     }
 
-    fn fill_word(&mut self, places: Range<usize>, word: &[u8]) {
-        self.mark(places.clone(), true);
+    fn fill_same(&mut self, memory: &mut [u64], block: &Block<'_>, value: Option<u64>) {
+        match value {
+            Some(value) => {
+                slice::<u64>(memory, self.array.start, block.places.clone()).fill(value);
+            }
+            None => self.mark_unknown(block.places.clone()),
+        }
+    }
+
+    fn fill_word(&mut self, memory: &mut [u64], block: &Block<'_>, word: &[u8]) {
         let code = self.texts.code(word);
-        if let (Values::Text(codes), 1..) = (&mut self.values, code) {
-            codes[places].fill(code);
+        slice::<i32>(memory, self.array.start, block.places.clone()).fill(code);
+    }
+
+    /// What a recording calls the user, cgroup or arguments of rows.
+    fn fill_names(&mut self, memory: &mut [u64], block: &Block<'_>) {
+        let snapshot = block.rows.snapshot;
+        for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
+            let here = place..place + 1;
+            match snapshot.get(row).and_then(|record| name_of(self.kind, snapshot, &record)) {
+                Some(text) => {
+                    let code = self.texts.code(&text);
+                    slice::<i32>(memory, self.array.start, here).fill(code);
+                }
+                None => self.mark_unknown(here),
+            }
         }
     }
 
-    /// What a recording calls the user, cgroup or arguments of a row.
-    fn fill_name(&mut self, place: usize, snapshot: &Snapshot<SharedBytes>, row: usize) {
-        let text = snapshot.get(row).and_then(|record| name_of(self.kind, snapshot, &record));
-        self.mark(place..place + 1, text.is_some());
-        if let (Values::Text(codes), Some(text)) = (&mut self.values, text) {
-            codes[place] = self.texts.code(&text);
-        }
-    }
-
-    fn fill_field(&mut self, block: &Block<'_>, field: Field) {
+    fn fill_field(&mut self, memory: &mut [u64], block: &Block<'_>, field: Field) {
         let snapshot = block.rows.snapshot;
         let layout = snapshot.layout();
-        let offset = layout.offset(field).filter(|_| snapshot.filled().contains(field));
-        let Some(offset) = offset else {
-            self.mark(block.places.clone(), false);
-            return;
-        };
-        let masks = &snapshot.header().masks;
-        let everywhere = masks.iter().all(|mask| mask.contains(field));
-        if !everywhere || self.valid.is_some() {
-            let valid = self.valid.get_or_insert_with(|| vec![true; block.places.start]);
-            valid.extend(block.snapshot_rows().map(|row| snapshot.holds(row, field)));
+        let offset = layout.offset(field).filter(|_| block.filled.contains(field));
+        let Some(offset) = offset else { return self.mark_unknown(block.places.clone()) };
+        let known: Option<Vec<bool>> = (!block.everywhere.contains(field))
+            .then(|| block.snapshot_rows().map(|row| snapshot.holds(row, field)).collect());
+        if let Some(known) = &known {
+            let places = block.places.clone().zip(known);
+            self.mark_unknown(places.filter(|(_, known)| !**known).map(|(place, _)| place));
         }
-        let known = self.valid.as_ref().filter(|_| !everywhere);
-        let known = known.map(|valid| &valid[block.places.clone()]);
-        let fields = Fields { block, size: layout.record_size(), offset, known };
+        let known = known.as_deref();
+        let fields = Fields { records: block.records, size: layout.record_size(), offset, known };
         let swapped = layout.is_swapped();
         macro_rules! numbers {
-            ($values:expr, $type:ty) => {
-                fields.copy($values, |bytes| {
+            ($type:ty) => {{
+                let values = slice::<$type>(memory, self.array.start, block.places.clone());
+                fields.copy(values, |bytes| {
                     let number = <$type>::from_ne_bytes(bytes);
                     if swapped { number.swap_bytes() } else { number }
-                })
-            };
+                });
+            }};
         }
-        match &mut self.values {
-            Values::Bool(_) | Values::F64(_) => {}
-            Values::U8(values) => numbers!(values, u8),
-            Values::I8(values) => numbers!(values, i8),
-            Values::U16(values) => numbers!(values, u16),
-            Values::U32(values) => numbers!(values, u32),
-            Values::U64(values) => numbers!(values, u64),
-            Values::Text(codes) => {
-                for (place, name) in block.places.clone().zip(fields.values::<COMM_LEN>()) {
-                    let name = until_nul(&name);
+        match self.array.value_type {
+            ValueType::Bool | ValueType::F64 => {}
+            ValueType::U8 => numbers!(u8),
+            ValueType::I8 => numbers!(i8),
+            ValueType::U16 => numbers!(u16),
+            ValueType::U32 => numbers!(u32),
+            ValueType::U64 => numbers!(u64),
+            ValueType::Text => {
+                let mut names = [[0; COMM_LEN]; BLOCK_ROWS];
+                fields.copy(&mut names, |name| name);
+                let codes = slice::<i32>(memory, self.array.start, 0..block.places.end);
+                for (place, name) in block.places.clone().zip(&names) {
+                    let name = until_nul(name);
                     // A row is mostly the task that it was in the snapshot before.
                     let guess = place.checked_sub(block.rows_before).map(|row| codes[row]);
                     let guess = guess.filter(|&code| self.texts.is(code, name));
@@ -540,30 +580,86 @@ fn until_nul(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// One field's bytes in all records of a block; zeros where it is not known.
+/// One field's bytes in records.
 struct Fields<'a> {
-    block: &'a Block<'a>,
+    records: &'a [u8],
     size: usize,
     offset: usize,
+    /// In which records it is known; None for all.
     known: Option<&'a [bool]>,
 }
 
 impl Fields<'_> {
-    fn values<const N: usize>(&self) -> impl Iterator<Item = [u8; N]> {
-        let mut known = self.known.map(|known| known.iter());
-        self.block.records.chunks_exact(self.size).map(move |record| {
-            let known = known.as_mut().is_none_or(|known| known.next() == Some(&true));
-            let field = record.get(self.offset..).filter(|_| known);
-            field.and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
-        })
-    }
-
-    /// Writes what `make` makes of every field.
+    /// Writes what `make` makes of every field that is known; the others stay as they are.
     fn copy<T, const N: usize>(&self, values: &mut [T], make: impl Fn([u8; N]) -> T) {
-        if self.block.is_zero(self.offset, N) {
-            return;
+        let records = values.iter_mut().zip(self.records.chunks_exact(self.size));
+        let field = |record: &[u8]| record[self.offset..].first_chunk().copied();
+        match self.known {
+            None => {
+                for (value, record) in records {
+                    let Some(field) = field(record) else { return };
+                    *value = make(field);
+                }
+            }
+            Some(known) => {
+                for ((value, record), _) in records.zip(known).filter(|(_, known)| **known) {
+                    let Some(field) = field(record) else { return };
+                    *value = make(field);
+                }
+            }
         }
-        let values = &mut values[self.block.places.clone()];
-        values.iter_mut().zip(self.values()).for_each(|(value, bytes)| *value = make(bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::{Header, SourceKind};
+    use crate::layout::{EXTENSION_BIT, Layout};
+    use crate::record::RecordMut;
+
+    #[test]
+    fn a_batch_that_outgrows_its_room_keeps_what_it_has() {
+        let layout = Layout::of_version(14 | EXTENSION_BIT).expect("a known version");
+        let size = layout.record_size();
+        let mut bytes = vec![0; 3 * size];
+        for (number, row) in bytes.chunks_exact_mut(size).enumerate() {
+            let mut record = RecordMut::new(row, &layout).expect("the right size");
+            record.set(Field::ac_pid, number as u64 + 7);
+            record.set_text(Field::ac_comm, format!("task{number}").as_bytes());
+        }
+        let held = FieldSet::EMPTY.with(Field::ac_pid).with(Field::ac_comm);
+        let header = Header::new(SourceKind::Procfs, held);
+        let snapshot = Snapshot::new(header, layout, SharedBytes::new(bytes), 0..3 * size, 0..0);
+        let snapshot = snapshot.expect("well formed");
+        let kinds = [
+            ColumnKind::Field(Field::ac_pid),
+            ColumnKind::Field(Field::ac_nice),
+            ColumnKind::Exited,
+            ColumnKind::Field(Field::ac_comm),
+        ];
+        let filled = |room: usize| {
+            let mut filling = Filling::new(&kinds, room, |_| {});
+            for _ in 0..40 {
+                filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+            }
+            filling.finish()
+        };
+        let (grown, words) = filled(0);
+        let (roomy, _) = filled(120);
+        let values = |mut batch: Batch| {
+            let start = |column: usize| batch.columns[column].start;
+            let [pid, comm] = [start(0), start(3)];
+            let pids: Vec<u32> = slice(&mut batch.memory, pid, 0..120).to_vec();
+            let codes: Vec<i32> = slice(&mut batch.memory, comm, 0..120).to_vec();
+            let valid: Vec<_> = batch.columns.into_iter().map(|column| column.valid).collect();
+            (pids, codes, valid)
+        };
+        assert_eq!(words[3].words, ["task0", "task1", "task2"].map(Vec::from));
+        let (pids, codes, valid) = values(grown);
+        assert_eq!(pids, [7, 8, 9].repeat(40));
+        assert_eq!(codes, [0, 1, 2].repeat(40));
+        assert_eq!(valid, [None, Some(vec![0; 15]), None, None]);
+        assert_eq!((pids, codes, valid), values(roomy));
     }
 }

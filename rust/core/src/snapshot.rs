@@ -202,7 +202,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     }
 
     /// The fields that the record at `index` holds.
-    fn mask(&self, index: usize) -> FieldSet {
+    pub(crate) fn mask(&self, index: usize) -> FieldSet {
         let which = self.mask_indices().get(index).copied().unwrap_or(0);
         // Memory that is shared with others may have changed since it was checked.
         self.header.masks.get(usize::from(which)).copied().unwrap_or_default()

@@ -31,6 +31,6 @@ fuzz_target!(|bytes: &[u8]| {
     let kinds =
         [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Cmdline];
     let indices = (0..reader.len().min(64)).collect();
-    let (read, _) = columns::read(&[Part { reader: &reader, path: "", indices }], &kinds, 1);
+    let (read, _) = columns::read(&[Part { reader: &reader, path: "", indices }], &kinds, 1, |_| {});
     assert_eq!(read.batches.iter().map(|batch| batch.len).sum::<usize>(), rows);
 });

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::builder::BooleanBufferBuilder;
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::types::Int32Type;
@@ -13,12 +12,12 @@ use arrow_array::{
     PrimitiveArray, RecordBatch, RecordBatchIterator, StringArray, UInt8Array, UInt16Array,
     UInt32Array, UInt64Array,
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
-use taskstats::columns::{Array as Filled, ColumnKind, Columns, Values};
+use taskstats::columns::{Array as Filled, ColumnKind, Columns, ValueType};
 use taskstats::dump::columns::Lost;
 use taskstats::{DumpFile, Error, FieldSet, Interval, SharedBytes, Snapshot};
 
@@ -33,7 +32,8 @@ use crate::interval::PyInterval;
 /// others read as 0 and as None. Whatever takes Arrow streams (PyCapsule interface) takes
 /// all columns at once, without a copy: `pyarrow.table(columns)`,
 /// `polars.DataFrame(columns)`, `pandas.DataFrame.from_arrow(columns)`, and DuckDB by the
-/// variable's name. Texts are dictionaries there.
+/// variable's name. Texts are dictionaries there. Columns share their memory: as long as one
+/// of them is kept, so is all of it.
 #[pyclass(frozen, name = "Columns", module = "taskstats", mapping)]
 pub(crate) struct PyColumns {
     schema: SchemaRef,
@@ -196,9 +196,10 @@ impl PyColumns {
         let mut batches = Vec::with_capacity(columns.batches.len());
         for batch in columns.batches {
             len += batch.len;
+            let memory = Buffer::from_vec(batch.memory);
             let arrays = batch.columns.into_iter().zip(&words);
             let arrays: Result<Vec<ArrayRef>, ArrowError> =
-                arrays.map(|(column, words)| array(column, words)).collect();
+                arrays.map(|(column, words)| array(column, &memory, batch.len, words)).collect();
             batches.push(RecordBatch::try_new(Arc::clone(&schema), arrays?)?);
         }
         Ok(PyColumns { schema, batches, len, paths: Vec::new(), lost: Vec::new() })
@@ -273,23 +274,38 @@ fn arrow_field(kind: ColumnKind) -> arrow_schema::Field {
     field.with_metadata(HashMap::from([("unit".into(), unit.into_owned())]))
 }
 
-/// The Arrow array of a column, on the same memory but for bits.
-fn array(column: Filled, words: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let nulls = column.valid.map(|valid| {
-        let mut bits = BooleanBufferBuilder::new(valid.len());
-        bits.append_slice(&valid);
-        NullBuffer::new(bits.finish())
-    });
-    Ok(match column.values {
-        Values::Bool(values) => Arc::new(BooleanArray::new(values.into(), nulls)),
-        Values::U8(values) => Arc::new(UInt8Array::new(values.into(), nulls)),
-        Values::I8(values) => Arc::new(Int8Array::new(values.into(), nulls)),
-        Values::U16(values) => Arc::new(UInt16Array::new(values.into(), nulls)),
-        Values::U32(values) => Arc::new(UInt32Array::new(values.into(), nulls)),
-        Values::U64(values) => Arc::new(UInt64Array::new(values.into(), nulls)),
-        Values::F64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
-        Values::Text(codes) => {
-            let codes = Int32Array::new(codes.into(), nulls);
+/// The Arrow array of a column of `len` values, on its batch's memory but for bits.
+fn array(
+    column: Filled,
+    memory: &Buffer,
+    len: usize,
+    words: &ArrayRef,
+) -> Result<ArrayRef, ArrowError> {
+    let nulls = column
+        .valid
+        .map(|bits| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, len)));
+    let start = column.start * size_of::<u64>() / column.value_type.width();
+    macro_rules! numbers {
+        ($array:ty) => {
+            Arc::new(<$array>::new(ScalarBuffer::new(memory.clone(), start, len), nulls))
+        };
+    }
+    Ok(match column.value_type {
+        ValueType::Bool => {
+            let bytes = &memory[start..start + len];
+            Arc::new(BooleanArray::new(
+                BooleanBuffer::collect_bool(len, |at| bytes[at] != 0),
+                nulls,
+            ))
+        }
+        ValueType::U8 => numbers!(UInt8Array),
+        ValueType::I8 => numbers!(Int8Array),
+        ValueType::U16 => numbers!(UInt16Array),
+        ValueType::U32 => numbers!(UInt32Array),
+        ValueType::U64 => numbers!(UInt64Array),
+        ValueType::F64 => numbers!(Float64Array),
+        ValueType::Text => {
+            let codes = Int32Array::new(ScalarBuffer::new(memory.clone(), start, len), nulls);
             Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(words))?)
         }
     })

@@ -11,6 +11,7 @@ use taskstats_core::dump::{Cursor, Reader};
 use taskstats_core::{ParseError, SharedBytes, Snapshot};
 
 use crate::errors::Error;
+use crate::sys;
 use crate::sys::map::FileMap;
 
 /// A dump, a bare array of `struct taskstats`, or a snapshot's byte form, in a file.
@@ -108,7 +109,7 @@ pub fn read_columns(
         })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (columns, lost) = columns::read(&parts, kinds, threads);
+    let (columns, lost) = columns::read(&parts, kinds, threads, sys::prefer_large_pages);
     files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
     Ok((columns, lost))
 }

@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::read::{Cursor, Reader};
-use crate::columns::{Batch, ColumnKind, Columns, Filling, Rows, Texts, Values};
+use crate::columns::{Batch, ColumnKind, Columns, Filling, Prepare, Rows, Texts};
 use crate::error::ParseError;
 
 /// What could not be read.
@@ -38,8 +38,13 @@ pub struct Part<'a> {
 const BATCH_ROWS: usize = 1 << 17;
 
 /// The columns of all records of the parts' snapshots, read by `threads` threads, and what
-/// could not be read and is left out.
-pub fn read(parts: &[Part<'_>], kinds: &[ColumnKind], threads: usize) -> (Columns, Vec<Lost>) {
+/// could not be read and is left out. Memory for them is prepared first.
+pub fn read(
+    parts: &[Part<'_>],
+    kinds: &[ColumnKind],
+    threads: usize,
+    prepare: Prepare,
+) -> (Columns, Vec<Lost>) {
     let jobs = jobs(parts);
     let queue = Mutex::new(jobs.iter().enumerate());
     let done: Mutex<Vec<Option<Outcome>>> = Mutex::new(jobs.iter().map(|_| None).collect());
@@ -47,7 +52,7 @@ pub fn read(parts: &[Part<'_>], kinds: &[ColumnKind], threads: usize) -> (Column
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((place, job)) = next else { return };
-            let outcome = job.read(&parts[job.part], kinds);
+            let outcome = job.read(&parts[job.part], kinds, prepare);
             done.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(outcome);
         }
     };
@@ -61,9 +66,8 @@ pub fn read(parts: &[Part<'_>], kinds: &[ColumnKind], threads: usize) -> (Column
     let mut texts: Vec<Texts> = kinds.iter().map(|_| Texts::default()).collect();
     let (mut batches, mut lost) = (Vec::new(), Vec::new());
     for mut outcome in done {
-        let columns = outcome.batch.columns.iter_mut().zip(&outcome.texts).zip(&mut texts);
-        for ((column, own), texts) in columns {
-            if let Values::Text(codes) = &mut column.values {
+        for (column, (own, texts)) in outcome.texts.iter().zip(&mut texts).enumerate() {
+            if let Some(codes) = outcome.batch.codes_mut(column) {
                 let shared: Vec<i32> = own.words.iter().map(|word| texts.code(word)).collect();
                 // Where nothing was known there is no word.
                 let word = |code: i32| shared.get(code as usize).copied().unwrap_or(0);
@@ -121,9 +125,9 @@ struct Outcome {
 }
 
 impl Job {
-    fn read(&self, part: &Part<'_>, kinds: &[ColumnKind]) -> Outcome {
+    fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], prepare: Prepare) -> Outcome {
         // Room for what frames' headers promise, if that is not out of all proportion.
-        let mut filling = Filling::new(kinds, self.rows.min(2 * BATCH_ROWS));
+        let mut filling = Filling::new(kinds, self.rows.min(2 * BATCH_ROWS), prepare);
         let (mut cursor, mut lost) = (Cursor::default(), Vec::new());
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
