@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use taskstats::{
-    Field, FieldSet, Flags, Group, Interval, Request, Source, SourceKind, open, sources,
+    Field, FieldSet, Flags, Group, Header, Interval, Request, Source, SourceKind, open, sources,
 };
 
 fn bpf() -> Option<Box<dyn Source>> {
@@ -387,6 +387,38 @@ fn the_books_close_while_a_cpu_goes_and_comes() {
             let most = if [1, 3].contains(&place) { 1.0 } else { 0.002 };
             assert!(share.abs() < most, "{rows:?}, interval {place}: {share} of a CPU");
         }
+    }
+}
+
+#[test]
+fn the_books_close_over_a_sleep_of_the_machine() {
+    if !owns_machine() || !has_one_call() {
+        return;
+    }
+    for rows in [Rows::Processes, Rows::Ran] {
+        let Some(mut source) = bpf() else { return };
+        let request = Request { changed: rows == Rows::Ran, ..exact() };
+        let _load = Children::run(&format!("sh -c '{BUSY}' & wait"));
+        thread::sleep(Duration::from_millis(500));
+        let mut take = || Arc::new(source.snapshot(&request).expect("a snapshot"));
+        take();
+        let before = take();
+        fs::write("/sys/class/rtc/rtc0/wakealarm", "+3").expect("an alarm");
+        fs::write("/sys/power/state", "mem").expect("a machine that can sleep");
+        thread::sleep(Duration::from_millis(500));
+        let interval = Interval::between(Arc::clone(&before), take());
+        let later = interval.cur().header();
+        // CLOCK_BOOTTIME goes on while the machine sleeps, CLOCK_MONOTONIC stands still.
+        let ahead = |time: &Header| time.begin.boottime_ns - time.begin.monotonic_ns;
+        let slept_ns = ahead(later) - ahead(before.header());
+        assert!(slept_ns > 1_000_000_000, "{rows:?}: slept {slept_ns} ns");
+        let awake_ns = later.begin.monotonic_ns - before.header().begin.monotonic_ns;
+        let length_ns = interval.interval_ns();
+        let off = length_ns.abs_diff(awake_ns);
+        assert!(off < 50_000_000, "{rows:?}: {length_ns} ns, awake {awake_ns} ns");
+        let books = interval.books().expect("the books");
+        assert_eq!(later.cpus_online, 2);
+        assert!(books.is_closed(), "{rows:?}: {books:?}");
     }
 }
 
