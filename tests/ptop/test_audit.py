@@ -61,16 +61,19 @@ def test_busy_cpus_close_and_a_task_left_out_opens(source: str, busy: list[int])
     assert lines[-1]["residual_ns"] > 0.05 * lines[-1]["interval_ns"]
 
 
-def test_the_table_says_the_verdict() -> None:
+@pytest.mark.parametrize(("left_out", "status"), [(False, 0), (True, 1)])
+def test_the_table_says_the_verdict(left_out: bool, status: int, busy: list[int]) -> None:
+    more = ["--leave-out", *map(str, busy)] if left_out else []
     done = subprocess.run(
-        [*PTOP, "audit", "-n", "1", "-d", "0.3"],
+        [*PTOP, "audit", "-n", "1", "-d", "0.5", *more],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     last = done.stdout.strip().splitlines()[-1]
-    assert last.strip().startswith("closed" if done.returncode == 0 else "NOT CLOSED")
+    assert done.returncode == status, last
+    assert last.strip().startswith("NOT CLOSED; " if left_out else "closed; ")
     assert "over all" in done.stdout
 
 
