@@ -107,15 +107,17 @@ def _rows(
             text=text,
             pids=pids,
         )
-    keyed = [*sources, sort]
+    # The key of a row to merge by, beside its cells where it is none of them.
+    keyed = sources if sort in sources else [*sources, sort]
+    key = keyed.index(sort)
     ran = rows.select(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
     rest = resting.resting(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
     both = [*ran, *(rest or ())]
-    known = [row for row in both if row[-1] is not None]
-    known.sort(key=itemgetter(-1), reverse=down)
+    known = [row for row in both if row[key] is not None]
+    known.sort(key=itemgetter(key), reverse=down)
     # Unknown is last in either order.
-    known += [row for row in both if row[-1] is None]
-    return [row[:-1] for row in known[state.top : end]]
+    known += [row for row in both if row[key] is None]
+    return [row[: len(sources)] for row in known[state.top : end]]
 
 
 def _sums(
