@@ -58,7 +58,7 @@ struct rq {
 	u64 clock_task;
 	u64 prev_steal_time_rq;
 	u64 idle_stamp;
-	struct task_struct *curr, *idle;
+	struct task_struct *curr, *idle, *stop;
 	u64 nr_switches;
 	s32 cpu;
 	s32 online;

@@ -96,6 +96,9 @@ struct cpu {
 	/* kept by the switch program: time in the idle task, in clock_task units */
 	u64 idle_sum, idle_start;
 	u64 is_idle;
+	/* the clock_task at which the stopper last began, less what it had used then; the
+	 * switches there had been */
+	u64 stop_base, stop_switches;
 	/* where tasks are hidden, kept by the idle program: when it last left an idle state,
 	 * the switches there had been then, and whether it is in one */
 	u64 idle_end, idle_switches, halted;

@@ -40,12 +40,26 @@ static __always_inline u64 idle_before_hidden(const struct cpu *cpu)
 	return cpu->is_idle ? not_negative(cpu->idle_end - cpu->idle_start) : 0;
 }
 
+/*
+ * A switch away from the idle task on a CPU that was not seen to become idle: it had been
+ * taken away. Before it is away no program runs on it any more (__DO_TRACE_CALL(),
+ * include/linux/tracepoint.h); the last to run on it is the stopper (take_cpu_down()).
+ */
+static __always_inline void come_back(struct cpu *cpu, struct rq *q)
+{
+	if (cpu->is_idle || !cpu->stop_switches || q->nr_switches - cpu->stop_switches != 2)
+		return;
+	cpu->idle_start = cpu->stop_base + q->stop->se.sum_exec_runtime;
+	cpu->is_idle = 1;
+}
+
 SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 				      struct task_struct *next)
 {
 	struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
 	u64 noting = c->noting;
 	struct cpu *cpu;
+	int stops;
 	s64 gap;
 
 	if (noting && !c->sched_ns) {
@@ -62,11 +76,18 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	 * CPUs. It measures that as idle time (sched_balance_newidle()), and so does this.
 	 */
 	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) : 0;
-	if (!noting && prev->pid && next->pid && !gap)
+	stops = next == q->stop;
+	if (!noting && prev->pid && next->pid && !gap && !stops)
 		return 0;
 	cpu = the_cpu(q->cpu);
 	if (!cpu)
 		return 0;
+	if (!prev->pid)
+		come_back(cpu, q);
+	if (stops) {
+		cpu->stop_base = q->clock_task - next->se.sum_exec_runtime;
+		cpu->stop_switches = q->nr_switches;
+	}
 	if (noting && cpu->noted_serial != noting) {
 		s64 past = q->clock - c->sched_ns;
 

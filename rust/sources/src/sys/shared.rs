@@ -228,6 +228,8 @@ pub(crate) struct CpuWords {
     pub(crate) idle_sum: u64,
     pub(crate) idle_start: u64,
     pub(crate) is_idle: u64,
+    pub(crate) stop_base: u64,
+    pub(crate) stop_switches: u64,
     pub(crate) idle_end: u64,
     pub(crate) idle_switches: u64,
     pub(crate) halted: u64,
