@@ -65,6 +65,21 @@ impl ColumnKind {
         ColumnKind::Cmdline,
     ];
 
+    /// Whether it says the same of all records of a snapshot, or of all that died.
+    const fn is_of_snapshot(self) -> bool {
+        matches!(
+            self,
+            ColumnKind::TimeNs
+                | ColumnKind::MonotonicNs
+                | ColumnKind::IntervalNs
+                | ColumnKind::Exited
+                | ColumnKind::Host
+                | ColumnKind::BootId
+                | ColumnKind::Source
+                | ColumnKind::Path
+        )
+    }
+
     /// Whether it is a name that a recording has beside its records.
     pub const fn is_name(self) -> bool {
         matches!(self, ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline)
@@ -359,20 +374,23 @@ impl Filling {
             self.make_room(end.max(2 * self.room));
         }
         let filled = snapshot.filled();
-        for (number, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
-            let (first, len) = (number * BLOCK_ROWS, records.len() / size);
+        let (begin, rows_before) = (self.len, self.rows_before);
+        let block = |first: usize, records| {
+            let len = <[u8]>::len(records) / size;
             let masks = (first..first + len).map(|row| snapshot.mask(row));
             let everywhere = masks.fold(filled, FieldSet::intersection);
-            let block = Block {
-                rows,
-                filled,
-                everywhere,
-                first,
-                records,
-                places: self.len + first..self.len + first + len,
-                rows_before: self.rows_before,
-            };
-            self.columns.iter_mut().for_each(|column| column.fill(&mut self.memory, &block));
+            let places = begin + first..begin + first + len;
+            Block { rows, filled, everywhere, first, records, places, rows_before }
+        };
+        let whole = block(0, records);
+        for column in self.columns.iter_mut().filter(|column| column.kind.is_of_snapshot()) {
+            column.fill(&mut self.memory, &whole);
+        }
+        for (number, records) in records.chunks(size * BLOCK_ROWS).enumerate() {
+            let block = block(number * BLOCK_ROWS, records);
+            for column in self.columns.iter_mut().filter(|column| !column.kind.is_of_snapshot()) {
+                column.fill(&mut self.memory, &block);
+            }
         }
         self.rows_before = snapshot.len();
         self.len = end;
