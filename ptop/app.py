@@ -11,6 +11,7 @@ Design decisions
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -147,6 +148,9 @@ def show(
     with _signals(), _resizes() as resized:
         screen = _Screen(terminal, color)
         loop = _Loop(terminal, feed, state, columns, limits, intervals, screen, resized)
+        # What is there now stays; the collector need not look through it once a second.
+        gc.collect()
+        gc.freeze()
         while True:
             try:
                 with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
@@ -183,6 +187,10 @@ class _Loop:
         self.intervals = intervals
         self.screen = screen
         self.resized = resized
+        self.typed = sys.stdin.fileno()
+        self.awaited = select.poll()
+        for descriptor in (self.typed, resized):
+            self.awaited.register(descriptor, select.POLLIN)
         self.size = os.get_terminal_size(sys.stdout.fileno())
         # What a replay could not show is said until a key is pressed.
         self.left_out = ""
@@ -206,12 +214,12 @@ class _Loop:
                 if self.intervals is not None and self.intervals <= 0:
                     return
             left = None if self.state.paused else max(0.0, self.due - time.monotonic())
-            ready, _, _ = select.select([sys.stdin, self.resized], [], [], left)
+            ready = [at for at, _ in self.awaited.poll(None if left is None else 1000 * left)]
             if self.resized in ready:
                 os.read(self.resized, 4096)
                 self._measure()
             # Asking blessed for a key costs as much as half a frame, even where there is none.
-            typed = sys.stdin in ready
+            typed = self.typed in ready
             key = self.terminal.inkey(timeout=0) if typed else None
             if typed and not key:
                 # The terminal is gone.

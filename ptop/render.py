@@ -65,33 +65,66 @@ def _line(cells: int, text: str, style: str = "plain") -> Line:
     return Line(fmt.fit(text, cells), style)
 
 
-def _cells(columns: Sequence[Column], texts: Sequence[str]) -> str:
+def _joined(columns: Sequence[Column], texts: Sequence[str]) -> str:
     last = len(columns) - 1
     return " ".join(
-        text
-        if index == last and not column.right
-        else fmt.fit(text, column.width, right=column.right)
-        if fmt.width(text) <= column.width
-        else _overlong(text, column)
+        _fitted(column, text, index == last)
         for index, (column, text) in enumerate(zip(columns, texts, strict=True))
     )
 
 
-def _overlong(text: str, column: Column) -> str:
-    # A number that does not fit is never cut to a smaller one.
-    return "#" * column.width if column.right else fmt.fit(text, column.width)
+def _fitted(column: Column, text: str, last: bool) -> str:
+    if last and not column.right:
+        return text
+    if column.right and fmt.width(text) > column.width:
+        # A number that does not fit is never cut to a smaller one.
+        return "#" * column.width
+    return fmt.fit(text, column.width, right=column.right)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192, typed=True)
+def _cell(column: Column, value: Cell, last: bool) -> str:
+    """A cell's text; kept, as most are those of a task that was there before, or small."""
+    return _fitted(column, column.text(value), last)
+
+
 def _row(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> str:
-    """A row's text; kept, as most tasks of a screen are the same as a second before."""
-    return _cells(columns, [column.text(cell) for column, cell in zip(columns, row, strict=True)])
+    last = columns[-1]
+    return " ".join(
+        [_cell(column, value, column is last) for column, value in zip(columns, row, strict=True)]
+    )
 
 
 @lru_cache(maxsize=16)
 def _titles(columns: tuple[Column, ...]) -> tuple[str, str]:
-    titles = _cells(columns, [column.title for column in columns])
-    return titles, _cells(columns, [column.unit for column in columns])
+    titles = _joined(columns, [column.title for column in columns])
+    return titles, _joined(columns, [column.unit for column in columns])
+
+
+class _Shown:
+    """The lines of the rows that were shown last: rows that did not change are the same
+    objects as before (`taskstats.Page`), and so are their lines."""
+
+    def __init__(self) -> None:
+        self.columns: tuple[Column, ...] = ()
+        self.cells = 0
+        self.rows: Sequence[tuple[Cell, ...]] = ()
+        self.lines: list[Line] = []
+
+    def lines_of(
+        self, columns: tuple[Column, ...], rows: Sequence[tuple[Cell, ...]], cells: int
+    ) -> list[Line]:
+        """The lines of rows, each fitted to its width."""
+        if self.columns != columns or self.cells != cells:
+            self.columns, self.cells, self.rows, self.lines = columns, cells, (), []
+        # The rows are kept, so that their ids stay theirs.
+        known = dict(zip(map(id, self.rows), self.lines, strict=True))
+        lines = [known.get(id(row)) or _line(cells, _row(columns, row)) for row in rows]
+        self.rows, self.lines = rows, lines
+        return lines
+
+
+_shown = _Shown()
 
 
 def table(
@@ -115,7 +148,7 @@ def sum_line(columns: Sequence[Column], sums: Sequence[Cell], status: str) -> st
     ]
     if texts and not texts[0]:
         texts[0] = status
-    return _cells(columns, texts)
+    return _joined(columns, texts)
 
 
 def _bar(shares: Sequence[tuple[str, float]], cells: int) -> str:
@@ -157,8 +190,7 @@ def _mean(cpus: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {key: sum(cpu[key] for cpu in cpus) / len(cpus) for key in cpus[0] if key != "cpu"}
 
 
-def _head(view: View, cells: int, height: int) -> list[str]:
-    facts, cpus, _ = _heights(view, height)
+def _head(view: View, cells: int, facts: int, cpus: int) -> list[str]:
     load = " ".join(f"{value:.2f}" for value in view.load) if view.load else fmt.UNKNOWN
     own = "" if view.own_pct is None else f"  own {view.own_pct:.2f}%"
     states = " ".join(f"{count} {name}" for name, count in view.states.items())
@@ -191,25 +223,28 @@ def _head(view: View, cells: int, height: int) -> list[str]:
     return lines
 
 
-def _foot(view: View, height: int) -> list[str]:
-    """What stands below the sums: that nothing is missing in them."""
-    return [_books(view.books)] if view.books is not None and _has_foot(view, height) else []
+class Heights(NamedTuple):
+    """Lines of facts, CPUs, tasks and foot on a screen."""
+
+    facts: int
+    cpus: int
+    tasks: int
+    foot: int
 
 
-def _has_foot(view: View, height: int) -> bool:
-    return view.books is not None and height >= LOW
-
-
-def _heights(view: View, height: int) -> tuple[int, int, int]:
-    """Lines of facts, CPUs and tasks on a screen of `height` lines: on a low one the tasks
-    come first."""
-    most = height - TABLE_FRAME - _has_foot(view, height) - LEAST_TASKS
-    facts = min(4 if view.memory else 3, max(1, most))
+def heights(height: int, cpus: int, memory: bool, books: bool) -> Heights:
+    """Of a screen of `height` lines for so many CPUs, with or without memory and books: on
+    a low one the tasks come first."""
+    foot = int(books and height >= LOW)
+    most = height - TABLE_FRAME - foot - LEAST_TASKS
+    facts = min(4 if memory else 3, max(1, most))
     spare = most - facts
-    cpus = min(len(view.cpus), 1) if spare > 0 else 0
-    if len(view.cpus) <= spare:
-        cpus = len(view.cpus)
-    return facts, cpus, max(1, height - facts - cpus - _has_foot(view, height) - TABLE_FRAME)
+    lines = cpus if cpus <= spare else min(cpus, 1) if spare > 0 else 0
+    return Heights(facts, lines, max(1, height - facts - lines - foot - TABLE_FRAME), foot)
+
+
+def _heights(view: View, height: int) -> Heights:
+    return heights(height, len(view.cpus), view.memory is not None, view.books is not None)
 
 
 def _books(books: Mapping[str, float]) -> str:
@@ -226,7 +261,7 @@ def _books(books: Mapping[str, float]) -> str:
 
 def task_rows(view: View, size: tuple[int, int]) -> int:
     """How many rows of tasks a screen of `size` (columns, lines) has room for."""
-    return _heights(view, size[1])[2]
+    return _heights(view, size[1]).tasks
 
 
 def _help(recorded: bool, cells: int) -> list[Line]:
@@ -264,23 +299,24 @@ def screen(
 
 def _live(view: View, state: State, size: tuple[int, int]) -> list[Line]:
     cells, height = size
-    head, foot = _head(view, cells, height), _foot(view, height)
-    lines = [_line(cells, text) for text in head]
-    room = task_rows(view, size)
-    title, unit, *rows = table(
-        view.columns, view.rows[:room], view.sums, _status(view, state, room)
-    )
-    sums = rows.pop()
+    facts, cpus, room, foot = _heights(view, height)
+    lines = [_line(cells, text) for text in _head(view, cells, facts, cpus)]
+    title, unit = _titles(view.columns)
     lines += [_line(cells, title, "bold"), _line(cells, unit)]
+    rows = list(_shown.lines_of(view.columns, view.rows[:room], cells))
     selected = state.selected - state.top
-    lines += [
-        _line(cells, row, "reverse" if index == selected else "plain")
-        for index, row in enumerate(rows)
-    ]
+    if 0 <= selected < len(rows):
+        rows[selected] = Line(rows[selected].text, "reverse")
+    lines += rows
     if not rows:
         lines.append(_line(cells, "no task matches" if view.tasks else "no tasks"))
-    lines += [_line(cells, "")] * (height - len(lines) - len(foot) - 1)
-    lines += [_line(cells, sums, "bold"), *(_line(cells, text) for text in foot)]
+    lines += [_line(cells, "")] * (height - len(lines) - foot - 1)
+    lines.append(
+        _line(cells, sum_line(view.columns, view.sums, _status(view, state, room)), "bold")
+    )
+    if foot and view.books is not None:
+        # What stands below the sums: that nothing is missing in them.
+        lines.append(_line(cells, _books(view.books)))
     if state.mode in PROMPTS:
         prompt = f"{PROMPTS[state.mode]}: {fmt.safe(state.entry)}_"
         lines[-1] = _line(cells, prompt, "bold")

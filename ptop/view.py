@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any
 
 import taskstats
@@ -37,13 +37,15 @@ def of(
 ) -> render.View:
     """The values of one screen of `size` (columns, lines). Where the snapshots have only
     tasks that ran, `resting` has the others."""
-    now = interval.cur
+    before, now = interval.prev, interval.cur
     if not now.unchanged:
         resting = None
     totals = resting.totals() if resting else None
     chosen = tuple(columns[key] for key in state.columns)
-    shown = _count(interval, state, limits, resting)
-    room = max(1, size[1] - render.TABLE_FRAME)
+    rows = interval.fold(state.fold) if state.fold else interval
+    shown = _count(rows, state, limits, resting, now.unchanged)
+    cpus, memory, books = interval.cpu_pct(), now.memory, _books(interval)
+    room = render.heights(size[1], len(cpus), memory is not None, books is not None).tasks
     if limits.rows is not None:
         shown = min(shown, limits.rows)
         room = max(0, min(room, limits.rows - state.top))
@@ -55,69 +57,50 @@ def of(
         source=now.source,
         precision=precision(now),
         interval_s=interval.interval_ns / 1e9,
-        own_pct=_own_pct(interval),
+        own_pct=_own_pct(before, now, interval.interval_ns),
         tasks=totals["tasks"] if totals else len(interval) - interval.exited,
         exited=interval.exited,
         shown=shown,
         states=totals["states"] if totals else interval.states(),
-        cpus=interval.cpu_pct(),
-        memory=now.memory,
-        books=_books(interval),
+        cpus=cpus,
+        memory=memory,
+        books=books,
         sums=_sums(interval, chosen, totals),
-        rows=_rows(interval, state, columns, limits, room, resting),
+        rows=_page(tuple(column.source for column in chosen)).select(
+            rows,
+            resting=resting,
+            sort=columns[state.sort].source,
+            descending=state.descending,
+            offset=state.top,
+            limit=room,
+            text=state.text or None,
+            pids=limits.pids,
+        ),
         columns=chosen,
         notice=state.notice,
         fold=state.fold,
-        missing=render.missing(
-            now.missed, now.exits_lost - interval.prev.exits_lost, now.truncated
-        ),
+        missing=render.missing(now.missed, now.exits_lost - before.exits_lost, now.truncated),
     )
 
 
+@lru_cache(maxsize=1)
+def _page(sources: tuple[str, ...]) -> taskstats.Page:
+    """Kept, so that rows that are as they were on the screen before are the same objects."""
+    return taskstats.Page(sources)
+
+
 def _count(
-    interval: taskstats.Interval, state: State, limits: Limits, resting: taskstats.Source | None
+    rows: taskstats.Interval | taskstats.Fold,
+    state: State,
+    limits: Limits,
+    resting: taskstats.Source | None,
+    unchanged: int,
 ) -> int:
-    rows = interval.fold(state.fold) if state.fold else interval
     text, pids = state.text or None, limits.pids
     if text is None and pids is None:
-        return len(rows) + (interval.cur.unchanged if resting else 0)
+        return len(rows) + (unchanged if resting else 0)
     kept = rows.count(text=text, pids=pids)
     return kept + (resting.resting_count(text=text, pids=pids) if resting else 0)
-
-
-def _rows(
-    interval: taskstats.Interval,
-    state: State,
-    columns: Mapping[str, table.Column],
-    limits: Limits,
-    room: int,
-    resting: taskstats.Source | None,
-) -> list[tuple[table.Cell, ...]]:
-    sort, text = columns[state.sort].source, state.text or None
-    down, pids, end = state.descending, limits.pids, state.top + room
-    sources = [columns[key].source for key in state.columns]
-    rows = interval.fold(state.fold) if state.fold else interval
-    if resting is None:
-        return rows.select(
-            sources,
-            sort=sort,
-            descending=down,
-            offset=state.top,
-            limit=room,
-            text=text,
-            pids=pids,
-        )
-    # The key of a row to merge by, beside its cells where it is none of them.
-    keyed = sources if sort in sources else [*sources, sort]
-    key = keyed.index(sort)
-    ran = rows.select(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
-    rest = resting.resting(keyed, sort=sort, descending=down, limit=end, text=text, pids=pids)
-    both = [*ran, *(rest or ())]
-    known = [row for row in both if row[key] is not None]
-    known.sort(key=itemgetter(key), reverse=down)
-    # Unknown is last in either order.
-    known += [row for row in both if row[key] is None]
-    return [row[: len(sources)] for row in known[state.top : end]]
 
 
 def _sums(
@@ -133,13 +116,12 @@ def _sums(
     return [sums.get(column.source) if column.key in table.SUMMED else None for column in columns]
 
 
-def _own_pct(interval: taskstats.Interval) -> float | None:
+def _own_pct(before: taskstats.Snapshot, now: taskstats.Snapshot, interval_ns: int) -> float | None:
     """What this process used, with what watching switches cost the others."""
-    if not interval.interval_ns:
+    if not interval_ns:
         return None
-    now, before = interval.cur, interval.prev
     used = now.own_cpu_ns - before.own_cpu_ns + now.hooks_ns - before.hooks_ns
-    return 100 * used / interval.interval_ns
+    return 100 * used / interval_ns
 
 
 def _books(interval: taskstats.Interval) -> dict[str, float] | None:
@@ -147,13 +129,12 @@ def _books(interval: taskstats.Interval) -> dict[str, float] | None:
     books = interval.books()
     if books["idle_ns"] is None or not interval.interval_ns:
         return None
-    user, system = interval.sum(["user_ns", "system_ns"])
-    times = {
-        "tasks": (user or 0) + (system or 0) + (books["rowless_ns"] or 0),
-        "irq": books["irq_ns"],
-        "steal": books["steal_ns"],
-        "idle": books["idle_ns"],
-        "residual": books["residual_ns"],
-        "bound": books["bound_ns"],
+    share = 100 / interval.interval_ns
+    return {
+        "tasks": ((books["tasks_ns"] or 0) + (books["rowless_ns"] or 0)) * share,
+        "irq": (books["irq_ns"] or 0) * share,
+        "steal": (books["steal_ns"] or 0) * share,
+        "idle": books["idle_ns"] * share,
+        "residual": (books["residual_ns"] or 0) * share,
+        "bound": (books["bound_ns"] or 0) * share,
     }
-    return {name: 100 * (time or 0) / interval.interval_ns for name, time in times.items()}

@@ -449,6 +449,22 @@ class Fold:
     def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]: ...
 
 @final
+class Page:
+    def __new__(cls, columns: Sequence[str], *, digits: int = 2) -> Self: ...
+    def select(
+        self,
+        rows: Interval | Fold,
+        *,
+        resting: Source | None = None,
+        sort: str | None = None,
+        descending: bool = True,
+        offset: int = 0,
+        limit: int | None = None,
+        text: str | None = None,
+        pids: Iterable[int] | None = None,
+    ) -> list[tuple[_Cell, ...]]: ...
+
+@final
 class Source:
     def __new__(
         cls,

@@ -34,5 +34,5 @@ pub use fold::{Fold, FoldBy};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
 pub use record::{Identity, Record, RecordMut, Value};
-pub use select::{Cell, Column, Filter, Key, Query, Table};
+pub use select::{Cell, Column, Filter, Key, Query, Table, compare};
 pub use snapshot::{SharedBytes, Snapshot};

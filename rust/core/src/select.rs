@@ -304,7 +304,8 @@ pub trait Table {
     }
 }
 
-fn compare(a: Option<Key<'_>>, b: Option<Key<'_>>, descending: bool) -> Ordering {
+/// The order of two rows by what they are sorted by: unknown is last in either direction.
+pub fn compare(a: Option<Key<'_>>, b: Option<Key<'_>>, descending: bool) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) if descending => b.cmp(&a),
         (Some(a), Some(b)) => a.cmp(&b),

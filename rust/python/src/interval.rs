@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use taskstats::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
@@ -22,7 +23,7 @@ pub(crate) fn column(name: &str) -> PyResult<Column> {
     })
 }
 
-fn columns(names: &[String]) -> PyResult<Vec<Column>> {
+pub(crate) fn columns(names: &[String]) -> PyResult<Vec<Column>> {
     names.iter().map(|name| column(name)).collect()
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> P
 }
 
 /// A cell as a Python value.
-struct PyCell<'a>(Option<Cell<'a>>);
+pub(crate) struct PyCell<'a>(pub(crate) Option<Cell<'a>>);
 
 impl<'py> IntoPyObject<'py> for PyCell<'_> {
     type Target = PyAny;
@@ -55,32 +56,37 @@ impl<'py> IntoPyObject<'py> for PyCell<'_> {
     }
 }
 
-/// Which rows and columns are asked for.
-pub(crate) struct Asked<'a> {
-    pub(crate) columns: Vec<String>,
+/// Which rows are asked for.
+pub(crate) struct Asked<'a, 'py> {
     pub(crate) sort: Option<&'a str>,
     pub(crate) descending: bool,
     pub(crate) offset: usize,
     pub(crate) limit: Option<usize>,
     pub(crate) text: Option<String>,
+    pub(crate) pids: Option<&'a Bound<'py, PyAny>>,
+}
+
+impl Asked<'_, '_> {
+    pub(crate) fn query(self) -> PyResult<Query> {
+        Ok(Query {
+            sort: self.sort.map(column).transpose()?,
+            descending: self.descending,
+            filter: filter(self.text, self.pids)?,
+            offset: self.offset,
+            limit: self.limit,
+        })
+    }
 }
 
 pub(crate) fn select<'py>(
     py: Python<'py>,
     table: &impl Table,
-    asked: Asked<'_>,
-    pids: Option<&Bound<'py, PyAny>>,
+    names: &[String],
+    asked: Asked<'_, 'py>,
 ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-    let columns = self::columns(&asked.columns)?;
-    let query = Query {
-        sort: asked.sort.map(column).transpose()?,
-        descending: asked.descending,
-        filter: filter(asked.text, pids)?,
-        offset: asked.offset,
-        limit: asked.limit,
-    };
+    let columns = self::columns(names)?;
     table
-        .select(&query)
+        .select(&asked.query()?)
         .into_iter()
         .map(|row| {
             let cells = columns.iter().map(|&column| PyCell(table.cell(row as usize, column)));
@@ -102,7 +108,7 @@ fn sum<'py>(
 /// the living one with the smallest pid, else a dead one.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
 pub(crate) struct PyFold {
-    inner: Fold,
+    pub(crate) inner: Fold,
 }
 
 #[pymethods]
@@ -126,8 +132,8 @@ impl PyFold {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let asked = Asked { columns, sort, descending, offset, limit, text };
-        select(py, &self.inner, asked, pids)
+        let asked = Asked { sort, descending, offset, limit, text, pids };
+        select(py, &self.inner, &columns, asked)
     }
 
     /// How many groups `text` and `pids` keep.
@@ -203,8 +209,8 @@ impl PyInterval {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let asked = Asked { columns, sort, descending, offset, limit, text };
-        select(py, &*self.inner, asked, pids)
+        let asked = Asked { sort, descending, offset, limit, text, pids };
+        select(py, &*self.inner, &columns, asked)
     }
 
     /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
@@ -285,11 +291,20 @@ impl PyInterval {
             .iter()
             .map(|times| {
                 let row = PyDict::new(py);
-                row.set_item("cpu", times.cpu)?;
+                row.set_item(intern!(py, "cpu"), times.cpu)?;
                 // guest time is part of user time already.
                 let classes = &times.as_array()[..8];
                 let all: u64 = classes.iter().sum();
-                let names = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
+                let names = [
+                    intern!(py, "user"),
+                    intern!(py, "nice"),
+                    intern!(py, "system"),
+                    intern!(py, "idle"),
+                    intern!(py, "iowait"),
+                    intern!(py, "irq"),
+                    intern!(py, "softirq"),
+                    intern!(py, "steal"),
+                ];
                 for (name, &time) in names.into_iter().zip(classes) {
                     let share = if all == 0 { 0.0 } else { 100.0 * time as f64 / all as f64 };
                     row.set_item(name, share)?;
@@ -317,17 +332,17 @@ impl PyInterval {
     ) -> PyResult<Bound<'py, PyDict>> {
         let books = self.inner.books_without(&without.unwrap_or_default());
         let row = PyDict::new(py);
-        row.set_item("cpus", books.map(|books| books.cpus))?;
-        row.set_item("available_ns", books.map(|books| books.available_ns))?;
-        row.set_item("tasks_ns", books.map(|books| books.tasks_ns))?;
-        row.set_item("idle_ns", books.map(|books| books.idle_ns))?;
-        row.set_item("irq_ns", books.map(|books| books.irq_ns))?;
-        row.set_item("steal_ns", books.map(|books| books.steal_ns))?;
-        row.set_item("rowless_ns", books.map(|books| books.rowless_ns))?;
-        row.set_item("residual_ns", books.map(|books| books.residual_ns))?;
-        row.set_item("bound_ns", books.map(|books| books.bound_ns()))?;
-        row.set_item("edge_ns", books.map(|books| books.edge_ns))?;
-        row.set_item("step_ns", books.map(|books| books.step_ns))?;
+        row.set_item(intern!(py, "cpus"), books.map(|books| books.cpus))?;
+        row.set_item(intern!(py, "available_ns"), books.map(|books| books.available_ns))?;
+        row.set_item(intern!(py, "tasks_ns"), books.map(|books| books.tasks_ns))?;
+        row.set_item(intern!(py, "idle_ns"), books.map(|books| books.idle_ns))?;
+        row.set_item(intern!(py, "irq_ns"), books.map(|books| books.irq_ns))?;
+        row.set_item(intern!(py, "steal_ns"), books.map(|books| books.steal_ns))?;
+        row.set_item(intern!(py, "rowless_ns"), books.map(|books| books.rowless_ns))?;
+        row.set_item(intern!(py, "residual_ns"), books.map(|books| books.residual_ns))?;
+        row.set_item(intern!(py, "bound_ns"), books.map(|books| books.bound_ns()))?;
+        row.set_item(intern!(py, "edge_ns"), books.map(|books| books.edge_ns))?;
+        row.set_item(intern!(py, "step_ns"), books.map(|books| books.step_ns))?;
         Ok(row)
     }
 
@@ -339,12 +354,12 @@ impl PyInterval {
             .iter()
             .map(|used| {
                 let row = PyDict::new(py);
-                row.set_item("cpu", used.cpu)?;
-                row.set_item("available_ns", used.available_ns)?;
-                row.set_item("busy_ns", used.busy_ns)?;
-                row.set_item("idle_ns", used.idle_ns)?;
-                row.set_item("irq_ns", used.irq_ns)?;
-                row.set_item("steal_ns", used.steal_ns)?;
+                row.set_item(intern!(py, "cpu"), used.cpu)?;
+                row.set_item(intern!(py, "available_ns"), used.available_ns)?;
+                row.set_item(intern!(py, "busy_ns"), used.busy_ns)?;
+                row.set_item(intern!(py, "idle_ns"), used.idle_ns)?;
+                row.set_item(intern!(py, "irq_ns"), used.irq_ns)?;
+                row.set_item(intern!(py, "steal_ns"), used.steal_ns)?;
                 Ok(row)
             })
             .collect()

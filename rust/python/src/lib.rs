@@ -6,6 +6,7 @@ mod errors;
 mod exits;
 mod format;
 mod interval;
+mod page;
 mod snapshot;
 mod source;
 mod task;
@@ -210,6 +211,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyTask>()?;
     module.add_class::<PyInterval>()?;
     module.add_class::<interval::PyFold>()?;
+    module.add_class::<page::PyPage>()?;
     module.add_class::<source::PySource>()?;
     module.add_class::<source::PySourceReport>()?;
     module.add_class::<exits::PyExits>()?;

@@ -2,13 +2,13 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
+use pyo3::{ffi, intern};
 use taskstats::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
 
 use crate::format::buffer_format;
@@ -25,19 +25,19 @@ pub(crate) fn field(name: &str) -> PyResult<Field> {
 #[pyclass(frozen, name = "Snapshot", module = "taskstats", sequence)]
 pub(crate) struct PySnapshot {
     pub(crate) inner: Arc<Snapshot<SharedBytes>>,
-    /// What a buffer's `format` and `shape` point to.
-    format: CString,
+    /// What a buffer's `format` and `shape` point to; most snapshots are never asked for
+    /// a buffer.
+    format: OnceLock<CString>,
     shape: [ffi::Py_ssize_t; 1],
     strides: [ffi::Py_ssize_t; 1],
 }
 
 impl PySnapshot {
     pub(crate) fn new(inner: Arc<Snapshot<SharedBytes>>) -> PySnapshot {
-        let format = buffer_format(inner.layout(), inner.filled());
         // A snapshot has at most u32::MAX records of at most 64 KiB.
         let shape = [inner.len() as ffi::Py_ssize_t];
         let strides = [inner.layout().record_size() as ffi::Py_ssize_t];
-        PySnapshot { inner, format, shape, strides }
+        PySnapshot { inner, format: OnceLock::new(), shape, strides }
     }
 
     fn header(&self) -> &taskstats::Header {
@@ -173,13 +173,13 @@ impl PySnapshot {
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(system) = self.header().system else { return Ok(None) };
         let memory = PyDict::new(py);
-        memory.set_item("mem_total_kb", system.mem_total_kb)?;
-        memory.set_item("mem_free_kb", system.mem_free_kb)?;
-        memory.set_item("mem_available_kb", system.mem_available_kb)?;
-        memory.set_item("buffers_kb", system.buffers_kb)?;
-        memory.set_item("cached_kb", system.cached_kb)?;
-        memory.set_item("swap_total_kb", system.swap_total_kb)?;
-        memory.set_item("swap_free_kb", system.swap_free_kb)?;
+        memory.set_item(intern!(py, "mem_total_kb"), system.mem_total_kb)?;
+        memory.set_item(intern!(py, "mem_free_kb"), system.mem_free_kb)?;
+        memory.set_item(intern!(py, "mem_available_kb"), system.mem_available_kb)?;
+        memory.set_item(intern!(py, "buffers_kb"), system.buffers_kb)?;
+        memory.set_item(intern!(py, "cached_kb"), system.cached_kb)?;
+        memory.set_item(intern!(py, "swap_total_kb"), system.swap_total_kb)?;
+        memory.set_item(intern!(py, "swap_free_kb"), system.swap_free_kb)?;
         Ok(Some(memory))
     }
 
@@ -373,6 +373,9 @@ impl PySnapshot {
         }
         let snapshot = slf.get();
         let bytes = snapshot.inner.record_bytes();
+        let format = snapshot
+            .format
+            .get_or_init(|| buffer_format(snapshot.inner.layout(), snapshot.inner.filled()));
         // SAFETY: `view` is valid for writes (the interpreter's promise, checked for
         // null above). All pointers stored in it stay valid while `obj` lives: the
         // records and the format, shape and strides belong to the frozen object that
@@ -383,7 +386,7 @@ impl PySnapshot {
             (*view).readonly = 1;
             (*view).itemsize = snapshot.strides[0];
             (*view).format = if flags & ffi::PyBUF_FORMAT == ffi::PyBUF_FORMAT {
-                snapshot.format.as_ptr().cast_mut()
+                format.as_ptr().cast_mut()
             } else {
                 ptr::null_mut()
             };

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use taskstats::wire::Id;
@@ -55,6 +56,13 @@ pub(crate) struct PySource {
 impl PySource {
     fn locked(&self) -> std::sync::MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `with` makes of the tasks that did not run; None where the last snapshot has
+    /// all tasks.
+    pub(crate) fn with_resting<T>(&self, with: impl FnOnce(&Resting<'_>) -> T) -> Option<T> {
+        let open = self.locked();
+        open.source.as_ref().and_then(|source| source.resting()).as_ref().map(with)
     }
 }
 
@@ -162,8 +170,8 @@ impl PySource {
             Some(name) if Resting::is_level(column(name)?) => None,
             sort => sort,
         };
-        let asked = Asked { columns, sort, descending, offset: 0, limit, text };
-        select(py, &resting, asked, pids).map(Some)
+        let asked = Asked { sort, descending, offset: 0, limit, text, pids };
+        select(py, &resting, &columns, asked).map(Some)
     }
 
     /// How many tasks that did not run `text` and `pids` keep; 0 where the last snapshot
@@ -189,9 +197,9 @@ impl PySource {
             return Ok(None);
         };
         let totals = PyDict::new(py);
-        totals.set_item("tasks", resting.totals().tasks)?;
-        totals.set_item("num_threads", resting.totals().num_threads)?;
-        totals.set_item("states", &resting.totals().states)?;
+        totals.set_item(intern!(py, "tasks"), resting.totals().tasks)?;
+        totals.set_item(intern!(py, "num_threads"), resting.totals().num_threads)?;
+        totals.set_item(intern!(py, "states"), &resting.totals().states)?;
         Ok(Some(totals))
     }
 

@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use taskstats_core::{
-    Cell, Column, Field, FieldSet, Flags, Header, Key, Kind, Layout, Record, SharedBytes, Snapshot,
-    Table, state,
+    Cell, Column, Field, FieldSet, Flags, Header, Key, Kind, Layout, Query, Record, SharedBytes,
+    Snapshot, Table, compare, state,
 };
 
 use crate::Request;
@@ -283,6 +283,34 @@ impl Resting<'_> {
     pub fn is_level(column: Column) -> bool {
         !matches!(column, Column::Field(_) | Column::CpuNs)
     }
+
+    /// The rows that a query chooses of a table of what ran and of these, in its order.
+    pub fn select_with(&self, ran: &impl Table, query: &Query) -> Vec<Place> {
+        let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
+        let mut both = Query { offset: 0, limit: Some(end), ..query.clone() };
+        let ran_key = |row: u32| ran.key(row as usize, query.sort?);
+        let chosen = ran.select(&both).into_iter();
+        let mut keyed: Vec<_> = chosen.map(|row| (ran_key(row), Place::Ran(row))).collect();
+        if both.sort.is_some_and(Resting::is_level) {
+            both.sort = None;
+        }
+        let key = |row: u32| self.key(row as usize, query.sort?);
+        keyed.extend(self.select(&both).into_iter().map(|row| (key(row), Place::Rests(row))));
+        if query.sort.is_some() {
+            keyed.sort_by(|a, b| compare(a.0, b.0, query.descending));
+        }
+        let chosen = keyed.into_iter().take(end).skip(query.offset);
+        chosen.map(|(_, place)| place).collect()
+    }
+}
+
+/// A row of what ran, or of what did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its number in the table of what ran.
+    Ran(u32),
+    /// Its number in [`Resting`].
+    Rests(u32),
 }
 
 impl Table for Resting<'_> {

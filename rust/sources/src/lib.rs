@@ -33,7 +33,7 @@ pub use taskstats_core::*;
 
 use bpf::Bpf;
 pub use bpf::{CommandSums, Tree, TreeSums};
-pub use changed::{Resting, Totals};
+pub use changed::{Place, Resting, Totals};
 use proc::Proc;
 use procfs::Procfs;
 
