@@ -1,7 +1,5 @@
 //! `taskstats.Page`: the rows of a screen, from one interval to the next.
 
-use std::collections::HashMap;
-
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use taskstats::{Cell, Column, Place, Query, Resting, Table};
@@ -18,12 +16,13 @@ pub(crate) struct PyPage {
     columns: Vec<Column>,
     /// What a rate or share is counted in: so many to one.
     steps: f64,
-    /// The rows that were given last, by their cells.
-    given: HashMap<Vec<Kept>, Py<PyTuple>>,
+    /// The rows that were given last. They are few, and mostly where they were, so that
+    /// one is found soon.
+    given: Vec<(Vec<Kept>, Py<PyTuple>)>,
 }
 
 /// A cell's value.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 enum Kept {
     Unknown,
     Int(i128),
@@ -55,7 +54,7 @@ impl PyPage {
     #[pyo3(signature = (columns, *, digits=2))]
     fn new(columns: Vec<String>, digits: u8) -> PyResult<PyPage> {
         let steps = 10_f64.powi(digits.into());
-        Ok(PyPage { columns: self::columns(&columns)?, steps, given: HashMap::new() })
+        Ok(PyPage { columns: self::columns(&columns)?, steps, given: Vec::new() })
     }
 
     /// Rows of an interval or a fold; arguments as of `Interval.select`. With `resting`, a
@@ -111,7 +110,7 @@ impl PyPage {
 /// Rows that are being given, and those that were the last time.
 struct Giving<'a, 'py> {
     py: Python<'py>,
-    before: HashMap<Vec<Kept>, Py<PyTuple>>,
+    before: Vec<(Vec<Kept>, Py<PyTuple>)>,
     page: &'a mut PyPage,
 }
 
@@ -138,11 +137,13 @@ impl<'py> Giving<'_, 'py> {
             cell => cell,
         };
         let cells: Vec<Kept> = columns.iter().map(|&column| cell(column).into()).collect();
-        let row = match self.before.remove(&cells) {
-            Some(row) => row.into_bound(self.py),
+        let here = self.page.given.len().min(self.before.len());
+        let (above, below) = self.before.split_at(here);
+        let row = match below.iter().chain(above).find(|(known, _)| *known == cells) {
+            Some((_, row)) => row.bind(self.py).clone(),
             None => PyTuple::new(self.py, columns.iter().map(|&column| PyCell(cell(column))))?,
         };
-        self.page.given.insert(cells, row.clone().unbind());
+        self.page.given.push((cells, row.clone().unbind()));
         Ok(row)
     }
 }
