@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Any, TextIO
 
 import taskstats
 
-from ptop import render
+from ptop import csvout, render
 from ptop.columns import Cell, Column
 
 # What every task has in JSON and CSV, before the chosen columns.
@@ -150,7 +149,7 @@ def write(stream: Iterator[taskstats.Interval], choice: Choice, style: str, out:
     """Writes every interval of `stream` as `style` (table, json, csv) says."""
     if style == "csv":
         names = _names(choice)
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csvout.writer(out)
         writer.writerow(["time", "interval_ns", *(name for name, _ in names)])
         for interval in stream:
             head = (interval.cur.time_ns / 1e9, interval.interval_ns)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
 import json
 import os
@@ -22,7 +21,7 @@ from typing import IO, Any, TextIO
 import taskstats
 from taskstats.recorded import COLUMNS, Frames, check, rows
 
-from ptop import progress, replay
+from ptop import csvout, progress, replay
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -78,7 +77,7 @@ def _intervals(spans: Sequence[Span]) -> Intervals:
 
 def write_csv(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csvout.writer(text)
     writer.writerow(names)
     for interval in found:
         writer.writerows(rows(interval, names))

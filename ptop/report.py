@@ -11,7 +11,6 @@ Design decisions
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -21,8 +20,8 @@ from typing import Any, TextIO
 import taskstats
 from taskstats.recorded import Frames
 
+from ptop import csvout, progress, replay
 from ptop import format as fmt
-from ptop import progress, replay
 from ptop.options import count
 
 # A start that is derived wobbles; a pid does not come again within this time.
@@ -329,7 +328,7 @@ def _write_json(totals: Totals, tables: Tables, out: TextIO) -> None:
 
 
 def _write_csv(tables: Tables, out: TextIO) -> None:
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csvout.writer(out)
     names = ("cpu_ns", "delay_ns", "read_bytes", "write_bytes", "tasks")
     writer.writerow(["group", "by", "name", *names])
     for group, order, rows in tables:

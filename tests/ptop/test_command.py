@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+import pandas
 import pytest
 
 PTOP = [sys.executable, "-m", "ptop"]
@@ -93,6 +94,23 @@ def test_hostile_names_are_shown_safely() -> None:
     assert "\x1b" not in table.stdout
     assert "a\u241b[2J\ufffd" in table.stdout
     assert json.loads(lines.stdout)["tasks"][0]["ac_comm"] == "a\x1b[2J\ufffd"
+
+
+def test_csv_is_read_back_whatever_a_name_has() -> None:
+    name = 'a\r,"\nb'
+    script = f"import ctypes, time; ctypes.CDLL(None).prctl(15, {name.encode()!r}); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script]) as child:
+        time.sleep(0.5)
+        words = ["-n", "1", "-d", "0.1", "--format", "csv", "--pid", str(child.pid)]
+        # As bytes: what is read as text has no carriage returns any more.
+        done = subprocess.run([*PTOP, *words], capture_output=True, timeout=60, check=True)
+        child.kill()
+    text = done.stdout.decode()
+    head, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert [row[head.index("ac_comm")] for row in rows] == [name]
+    assert pandas.read_csv(io.BytesIO(done.stdout))["ac_comm"].tolist() == [name]
+    assert text.count("\n") == 3, "lines end in no carriage return"
+    assert "\r\n" not in text
 
 
 def test_doctor() -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pexpect
 import pyarrow
 import pytest
@@ -107,6 +108,30 @@ def test_tables_and_csv(recording: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(run("report", str(recording), "--format", "csv")
                                            .stdout.decode())))  # fmt: skip
     assert {row["by"] for row in rows} >= {"cpu"}
+
+
+def test_csv_is_read_back_whatever_a_name_has(tmp_path: Path) -> None:
+    name = 'a\r,"\nb'
+    busy = (
+        f"import ctypes, time; ctypes.CDLL(None).prctl(15, {name.encode()!r}); print(flush=True)\n"
+        "end = time.process_time() + 30\n"
+        "while time.process_time() < end: pass"
+    )
+    path = tmp_path / "names.tsd"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        record(path, 2)
+        child.kill()
+    words = ["--group", "tasks", "--by", "cpu", "--format", "csv"]
+    for done, column, expected in (
+        (run("report", str(path), *words), "name", f"{name} [{child.pid}]"),
+        (run("export", str(path), "--columns", "ac_comm"), "ac_comm", name),
+    ):
+        head, *rows = csv.reader(io.StringIO(done.stdout.decode(), newline=""))
+        assert expected in [row[head.index(column)] for row in rows]
+        assert expected in pandas.read_csv(io.BytesIO(done.stdout))[column].tolist()
+        assert b"\r\n" not in done.stdout
 
 
 def test_the_unknown_are_in_no_order() -> None:
