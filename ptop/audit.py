@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import taskstats
 
 from ptop import batch
-from ptop.options import add_delay, add_source, count
+from ptop.options import Parser, add_delay, add_source, count, pid
 
 # The terms of the identity, in the order in which they are shown.
 TERMS = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")
@@ -123,7 +123,7 @@ def _cpu_line(used: dict[str, int]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop audit",
         description="Adds up where the CPUs' time went: tasks + irq + steal + idle + residual ="
         " CPUs x interval, for each interval and over all. Exit status 0 where the residual over"
@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--leave-out",
-        type=int,
+        type=pid,
         nargs="+",
         default=[],
         metavar="PID",

@@ -11,7 +11,7 @@ from dataclasses import replace
 import taskstats
 
 from ptop import columns as table
-from ptop.options import add_delay, add_source, add_threads, view_options
+from ptop.options import Parser, add_delay, add_source, add_threads, view_options
 from ptop.state import Limits, State
 
 # mypy's name for "only for type checkers", without the import of typing.
@@ -36,7 +36,7 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The one option table; help and man page are made from it."""
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop",
         parents=[view_options()],
         description="Where a Linux machine's CPU time goes, task by task.",

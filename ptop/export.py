@@ -22,6 +22,7 @@ import taskstats
 from taskstats.recorded import COLUMNS, Frames, check, rows
 
 from ptop import csvout, progress, replay
+from ptop.options import Parser
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -29,7 +30,7 @@ _SUFFIXES |= {".arrow": "arrow", ".ipc": "arrow", ".feather": "arrow", ".parquet
 
 
 def _parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop export",
         description="Writes a row for each task and interval of dumps: time, host,"
         " boot id, what the task used of the CPUs, and its fields.",

@@ -3,50 +3,101 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Mapping
+from typing import NoReturn
 
 import taskstats
 
 from ptop import columns as table
-from ptop.state import SHORTEST_DELAY, parse_delay
+from ptop import format as fmt
+from ptop.state import DELAYS, parse_delay
+
+# More is meant by nobody, and all below can count as far.
+MOST = 10**9
+SHORTEST_S, LONGEST_S = 0.001, 36_500 * 86_400
+LARGEST = 1 << 50
 
 _SIZES: Mapping[str, float] = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _TIMES: Mapping[str, float] = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong so that no word that was given steers the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(fmt.safe(message))
+
+
 def delay(text: str) -> float:
     """Seconds of an interval."""
-    seconds = parse_delay(text)
-    if seconds is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of seconds from {SHORTEST_DELAY} to 86400"
-        )
-    return seconds
+    number = parse_delay(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds {DELAYS}")
+    return number
 
 
 def count(text: str) -> int:
     """A whole number from 1 up."""
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    number = _whole(text)
+    if number is None or not 0 < number <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST}")
+    return number
 
 
-def _scaled(text: str, units: Mapping[str, float], example: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]?)", text)
-    if match is None or match[2] not in units or float(match[1]) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not understood: give {example}")
-    return float(match[1]) * units[match[2]]
+def pid(text: str) -> int:
+    """A process id."""
+    number = _whole(text)
+    if number is None or not 0 < number < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pid, a number from 1 to {2**32 - 1}")
+    return number
+
+
+def _whole(text: str) -> int | None:
+    """A number of digits alone, and not of so many that Python refuses them."""
+    return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
+
+
+def seconds(text: str) -> float:
+    """Seconds, from 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to {LONGEST_S}")
+    return number
+
+
+def _scaled(text: str, units: Mapping[str, float], least: float, most: float) -> float | None:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]?)", text)
+    if match is None or match[2] not in units:
+        return None
+    number = float(match[1]) * units[match[2]]
+    return number if least <= number <= most else None
 
 
 def size(text: str) -> int:
     """Bytes, with a binary unit."""
-    return int(_scaled(text, _SIZES, "a size such as 500M or 2G"))
+    number = _scaled(text, _SIZES, 1, LARGEST)
+    if number is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not understood: give a size such as 500M or 2G,"
+            f" from 1 to {LARGEST >> 30}G"
+        )
+    return int(number)
 
 
 def span(text: str) -> float:
     """Seconds, with a unit."""
-    return _scaled(text, _TIMES, "a time such as 90, 30m, 12h or 7d")
+    number = _scaled(text, _TIMES, SHORTEST_S, LONGEST_S)
+    if number is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not understood: give a time such as 90, 30m, 12h or 7d,"
+            f" from {SHORTEST_S} to {LONGEST_S // 86_400}d"
+        )
+    return number
 
 
 def _columns(text: str) -> tuple[table.Column, ...]:
@@ -67,17 +118,29 @@ def _interval_columns() -> dict[str, str]:
 
 
 def _sort(text: str) -> table.Column:
-    return _columns(text)[0]
+    columns = _columns(text)
+    if len(columns) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} are several columns: sort by one")
+    return columns[0]
+
+
+def _filter(text: str) -> str:
+    """A part of a name; what was typed is UTF-8, whatever the locale says."""
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no UTF-8: give a part of the name that is"
+        ) from None
 
 
 def _pids(text: str) -> tuple[int, ...]:
     try:
-        pids = tuple(int(word) for word in text.split(","))
-    except ValueError:
-        pids = (-1,)
-    if any(not 0 < pid < 2**32 for pid in pids):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of pids such as 1,4711")
-    return pids
+        return tuple(pid(word.strip()) for word in text.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of pids such as 1,4711, from 1 to {2**32 - 1}"
+        ) from None
 
 
 def add_delay(options: argparse.ArgumentParser) -> None:
@@ -138,7 +201,10 @@ def view_options() -> argparse.ArgumentParser:
         " command name, user or cgroup",
     )
     options.add_argument(
-        "--filter", metavar="TEXT", help="show only tasks with TEXT in the name, or that pid"
+        "--filter",
+        type=_filter,
+        metavar="TEXT",
+        help="show only tasks with TEXT in the name, or that pid",
     )
     options.add_argument(
         "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"

@@ -16,14 +16,14 @@ from collections.abc import Iterator, Sequence
 
 import taskstats
 
-from ptop.options import add_delay, add_source, add_threads, count, size, span
+from ptop.options import Parser, add_delay, add_source, add_threads, count, size, span
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parser() -> argparse.ArgumentParser:
     """The options of `ptop record`."""
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop record",
         description="Writes snapshots of all tasks to a file, for `ptop replay` and"
         " taskstats.open. A recording is continued where the file is one already.",
@@ -113,7 +113,7 @@ def _record(
 
 def check(arguments: Sequence[str]) -> int:
     """Run `ptop check`; gives the exit status: 1 where something cannot be read."""
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop check",
         description="Reads every byte of a dump and tells what can be read.",
     )

@@ -10,6 +10,7 @@ from taskstats.recorded import Frames
 
 from ptop import when
 from ptop.feed import RecordedFeed
+from ptop.options import Parser
 from ptop.state import FASTEST, SLOWEST
 
 
@@ -23,9 +24,9 @@ def _speed(text: str) -> float:
     return speed
 
 
-def parser(view_options: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def parser(view_options: argparse.ArgumentParser) -> Parser:
     """The options of `ptop replay`: those of the views and its own."""
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop replay",
         parents=[view_options],
         description="Shows a dump as the live view would have shown it: space pauses, the"

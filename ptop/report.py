@@ -22,7 +22,7 @@ from taskstats.recorded import Frames
 
 from ptop import csvout, progress, replay
 from ptop import format as fmt
-from ptop.options import count
+from ptop.options import Parser, count, seconds
 
 # A start that is derived wobbles; a pid does not come again within this time.
 WOBBLE_NS = 1_000_000_000
@@ -218,7 +218,7 @@ def _bytes(value: int | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop report",
         description="Who used most in dumps: tasks, users and cgroups by CPU time,"
         " by time waited (all delays together) and by bytes read and written.",
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--short",
-        type=float,
+        type=seconds,
         default=10.0,
         metavar="S",
         help="the dead that lived less than S seconds are one row a name (default 10)",

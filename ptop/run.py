@@ -26,6 +26,8 @@ from typing import Any, NoReturn, TextIO
 import taskstats
 from taskstats import _track as tracking
 
+from ptop.options import Parser
+
 FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -43,7 +45,7 @@ SI_KERNEL = 0x80
 
 
 def _parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = Parser(
         prog="ptop run",
         description="Runs a command and reports what it used with every process it started:"
         " CPU time, elapsed time, memory, I/O and context switches.",

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from ptop.columns import COLUMNS, DEFAULT, FOLDS, VIEWS
 
-SHORTEST_DELAY = 0.1
+SHORTEST_DELAY, LONGEST_DELAY = 0.1, 86_400
+DELAYS = f"from {SHORTEST_DELAY} to {LONGEST_DELAY}"
 # How many times slower and faster than it was a replay may be.
 SLOWEST, FASTEST = 0.125, 128.0
 
@@ -259,7 +260,10 @@ def _enter(state: State, key: str) -> State:
             return replace(done, text=state.entry, selected=0, top=0)
         if state.mode == "time":
             return replace(done, goto=f"time {state.entry}") if state.entry else done
-        return replace(done, delay=parse_delay(state.entry) or state.delay)
+        delay = parse_delay(state.entry)
+        if delay is None and state.entry:
+            return replace(done, notice=f"{state.entry!r} is no number of seconds {DELAYS}")
+        return replace(done, delay=delay or state.delay)
     if len(key) == 1 and key.isprintable():
         return replace(state, entry=state.entry + key)
     return state
@@ -271,4 +275,4 @@ def parse_delay(text: str) -> float | None:
         seconds = float(text)
     except ValueError:
         return None
-    return seconds if SHORTEST_DELAY <= seconds <= 86_400 else None
+    return seconds if SHORTEST_DELAY <= seconds <= LONGEST_DELAY else None

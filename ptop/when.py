@@ -15,10 +15,10 @@ def parse(text: str, now_ns: int) -> int:
     """What `text` means beside the time `now_ns`: a clock time is the one nearest to it,
     +90s and -5m count from it. ValueError that lists the forms."""
     text = text.strip()
-    if step := _STEP.fullmatch(text):
-        seconds = float(step[2]) * _UNITS[step[3]]
-        return now_ns + round(seconds * 1e9) * (1 if step[1] == "+" else -1)
     try:
+        if step := _STEP.fullmatch(text):
+            seconds = float(step[2]) * _UNITS[step[3]]
+            return now_ns + round(seconds * 1e9) * (1 if step[1] == "+" else -1)
         if text.startswith("@"):
             return round(float(text[1:]) * 1e9)
         if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?", text):

@@ -17,7 +17,7 @@ import pytest
 PTOP = [sys.executable, "-m", "ptop"]
 
 
-def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PTOP, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
     )
@@ -127,13 +127,42 @@ def test_doctor() -> None:
         (("-d", "0"), "no number of seconds"),
         (("-n", "-1"), "no whole number"),
         (("--pid", "x"), "no list of pids"),
+        (("--pid", "9" * 5000), "no list of pids"),
+        (("-n", "9" * 5000), "no whole number from 1 to 1000000000"),
+        (("--rows", "9" * 25), "no whole number from 1 to 1000000000"),
+        (("-d", "9" * 400), "no number of seconds from 0.1 to 86400"),
+        (("--sort", "pid,Name"), "'pid,Name' are several columns: sort by one"),
+        (("--filter", b"a\xff"), "is no UTF-8: give a part of the name that is"),
+        (("doctor", b"\x1b[31m\xff"), "\u241b[31m"),
         (("--source", "bogus"), "invalid choice"),
     ],
 )
-def test_bad_options_say_what_is_right(arguments: tuple[str, ...], words: str) -> None:
+def test_bad_options_say_what_is_right(arguments: tuple[str | bytes, ...], words: str) -> None:
     done = run("-b", *arguments)
     assert done.returncode == 2
     assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "9" * 25, "9" * 5000])
+def test_a_task_that_cannot_be_is_not_left_out(number: str) -> None:
+    done = run("audit", "-n", "1", "-d", "0.1", "--leave-out", number)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no pid, a number from 1 to 4294967295" in done.stderr
+
+
+def test_a_filter_is_utf8_in_any_locale() -> None:
+    script = (
+        "import ctypes, time; ctypes.CDLL(None).prctl(15, 'm\u00fchle'.encode()); time.sleep(60)"
+    )
+    environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with subprocess.Popen([sys.executable, "-c", script]) as child:
+        time.sleep(0.5)
+        words = ["-n", "1", "-d", "0.1", "--format", "json", "--filter", "m\u00fchl"]
+        done = run(*words, env=environment)
+        child.kill()
+    assert [task["pid"] for task in json.loads(done.stdout)["tasks"]] == [child.pid]
 
 
 def test_a_named_source_does_not_fall_back(needs: Any) -> None:

@@ -239,10 +239,17 @@ def test_bad_options_say_what_to_type(dump: Path) -> None:
         ["--keep", "0"],
         ["-d", "0"],
         ["--sync", "-1"],
+        ["--for", "9" * 400],
+        ["--sync", "9" * 400],
+        ["--rotate-time", "1000000d"],
+        ["--rotate-size", "9" * 400],
+        ["--rotate-size", "0.1"],
+        ["--keep", "9" * 25],
     ):
         done = run(RECORD, "-o", dump, *options)
         assert done.returncode == 2
         assert options[0] in done.stderr
+        assert "Traceback" not in done.stderr
         assert not dump.exists()
     assert run(RECORD, "--for", "1").returncode == 2
     missing = run(RECORD, "-o", dump / "no" / "directory", "--for", "1")

@@ -188,6 +188,10 @@ def test_entering_a_filter_and_a_delay() -> None:
     for key in ("d", "0", "KEY_ENTER"):
         state = press(state, key)
     assert state.delay == 0.5, "no interval of length 0"
+    assert state.notice == "'0' is no number of seconds from 0.1 to 86400"
+    for key in ("d", "KEY_ENTER"):
+        state = press(state, key)
+    assert (state.delay, state.notice) == (0.5, "")
 
 
 def test_selection_stays_on_the_list() -> None:

@@ -285,7 +285,22 @@ def test_times_as_they_are_typed(text: str, expected: float) -> None:
     assert when.parse(f"@{noon // 10**9}", 0) == noon
 
 
-@pytest.mark.parametrize("text", ["", "noon", "25:00", "12:60", "+", "@", "2026-13-01", "+5y"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "noon",
+        "25:00",
+        "12:60",
+        "+",
+        "@",
+        "2026-13-01",
+        "+5y",
+        "@nan",
+        f"+{9**500}",
+        f"@{9**500}",
+    ],
+)
 def test_what_is_no_time_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="is no time; write 12:34"):
         when.parse(text, 0)
@@ -357,6 +372,8 @@ def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> Non
         ((str(text),), 1, "taskstats"),
         ((str(tmp_path / "none"),), 1, "No such file"),
         ((str(recording), "--at", "noon"), 2, "'noon' is no time; write 12:34"),
+        ((str(recording), "--at", f"+{'9' * 400}"), 2, "is no time; write 12:34"),
+        ((str(recording), "--rows", "9" * 25), 2, "no whole number from 1 to"),
         ((str(recording), "--speed", "0"), 2, "no number from"),
         ((str(recording), "--fold", "session"), 2, "sessions are not recorded"),
     ):

@@ -220,6 +220,13 @@ def test_bad_options_say_what_is_right(
     assert words in done.stderr
 
 
+@pytest.mark.parametrize("short", ["nan", "inf", "-1", "long", "9" * 400])
+def test_how_short_a_life_may_be(recording: Path, short: str) -> None:
+    done = run("report", str(recording), f"--short={short}")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"is no number of seconds from 0 to 3153600000" in done.stderr
+
+
 def test_without_pyarrow_the_extra_is_named(recording: Path, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['pyarrow'] = None\n"
