@@ -15,7 +15,11 @@ import contextlib
 import io
 import json
 import os
+import signal
+import stat
+import sys
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import IO, Any, TextIO
 
 import taskstats
@@ -139,15 +143,56 @@ def _output(path: str | None, out: TextIO) -> Iterator[IO[bytes]]:
         out.flush()
         yield out.buffer
         return
-    unfinished = f"{path}.part"
     try:
-        with open(unfinished, "wb") as file:
-            yield file
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(unfinished)
+        mode = _mode(path)
+        if mode is not None and not stat.S_ISREG(mode):
+            # A device or a pipe; a directory is refused here.
+            with open(path, "wb") as file:
+                yield file
+            return
+        # Beside the file itself, wherever a link to it stands.
+        target = os.path.realpath(path)
+        unfinished = os.path.join(os.path.dirname(target), f".ptop-{os.urandom(8).hex()}.part")
+        with _ended_by_signals():
+            try:
+                with open(unfinished, "xb") as file:
+                    if mode is not None:
+                        os.chmod(unfinished, stat.S_IMODE(mode))
+                    yield file
+                os.replace(unfinished, target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(unfinished)
+                raise
+    except OSError as error:
+        # The name is the one that was typed. What a dump's errors say has a name in it.
+        if error.errno and (error.filename or error.strerror == os.strerror(error.errno)):
+            raise OSError(error.errno, error.strerror, path) from None
         raise
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Signals end the program in the way that removes what is unfinished."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    # As nohup wants it, what is ignored stays so.
+    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in ending}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str], out: TextIO) -> int:

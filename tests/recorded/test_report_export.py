@@ -6,9 +6,13 @@ import csv
 import io
 import json
 import os
+import resource
 import shlex
+import signal
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +185,7 @@ def test_arrow_and_parquet(
     assert list(zip(*(cells[name].to_pylist() for name in cells.column_names), strict=True)) == (
         expected
     )
-    assert not list(tmp_path.glob("*.part"))
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
 
 
 def test_all_columns_by_default(recording: Path) -> None:
@@ -295,6 +299,87 @@ def test_what_is_read_is_not_written_over(recording: Path, tmp_path: Path) -> No
     assert b"Give --format, or a name that ends in .csv, " in done.stderr
     assert list(tmp_path.iterdir()) == [link]
     assert recording.read_bytes() == before
+
+
+def test_what_is_no_file_is_written_to(recording: Path, tmp_path: Path) -> None:
+    words = ["export", str(recording), "--columns", "ac_pid,total_ns", "--format"]
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for style in ("csv", "arrow", "parquet"):
+        with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+            done = run(*words, style, "-o", str(fifo))
+            assert (done.returncode, done.stderr) == (0, b"")
+            assert reader.communicate()[0] == run(*words, style).stdout
+        assert fifo.is_fifo()
+    # The device of a terminal.
+    ours, theirs = os.openpty()
+    device = tmp_path / "device"
+    device.symlink_to(os.ttyname(theirs))
+    done = run(*words, "csv", "-o", str(device), "--from=-0s")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert os.read(ours, 100).startswith(b"ac_pid,total_ns\r\n")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert device.is_symlink()
+    done = run(*words, "csv", "-o", "/dev/stdout")
+    assert done.stdout == run(*words, "csv").stdout
+
+
+def test_a_link_is_followed(recording: Path, tmp_path: Path) -> None:
+    words = ["export", str(recording), "--columns", "ac_pid", "-o"]
+    (tmp_path / "far").mkdir()
+    target, link, new = tmp_path / "far" / "rows", tmp_path / "link.csv", tmp_path / "new.csv"
+    link.symlink_to("far/rows")
+    for mode in (0o640, 0o600):
+        # First where the link leads nowhere, then with what is there.
+        assert run(*words, str(link), umask=0o027).returncode == 0
+        assert link.is_symlink()
+        assert stat.S_IMODE(target.stat().st_mode) == mode
+        target.chmod(0o600)
+    assert run(*words, str(new), umask=0o022).returncode == 0
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644
+    assert new.read_bytes() == target.read_bytes()
+    link.unlink()
+    link.symlink_to(link)
+    done = run(*words, str(link))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"ptop: {link}: Too many levels of symbolic links".encode())
+    assert sorted(tmp_path.rglob("*")) == sorted([target.parent, target, link, new])
+
+
+def test_what_cannot_be_written_leaves_nothing_and_is_named(
+    recording: Path, tmp_path: Path
+) -> None:
+    def small() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    for style in ("csv", "json", "arrow", "parquet"):
+        out = tmp_path / f"rows.{style}"
+        out.write_text("before")
+        done = run("export", str(recording), "-o", str(out), preexec_fn=small)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"ptop: {out}: File too large".encode())
+        assert out.read_text() == "before"
+        out.unlink()
+    for name in ("no/rows.csv", "."):
+        typed = f"{tmp_path}/{name}"
+        done = run("export", str(recording), "--format", "csv", "-o", typed)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"ptop: {typed}: ".encode())
+        assert b".part" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_nothing(recording: Path, tmp_path: Path, number: signal.Signals) -> None:
+    words = ["export", *[str(recording)] * 300, "-o", str(tmp_path / "rows.csv")]
+    with subprocess.Popen([sys.executable, "-m", "ptop", *words]) as child:
+        while not list(tmp_path.iterdir()):
+            assert child.poll() is None
+            time.sleep(0.01)
+        child.send_signal(number)
+    assert child.returncode == 128 + number
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_no_recording_says_how_to_make_one(tmp_path: Path) -> None:
