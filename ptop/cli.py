@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ptop`; gives the exit status."""
+    _open_closed()
     # Names of any encoding are shown, whatever the locale says.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
@@ -81,6 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"type: {as_root(*words)}\n")
         return EXIT_FAILURE
     return status
+
+
+def _open_closed() -> None:
+    """Standard streams that were closed lead nowhere; no other file gets their numbers."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    # None is what Python has for a stream that was closed.
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _reason(error: Exception) -> str:
@@ -208,9 +223,14 @@ def _replay(words: Sequence[str]) -> int:
 def _no_terminal() -> str | None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "standard input and output are no terminal"
-    if os.environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
-        return "this terminal cannot move its cursor"
-    return None
+    import curses
+
+    # What is not known here cannot either.
+    with contextlib.suppress(curses.error):
+        curses.setupterm(os.environ.get("TERM") or "dumb", sys.stdout.fileno())
+        if curses.tigetstr("cup"):
+            return None
+    return "this terminal cannot move its cursor"
 
 
 def _choice(options: argparse.Namespace) -> batch.Choice:

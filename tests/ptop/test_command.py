@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
+import taskstats
 
 PTOP = [sys.executable, "-m", "ptop"]
 
@@ -203,6 +205,39 @@ def test_nobody_reads_at_the_last_flush(arguments: str) -> None:
         ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stderr == "0\n"
+
+
+CLOSED = """
+"$@" record -o d.tsd -d 0.1 --for 0.3 >&- <&- 2>&- || exit 1
+"$@" check d.tsd >&- || exit 2
+for streams in '>&-' '<&-' '2>&-' '>&- <&- 2>&-'; do
+    for words in '-b -n 1 -d 0.1' doctor 'check d.tsd' 'report d.tsd' 'export d.tsd' \
+        'export d.tsd -o rows.csv' 'replay d.tsd -b' '--version' 'run true'; do
+        eval "\"\\$@\" $words $streams" || exit 3
+    done
+    eval "\"\\$@\" audit -n 1 -d 0.1 $streams"
+    [ $? -le 1 ] || exit 4
+    eval "\"\\$@\" --bogus $streams"
+    [ $? -eq 2 ] || exit 5
+done
+"""
+
+
+def test_closed_streams_lead_nowhere(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", CLOSED, "sh", *PTOP],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+    # What is not written to where it should be is nowhere else.
+    assert (tmp_path / "rows.csv").read_bytes().startswith(b"time_ns,")
+    assert len(taskstats.open(tmp_path / "d.tsd").check()) == 0
 
 
 def test_a_full_disk_is_an_error_in_one_line() -> None:

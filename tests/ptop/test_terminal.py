@@ -18,14 +18,37 @@ import pytest
 PTOP = [sys.executable, "-m", "ptop"]
 
 
-def test_a_dumb_terminal_gets_no_escape() -> None:
-    child = pexpect.spawn(PTOP[0], PTOP[1:], env={**os.environ, "TERM": "dumb"}, timeout=20)
+@pytest.mark.parametrize("name", ["dumb", "unknown", "", "bogus"])
+def test_a_dumb_terminal_gets_no_escape(name: str) -> None:
+    child = pexpect.spawn(PTOP[0], PTOP[1:], env={**os.environ, "TERM": name}, timeout=20)
     output = child.read()
     assert isinstance(output, bytes)
     child.close()
     assert child.exitstatus == 2
     assert b"\x1b" not in output
-    assert b"ptop -b" in output
+    (line,) = output.splitlines()
+    assert line.startswith(b"ptop: this terminal cannot move its cursor; ")
+    assert b"ptop -b" in line
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    for closed in ("<&-", ">&-"):
+        command = f"{PTOP[0]} -m ptop {closed}"
+        child = pexpect.spawn(
+            "sh", ["-c", command], env={**os.environ, "TERM": "xterm"}, timeout=20
+        )
+        output = child.read()
+        assert isinstance(output, bytes)
+        child.close()
+        assert child.exitstatus == 2
+        assert output.startswith(b"ptop: standard input and output are no terminal; ")
+
+
+def test_without_standard_error_the_view_is_shown() -> None:
+    live = Live(command=["sh", "-c", f'exec {PTOP[0]} -m ptop "$@" 2>&-', "ptop"])
+    live.until("Name")
+    live.child.send("q")
+    assert live.ended() == 0
 
 
 class Live:
