@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import replace
 import taskstats
 
 from ptop import columns as table
+from ptop import format as fmt
 from ptop.options import Parser, add_delay, add_source, add_threads, view_options
 from ptop.state import Limits, State
 
@@ -76,11 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (taskstats.TaskstatsError, OSError) as error:
-        sys.stderr.write(f"ptop: {_reason(error)}\n")
-        if isinstance(error, taskstats.AccessDenied) and os.geteuid() != 0:
+        advice = _advice(error, words)
+        sys.stderr.write(f"ptop: {fmt.safe(_reason(error))}{f'; {advice}' if advice else ''}\n")
+        if _root_may(error, words):
             from ptop.invocation import as_root
 
-            sys.stderr.write(f"type: {as_root(*words)}\n")
+            sys.stderr.write(f"type: {fmt.safe(as_root(*words))}\n")
         return EXIT_FAILURE
     return status
 
@@ -98,10 +101,45 @@ def _open_closed() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
+# The next step, where there is one that does not depend on what was to be done.
+ADVICE = {
+    errno.ENOENT: "check the name and its directory",
+    errno.ENOTDIR: "check the name and its directory",
+    errno.EISDIR: "give the name of a file",
+    errno.EROFS: "give the name of a file elsewhere",
+    errno.ENOSPC: "make room, or write elsewhere",
+    errno.EDQUOT: "make room, or write elsewhere",
+    errno.EFBIG: "write elsewhere, or allow larger files: see ulimit -f",
+}
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    # An error of the core has the file's name in its text, and the number as Rust shows it.
+    text = error.strerror.removesuffix(f" (os error {error.errno})")
+    if error.filename:
+        return f"{os.fsdecode(error.filename)}: {text}"
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return f"standard output: {text}" if full and text == error.strerror else text
+
+
+def _advice(error: Exception, words: Sequence[str]) -> str:
+    """What to do about an error of a file; other errors say it in their own words."""
+    if isinstance(error, taskstats.TaskstatsError) or not isinstance(error, OSError):
+        return ""
+    if isinstance(error, PermissionError) and not _root_may(error, words):
+        return "give the name of a file that you may open"
+    return ADVICE.get(error.errno or 0, "")
+
+
+def _root_may(error: Exception, words: Sequence[str]) -> bool:
+    """Whether what was denied here is given to root: sources, and dumps of others to read.
+    What is written is written as the user who calls sudo."""
+    if os.geteuid() == 0 or not isinstance(error, PermissionError):
+        return False
+    reads = bool(words) and words[0] != "record" and not error.filename
+    return isinstance(error, taskstats.AccessDenied) or reads
 
 
 def _command(words: Sequence[str]) -> int:

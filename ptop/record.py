@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import taskstats
 
+from ptop import format as fmt
 from ptop.options import Parser, add_delay, add_source, add_threads, count, size, span
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
                 for _ in _record(source, recorder, options.delay, options.length):
                     written += 1
             finally:
-                sys.stderr.write(f"ptop: {written} snapshots were written to {options.output}\n")
+                sys.stderr.write(
+                    f"ptop: {written} snapshots were written to {fmt.safe(options.output)}\n"
+                )
     return 0
 
 
@@ -125,9 +128,11 @@ def check(arguments: Sequence[str]) -> int:
         lost = sum(row["snapshot"] is not None for row in damage)
         times = dump.times_ns
         span = f" over {(times[-1] - times[0]) / 1e9:.3f} s" if times else ""
-        sys.stdout.write(f"{name}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
+        sys.stdout.write(f"{fmt.safe(name)}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
         for row in damage:
             what = "" if row["snapshot"] is None else f"snapshot {row['snapshot']}: "
-            sys.stdout.write(f"  bytes {row['begin']} to {row['end']}: {what}{row['reason']}\n")
+            sys.stdout.write(
+                f"  bytes {row['begin']} to {row['end']}: {what}{fmt.safe(row['reason'])}\n"
+            )
         status = status or int(bool(damage))
     return status

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 
 import taskstats
 from taskstats.recorded import Frames
 
+from ptop import format as fmt
 from ptop import when
 from ptop.feed import RecordedFeed
 from ptop.options import Parser
@@ -76,10 +79,11 @@ def open_feed(path: str, at: str | None) -> RecordedFeed:
 def tell_lost(frames: Frames) -> None:
     """Says on standard error which snapshots could not be read, if any."""
     if frames.lost:
-        path, first = frames.dump.path, min(frames.lost)
+        path, first = os.fspath(frames.dump.path), min(frames.lost)
         sys.stderr.write(
-            f"ptop: {path}: {len(frames.lost)} of {len(frames)} snapshots were left out,"
-            f" the first of them {first}: {frames.lost[first]}\ntype: ptop check {path}\n"
+            f"ptop: {fmt.safe(path)}: {len(frames.lost)} of {len(frames)} snapshots were left out,"
+            f" the first of them {first}: {fmt.safe(frames.lost[first])}\n"
+            f"type: ptop check {fmt.safe(shlex.quote(path))}\n"
         )
 
 

@@ -26,6 +26,7 @@ from typing import Any, NoReturn, TextIO
 import taskstats
 from taskstats import _track as tracking
 
+from ptop import format as fmt
 from ptop.options import Parser
 
 FORWARDED = (
@@ -81,7 +82,7 @@ def _become(command: list[str], found: Sequence[tracking.Collector]) -> NoReturn
         status = NOT_FOUND
         sys.stderr.write(f"ptop: no command {command[0]!r}: check its name or give its path\n")
     except OSError as error:
-        sys.stderr.write(f"ptop: {command[0]}: {error.strerror}\n")
+        sys.stderr.write(f"ptop: {fmt.safe(command[0])}: {error.strerror}\n")
     sys.stderr.flush()
     os._exit(status)
 
@@ -219,7 +220,8 @@ def _write(text: str, out: TextIO, name: str | None) -> None:
         out.write(text)
         out.flush()
     except OSError as error:
-        sys.stderr.write(f"ptop: {name}: {error.strerror}: here is the report\n{text}")
+        shown = fmt.safe(name or "standard error")
+        sys.stderr.write(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
     if name:
         with contextlib.suppress(OSError):
             out.close()

@@ -249,7 +249,8 @@ def test_a_full_disk_is_an_error_in_one_line() -> None:
             text=True,
             check=False,
         )
-    assert (done.returncode, done.stderr) == (1, "ptop: No space left on device\n")
+    said = "ptop: standard output: No space left on device; make room, or write elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_no_home_and_a_c_locale_are_no_error() -> None:

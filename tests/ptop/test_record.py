@@ -174,7 +174,7 @@ def test_a_full_disk_stops_it_and_loses_nothing(dump: Path, tmp_path: Path) -> N
     )
     assert done.returncode == 1
     written, error = done.stderr.splitlines()
-    assert error == f"ptop: {dump}: File too large (os error 27)"
+    assert error.startswith(f"ptop: {dump}: File too large; write elsewhere")
     assert written.startswith("ptop: ")
     assert len(snapshots(dump)) == int(written.split()[1]) > 0
     assert taskstats.open(dump).check() == []
@@ -254,7 +254,8 @@ def test_bad_options_say_what_to_type(dump: Path) -> None:
     assert run(RECORD, "--for", "1").returncode == 2
     missing = run(RECORD, "-o", dump / "no" / "directory", "--for", "1")
     assert missing.returncode == 1
-    assert str(dump) in missing.stderr
+    assert missing.stderr.startswith(f"ptop: {dump}/no/directory: ")
+    assert missing.stderr.endswith("; check the name and its directory\n")
 
 
 def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
@@ -269,6 +270,36 @@ def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert dump.stat().st_uid == 65534
     assert taskstats.open(dump)[0].source == "procfs"
+    # What is another's: root may read it, and nobody's recorder is root's.
+    os.chown(dump, 0, 0)
+    denied = run(as_nobody, "check", dump)
+    assert denied.returncode == 1
+    assert denied.stderr == (
+        f"ptop: {dump}: Permission denied\ntype: sudo /opt/venv/bin/ptop check {dump}\n"
+    )
+    denied = run(as_nobody, "record", "-o", dump, "--for", "0.1")
+    assert denied.returncode == 1
+    assert denied.stderr == (
+        f"ptop: {dump}: Permission denied; give the name of a file that you may open\n"
+    )
+
+
+def test_no_file_name_steers_the_terminal(tmp_path: Path) -> None:
+    dump = tmp_path / "\x1b[31mred\n.tsd"
+    shown = f"{tmp_path}/\u241b[31mred\u240a.tsd"
+    done = run(CHECK, dump)
+    assert done.stderr.startswith(f"ptop: {shown}: No such file or directory; ")
+    done = run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.3", "--uncompressed")
+    assert done.stderr == f"ptop: 4 snapshots were written to {shown}\n"
+    assert run(CHECK, dump).stdout.startswith(f"{shown}: 4 of 4 snapshots")
+    data = bytearray(dump.read_bytes())
+    data[len(data) // 2] ^= 1
+    dump.write_bytes(data)
+    for words in (["check"], ["replay", "-b"], ["replay", "-b", "--at", "noon"], ["report"]):
+        done = run([*RECORD[:-1], *words], dump)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "red\n" not in done.stdout + done.stderr
+    assert shown in done.stderr
 
 
 def test_check_tells_what_is_lost(dump: Path) -> None:
@@ -281,7 +312,12 @@ def test_check_tells_what_is_lost(dump: Path) -> None:
     first, *rest = done.stdout.splitlines()
     assert " of 5 snapshots" in first
     assert any("bytes " in line for line in rest)
-    assert run(CHECK, dump.parent / "none.tsd").returncode == 1
+    missing = run(CHECK, dump.parent / "none.tsd")
+    assert missing.returncode == 1
+    assert missing.stderr == (
+        f"ptop: {dump.parent}/none.tsd: No such file or directory;"
+        " check the name and its directory\n"
+    )
     dump.write_bytes(b"no dump at all")
     done = run(CHECK, dump)
     assert done.returncode == 1
