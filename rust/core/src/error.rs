@@ -6,6 +6,8 @@ use std::fmt;
 /// What is wrong with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
+    /// No bytes at all where a recording should be.
+    Empty,
     /// The bytes end before the thing they began.
     Truncated,
     /// A length that is zero where it cannot be, or points outside its container.
@@ -40,6 +42,7 @@ impl ErrorKind {
     /// A short explanation.
     pub const fn message(self) -> &'static str {
         match self {
+            ErrorKind::Empty => "is empty: ptop record -o FILE writes a recording",
             ErrorKind::Truncated => "the data ends in the middle of a structure",
             ErrorKind::BadLength => "a length is zero or reaches beyond its container",
             ErrorKind::BadVersion => "not a struct taskstats: its version is outside 1 to 255",

@@ -212,6 +212,38 @@ fn a_damaged_snapshot_costs_the_rest_of_its_run_only() {
 }
 
 #[test]
+fn damage_of_a_header_is_told_of_once_with_its_bytes() {
+    let snapshots = Machine::new(5).snapshots(6);
+    let whole = dump(UNCOMPRESSED, &snapshots);
+    let ends = ends(&whole);
+    let told = |bytes: &[u8]| -> Vec<_> {
+        let damage = reader(bytes).check();
+        damage.into_iter().map(|each| (each.bytes, each.error.kind, each.snapshot)).collect()
+    };
+    let bad = ErrorKind::BadChecksum;
+    let mut one = whole.clone();
+    one[ends[2] + 9] ^= 4;
+    assert_eq!(told(&one), [(ends[2]..ends[3], bad, Some(3))]);
+    // Two in a row are told apart by the index; without it nobody knows what they were.
+    one[ends[3] + 9] ^= 4;
+    let lost = [(ends[2]..ends[3], bad, Some(3)), (ends[3]..ends[4], bad, Some(4))];
+    assert_eq!(told(&one), lost);
+    one.truncate(ends[5]);
+    assert_eq!(told(&one), [(ends[2]..ends[4], bad, None)]);
+    assert_eq!(reader(&one).gaps(), [ends[2]..ends[4]]);
+    // What was not finished is no damage of its bytes.
+    for cut in [ends[5] - 9, ends[4] + 9] {
+        assert_eq!(told(&whole[..cut]), [(ends[4]..cut, ErrorKind::Truncated, None)]);
+    }
+}
+
+#[test]
+fn no_bytes_are_no_dump() {
+    let empty = Reader::new(SharedBytes::new(Vec::new()), None).map(|reader| reader.len());
+    assert_eq!(empty.map_err(|error| error.kind), Err(ErrorKind::Empty));
+}
+
+#[test]
 fn unknown_frames_are_passed_over() {
     let snapshots = Machine::new(11).snapshots(4);
     let (mut writer, mut bytes) = unfinished(UNCOMPRESSED, &snapshots[..2]);

@@ -234,6 +234,14 @@ impl Frame {
     }
 }
 
+/// Why there is no whole frame at `offset`.
+pub(super) fn error_at(bytes: &[u8], offset: usize) -> ParseError {
+    let header = bytes.get(offset..).is_some_and(|rest| rest.len() >= HEADER);
+    let damaged = header && Frame::at(bytes, offset).is_none();
+    let kind = if damaged { ErrorKind::BadChecksum } else { ErrorKind::Truncated };
+    ParseError::new(kind, offset)
+}
+
 /// What is to be known of a frame before it is written.
 pub(super) struct Draft<'a> {
     pub(super) kind: FrameKind,

@@ -163,6 +163,25 @@ impl Index {
         &self.gaps
     }
 
+    /// These gaps, cut where frames begin that this index knows in them.
+    pub(super) fn cut(&self, gaps: &[Range<usize>]) -> Vec<Range<usize>> {
+        let mut known: Vec<usize> =
+            self.entries.iter().map(|entry| entry.offset as usize).collect();
+        known.sort_unstable();
+        known.dedup();
+        let mut parts = Vec::new();
+        for gap in gaps {
+            let mut start = gap.start;
+            let from = known.partition_point(|&at| at <= start);
+            for &at in known[from..].iter().take_while(|&&at| at < gap.end) {
+                parts.push(start..at);
+                start = at;
+            }
+            parts.push(start..gap.end);
+        }
+        parts
+    }
+
     /// Those that frames follow on: not the one that a recorder left unfinished at the end.
     pub(super) fn inner_gaps(&self) -> impl Iterator<Item = &Range<usize>> {
         self.gaps.iter().filter(|gap| gap.start < self.end)

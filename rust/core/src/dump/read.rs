@@ -1,5 +1,6 @@
 //! Reads the snapshots of a dump.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -58,6 +59,9 @@ impl Reader {
     /// A reader of what `bytes` are. `record_size` is for bare arrays, as in
     /// [`Snapshot::from_bare_records`].
     pub fn new(bytes: SharedBytes, record_size: Option<usize>) -> Result<Reader, ParseError> {
+        if bytes.as_ref().is_empty() {
+            return Err(ParseError::new(ErrorKind::Empty, 0));
+        }
         let content = if frame::is_dump(bytes.as_ref()) {
             Content::Dump(Index::of(bytes.as_ref())?)
         } else if codec::is_snapshot(bytes.as_ref()) {
@@ -79,6 +83,12 @@ impl Reader {
             Content::Dump(index) => Some(index),
             Content::Snapshots(_) => None,
         }
+    }
+
+    /// Bytes that belong to no whole frame, such as one that was not finished, as far as the
+    /// frames' headers tell; what else is damaged shows when it is read.
+    pub fn gaps(&self) -> &[Range<usize>] {
+        self.index().map_or(&[], Index::gaps)
     }
 
     /// Number of snapshots.
@@ -272,16 +282,27 @@ impl Reader {
         let bytes = self.bytes.as_ref();
         // An index may not tell of what is damaged: look at the frames themselves.
         let seen = Index::by_headers(bytes);
+        // An index that is whole tells what stood in a gap.
+        let gaps = frames.cut(&seen.gaps);
         let place = |offset: u64| {
             let start = offset as usize;
-            start..Frame::at(bytes, start).map_or(start, |frame| frame.end())
+            let end = match gaps.binary_search_by_key(&start, |gap| gap.start) {
+                Ok(found) => gaps[found].end,
+                Err(_) => Frame::at(bytes, start).map_or(start, |frame| frame.end()),
+            };
+            start..end
         };
-        let gap = |gap: &Range<usize>| Damage {
-            bytes: gap.clone(),
-            error: ParseError::new(ErrorKind::Truncated, gap.start),
-            snapshot: None,
-        };
-        let mut damage: Vec<Damage> = seen.gaps.iter().map(gap).collect();
+        let all = (0..frames.len()).filter_map(|index| frames.entry(index));
+        let snapshots: HashSet<usize> = all.map(|entry| entry.offset as usize).collect();
+        // A snapshot that is lost is told of below.
+        let nameless = gaps.iter().filter(|gap| !snapshots.contains(&gap.start));
+        let mut damage: Vec<Damage> = nameless
+            .map(|gap| Damage {
+                bytes: gap.clone(),
+                error: frame::error_at(bytes, gap.start),
+                snapshot: None,
+            })
+            .collect();
         for entry in seen.entries.iter().filter(|entry| !entry.kind.is_snapshot()) {
             let payload = self.frame(entry).and_then(|frame| frame.payload(bytes).map(|_| ()));
             if let Err(error) = payload {
