@@ -85,14 +85,20 @@ def main(arguments: Sequence[str]) -> int:
                 sys.stderr.write(
                     f"ptop: {recorder.dropped} bytes of an unfinished snapshot were dropped\n"
                 )
-            written = 0
+            written, there = 0, True
             try:
                 for _ in _record(source, recorder, options.delay, options.length):
                     written += 1
+                recorder.sync()
+            except FileNotFoundError:
+                # Under that name nothing was written.
+                there = False
+                raise
             finally:
-                sys.stderr.write(
-                    f"ptop: {written} snapshots were written to {fmt.safe(options.output)}\n"
-                )
+                if there:
+                    name = fmt.safe(options.output)
+                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}
+")
     return 0
 
 

@@ -195,6 +195,48 @@ def test_a_full_file_system_likewise(dump: Path, needs: Callable[[bool, str], No
     assert checked.startswith(f"{dump}: {written} of {written} snapshots")
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("sync", ["0.1", "1h"])
+def test_a_file_that_is_taken_away_is_told_of(dump: Path, replaced: bool, sync: str) -> None:
+    words = [*RECORD, "-o", dump, "-d", "0.1", "--sync", sync]
+    recorder = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    dump.unlink()
+    if replaced:
+        dump.write_bytes(b"another's")
+    if sync == "1h":
+        # At the end at the latest.
+        recorder.terminate()
+    _, said = recorder.communicate(timeout=30)
+    assert recorder.returncode == 1
+    assert f"ptop: {dump} was removed or replaced while it was recorded to: start" in said
+    assert "written" not in said
+    assert not replaced or dump.read_bytes() == b"another's"
+
+
+def test_a_file_that_was_moved_is_recorded_on(dump: Path) -> None:
+    recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    moved = dump.rename(dump.with_name("moved.tsd"))
+    recorder.terminate()
+    recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
+    assert taskstats.open(moved).check() == []
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    fifo, empty = tmp_path / "fifo", tmp_path / "empty"
+    os.mkfifo(fifo)
+    empty.touch()
+    for path in (fifo, "/dev/zero", tmp_path):
+        done = run(CHECK, path)
+        assert done.returncode == 1
+        assert f"{path} is no regular file; write what it holds to a file" in done.stderr
+    done = run(CHECK, empty)
+    assert done.returncode == 1
+    assert f"{empty}: is empty: ptop record -o FILE writes a recording" in done.stderr
+
+
 def test_rotation_keeps_what_it_is_told(dump: Path) -> None:
     options = ["--rotate-size", "4K", "--keep", "2", "-d", "0.1", "--for", "2"]
     assert run(RECORD, "-o", dump, *options).returncode == 0

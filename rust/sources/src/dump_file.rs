@@ -1,7 +1,8 @@
 //! A recorded file, mapped or read.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,13 +25,22 @@ pub struct DumpFile {
 impl DumpFile {
     /// Opens a file. With `map` it is mapped into memory where it can be, so that
     /// uncompressed frames are read without a copy; else it is read. `record_size` is
-    /// for bare arrays, as in [`Snapshot::from_bare_records`].
+    /// for bare arrays, as in [`Snapshot::from_bare_records`]. Only regular files are
+    /// opened: others need not have an end, or wait for one who writes.
     pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
         let failed = |error| Error::os(path.display().to_string(), error);
-        let mut file = File::open(path).map_err(failed)?;
+        let mut open = OpenOptions::new();
+        open.read(true).custom_flags(libc::O_NONBLOCK);
+        let mut file = open.open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(Error::Unsupported {
+                reason: format!("{} is no regular file", path.display()),
+                hint: "write what it holds to a file, and give the name of that".into(),
+            });
+        }
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        let mapped = if map && metadata.is_file() && length > 0 {
+        let mapped = if map && length > 0 {
             // What cannot be mapped can be read.
             FileMap::new(&file, length).ok().map(Arc::new)
         } else {

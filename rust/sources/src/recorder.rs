@@ -7,6 +7,8 @@
 //!   back at once (full disk) or by the next recorder.
 //! * fdatasync(2) every few seconds bounds what a loss of power costs. Its tail may hold
 //!   anything: the frames' checksums tell.
+//! * Whether the file still has its name is asked whenever it is synced: what is written to
+//!   one that was removed is nowhere.
 //! * The file is locked (flock), made with mode 0600, and never anything but a dump.
 
 use std::collections::hash_map::Entry;
@@ -14,8 +16,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, User};
@@ -58,6 +60,8 @@ impl Default for Policy {
 /// A dump that is being written.
 pub struct Recorder {
     path: PathBuf,
+    /// The same, whatever the current directory will be.
+    place: PathBuf,
     policy: Policy,
     file: File,
     writer: Writer,
@@ -78,8 +82,10 @@ impl Recorder {
     /// for any other file, and for one that another recorder writes.
     pub fn open(path: &Path, policy: Policy) -> Result<Recorder, Error> {
         let Opened { file, writer, begun_ns, dropped } = open_file(path, policy.options)?;
+        let place = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Recorder {
             path: path.to_owned(),
+            place,
             policy,
             file,
             writer,
@@ -127,10 +133,28 @@ impl Recorder {
         Ok(())
     }
 
-    /// Waits until all that was written is on the disk.
+    /// Waits until all that was written is on the disk. ENOENT where the file was removed
+    /// or replaced meanwhile.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.file.sync_data().map_err(|error| self.failed(error))?;
         self.synced = Instant::now();
+        self.still_there()
+    }
+
+    fn still_there(&self) -> Result<(), Error> {
+        let own = self.file.metadata().map_err(|error| self.failed(error))?;
+        let gone = match fs::metadata(&self.place) {
+            Ok(there) => (there.dev(), there.ino()) != (own.dev(), own.ino()),
+            // It may have been moved, or be out of the reach of who gave up privileges.
+            Err(_) => own.nlink() == 0,
+        };
+        if gone {
+            let what = format!(
+                "{} was removed or replaced while it was recorded to: start the recording anew",
+                self.path.display()
+            );
+            return Err(Error::os(what, io::Error::from_raw_os_error(libc::ENOENT)));
+        }
         Ok(())
     }
 
