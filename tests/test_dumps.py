@@ -128,6 +128,13 @@ def test_snapshots_are_found_by_time(recorded: Path) -> None:
     assert dump.at(times[3] + 1).time_ns == times[3]
     with pytest.raises(LookupError, match="every snapshot is later"):
         dump.at(times[0] - 1)
+    # Times that no clock tells are before all or after all.
+    with pytest.raises(LookupError, match="every snapshot is later"):
+        dump.at(-1)
+    assert dump.find(-(10**40)) is None
+    assert dump.at(10**40).time_ns == times[8]
+    assert dump.between(-1, 10**40).times_ns == times
+    assert dump.between(-2, -1).times_ns == []
     assert dump.between(times[2], times[5]).times_ns == times[2:5]
     assert dump.between(times[8] + 1, times[8] + 9).times_ns == []
     part = dump[3:6]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyIndexError, PyLookupError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyLookupError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySlice};
 use taskstats::dump::{Cursor, Options, StringKey};
@@ -57,6 +57,17 @@ impl PyDump {
 
     fn text(&self, key: StringKey) -> Option<String> {
         self.file.reader().names().last(&key).map(lossy)
+    }
+}
+
+/// A time in ns since 1970, None before that. What is later than any clock tells is later
+/// than all that is recorded.
+fn moment(time_ns: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    match time_ns.extract::<u64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(time_ns.py()) => {
+            Ok((!time_ns.lt(0)?).then_some(u64::MAX))
+        }
+        time => time.map(Some),
     }
 }
 
@@ -124,6 +135,14 @@ impl PyDump {
         self.file.reader().size()
     }
 
+    /// The bytes of the file, as pairs of begin and end, that belong to no whole snapshot,
+    /// such as one that was not finished, as far as is known without reading any; `check`
+    /// finds all damage.
+    #[getter]
+    fn gaps(&self) -> Vec<(usize, usize)> {
+        self.file.reader().gaps().iter().map(|gap| (gap.start, gap.end)).collect()
+    }
+
     /// When each snapshot was begun, in ns since 1970; no snapshot is read for it.
     #[getter]
     fn times_ns(&self) -> Vec<u64> {
@@ -139,7 +158,8 @@ impl PyDump {
 
     /// The index of the last snapshot that was begun at `time_ns` (since 1970) or before,
     /// None where all are later.
-    fn find(&self, time_ns: u64) -> Option<usize> {
+    fn find(&self, #[pyo3(from_py_with = moment)] time_ns: Option<u64>) -> Option<usize> {
+        let time_ns = time_ns?;
         if (self.first, self.step) == (0, 1) && self.length == self.file.reader().len() {
             return self.file.reader().at_time(time_ns);
         }
@@ -148,15 +168,24 @@ impl PyDump {
 
     /// The last snapshot that was begun at `time_ns` (since 1970) or before. LookupError
     /// where all are later.
-    fn at(&self, py: Python<'_>, time_ns: u64) -> PyResult<PySnapshot> {
+    fn at(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = moment)] time_ns: Option<u64>,
+    ) -> PyResult<PySnapshot> {
         let place = self.find(time_ns).and_then(|index| self.place(index));
         let place = place.ok_or_else(|| PyLookupError::new_err("every snapshot is later"))?;
         self.snapshot(py, place)
     }
 
     /// The snapshots that were begun from `begin_ns` to before `end_ns`, in ns since 1970.
-    fn between(&self, begin_ns: u64, end_ns: u64) -> PyDump {
-        let inside = |&index: &usize| (begin_ns..end_ns).contains(&self.time(index));
+    fn between(
+        &self,
+        #[pyo3(from_py_with = moment)] begin_ns: Option<u64>,
+        #[pyo3(from_py_with = moment)] end_ns: Option<u64>,
+    ) -> PyDump {
+        let range = begin_ns.unwrap_or(0)..end_ns.unwrap_or(0);
+        let inside = |&index: &usize| range.contains(&self.time(index));
         let first = (0..self.length).find(inside);
         let last = (0..self.length).rev().find(inside);
         match (first, last) {
@@ -235,7 +264,8 @@ impl PyDump {
 /// afterwards raises OSError; but where a handler of SIGBUS was installed after the last
 /// `open` (`faulthandler.enable()` does), that handler gets the signal, and the process
 /// ends: enable it before, or give `mmap=False`. `record_size` overrides the bytes from one record of a
-/// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read.
+/// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read;
+/// Unsupported where it is no regular file.
 #[pyfunction]
 #[pyo3(signature = (path, *, mmap=true, record_size=None))]
 pub(crate) fn open(
