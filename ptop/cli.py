@@ -240,6 +240,8 @@ def _replay(words: Sequence[str]) -> int:
         choice = _choice(options)
         choice = replace(choice, columns=tuple(table.named(c, dump.user) for c in choice.columns))
         stream = recorded_intervals(feed, number)
+        if feed.notice:
+            sys.stderr.write(f"ptop: {options.file}: {feed.notice}\n")
         batch.write(stream, choice, options.format or "table", sys.stdout)
         replay.tell_lost(feed.frames)
         return 0
@@ -253,7 +255,8 @@ def _replay(words: Sequence[str]) -> int:
     at = options.at is not None
     # A time was asked for to be looked at.
     state = replace(state, recorded=True, paused=at, speed=options.speed)
-    state = replace(state, notice=feed.position() if at else "")
+    notice = feed.notice or (feed.position() if at else replay.unfinished(feed.frames))
+    state = replace(state, notice=notice)
     known = {key: table.named(column, dump.user) for key, column in known.items()}
     return app.show(feed, state, known, limits, options.intervals, _color(options))
 

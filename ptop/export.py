@@ -212,7 +212,7 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
                 parser.error(f"{options.output} is what would be read: give another name to -o")
     try:
         names = columns(options.columns)
-        spans = [replay.span(path, options.since, options.until) for path in options.files]
+        spans = replay.spans(options.files, options.since, options.until)
     except taskstats.ParseError:
         raise
     except ValueError as error:

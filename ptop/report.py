@@ -261,13 +261,13 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     totals = Totals()
-    for path in options.files:
-        try:
-            frames, start, stop = replay.span(path, options.since, options.until)
-        except taskstats.ParseError:
-            raise
-        except ValueError as error:
-            parser.error(str(error))
+    try:
+        spans = replay.spans(options.files, options.since, options.until)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        parser.error(str(error))
+    for frames, start, stop in spans:
         gather(frames, start, stop, totals)
         replay.tell_lost(frames)
     made = {

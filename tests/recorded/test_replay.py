@@ -192,6 +192,32 @@ def test_a_torn_tail_is_left_out(tmp_path: Path) -> None:
     assert 1 < len(frames) < len(all_frames)
     assert frames.times_ns == all_frames.times_ns[: len(frames)]
     assert frames.step(len(frames), -1) == len(frames) - 1
+    ((begin, end),) = frames.dump.gaps
+    assert end == len(whole) * 3 // 4
+    for words in (["replay", "-b"], ["report"], ["export", "--columns", "ac_pid"]):
+        done = run(words[0], str(torn), *words[1:])
+        assert done.returncode == 0
+        assert done.stderr == (
+            f"ptop: {torn}: {end - begin} of {end} bytes cannot be read, from byte {begin} on\n"
+            f"type: ptop check {torn}\n"
+        )
+    # Of nothing but the begin of a snapshot likewise.
+    torn.write_bytes(whole[:100])
+    done = run("replay", str(torn), "-b")
+    assert done.returncode == 2
+    assert "no two snapshots of one boot" in done.stderr
+    assert (
+        f"84 of 100 bytes cannot be read, from byte 16 on\ntype: ptop check {torn}" in done.stderr
+    )
+
+
+def test_a_time_outside_the_recording_is_told_of(recording: Path) -> None:
+    times = taskstats.open(recording).times_ns
+    for at, frame in (("2020-01-01", 1), ("2040-01-01", 7)):
+        done = run("replay", str(recording), "--format", "json", f"--at={at}")
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["time"] == times[frame] / 1e9
+        assert f"no interval at {at}, this is the nearest; the recording holds 20" in done.stderr
 
 
 @pytest.mark.parametrize("heights", [[1.0, 1.1, 0.9, 1.0, 1.0, 9.0, 8.0, 1.0, 9.0]])

@@ -97,6 +97,45 @@ def test_a_span_is_part_of_the_whole(recording: Path) -> None:
     assert found["from"] * 1e9 == pytest.approx(times[2], abs=1e3)
 
 
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_a_span_without_intervals_is_an_error(
+    recording: Path, tmp_path: Path, command: str
+) -> None:
+    times = frames_of(recording).times_ns
+    begin = f"@{times[0] / 1e9 - 1:.6f}"
+    end = f"@{times[-1] / 1e9 + 1:.6f}"
+    for span, asked in (
+        (("--from", "2040-01-01"), "from 2040-01-01 to the end"),
+        (("--to", "2020-01-01"), "from the begin to 2020-01-01"),
+        (("--from", "2020-01-01", "--to", "2020-01-02"), "from 2020-01-01 to 2020-01-02"),
+        (("--from", end, "--to", begin), f"from {end} to {begin}"),
+    ):
+        done = run(command, str(recording), *span)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert f"no interval {asked}; the recording holds 20".encode() in done.stderr
+    assert run(command, str(recording), "--from", begin, "--to", end).returncode == 0
+    # A file without is no reason to leave out another one.
+    other = tmp_path / "later.tsd"
+    record(other, 2)
+    later = frames_of(other).times_ns[0] / 1e9
+    done = run(command, str(recording), str(other), "--from", f"@{later:.6f}", "--format", "csv")
+    alone = run(command, str(other), "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == alone.stdout
+
+
+def test_a_span_in_which_nobody_watched_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "again.tsd"
+    record(path, 3)
+    ends = [frames_of(path).times_ns[-1]]
+    # The second one has used less of the CPU than the first.
+    code = f"from machine import record; from pathlib import Path; record(Path({str(path)!r}), 2)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+    ends.append(frames_of(path).times_ns[3])
+    since, until = (f"@{ns / 1e9:.6f}" for ns in (ends[0] + 10**6, ends[1] - 10**6))
+    assert b"no interval from" in run("report", str(path), "--from", since, "--to", until).stderr
+
+
 def test_two_files_are_added(recording: Path) -> None:
     one, both = report(str(recording)), report(str(recording), str(recording))
     cpu = [sum(row["cpu_ns"] for row in rows_of(each, "users", "cpu")) for each in (one, both)]
