@@ -21,7 +21,11 @@ TABLE_FRAME = 3
 # The books stand below the sums where a screen has room for this many lines.
 LOW = TABLE_FRAME + LEAST_TASKS + 2
 # What is asked for in each mode in which something is typed.
-PROMPTS = {"filter": "filter", "delay": "seconds", "time": "time (12:34:56, +90s, -5m)"}
+PROMPTS = {
+    "filter": "filter",
+    "delay": "seconds",
+    "time": "time (12:34:56, or from here +90s, -5m)",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ REPLAY_KEYS: tuple[Key, ...] = (
     Key(
         ("@", "d"),
         "@ d",
-        "go to a time",
+        "go to a time; +90s and -5m count from the shown one",
         lambda s: replace(s, mode="time", entry="", paused=True),
     ),
     Key(("+", "="), "+", "twice as fast", _faster(2)),
