@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import resource
+import shlex
 import signal
 import sys
 import time
@@ -27,6 +29,7 @@ import taskstats
 from taskstats import _track as tracking
 
 from ptop import format as fmt
+from ptop.invocation import as_root
 from ptop.options import Parser
 
 FORWARDED = (
@@ -39,6 +42,8 @@ FORWARDED = (
     signal.SIGCONT,
 )
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+# What tells of each task that died by its name.
+NAMING = (tracking.BpfCollector, tracking.ExitCollector)
 # How long exits may gather before they are taken.
 POLL_S = 0.2
 # si_code of a signal that the kernel itself sent: a key of the terminal.
@@ -67,9 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     return options
 
 
-def _become(command: list[str], found: Sequence[tracking.Collector]) -> NoReturn:
-    """In the new child: joins the collectors and becomes the command."""
-    status = NOT_EXECUTABLE
+def _become(command: list[str], found: Sequence[tracking.Collector], failed: int) -> NoReturn:
+    """In the new child: joins the collectors and becomes the command; else `failed`, which
+    is closed then, tells of it."""
+    status, why = NOT_EXECUTABLE, ""
     try:
         for collector in found:
             collector.join()
@@ -79,12 +85,26 @@ def _become(command: list[str], found: Sequence[tracking.Collector]) -> NoReturn
             signal.signal(ignored, signal.SIG_DFL)
         os.execvp(command[0], command)
     except FileNotFoundError:
-        status = NOT_FOUND
-        sys.stderr.write(f"ptop: no command {command[0]!r}: check its name or give its path\n")
+        if os.path.dirname(command[0]) and os.path.exists(command[0]):
+            why = f"{command[0]}: what its first line names is not there: check that line"
+        else:
+            status = NOT_FOUND
+            why = f"no command {command[0]!r}: check its name or give its path"
     except OSError as error:
-        sys.stderr.write(f"ptop: {fmt.safe(command[0])}: {error.strerror}\n")
+        why = f"{command[0]}: {error.strerror}: {_remedy(command, error)}"
+    sys.stderr.write(f"ptop: {fmt.safe(why)}\n")
     sys.stderr.flush()
+    os.write(failed, b"x")
     os._exit(status)
+
+
+def _remedy(command: list[str], error: OSError) -> str:
+    """What to do where a file cannot be executed."""
+    if error.errno == errno.ENOEXEC:
+        return f"give its interpreter, as in: ptop run -- sh {shlex.join(command)}"
+    if os.path.isfile(command[0]):
+        return f"make it executable: chmod +x {shlex.quote(command[0])}"
+    return "give the path of a program"
 
 
 class _Family:
@@ -196,9 +216,12 @@ def main(arguments: Sequence[str]) -> int:
     found = tracking.collectors(os.getpid(), whole=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
     began = time.monotonic_ns()
+    # The command has neither end: both close on exec.
+    executed, failed = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(command, found)
+        _become(command, found, failed)
+    os.close(failed)
     family = _Family(pid)
     _follow(family, found, options.wait_orphans)
     use = taskstats.TreeUse(elapsed_ns=time.monotonic_ns() - began)
@@ -208,6 +231,16 @@ def main(arguments: Sequence[str]) -> int:
         use.notes.append("descendants still run: only what the collector saw of them is counted")
     assert family.status is not None, "the command has ended"
     status = family.status if family.status >= 0 else 128 - family.status
+    with open(executed, "rb") as pipe:
+        ran = not pipe.read()
+    if not ran:
+        # Nothing ran but our own fork: there is nothing to report.
+        return status
+    if options.by_command and not any(isinstance(each, NAMING) for each in found):
+        use.notes.append(
+            "no rows by command: they need root, or CAP_BPF and CAP_PERFMON;"
+            f" type: {as_root('run', *arguments)}"
+        )
     line = report(use, status, options.by_command)
     text = json.dumps(line) + "\n" if options.format == "json" else _text(line)
     _write(text, out, options.output)

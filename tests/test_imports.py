@@ -24,7 +24,7 @@ PTOP_MAY = {
     "options": {"ptop.columns", "ptop.format", "ptop.state", "taskstats"},
     "audit": {"ptop.batch", "ptop.options", "taskstats"},
     "record": {"ptop.format", "ptop.options", "taskstats"},
-    "run": {"ptop.format", "ptop.options", "taskstats"},
+    "run": {"ptop.format", "ptop.invocation", "ptop.options", "taskstats"},
     "batch": {"ptop.columns", "ptop.csvout", "ptop.render", "taskstats"},
     "when": set(),
     "view": {"ptop.columns", "ptop.format", "ptop.render", "ptop.state", "taskstats"},

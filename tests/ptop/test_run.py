@@ -142,6 +142,17 @@ def test_without_privilege_it_says_what_is_missing() -> None:
     assert done.returncode == 4
     assert (report["collector"], report["exact"], report["tasks"]) == ("wait4", False, None)
     assert report["notes"] == ["children that were not waited for are missing"]
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("'json'", "'json', '--by-command'")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    report = json.loads(done.stderr.splitlines()[-1])
+    (note,) = (note for note in report["notes"] if "by command" in note)
+    assert "they need root, or CAP_BPF and CAP_PERFMON; type: sudo " in note
+    assert note.endswith("ptop run --format json --by-command -- sh -c 'exit 4'")
 
 
 def test_signals_go_on_to_the_command() -> None:
@@ -195,7 +206,38 @@ def test_signals_are_to_the_command_what_they_were_to_us() -> None:
     assert ours == alone
 
 
-def test_what_cannot_be_run() -> None:
+def test_what_cannot_be_run(tmp_path: Path) -> None:
+    script, text = tmp_path / "script", tmp_path / "text"
+    script.write_text("#!/nonexistent/interpreter\n")
+    text.write_text("echo hello\n")
+    for path in (script, text):
+        path.chmod(0o755)
+    for command, status, words in (
+        ("nonesuch", 127, "no command 'nonesuch': check its name or give its path"),
+        (tmp_path / "no", 127, "check its name or give its path"),
+        ("/etc/passwd", 126, "Permission denied: make it executable: chmod +x /etc/passwd"),
+        (tmp_path, 126, "Permission denied: give the path of a program"),
+        (script, 126, "what its first line names is not there: check that line"),
+        (text, 126, f"Exec format error: give its interpreter, as in: ptop run -- sh {text} a"),
+    ):
+        out = tmp_path / "report"
+        for options in ([], ["--format", "json", "-o", str(out)]):
+            done = subprocess.run(
+                [*RUN, *options, "--", str(command), "a"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            # Of what did not run there is no report.
+            assert (done.returncode, done.stdout) == (status, "")
+            assert words in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+        assert out.read_text() == ""
+    assert not list(Path("/sys/fs/cgroup").glob("**/ptop-*"))
+
+
+def test_what_is_missing_says_what_to_type() -> None:
     missing = subprocess.run(
         [*RUN, "nonesuch"], capture_output=True, text=True, timeout=60, check=False
     )
