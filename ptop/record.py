@@ -97,8 +97,7 @@ def main(arguments: Sequence[str]) -> int:
             finally:
                 if there:
                     name = fmt.safe(options.output)
-                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}
-")
+                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}\n")
     return 0
 
 
