@@ -193,7 +193,7 @@ class _Loop:
             self.awaited.register(descriptor, select.POLLIN)
         self.size = os.get_terminal_size(sys.stdout.fileno())
         # What a replay could not show is said until a key is pressed.
-        self.left_out = ""
+        self.left_out = state.notice
         # Whether something has happened since the last frame.
         self.stale = True
         feed.configure(state.threads, bool(state.fold), view.wanted(state, columns))

@@ -409,6 +409,22 @@ def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> Non
         assert "Traceback" not in done.stderr
 
 
+def test_a_terminal_tells_of_a_torn_tail_until_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "torn.tsd"
+    record(path, 6, full_every=1)
+    path.write_bytes(path.read_bytes()[:-3000])
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "ptop", "replay", str(path), "--speed", "0.125"],
+        dimensions=(24, 80),
+        env={**os.environ, "TERM": "xterm-256color"},
+        timeout=20,
+    )
+    child.expect("bytes cannot be read, from byte [0-9]+ on")
+    child.send("q")
+    child.expect(pexpect.EOF)
+
+
 def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
     screen = pyte.Screen(80, 24)
     stream = pyte.ByteStream(screen)

@@ -33,7 +33,8 @@ impl DumpFile {
         open.read(true).custom_flags(libc::O_NONBLOCK);
         let mut file = open.open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
+        // Reading a directory is an error of its own.
+        if !metadata.is_file() && !metadata.is_dir() {
             return Err(Error::Unsupported {
                 reason: format!("{} is no regular file", path.display()),
                 hint: "write what it holds to a file, and give the name of that".into(),
