@@ -63,18 +63,9 @@ class Line(NamedTuple):
     style: str = "plain"
 
 
-@lru_cache(maxsize=4096)
 def _line(cells: int, text: str, style: str = "plain") -> Line:
-    """A line fitted to its width; kept, as most of a screen is the same as a second before."""
+    """A line fitted to its width."""
     return Line(fmt.fit(text, cells), style)
-
-
-def _joined(columns: Sequence[Column], texts: Sequence[str]) -> str:
-    last = len(columns) - 1
-    return " ".join(
-        _fitted(column, text, index == last)
-        for index, (column, text) in enumerate(zip(columns, texts, strict=True))
-    )
 
 
 def _fitted(column: Column, text: str, last: bool) -> str:
@@ -86,23 +77,40 @@ def _fitted(column: Column, text: str, last: bool) -> str:
     return fmt.fit(text, column.width, right=column.right)
 
 
-@lru_cache(maxsize=8192, typed=True)
-def _cell(column: Column, value: Cell, last: bool) -> str:
-    """A cell's text; kept, as most are those of a task that was there before, or small."""
-    return _fitted(column, column.text(value), last)
+class _Texts(dict[Cell, str]):
+    """A column's texts by its values; kept, as most cells of a screen are those of a task
+    that was there before, or small numbers."""
+
+    MOST = 4096
+
+    def __init__(self, column: Column, last: bool) -> None:
+        super().__init__()
+        self.column = column
+        self.last = last
+
+    def __missing__(self, value: Cell) -> str:
+        text = _fitted(self.column, self.column.text(value), self.last)
+        if len(self) >= self.MOST:
+            self.clear()
+        self[value] = text
+        return text
+
+
+@lru_cache(maxsize=16)
+def _texts(columns: tuple[Column, ...]) -> list[_Texts]:
+    return [_Texts(column, column is columns[-1]) for column in columns]
 
 
 def _row(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> str:
-    last = columns[-1]
-    return " ".join(
-        [_cell(column, value, column is last) for column, value in zip(columns, row, strict=True)]
-    )
+    return " ".join([made[value] for made, value in zip(_texts(columns), row, strict=True)])
 
 
 @lru_cache(maxsize=16)
 def _titles(columns: tuple[Column, ...]) -> tuple[str, str]:
-    titles = _joined(columns, [column.title for column in columns])
-    return titles, _joined(columns, [column.unit for column in columns])
+    last = columns[-1]
+    titles = [_fitted(column, column.title, column is last) for column in columns]
+    units = [_fitted(column, column.unit, column is last) for column in columns]
+    return " ".join(titles), " ".join(units)
 
 
 class _Shown:
@@ -146,13 +154,16 @@ def table(
 
 def sum_line(columns: Sequence[Column], sums: Sequence[Cell], status: str) -> str:
     """The sums of the columns whose sum means something."""
-    texts = [
-        column.text(total) if column.key in SUMMED and total is not None else ""
-        for column, total in zip(columns, sums, strict=True)
+    columns = tuple(columns)
+    cells = [
+        made[total]
+        if made.column.key in SUMMED and total is not None
+        else _fitted(made.column, "", made.last)
+        for made, total in zip(_texts(columns), sums, strict=True)
     ]
-    if texts and not texts[0]:
-        texts[0] = status
-    return _joined(columns, texts)
+    if cells and not cells[0].strip():
+        cells[0] = _fitted(columns[0], status, len(columns) == 1)
+    return " ".join(cells)
 
 
 def _bar(shares: Sequence[tuple[str, float]], cells: int) -> str:

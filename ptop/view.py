@@ -41,7 +41,7 @@ def of(
     if not now.unchanged:
         resting = None
     totals = resting.totals() if resting else None
-    chosen = tuple(columns[key] for key in state.columns)
+    chosen = tuple([columns[key] for key in state.columns])
     rows = interval.fold(state.fold) if state.fold else interval
     shown = _count(rows, state, limits, resting, now.unchanged)
     cpus, memory, books = interval.cpu_pct(), now.memory, _books(interval)
@@ -66,7 +66,7 @@ def of(
         memory=memory,
         books=books,
         sums=_sums(interval, chosen, totals),
-        rows=_page(tuple(column.source for column in chosen)).select(
+        rows=_page(chosen).select(
             rows,
             resting=resting,
             sort=columns[state.sort].source,
@@ -84,9 +84,9 @@ def of(
 
 
 @lru_cache(maxsize=1)
-def _page(sources: tuple[str, ...]) -> taskstats.Page:
+def _page(columns: tuple[table.Column, ...]) -> taskstats.Page:
     """Kept, so that rows that are as they were on the screen before are the same objects."""
-    return taskstats.Page(sources)
+    return taskstats.Page([column.source for column in columns])
 
 
 def _count(
