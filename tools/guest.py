@@ -33,9 +33,10 @@ SUITES = {"6.1": "bookworm", "6.12": "trixie"}
 MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DONE = re.compile(r"guest: exit status (\d+)")
-# QEMU before 8.1 may go on executing a breakpoint that the kernel has taken away again, as it
-# does each time that it patches its code ("accel/tcg: Always lock pages before translation").
-# The kernel then meets one that nobody has set. No program can bring that about.
+# An emulated CPU may go on executing a breakpoint that the kernel has taken away again, as it
+# does each time that it patches its code: seen with QEMU 7.2 on a busy machine, when tracepoints
+# are switched on and off. The kernel then meets one that nobody has set. No program here can
+# bring that about.
 STALE_CODE = re.compile(r"Oops: int3:")
 ATTEMPTS = 3
 INIT = """#!/bin/busybox sh
