@@ -118,6 +118,11 @@ def time_of_day(time_ns: int) -> str:
     return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+def stamp(time_ns: int) -> str:
+    """Local date and time to the second, as they may be typed, of ns since 1970."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9))
+
+
 def elapsed(seconds: float | None) -> str:
     """A duration: `4.25s`, `3m12`, `5h07`, `12d03`."""
     if seconds is None:

@@ -98,7 +98,8 @@ class _Texts(dict[Cell, str]):
 
 @lru_cache(maxsize=16)
 def _texts(columns: tuple[Column, ...]) -> list[_Texts]:
-    return [_Texts(column, column is columns[-1]) for column in columns]
+    last = len(columns) - 1
+    return [_Texts(column, index == last) for index, column in enumerate(columns)]
 
 
 def _row(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> str:
@@ -107,9 +108,9 @@ def _row(columns: tuple[Column, ...], row: tuple[Cell, ...]) -> str:
 
 @lru_cache(maxsize=16)
 def _titles(columns: tuple[Column, ...]) -> tuple[str, str]:
-    last = columns[-1]
-    titles = [_fitted(column, column.title, column is last) for column in columns]
-    units = [_fitted(column, column.unit, column is last) for column in columns]
+    made = _texts(columns)
+    titles = [_fitted(each.column, each.column.title, each.last) for each in made]
+    units = [_fitted(each.column, each.column.unit, each.last) for each in made]
     return " ".join(titles), " ".join(units)
 
 

@@ -70,7 +70,7 @@ def _holds(recordings: Sequence[Frames]) -> str:
         assert last is not None, "there are frames"
         begins.append(frames.times_ns[first - 1])
         ends.append(frames.times_ns[last])
-    return f"the recording holds {when.stamp(min(begins))} to {when.stamp(max(ends))}"
+    return f"the recording holds {fmt.stamp(min(begins))} to {fmt.stamp(max(ends))}"
 
 
 def open_frames(path: str) -> Frames:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
@@ -293,11 +292,8 @@ Tables = Sequence[tuple[str, str, Sequence[tuple[str, Use]]]]
 
 
 def _write_tables(totals: Totals, tables: Tables, out: TextIO) -> None:
-    def stamp(ns: int) -> str:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ns / 1e9))
-
     out.write(
-        f"{stamp(totals.first_ns)} to {stamp(totals.last_ns)}  {totals.frames} intervals,"
+        f"{fmt.stamp(totals.first_ns)} to {fmt.stamp(totals.last_ns)}  {totals.frames} intervals,"
         f" {totals.interval_ns / 1e9:.1f} s in all, {len(totals.tasks)} tasks ran\n"
     )
     for group, order, rows in tables:

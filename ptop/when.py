@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timedelta
 
 _STEP = re.compile(r"([+-])(\d+(?:\.\d+)?)([smhd]?)")
@@ -27,11 +26,6 @@ def parse(text: str, now_ns: int) -> int:
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no time; write {FORMS}") from None
-
-
-def stamp(time_ns: int) -> str:
-    """A time as it may be typed, to the second."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9))
 
 
 def _ns(moment: datetime) -> int:

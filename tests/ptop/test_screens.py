@@ -207,3 +207,10 @@ def test_selection_stays_on_the_list() -> None:
 def test_the_last_column_cannot_be_taken_away() -> None:
     state = State(columns=("pid",), mode="columns", cursor=0)
     assert press(state, " ").columns == ("pid",)
+
+
+def test_a_column_that_is_shown_twice_is_padded_where_it_is_not_the_last() -> None:
+    columns = tuple(COLUMNS[key] for key in ("name", "pid", "name"))
+    lines = render.table(columns, [("sh", 1, "sh"), ("python3", 22, "python3")], [None] * 3)
+    assert lines[2].split() == ["sh", "1", "sh"]
+    assert lines[2].index("1") == lines[3].index("22") + 1

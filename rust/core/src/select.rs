@@ -260,6 +260,11 @@ pub trait Table {
     /// What the column sorts the row by; None where unknown.
     fn key(&self, row: usize, column: Column) -> Option<Key<'_>>;
 
+    /// Whether a column is the same in all rows, so that there is nothing to sort.
+    fn is_level(&self, _column: Column) -> bool {
+        false
+    }
+
     /// The rows that a query chooses, in its order. Only the rows asked for are
     /// sorted.
     fn select(&self, query: &Query) -> Vec<u32> {
@@ -267,7 +272,7 @@ pub trait Table {
             self.record(row as usize).is_some_and(|record| query.filter.keeps(&record))
         });
         let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
-        let Some(column) = query.sort else {
+        let Some(column) = query.sort.filter(|&column| !self.is_level(column)) else {
             return all.take(end).skip(query.offset).collect();
         };
         let mut keyed: Vec<_> = all.map(|row| (self.key(row as usize, column), row)).collect();

@@ -11,7 +11,7 @@ use taskstats::{FieldSet, Netlink, Report, Request, Resting, Source, SourceKind,
 
 use crate::errors::python_error;
 use crate::field_set;
-use crate::interval::{Asked, column, filter, select};
+use crate::interval::{Asked, filter, select};
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
 
@@ -162,16 +162,8 @@ impl PySource {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
-        let open = self.locked();
-        let Some(resting) = open.source.as_ref().and_then(|source| source.resting()) else {
-            return Ok(None);
-        };
-        let sort = match sort {
-            Some(name) if Resting::is_level(column(name)?) => None,
-            sort => sort,
-        };
         let asked = Asked { sort, descending, offset: 0, limit, text, pids };
-        select(py, &resting, &columns, asked).map(Some)
+        self.with_resting(|resting| select(py, resting, &columns, asked)).transpose()
     }
 
     /// How many tasks that did not run `text` and `pids` keep; 0 where the last snapshot
@@ -182,25 +174,22 @@ impl PySource {
         text: Option<String>,
         pids: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
-        let open = self.locked();
-        let resting = open.source.as_ref().and_then(|source| source.resting());
         let filter = filter(text, pids)?;
-        Ok(resting.map_or(0, |resting| resting.count(&filter)))
+        Ok(self.with_resting(|resting| resting.count(&filter)).unwrap_or(0))
     }
 
     /// After a snapshot with `changed`, over all living tasks: their number `tasks`, their
     /// `num_threads`, and the number in each of the `states`. None where the last snapshot
     /// has all tasks itself.
     fn totals<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let open = self.locked();
-        let Some(resting) = open.source.as_ref().and_then(|source| source.resting()) else {
-            return Ok(None);
-        };
-        let totals = PyDict::new(py);
-        totals.set_item(intern!(py, "tasks"), resting.totals().tasks)?;
-        totals.set_item(intern!(py, "num_threads"), resting.totals().num_threads)?;
-        totals.set_item(intern!(py, "states"), &resting.totals().states)?;
-        Ok(Some(totals))
+        let totals = self.with_resting(|resting| {
+            let totals = PyDict::new(py);
+            totals.set_item(intern!(py, "tasks"), resting.totals().tasks)?;
+            totals.set_item(intern!(py, "num_threads"), resting.totals().num_threads)?;
+            totals.set_item(intern!(py, "states"), &resting.totals().states)?;
+            Ok(totals)
+        });
+        totals.transpose()
     }
 
     /// Closes the source; a second time does nothing.

@@ -279,21 +279,13 @@ impl Resting<'_> {
         self.kept.names.len() - self.kept.fresh
     }
 
-    /// Whether a column is the same for all of them, so that there is nothing to sort.
-    pub fn is_level(column: Column) -> bool {
-        !matches!(column, Column::Field(_) | Column::CpuNs)
-    }
-
     /// The rows that a query chooses of a table of what ran and of these, in its order.
     pub fn select_with(&self, ran: &impl Table, query: &Query) -> Vec<Place> {
         let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
-        let mut both = Query { offset: 0, limit: Some(end), ..query.clone() };
+        let both = Query { offset: 0, limit: Some(end), ..query.clone() };
         let ran_key = |row: u32| ran.key(row as usize, query.sort?);
         let chosen = ran.select(&both).into_iter();
         let mut keyed: Vec<_> = chosen.map(|row| (ran_key(row), Place::Ran(row))).collect();
-        if both.sort.is_some_and(Resting::is_level) {
-            both.sort = None;
-        }
         let key = |row: u32| self.key(row as usize, query.sort?);
         keyed.extend(self.select(&both).into_iter().map(|row| (key(row), Place::Rests(row))));
         if query.sort.is_some() {
@@ -316,6 +308,11 @@ pub enum Place {
 impl Table for Resting<'_> {
     fn rows(&self) -> usize {
         self.kept.names.len()
+    }
+
+    /// Who did not run used nothing: only what the records themselves say differs.
+    fn is_level(&self, column: Column) -> bool {
+        !matches!(column, Column::Field(_) | Column::CpuNs)
     }
 
     /// None for a task that is none of them.
