@@ -17,19 +17,19 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
 from types import FrameType
 
 import taskstats
 from blessed import Terminal
 from blessed.keyboard import Keystroke
+from taskstats.screen import Canvas, Lines
 
 from ptop import columns as table
-from ptop import render, view
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.state import Limits, State, press
+from ptop.view import View, wanted
 
 
 class _Stop(Exception):
@@ -78,36 +78,15 @@ def _resizes() -> Iterator[int]:
         os.close(writable)
 
 
-class _Screen:
-    """What is on the terminal now, so that only changes are written."""
-
-    def __init__(self, terminal: Terminal, color: bool) -> None:
-        self.terminal = terminal
-        self.shown: list[render.Line] = []
-        # blessed makes the sequence anew each time it is asked.
-        self.begin_of = cache(lambda row: str(terminal.move_xy(0, row)))
-        self.styles = {
-            "plain": "",
-            "bold": str(terminal.bold) if color else "",
-            "reverse": str(terminal.reverse) if color else "",
-        }
-        self.normal = str(terminal.normal) if color else ""
-
-    def forget(self) -> None:
-        self.shown = []
-
-    def draw(self, lines: Sequence[render.Line]) -> None:
-        parts = [] if self.shown else [str(self.terminal.clear)]
-        for row, line in enumerate(lines):
-            if row < len(self.shown) and self.shown[row] == line:
-                continue
-            style = self.styles[line.style]
-            text = f"{style}{line.text}{self.normal}" if style else line.text
-            parts.append(self.begin_of(row) + text)
-        self.shown = list(lines)
-        if parts:
-            self.terminal.stream.write("".join(parts))
-            self.terminal.stream.flush()
+def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
+    """A terminal of so many lines, of which nothing is known."""
+    return Canvas(
+        clear=str(terminal.clear),
+        lines=[str(terminal.move_xy(0, row)) for row in range(lines)],
+        bold=str(terminal.bold) if color else "",
+        reverse=str(terminal.reverse) if color else "",
+        normal=str(terminal.normal) if color else "",
+    )
 
 
 def run(
@@ -139,6 +118,7 @@ def show(
     limits: Limits,
     intervals: int | None,
     color: bool,
+    user: Callable[[int], str] = table.user_name,
 ) -> int:
     """The view of a feed until the user quits; gives the exit status."""
     # With NO_COLOR blessed gives no cursor motion either.
@@ -146,8 +126,7 @@ def show(
     terminal = Terminal()
     stopped = 0
     with _signals(), _resizes() as resized:
-        screen = _Screen(terminal, color)
-        loop = _Loop(terminal, feed, state, columns, limits, intervals, screen, resized)
+        loop = _Loop(terminal, feed, state, columns, limits, intervals, color, user, resized)
         # What is there now stays; the collector need not look through it once a second.
         gc.collect()
         gc.freeze()
@@ -176,7 +155,8 @@ class _Loop:
         columns: Mapping[str, table.Column],
         limits: Limits,
         intervals: int | None,
-        screen: _Screen,
+        color: bool,
+        user: Callable[[int], str],
         resized: int,
     ) -> None:
         self.terminal = terminal
@@ -185,18 +165,19 @@ class _Loop:
         self.columns = columns
         self.limits = limits
         self.intervals = intervals
-        self.screen = screen
+        self.color = color
+        self.user = user
         self.resized = resized
         self.typed = sys.stdin.fileno()
         self.awaited = select.poll()
         for descriptor in (self.typed, resized):
             self.awaited.register(descriptor, select.POLLIN)
-        self.size = os.get_terminal_size(sys.stdout.fileno())
+        # Made anew where something else is chosen.
+        self.view = View(state, columns, limits, user)
+        self._measure()
         # What a replay could not show is said until a key is pressed.
         self.left_out = state.notice
-        # Whether something has happened since the last frame.
-        self.stale = True
-        feed.configure(state.threads, bool(state.fold), view.wanted(state, columns))
+        feed.configure(state.threads, bool(state.fold), wanted(state, columns))
         if feed.interval is None:
             feed.advance()
         self.due = time.monotonic() + feed.wait_s(state.delay, state.speed)
@@ -234,7 +215,8 @@ class _Loop:
     def _measure(self) -> None:
         """The whole screen has to be drawn anew, perhaps in another size."""
         self.size = os.get_terminal_size(sys.stdout.fileno())
-        self.screen.forget()
+        self.canvas = _canvas(self.terminal, self.size.lines, self.color)
+        # Something has happened since the last frame.
         self.stale = True
 
     def _advance(self) -> None:
@@ -259,7 +241,7 @@ class _Loop:
 
     def _press(self, name: str) -> None:
         if name == "KEY_REDRAW":
-            self.screen.forget()
+            self._measure()
         self.left_out = ""
         before, self.state = self.state, press(self.state, name)
         if self.state.goto:
@@ -268,22 +250,36 @@ class _Loop:
         went_on = before.paused and not self.state.paused and self.state.recorded
         if went_on or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self._wait(time.monotonic())
-        wanted = view.wanted(self.state, self.columns)
-        if self.feed.configure(self.state.threads, bool(self.state.fold), wanted):
+        fields = wanted(self.state, self.columns)
+        if self.feed.configure(self.state.threads, bool(self.state.fold), fields):
             self.feed.advance()
             self._wait(time.monotonic())
 
     def _draw(self, interval: taskstats.Interval) -> None:
-        shown = view.of(
-            interval, self.state, self.columns, self.limits, self.size, self.feed.resting
+        if self.view.state is not self.state:
+            self.view = View(self.state, self.columns, self.limits, self.user)
+        lines = self.view.lines(interval, self.size, self.feed.resting)
+        if (lines.room, lines.rows) != (self.state.page, self.state.shown):
+            lines = self._settle(interval, lines)
+        text = self.canvas.draw(self.view.page(self.size) or lines)
+        if text:
+            self.terminal.stream.write(text)
+            self.terminal.stream.flush()
+
+    def _settle(self, interval: taskstats.Interval, lines: Lines) -> Lines:
+        """Takes down what paging goes by, and keeps the selection on the list."""
+        selected = min(self.state.selected, max(0, lines.rows - 1))
+        top = min(self.state.top, selected)
+        moved = (selected, top) != (self.state.selected, self.state.top)
+        self.state = replace(
+            self.state, page=lines.room, shown=lines.rows, selected=selected, top=top
         )
-        page = render.task_rows(shown, self.size)
-        selected = min(self.state.selected, max(0, shown.shown - 1))
-        place = (page, shown.shown, selected, min(self.state.top, selected))
-        if place != (self.state.page, self.state.shown, self.state.selected, self.state.top):
-            page, count, selected, top = place
-            self.state = replace(self.state, page=page, shown=count, selected=selected, top=top)
-        self.screen.draw(render.screen(shown, self.state, self.size, self.columns))
+        if not moved:
+            # The view shows none of this.
+            self.view.state = self.state
+            return lines
+        self.view = View(self.state, self.columns, self.limits, self.user)
+        return self.view.lines(interval, self.size, self.feed.resting)
 
 
 def _go(feed: Feed, state: State, columns: Mapping[str, table.Column]) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 import taskstats
+from taskstats.screen import Screen, missing
 
-from ptop import csvout, render
-from ptop.columns import Cell, Column
+from ptop import csvout
+from ptop import format as fmt
+from ptop.columns import Cell, Column, user_name
 
 # What every task has in JSON and CSV, before the chosen columns.
 BASE = (
@@ -46,6 +48,7 @@ class Choice:
     pids: tuple[int, ...] | None
     rows: int | None
     fold: str | None = None
+    user: Callable[[int], str] = user_name
 
 
 def intervals(
@@ -79,16 +82,27 @@ def select(
     )
 
 
-def _table(interval: taskstats.Interval, choice: Choice, out: TextIO) -> None:
-    sources = [column.source for column in choice.columns]
-    rows = select(interval, choice, sources)
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(interval.cur.time_ns / 1e9))
-    out.write(f"{stamp}  interval {interval.interval_ns / 1e9:.3f} s  cpus {interval.cpus}  ")
+def _screen(choice: Choice) -> Screen:
+    return Screen(
+        choice.columns,
+        user=choice.user,
+        offset_s=fmt.offset_s,
+        sort=choice.sort,
+        descending=choice.descending,
+        text=choice.text,
+        pids=choice.pids,
+        limit=choice.rows,
+    )
+
+
+def _table(interval: taskstats.Interval, choice: Choice, screen: Screen, out: TextIO) -> None:
     now = interval.cur
-    lost = now.exits_lost - interval.prev.exits_lost
-    missing = render.missing(now.missed, lost, now.truncated)
-    out.write(f"source {now.source}{f'  missing: {missing}' if missing else ''}\n")
-    for line in render.table(choice.columns, rows, interval.sum(sources)):
+    lacks = missing(interval)
+    out.write(
+        f"{fmt.stamp(now.time_ns)}  interval {interval.interval_ns / 1e9:.3f} s"
+        f"  cpus {interval.cpus}  source {now.source}{f'  missing: {lacks}' if lacks else ''}\n"
+    )
+    for line in screen.table(interval.fold(choice.fold) if choice.fold else interval):
         out.write(line.rstrip() + "\n")
     out.write("\n")
 
@@ -164,9 +178,10 @@ def write(stream: Iterator[taskstats.Interval], choice: Choice, style: str, out:
             json.dump(json_object(interval, choice), out, separators=(",", ":"))
             out.write("\n")
     else:
+        screen = _screen(choice)
 
         def one(interval: taskstats.Interval) -> None:
-            _table(interval, choice, out)
+            _table(interval, choice, screen, out)
 
     for interval in stream:
         one(interval)

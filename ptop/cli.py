@@ -231,14 +231,17 @@ def _replay(words: Sequence[str]) -> int:
     except ValueError as error:
         reader.error(str(error))
     dump = feed.frames.dump
+
+    def user(uid: int) -> str:
+        return dump.user(uid) or str(uid)
+
     if options.batch or options.format:
         from ptop import batch
         from ptop.feed import recorded_intervals
 
         # With a time that frame is meant, else all.
         number = options.intervals or (1 if options.at else None)
-        choice = _choice(options)
-        choice = replace(choice, columns=tuple(table.named(c, dump.user) for c in choice.columns))
+        choice = replace(_choice(options), user=user)
         stream = recorded_intervals(feed, number)
         if feed.notice:
             sys.stderr.write(f"ptop: {options.file}: {feed.notice}\n")
@@ -257,8 +260,7 @@ def _replay(words: Sequence[str]) -> int:
     state = replace(state, recorded=True, paused=at, speed=options.speed)
     notice = feed.notice or (feed.position() if at else replay.unfinished(feed.frames))
     state = replace(state, notice=notice)
-    known = {key: table.named(column, dump.user) for key, column in known.items()}
-    return app.show(feed, state, known, limits, options.intervals, _color(options))
+    return app.show(feed, state, known, limits, options.intervals, _color(options), user)
 
 
 def _no_terminal() -> str | None:

@@ -4,119 +4,71 @@ and the fields to collect are made."""
 from __future__ import annotations
 
 import pwd
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-
-from ptop import format as fmt
 
 Cell = int | float | str | None
 
 
-# Compared by identity, so that rows can be looked up by their columns at no cost.
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Column:
-    """One column: `source` names what it shows (a column of `Interval.select`)."""
+    """One column: `source` names what it shows (a column of `Interval.select`), `form` how
+    it is written (see `taskstats.screen`)."""
 
     key: str
     title: str
     unit: str
     width: int
     source: str
-    text: Callable[[Cell], str]
+    form: str
     doc: str
     fields: tuple[str, ...] = ()
     hotkey: str = ""
     descending: bool = True
     right: bool = True
 
-
-def _number(make: Callable[[float | None], str]) -> Callable[[Cell], str]:
-    def text(value: Cell) -> str:
-        return make(None if value is None or isinstance(value, str) else value)
-
-    return text
-
-
-def _whole(make: Callable[[int | None], str]) -> Callable[[Cell], str]:
-    def text(value: Cell) -> str:
-        return make(value if isinstance(value, int) else None)
-
-    return text
-
-
-def _name(value: Cell) -> str:
-    return fmt.UNKNOWN if value is None else fmt.safe(str(value))
+    @property
+    def summed(self) -> bool:
+        """Whether the sum of all rows means something."""
+        return self.source.endswith(("_pct", "_per_sec")) or self.key in {"num_threads", "tasks"}
 
 
 @cache
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name of a user of this machine; the number where there is none."""
     try:
-        return fmt.safe(pwd.getpwuid(uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
 
 
-def _user(value: Cell) -> str:
-    return _user_name(value) if isinstance(value, int) else fmt.UNKNOWN
-
-
-def _elapsed_us(value: Cell) -> str:
-    return fmt.elapsed(value / 1e6 if isinstance(value, int) else None)
-
-
-def _cpu_ns(value: Cell) -> str:
-    return fmt.elapsed(value / 1e9 if isinstance(value, int) else None)
-
-
-# task_state_array in fs/proc/array.c: what /proc/PID/stat shows for the bits.
-_STATE_BITS = ((0x400, "I"), (0x1, "S"), (0x2, "D"), (0x4, "T"), (0x8, "t"), (0x40, "P"))
-
-
-def state_letter(state: int) -> str:
-    """The letter of a task's state, from the kernel's bits."""
-    if state >> 16:
-        return "Z" if state >> 16 & 0x20 else "X"
-    return next((letter for bit, letter in _STATE_BITS if state & bit), "R")
-
-
-def _state(value: Cell) -> str:
-    return state_letter(value) if isinstance(value, int) else fmt.UNKNOWN
-
-
-_PERCENT = _number(fmt.percent)
-_INTEGER = _whole(fmt.integer)
-_KIB = _whole(fmt.kibibytes)
-_RATE = _number(fmt.rate)
-_BYTES = _number(fmt.bytes_rate)
-
-
 def _delay(key: str, title: str, field: str, what: str) -> Column:
     doc = f"time waiting for {what}, in per cent of the interval"
-    return Column(key, title, "(%)", 6, f"{field}_pct", _PERCENT, doc, (field,))
+    return Column(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
 
 
 COLUMNS: Mapping[str, Column] = {
     column.key: column
     for column in (
-        Column("pid", "pid", "(#)", 7, "ac_pid", _INTEGER, "task id", (), "p", False),
-        Column("tgid", "tgid", "(#)", 7, "ac_tgid", _INTEGER, "process id", (), "", False),
-        Column("ppid", "ppid", "(#)", 7, "ac_ppid", _INTEGER, "parent's id", (), "", False),
-        Column("uid", "uid", "(#)", 6, "ac_uid", _INTEGER, "user id", (), "", False),
-        Column("USER", "USER", "(str)", 8, "ac_uid", _user, "user", (), "U", False, False),
-        Column("user_pct", "user", "(%)", 6, "user_pct", _PERCENT, "user time", (), "u"),
-        Column("system_pct", "sys", "(%)", 6, "system_pct", _PERCENT, "system time", (), "y"),
+        Column("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
+        Column("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
+        Column("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
+        Column("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
+        Column("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
+        Column("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
+        Column("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
         Column(
-            "steal_pct", "ste", "(%)", 6, "steal_pct", _PERCENT, "steal time", ("ac_sttime",), "e"
+            "steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",), "e"
         ),
-        Column("total_pct", "total", "(%)", 7, "total_pct", _PERCENT, "user+sys+ste", (), "c"),
+        Column("total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"),
         Column(
             "cuser_pct",
             "cuser",
             "(%)",
             6,
             "cuser_pct",
-            _PERCENT,
+            "percent",
             "dead children's user time",
             ("ac_cutime",),
         ),
@@ -126,7 +78,7 @@ COLUMNS: Mapping[str, Column] = {
             "(%)",
             6,
             "csystem_pct",
-            _PERCENT,
+            "percent",
             "dead children's system time",
             ("ac_cstime",),
         ),
@@ -136,7 +88,7 @@ COLUMNS: Mapping[str, Column] = {
             "(%)",
             6,
             "csteal_pct",
-            _PERCENT,
+            "percent",
             "dead children's steal time",
             ("ac_csttime",),
         ),
@@ -146,21 +98,25 @@ COLUMNS: Mapping[str, Column] = {
             "(%)",
             7,
             "all_pct",
-            _PERCENT,
+            "percent",
             "user+sys+ste, and cuser+csys+cste where the dead have no rows of their own",
             ("ac_cutime", "ac_cstime"),
         ),
-        Column("tasks", "tasks", "(#)", 5, "tasks", _INTEGER, "tasks in the row (see fold)"),
-        Column("cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", _cpu_ns, "CPU time since start", (), "T"),
-        Column("ac_etime", "Elap+", "(hm)", 7, "ac_etime", _elapsed_us, "time since start"),
-        Column("state", "s", "", 1, "state", _state, "state", ("state",), "", False),
-        Column("ac_nice", "ni", "(#)", 3, "ac_nice", _INTEGER, "nice value", (), "", False),
+        Column("tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see fold)"),
         Column(
-            "num_threads", "thr", "(#)", 5, "num_threads", _INTEGER, "threads", ("num_threads",)
+            "cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", (), "T"
         ),
-        Column("cpu", "cpu", "(#)", 3, "cpu", _INTEGER, "last processor", ("cpu",), "", False),
-        Column("rss_kb", "rss", "(b)", 6, "rss_kb", _KIB, "resident memory", ("rss_kb",), "m"),
-        Column("vm_kb", "vm", "(b)", 6, "vm_kb", _KIB, "virtual memory", ("vm_kb",)),
+        Column("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
+        Column("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
+        Column("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
+        Column(
+            "num_threads", "thr", "(#)", 5, "num_threads", "integer", "threads", ("num_threads",)
+        ),
+        Column("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False),
+        Column(
+            "rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",), "m"
+        ),
+        Column("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
         _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
         _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
         _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
@@ -175,7 +131,7 @@ COLUMNS: Mapping[str, Column] = {
             "(b/s)",
             6,
             "read_bytes_per_sec",
-            _BYTES,
+            "bytes_rate",
             "read from storage",
             ("read_bytes",),
             "i",
@@ -186,13 +142,13 @@ COLUMNS: Mapping[str, Column] = {
             "(b/s)",
             6,
             "write_bytes_per_sec",
-            _BYTES,
+            "bytes_rate",
             "written to storage",
             ("write_bytes",),
             "o",
         ),
         Column(
-            "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", _RATE, "voluntary switches", ("nvcsw",)
+            "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
         ),
         Column(
             "nivcsw",
@@ -200,7 +156,7 @@ COLUMNS: Mapping[str, Column] = {
             "(/s)",
             6,
             "nivcsw_per_sec",
-            _RATE,
+            "rate",
             "involuntary switches",
             ("nivcsw",),
         ),
@@ -210,7 +166,7 @@ COLUMNS: Mapping[str, Column] = {
             "(/s)",
             6,
             "ac_minflt_per_sec",
-            _RATE,
+            "rate",
             "minor page faults",
             ("ac_minflt",),
         ),
@@ -220,12 +176,12 @@ COLUMNS: Mapping[str, Column] = {
             "(/s)",
             6,
             "ac_majflt_per_sec",
-            _RATE,
+            "rate",
             "major page faults",
             ("ac_majflt",),
         ),
         Column(
-            "name", "Name", "(str)", 15, "ac_comm", _name, "command name", (), "n", False, False
+            "name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), "n", False, False
         ),
     )
 }
@@ -273,27 +229,15 @@ VIEWS: Mapping[str, View] = {"live": View(DEFAULT, "total_pct"), "snap": View(SN
 # What rows can be gathered by.
 FOLDS = ("process", "parent", "session", "name", "user", "cgroup")
 
-# Columns whose sum over all tasks means something.
-SUMMED = frozenset(
-    column.key
-    for column in COLUMNS.values()
-    if column.source.endswith(("_pct", "_per_sec")) or column.key in {"num_threads", "tasks"}
-)
-
 
 def raw(name: str, unit: str) -> Column:
     """A column that shows a kernel field or a column of an interval as it is."""
-
-    def text(value: Cell) -> str:
-        if isinstance(value, float):
-            return fmt.percent(value)
-        return _name(value)
 
     field = name
     for suffix in ("_delta", "_per_sec", "_pct"):
         field = field.removesuffix(suffix)
     width = max(len(name), 8)
-    return Column(name, name, f"({unit or '#'})", width, name, text, f"{name} as it is", (field,))
+    return Column(name, name, f"({unit or '#'})", width, name, "raw", f"{name} as it is", (field,))
 
 
 def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
@@ -320,21 +264,6 @@ def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
 def view(name: str) -> tuple[Column, ...]:
     """The columns of a view."""
     return tuple(COLUMNS[key] for key in VIEWS[name].columns)
-
-
-def named(column: Column, user: Callable[[int], str | None]) -> Column:
-    """The column with the users of another machine, as `user` names them."""
-    if column.text is not _user:
-        return column
-
-    @cache
-    def name(uid: int) -> str:
-        return fmt.safe(user(uid) or str(uid))
-
-    def text(value: Cell) -> str:
-        return name(value) if isinstance(value, int) else fmt.UNKNOWN
-
-    return replace(column, text=text)
 
 
 def folding(by: str) -> set[str]:

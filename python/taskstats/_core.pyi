@@ -1,9 +1,9 @@
 """The Rust core: snapshots, intervals and the sources that take them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, TypedDict, final, overload
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, final, overload
 
 import numpy.typing
 from typing_extensions import Buffer
@@ -12,6 +12,7 @@ _Status: TypeAlias = Literal["filled", "off", "denied", "unsupported", "not read
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
 _Cell: TypeAlias = int | float | str | None
+_Style: TypeAlias = Literal["plain", "bold", "reverse"]
 
 class _Field(TypedDict):
     name: str
@@ -451,22 +452,6 @@ class Fold:
     def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]: ...
 
 @final
-class Page:
-    def __new__(cls, columns: Sequence[str], *, digits: int = 2) -> Self: ...
-    def select(
-        self,
-        rows: Interval | Fold,
-        *,
-        resting: Source | None = None,
-        sort: str | None = None,
-        descending: bool = True,
-        offset: int = 0,
-        limit: int | None = None,
-        text: str | None = None,
-        pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]]: ...
-
-@final
 class Source:
     def __new__(
         cls,
@@ -583,3 +568,73 @@ def sources() -> list[SourceReport]: ...
 def delayacct() -> SourceReport: ...
 def drop_privileges(source_name: str) -> None: ...
 def adopt_orphans(adopt: bool) -> None: ...
+
+class _Column(Protocol):
+    @property
+    def title(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def right(self) -> bool: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def form(self) -> str: ...
+    @property
+    def summed(self) -> bool: ...
+
+@final
+class Screen:
+    def __new__(
+        cls,
+        columns: Sequence[_Column],
+        *,
+        user: Callable[[int], str],
+        offset_s: Callable[[int], int],
+        sort: str,
+        descending: bool = True,
+        text: str | None = None,
+        pids: Iterable[int] | None = None,
+        limit: int | None = None,
+        top: int = 0,
+        fold: str = "",
+        selected: int | None = None,
+        selecting: bool = False,
+        paused: bool = False,
+        prompt: str | None = None,
+        notice: str = "",
+    ) -> Self: ...
+    def lines(
+        self, rows: Interval | Fold, resting: Source | None, size: tuple[int, int]
+    ) -> Lines: ...
+    def table(self, rows: Interval | Fold) -> list[str]: ...
+
+@final
+class Lines:
+    def __new__(cls, texts: Sequence[tuple[str, _Style]], size: tuple[int, int]) -> Self: ...
+    @property
+    def texts(self) -> list[tuple[str, _Style]]: ...
+    @property
+    def room(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+
+@final
+class Canvas:
+    def __new__(
+        cls,
+        *,
+        clear: str,
+        lines: Sequence[str],
+        bold: str = "",
+        reverse: str = "",
+        normal: str = "",
+    ) -> Self: ...
+    def draw(self, lines: Lines) -> str: ...
+
+def safe(text: str) -> str: ...
+def percent(value: float | None) -> str: ...
+def bytes_rate(value: float | None) -> str: ...
+def missing(interval: Interval) -> str: ...

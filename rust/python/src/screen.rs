@@ -1,0 +1,327 @@
+//! `taskstats.screen`: intervals as lines of text.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use taskstats::{Interval, Resting, Table as TaskTable};
+use taskstats_screen::text::{self, Side};
+use taskstats_screen::{
+    Canvas, Choice, Column, Form, Lines, Sequences, Style, Table, Users, View, missing,
+};
+
+use crate::interval::{PyFold, PyInterval, column, filter};
+use crate::source::PySource;
+
+/// A zone changes its offset at no shorter times than these.
+const QUARTER_S: u64 = 900;
+
+/// A column as Python describes it.
+#[derive(FromPyObject)]
+struct Described {
+    title: String,
+    unit: String,
+    width: usize,
+    right: bool,
+    source: String,
+    form: String,
+    summed: bool,
+}
+
+impl Described {
+    fn column(self) -> PyResult<Column> {
+        let form = Form::from_name(&self.form).ok_or_else(|| {
+            let names = Form::ALL.map(|(name, _)| name).join(", ");
+            PyValueError::new_err(format!("no form {:?}: choose {names}", self.form))
+        })?;
+        let Described { title, unit, width, summed, .. } = self;
+        let side = if self.right { Side::Right } else { Side::Left };
+        Ok(Column { title, unit, width, side, source: column(&self.source)?, form, summed })
+    }
+}
+
+/// What has rows.
+#[derive(FromPyObject)]
+enum Rows<'py> {
+    Interval(PyRef<'py, PyInterval>),
+    Fold(PyRef<'py, PyFold>),
+}
+
+/// The table of tasks of one interval after the other, as text: as a whole screen (`lines`)
+/// or by itself (`table`).
+///
+/// Each of `columns` has as attributes its `title` and `unit`, its `width` in terminal cells,
+/// whether it stands at the `right` of them, its `source` (a column of `Interval.select`),
+/// the `form` that its values are written in, and whether it is `summed`. Rows are sorted by
+/// the column `sort` and kept as `text` and `pids` say (see `Interval.select`), at most `limit`
+/// of them; `top` of them are above the screen. `fold` is the word for what they are gathered
+/// by. The row numbered `selected` is in reverse; `selecting` and `paused` show in the status.
+/// `prompt` stands in place of the last line, else `notice` if it is not empty. `user` gives a
+/// user's name, and `offset_s` how many seconds local time is ahead of UTC at a time in seconds
+/// since 1970; both are asked once and remembered. ValueError for an unknown column or
+/// form.
+#[pyclass(name = "Screen", module = "taskstats.screen")]
+pub(crate) struct PyScreen {
+    table: Table,
+    choice: Choice,
+    user: Py<PyAny>,
+    offset_s: Py<PyAny>,
+    users: HashMap<u32, String>,
+    /// The quarter of an hour that was shown last, and local time's offset in it.
+    quarter: Option<(u64, i64)>,
+}
+
+#[pymethods]
+impl PyScreen {
+    #[new]
+    #[pyo3(signature = (
+        columns, *, user, offset_s, sort, descending=true, text=None, pids=None, limit=None, top=0,
+        fold="", selected=None, selecting=false, paused=false, prompt=None, notice=""
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python class")]
+    fn new(
+        columns: Vec<Described>,
+        user: Py<PyAny>,
+        offset_s: Py<PyAny>,
+        sort: &str,
+        descending: bool,
+        text: Option<String>,
+        pids: Option<&Bound<'_, PyAny>>,
+        limit: Option<usize>,
+        top: usize,
+        fold: &str,
+        selected: Option<usize>,
+        selecting: bool,
+        paused: bool,
+        prompt: Option<String>,
+        notice: &str,
+    ) -> PyResult<PyScreen> {
+        let columns = columns.into_iter().map(Described::column).collect::<PyResult<_>>()?;
+        let choice = Choice {
+            sort: column(sort)?,
+            descending,
+            filter: filter(text, pids)?,
+            limit,
+            top,
+            fold: fold.into(),
+            selected,
+            selecting,
+            paused,
+            prompt,
+            notice: notice.into(),
+        };
+        let table = Table::new(columns);
+        Ok(PyScreen { table, choice, user, offset_s, users: HashMap::new(), quarter: None })
+    }
+
+    /// The whole screen of `size` (columns, lines) of an interval or a fold. With `resting`, a
+    /// source whose last snapshot has only tasks that ran, the others are among the rows, as
+    /// `Source.resting` gives them.
+    fn lines(
+        &mut self,
+        py: Python<'_>,
+        rows: Rows<'_>,
+        resting: Option<&PySource>,
+        size: (usize, usize),
+    ) -> PyResult<PyLines> {
+        let offset_s = self.offset_s(py, &rows)?;
+        let (table, choice) = (&self.table, &self.choice);
+        let lines = with_users(py, &mut self.users, &self.user, |users| match &rows {
+            Rows::Interval(rows) => {
+                screen(&rows.inner, &*rows.inner, resting, table, choice, users, size, offset_s)
+            }
+            Rows::Fold(rows) => {
+                let interval = rows.inner.interval();
+                screen(interval, &rows.inner, resting, table, choice, users, size, offset_s)
+            }
+        });
+        Ok(PyLines(lines?))
+    }
+
+    /// Titles, units, the chosen rows and their sums, a line each.
+    fn table(&mut self, py: Python<'_>, rows: Rows<'_>) -> PyResult<Vec<String>> {
+        let (table, choice) = (&self.table, &self.choice);
+        with_users(py, &mut self.users, &self.user, |users| match &rows {
+            Rows::Interval(rows) => table.lines(&rows.inner, &*rows.inner, choice, users),
+            Rows::Fold(rows) => table.lines(rows.inner.interval(), &rows.inner, choice, users),
+        })
+    }
+}
+
+impl PyScreen {
+    fn offset_s(&mut self, py: Python<'_>, rows: &Rows<'_>) -> PyResult<i64> {
+        let interval = match rows {
+            Rows::Interval(rows) => &rows.inner,
+            Rows::Fold(rows) => rows.inner.interval(),
+        };
+        let seconds = interval.cur().header().begin.realtime_ns / 1_000_000_000;
+        let quarter = seconds / QUARTER_S;
+        match self.quarter {
+            Some((known, offset_s)) if known == quarter => Ok(offset_s),
+            _ => {
+                let offset_s = self.offset_s.call1(py, (quarter * QUARTER_S,))?.extract(py)?;
+                self.quarter = Some((quarter, offset_s));
+                Ok(offset_s)
+            }
+        }
+    }
+}
+
+/// What `make` makes with the names of users. Names that are not known yet are asked for
+/// when it is through: it may hold a source, which nobody should have to wait for.
+fn with_users<T>(
+    py: Python<'_>,
+    known: &mut HashMap<u32, String>,
+    user: &Py<PyAny>,
+    make: impl Fn(Users<'_>) -> T,
+) -> PyResult<T> {
+    loop {
+        let unknown = RefCell::new(Vec::new());
+        let made = make(&|uid| match known.get(&uid) {
+            Some(name) => name.clone(),
+            None => {
+                unknown.borrow_mut().push(uid);
+                String::new()
+            }
+        });
+        let unknown = unknown.into_inner();
+        if unknown.is_empty() {
+            return Ok(made);
+        }
+        for uid in unknown {
+            known.insert(uid, user.call1(py, (uid,))?.extract(py)?);
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "all that a screen is made of")]
+fn screen(
+    interval: &Interval,
+    rows: &impl TaskTable,
+    resting: Option<&PySource>,
+    table: &Table,
+    choice: &Choice,
+    users: Users<'_>,
+    size: (usize, usize),
+    offset_s: i64,
+) -> Lines {
+    let lines = |resting: Option<&Resting<'_>>| {
+        View::new(interval, rows, resting, table, choice, size.1, offset_s)
+            .lines(table, choice, users, size)
+    };
+    let both = resting.and_then(|source| source.with_resting(|resting| lines(Some(resting))));
+    both.unwrap_or_else(|| lines(None))
+}
+
+/// The lines of a screen, each a text and its style: "plain", "bold" or "reverse".
+///
+/// Made by `Screen.lines`, or of texts: `size` (columns, lines) of them, each cut or padded to
+/// its width. ValueError for an unknown style.
+#[pyclass(frozen, name = "Lines", module = "taskstats.screen")]
+pub(crate) struct PyLines(Lines);
+
+#[pymethods]
+impl PyLines {
+    #[new]
+    fn new(texts: Vec<(String, String)>, size: (usize, usize)) -> PyResult<PyLines> {
+        let styled = |(text, style): &(String, String)| {
+            let known = Style::from_name(style);
+            known.map(|style| (text.clone(), style)).ok_or_else(|| {
+                PyValueError::new_err(format!("no style {style:?}: plain, bold or reverse"))
+            })
+        };
+        let texts = texts.iter().map(styled).collect::<PyResult<Vec<_>>>()?;
+        let texts = texts.iter().map(|(text, style)| (&**text, *style));
+        Ok(PyLines(Lines::of_texts(texts, size)))
+    }
+
+    /// The lines from the top: each one's text and style.
+    #[getter]
+    fn texts(&self) -> Vec<(&str, &'static str)> {
+        self.0.lines.iter().map(|line| (&*line.text, line.style.name())).collect()
+    }
+
+    /// How many rows of tasks there is room for.
+    #[getter]
+    fn room(&self) -> usize {
+        self.0.room
+    }
+
+    /// How many rows there are to be seen, here or above or below.
+    #[getter]
+    fn rows(&self) -> usize {
+        self.0.rows
+    }
+}
+
+/// What is on a terminal, so that only lines that change are written. It is told what the
+/// terminal takes as orders: to `clear` it, to go to the begin of each of its `lines`, to
+/// begin `bold` and `reverse` text, and to go back to `normal`.
+#[pyclass(name = "Canvas", module = "taskstats.screen")]
+pub(crate) struct PyCanvas(Canvas);
+
+#[pymethods]
+impl PyCanvas {
+    #[new]
+    #[pyo3(signature = (*, clear, lines, bold="", reverse="", normal=""))]
+    fn new(clear: &str, lines: Vec<String>, bold: &str, reverse: &str, normal: &str) -> PyCanvas {
+        PyCanvas(Canvas::new(Sequences {
+            clear: clear.into(),
+            lines,
+            bold: bold.into(),
+            reverse: reverse.into(),
+            normal: normal.into(),
+        }))
+    }
+
+    /// What has to be written so that these lines are on the terminal.
+    fn draw(&mut self, lines: &PyLines) -> String {
+        self.0.draw(&lines.0)
+    }
+}
+
+/// `text` with everything that could steer a terminal made visible: control characters
+/// become their picture (U+2400 …), other invisible and direction-changing ones U+FFFD.
+#[pyfunction]
+pub(crate) fn safe(text: &Bound<'_, PyString>) -> PyResult<String> {
+    if let Ok(text) = text.to_cow() {
+        return Ok(text::safe(&text).into_owned());
+    }
+    // Bytes of file names that are no UTF-8 are lone surrogates in Python.
+    let units = text.call_method1("encode", ("utf-32-le", "surrogatepass"))?;
+    let units: Vec<u8> = units.extract()?;
+    let (units, _) = units.as_chunks::<4>();
+    let characters = units.iter().map(|&unit| char::from_u32(u32::from_le_bytes(unit)));
+    let text: String = characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Ok(text::safe(&text).into_owned())
+}
+
+fn shown(value: Option<f64>, push: fn(&mut String, f64)) -> String {
+    let mut line = String::new();
+    match value {
+        Some(value) => push(&mut line, value),
+        None => line.push_str(text::UNKNOWN),
+    }
+    line
+}
+
+/// A share in per cent; `-` for None.
+#[pyfunction]
+pub(crate) fn percent(value: Option<f64>) -> String {
+    shown(value, text::push_percent)
+}
+
+/// Bytes a second, or bytes, with a binary unit; `-` for None.
+#[pyfunction]
+pub(crate) fn bytes_rate(value: Option<f64>) -> String {
+    shown(value, text::push_bytes_rate)
+}
+
+/// What the later snapshot of an interval lacks, as far as it knows; empty where nothing.
+#[pyfunction]
+#[pyo3(name = "missing")]
+pub(crate) fn missing_of(interval: &PyInterval) -> String {
+    missing(&interval.inner)
+}

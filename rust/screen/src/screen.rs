@@ -1,0 +1,344 @@
+//! The whole live or snapshot view of an interval.
+
+use std::collections::BTreeMap;
+
+use taskstats::{
+    Books, Cell, Column as Source, CpuTimes, Field, Filter, Flags, Header, Interval, Place, Query,
+    Resting, SourceKind, System, Table as Rows, state,
+};
+
+use crate::foot;
+use crate::head;
+use crate::table::{Table, Users};
+use crate::text::{self, Side};
+
+/// Rows of tasks that remain however many CPUs there are.
+pub const LEAST_TASKS: usize = 10;
+/// Lines of the table that are no tasks: titles, units, sums.
+const TABLE_FRAME: usize = 3;
+/// The books stand below the sums where a screen has room for this many lines.
+const LOW: usize = TABLE_FRAME + LEAST_TASKS + 2;
+
+/// How a line is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As any text.
+    Plain,
+    /// Bold.
+    Bold,
+    /// With foreground and background exchanged.
+    Reverse,
+}
+
+impl Style {
+    /// All of them.
+    pub const ALL: [Style; 3] = [Style::Plain, Style::Bold, Style::Reverse];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Style::Plain => "plain",
+            Style::Bold => "bold",
+            Style::Reverse => "reverse",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Style> {
+        Style::ALL.into_iter().find(|style| style.name() == name)
+    }
+}
+
+/// One line of a screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its text.
+    pub text: String,
+    /// How it is shown.
+    pub style: Style,
+}
+
+impl Line {
+    /// A text fitted to `cells` terminal cells.
+    pub fn fitted(text: &str, cells: usize, style: Style) -> Line {
+        let mut line = String::with_capacity(cells);
+        text::push_fit(&mut line, text, cells, Side::Left);
+        Line { text: line, style }
+    }
+}
+
+/// A screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// From the top; as many as the screen has.
+    pub lines: Vec<Line>,
+    /// How many rows of tasks there is room for.
+    pub room: usize,
+    /// How many rows there are to be seen, here or above or below.
+    pub rows: usize,
+}
+
+impl Lines {
+    /// Texts that are no table, on a screen of `size` (columns, lines).
+    pub fn of_texts<'a>(
+        texts: impl IntoIterator<Item = (&'a str, Style)>,
+        (cells, height): (usize, usize),
+    ) -> Lines {
+        let texts = texts.into_iter().chain(std::iter::repeat(("", Style::Plain)));
+        let lines = texts.take(height).map(|(text, style)| Line::fitted(text, cells, style));
+        Lines { lines: lines.collect(), room: 0, rows: 0 }
+    }
+}
+
+/// What the user has chosen to see.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// What rows are sorted by.
+    pub sort: Source,
+    /// Largest first.
+    pub descending: bool,
+    /// Which rows.
+    pub filter: Filter,
+    /// How many at most.
+    pub limit: Option<usize>,
+    /// Rows above the screen.
+    pub top: usize,
+    /// What rows are gathered by; empty where they are not.
+    pub fold: String,
+    /// Which row is shown in reverse, counted from the first.
+    pub selected: Option<usize>,
+    /// Whether the user is selecting, and whether the view stands still.
+    pub selecting: bool,
+    /// See `selecting`.
+    pub paused: bool,
+    /// What stands in place of the last line while something is typed.
+    pub prompt: Option<String>,
+    /// What stands there else, if anything.
+    pub notice: String,
+}
+
+impl Choice {
+    /// Which rows, in which order, from the top of the screen.
+    pub(crate) fn query(&self) -> Query {
+        Query {
+            sort: Some(self.sort),
+            descending: self.descending,
+            filter: self.filter.clone(),
+            offset: self.top,
+            limit: self.limit.map(|limit| limit.saturating_sub(self.top)),
+        }
+    }
+}
+
+/// Lines of facts, CPUs, tasks and foot on a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heights {
+    /// Load, source, tasks, memory.
+    pub facts: usize,
+    /// CPUs, one a line or all on one.
+    pub cpus: usize,
+    /// Rows of tasks.
+    pub tasks: usize,
+    /// The books.
+    pub foot: usize,
+}
+
+impl Heights {
+    /// Of a screen of `height` lines for so many CPUs, with or without memory and books: on
+    /// a low one the tasks come first.
+    pub fn new(height: usize, cpus: usize, memory: bool, books: bool) -> Heights {
+        let foot = usize::from(books && height >= LOW);
+        let most = height.saturating_sub(TABLE_FRAME + foot + LEAST_TASKS);
+        let facts = most.clamp(1, if memory { 4 } else { 3 });
+        let spare = most.saturating_sub(facts);
+        let lines = if cpus <= spare { cpus } else { cpus.min(1).min(spare) };
+        let tasks = height.saturating_sub(facts + lines + foot + TABLE_FRAME).max(1);
+        Heights { facts, cpus: lines, tasks, foot }
+    }
+}
+
+/// What one screen shows, as plain values.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// Seconds of local time since 1970.
+    pub local_s: i64,
+    /// Host name.
+    pub host: &'a str,
+    /// CLOCK_BOOTTIME, in ns.
+    pub boottime_ns: u64,
+    /// Load and memory.
+    pub system: Option<System>,
+    /// Where the records came from.
+    pub source: SourceKind,
+    /// Whether all values are of one instant.
+    pub one_instant: bool,
+    /// The interval's length.
+    pub interval_ns: u64,
+    /// What this process used, with what watching switches cost the others.
+    pub own_ns: u64,
+    /// Living tasks.
+    pub tasks: usize,
+    /// Tasks that died in the interval.
+    pub exited: usize,
+    /// Rows that are to be seen, here or above or below.
+    pub rows: usize,
+    /// Tasks in each state.
+    pub states: BTreeMap<&'static str, usize>,
+    /// Per CPU the increase of its times.
+    pub cpus: Vec<CpuTimes>,
+    /// Where the CPUs' time went.
+    pub books: Option<Books>,
+    /// Sums of the table's columns, where they have one.
+    pub sums: Vec<Option<Cell<'a>>>,
+    /// The rows of this screen, one after the other.
+    pub cells: Vec<Option<Cell<'a>>>,
+    /// What the later snapshot lacks.
+    pub missing: String,
+}
+
+impl<'a> View<'a> {
+    /// Of an interval's `rows`, which are its own or groups of them, on a screen of `height`
+    /// lines. Where its snapshots have only tasks that ran, `resting` has the others. Local
+    /// time is `offset_s` ahead of UTC.
+    pub fn new(
+        interval: &'a Interval,
+        rows: &'a impl Rows,
+        resting: Option<&'a Resting<'_>>,
+        table: &Table,
+        choice: &Choice,
+        height: usize,
+        offset_s: i64,
+    ) -> View<'a> {
+        let (before, now) = (interval.prev().header(), interval.cur().header());
+        let resting = resting.filter(|_| now.unchanged > 0);
+        let exited = now.exited as usize;
+        let (tasks, states) = match resting.map(Resting::totals) {
+            Some(totals) => (totals.tasks, totals.states.clone()),
+            None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
+        };
+        let (cpus, books) = (interval.cpu_split(), interval.books());
+        let books = books.filter(|_| interval.interval_ns() > 0);
+        let number = rows_kept(rows, resting, &choice.filter, now);
+        let room = Heights::new(height, cpus.len(), now.system.is_some(), books.is_some()).tasks;
+        let query = choice.query();
+        let query = Query { limit: Some(query.limit.unwrap_or(room).min(room)), ..query };
+        View {
+            local_s: (now.begin.realtime_ns / 1_000_000_000) as i64 + offset_s,
+            host: &now.host,
+            boottime_ns: now.begin.boottime_ns,
+            system: now.system,
+            source: now.source,
+            one_instant: now.flags.contains(Flags::ONE_INSTANT),
+            interval_ns: interval.interval_ns(),
+            own_ns: (now.own_cpu_ns + now.hooks_ns)
+                .saturating_sub(before.own_cpu_ns + before.hooks_ns),
+            tasks,
+            exited,
+            rows: choice.limit.map_or(number, |limit| number.min(limit)),
+            states,
+            cpus,
+            books,
+            sums: sums(interval, resting, table),
+            cells: cells(rows, resting, table, &query),
+            missing: head::missing(interval),
+        }
+    }
+}
+
+fn rows_kept(
+    rows: &impl Rows,
+    resting: Option<&Resting<'_>>,
+    filter: &Filter,
+    now: &Header,
+) -> usize {
+    if filter.text.is_none() && filter.pids.is_none() {
+        return rows.rows() + resting.map_or(0, |_| now.unchanged as usize);
+    }
+    rows.count(filter) + resting.map_or(0, |resting| resting.count(filter))
+}
+
+/// Sums of the columns that have one; the resting add nothing but their number.
+fn sums<'a>(
+    interval: &'a Interval,
+    resting: Option<&Resting<'_>>,
+    table: &Table,
+) -> Vec<Option<Cell<'a>>> {
+    let totals = resting.map(Resting::totals);
+    let sum = |source| match (source, totals) {
+        (Source::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
+        (Source::Field(Field::num_threads), Some(totals)) => {
+            Some(Cell::Int(totals.num_threads.into()))
+        }
+        _ => interval.sum(source),
+    };
+    let columns = table.columns().iter();
+    columns.map(|column| column.summed.then(|| sum(column.source)).flatten()).collect()
+}
+
+fn cells<'a>(
+    rows: &'a impl Rows,
+    resting: Option<&'a Resting<'_>>,
+    table: &Table,
+    query: &Query,
+) -> Vec<Option<Cell<'a>>> {
+    let places = match resting {
+        Some(resting) => resting.select_with(rows, query),
+        None => rows.select(query).into_iter().map(Place::Ran).collect(),
+    };
+    let cell = |place, source| match (place, resting) {
+        (Place::Ran(row), _) => rows.cell(row as usize, source),
+        (Place::Rests(row), Some(resting)) => resting.cell(row as usize, source),
+        (Place::Rests(_), None) => None,
+    };
+    let row = |place| table.columns().iter().map(move |column| cell(place, column.source));
+    places.into_iter().flat_map(row).collect()
+}
+
+impl View<'_> {
+    /// How the lines of a screen of that height are used.
+    pub fn heights(&self, height: usize) -> Heights {
+        Heights::new(height, self.cpus.len(), self.system.is_some(), self.books.is_some())
+    }
+
+    /// All lines of a screen of `size` (columns, lines), each fitted to its width.
+    pub fn lines(
+        &self,
+        table: &Table,
+        choice: &Choice,
+        users: Users<'_>,
+        (cells, height): (usize, usize),
+    ) -> Lines {
+        let heights = self.heights(height);
+        let mut lines = Vec::with_capacity(height);
+        let plain = |text: &str| Line::fitted(text, cells, Style::Plain);
+        lines.extend(head::lines(self, choice, cells, heights).iter().map(|text| plain(text)));
+        lines.push(Line::fitted(&table.titles(), cells, Style::Bold));
+        lines.push(plain(&table.units()));
+        let width = table.columns().len().max(1);
+        let rows = self.cells.chunks(width).take(heights.tasks);
+        for (number, row) in rows.enumerate() {
+            let text = table.row(users, |at| row[at]);
+            let selected = choice.selected == Some(choice.top + number);
+            let style = if selected { Style::Reverse } else { Style::Plain };
+            lines.push(Line::fitted(&text, cells, style));
+        }
+        if self.cells.is_empty() {
+            lines.push(plain(if self.tasks > 0 { "no task matches" } else { "no tasks" }));
+        }
+        lines.resize(height.saturating_sub(heights.foot + 1).max(lines.len()), plain(""));
+        let status = foot::status(self, choice, heights.tasks);
+        lines.push(Line::fitted(&table.sums(&self.sums, &status), cells, Style::Bold));
+        if heights.foot > 0
+            && let Some(books) = &self.books
+        {
+            // What stands below the sums: that nothing is missing in them.
+            lines.push(plain(&foot::books(books, self.interval_ns)));
+        }
+        let said = choice.prompt.as_deref().unwrap_or(&choice.notice);
+        if let Some(last) = lines.last_mut().filter(|_| !said.is_empty()) {
+            *last = Line::fitted(&text::safe(said), cells, Style::Bold);
+        }
+        lines.resize(height, plain(""));
+        Lines { lines, room: heights.tasks, rows: self.rows }
+    }
+}

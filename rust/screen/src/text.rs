@@ -1,0 +1,160 @@
+//! Numbers and names as text. Nothing here knows where a value comes from.
+//!
+//! Design decisions
+//!
+//! * Names are untrusted: whatever could steer a terminal is shown as a visible stand-in.
+//! * A text is appended to what there is, so that a line is made in one piece of memory.
+
+use std::borrow::Cow;
+use std::fmt::{Arguments, Write};
+
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_width::UnicodeWidthChar;
+
+/// What stands for a value that is not known.
+pub const UNKNOWN: &str = "-";
+
+const BINARY_UNITS: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
+
+/// `text` with everything that could steer a terminal made visible: control characters
+/// become their picture (U+2400 …), other invisible and direction-changing ones U+FFFD.
+pub fn safe(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(safe_character).collect())
+}
+
+fn safe_character(character: char) -> char {
+    match character {
+        ' ' => ' ',
+        '\x7f' => '\u{2421}',
+        '\0'..'\x20' => {
+            char::from_u32(0x2400 + character as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
+        _ => match character.general_category_group() {
+            GeneralCategoryGroup::Other | GeneralCategoryGroup::Separator => {
+                char::REPLACEMENT_CHARACTER
+            }
+            _ => character,
+        },
+    }
+}
+
+/// Terminal cells that `text`, which must be [`safe`], takes.
+pub fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().map(cells_of).sum() }
+}
+
+fn cells_of(character: char) -> usize {
+    character.width().unwrap_or(0)
+}
+
+/// Which side of its cells a text stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Texts.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Appends `text`, cut or padded to exactly `cells` terminal cells.
+pub fn push_fit(line: &mut String, text: &str, cells: usize, side: Side) {
+    let (kept, used) = cut(text, cells);
+    let padding = std::iter::repeat_n(' ', cells - used);
+    match side {
+        Side::Left => {
+            line.push_str(kept);
+            line.extend(padding);
+        }
+        Side::Right => {
+            line.extend(padding);
+            line.push_str(kept);
+        }
+    }
+}
+
+/// As much of `text` as `cells` have room for, and how many it takes.
+fn cut(text: &str, cells: usize) -> (&str, usize) {
+    if text.is_ascii() {
+        let kept = text.len().min(cells);
+        return (&text[..kept], kept);
+    }
+    let mut used = 0;
+    for (at, character) in text.char_indices() {
+        let needs = cells_of(character);
+        if used + needs > cells {
+            return (&text[..at], used);
+        }
+        used += needs;
+    }
+    (text, used)
+}
+
+/// Appends what `format_args!` makes.
+pub(crate) fn push(line: &mut String, text: Arguments<'_>) {
+    line.write_fmt(text).expect("a String takes all");
+}
+
+/// Appends a share in per cent.
+pub fn push_percent(line: &mut String, value: f64) {
+    push(line, format_args!("{value:.2}"));
+}
+
+/// Appends KiB with a binary unit: `512K`, `1.5G`.
+pub fn push_kibibytes(line: &mut String, value: f64) {
+    push_binary(line, value, 0);
+}
+
+/// Appends events a second.
+pub fn push_rate(line: &mut String, value: f64) {
+    if value == 0.0 {
+        line.push('0');
+    } else if value < 10.0 {
+        push(line, format_args!("{value:.1}"));
+    } else if value < 100_000.0 {
+        push(line, format_args!("{value:.0}"));
+    } else {
+        push(line, format_args!("{:.0}k", value / 1000.0));
+    }
+}
+
+/// Appends bytes a second with a binary unit.
+pub fn push_bytes_rate(line: &mut String, value: f64) {
+    if value < 1024.0 {
+        push(line, format_args!("{value:.0}"));
+    } else {
+        push_binary(line, value / 1024.0, 0);
+    }
+}
+
+fn push_binary(line: &mut String, mut value: f64, mut unit: usize) {
+    while value >= 1024.0 && unit < BINARY_UNITS.len() - 1 {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 100.0 && unit > 0);
+    push(line, format_args!("{value:.digits$}{}", BINARY_UNITS[unit]));
+}
+
+/// Appends the time of day, as `23:59:59`, of seconds of local time since 1970.
+pub fn push_time_of_day(line: &mut String, local_s: i64) {
+    let (hour, minute) = (local_s.div_euclid(3600).rem_euclid(24), local_s.div_euclid(60));
+    let (minute, second) = (minute.rem_euclid(60), local_s.rem_euclid(60));
+    push(line, format_args!("{hour:02}:{minute:02}:{second:02}"));
+}
+
+/// Appends a duration: `4.25s`, `3m12`, `5h07`, `12d03`.
+pub fn push_elapsed(line: &mut String, seconds: f64) {
+    if seconds < 60.0 {
+        return push(line, format_args!("{seconds:.2}s"));
+    }
+    let whole = seconds as u64;
+    let (large, letter, small) = match whole {
+        0..3_600 => (whole / 60, 'm', whole % 60),
+        3_600..86_400 => (whole / 3600, 'h', whole % 3600 / 60),
+        _ => (whole / 86_400, 'd', whole % 86_400 / 3600),
+    };
+    push(line, format_args!("{large}{letter}{small:02}"));
+}

@@ -1,0 +1,282 @@
+//! Whole screens against golden text. PTOP_WRITE_SCREENS=1 writes them anew.
+
+use std::path::Path;
+
+use taskstats::{Books, Cell, Column as Source, CpuTimes, Filter, SourceKind, System};
+use taskstats_screen::screen::{Heights, LEAST_TASKS};
+use taskstats_screen::text::{Side, width};
+use taskstats_screen::{Choice, Column, Form, Lines, Style, Table, View};
+
+const NAMES: [&str; 5] =
+    ["python3", "日本語のタスク名前です", "evil\x1b[2J\u{202e}", "kworker/0:1", ""];
+
+fn column(title: &str, unit: &str, width: usize, source: &str, form: Form) -> Column {
+    let side = if unit == "(str)" { Side::Left } else { Side::Right };
+    let source = Source::from_name(source).expect("a column");
+    let summed = source.is_share() || title == "thr";
+    Column { title: title.into(), unit: unit.into(), width, side, source, form, summed }
+}
+
+fn live() -> Table {
+    Table::new(vec![
+        column("pid", "(#)", 7, "ac_pid", Form::Integer),
+        column("USER", "(str)", 8, "ac_uid", Form::User),
+        column("s", "", 1, "state", Form::State),
+        column("ni", "(#)", 3, "ac_nice", Form::Integer),
+        column("thr", "(#)", 5, "num_threads", Form::Integer),
+        column("rss", "(b)", 6, "rss_kb", Form::Kibibytes),
+        column("user", "(%)", 6, "user_pct", Form::Percent),
+        column("sys", "(%)", 6, "system_pct", Form::Percent),
+        column("ste", "(%)", 6, "steal_pct", Form::Percent),
+        column("total", "(%)", 7, "total_pct", Form::Percent),
+        column("Name", "(str)", 15, "ac_comm", Form::Name),
+    ])
+}
+
+fn unknown() -> Table {
+    Table::new(vec![
+        column("pid", "(#)", 7, "ac_pid", Form::Integer),
+        column("delay", "(%)", 6, "cpu_delay_total_pct", Form::Percent),
+        column("read", "(b/s)", 6, "read_bytes_per_sec", Form::BytesRate),
+        column("Elap+", "(hm)", 7, "ac_etime", Form::ElapsedUs),
+        column("Name", "(str)", 15, "ac_comm", Form::Name),
+    ])
+}
+
+fn cell(source: Source, row: usize) -> Option<Cell<'static>> {
+    Some(match &*source.name() {
+        "ac_pid" => Cell::Int(1000 + row as i128),
+        "ac_comm" => Cell::Text(NAMES[row % NAMES.len()].as_bytes()),
+        "ac_uid" | "state" => Cell::Int(0),
+        "ac_nice" => Cell::Int(-5),
+        "num_threads" => Cell::Int(3),
+        "rss_kb" => Cell::Int(123_456),
+        "user_pct" => Cell::Float(12.3456),
+        "system_pct" => Cell::Float(0.1),
+        "total_pct" => Cell::Float(12.4456),
+        _ => return None,
+    })
+}
+
+/// Shares in per cent as ns of a second.
+fn cpu(cpu: u32) -> CpuTimes {
+    let pct = 10_000_000;
+    CpuTimes {
+        cpu,
+        user_ns: 41 * pct + pct / 2,
+        nice_ns: pct / 2,
+        system_ns: 8 * pct,
+        idle_ns: 45 * pct,
+        iowait_ns: 2 * pct,
+        irq_ns: pct / 2,
+        softirq_ns: pct + pct / 2,
+        steal_ns: pct,
+        guest_ns: 0,
+        guest_nice_ns: 0,
+    }
+}
+
+fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
+    let columns = table.columns();
+    View {
+        local_s: 12 * 3600 + 34 * 60 + 56,
+        host: "host\x07name",
+        boottime_ns: (3 * 86_400 + 4 * 3_600) * 1_000_000_000,
+        system: Some(System {
+            load_centi: [50, 125, 1000],
+            mem_total_kb: 16_000_000,
+            mem_free_kb: 1_000_000,
+            mem_available_kb: 8_000_000,
+            buffers_kb: 200_000,
+            cached_kb: 3_000_000,
+            swap_total_kb: 0,
+            swap_free_kb: 0,
+        }),
+        source: SourceKind::Netlink,
+        one_instant: false,
+        interval_ns: 1_000_000_000,
+        own_ns: 3_100_000,
+        tasks: rows,
+        exited: if rows > 0 { 1922 } else { 0 },
+        rows,
+        states: [("running", 2), ("sleeping", rows.saturating_sub(2))]
+            .into_iter()
+            .filter(|_| rows > 0)
+            .collect(),
+        cpus: (0..cpus).map(cpu).collect(),
+        books: Some(Books {
+            cpus,
+            available_ns: 2_000_000_000,
+            tasks_ns: 247_000_000,
+            rowless_ns: 1_000_000,
+            irq_ns: 100_000,
+            steal_ns: 1_900_000,
+            idle_ns: 1_750_000_000,
+            residual_ns: -2_000,
+            step_ns: 0,
+            edge_ns: 150_000,
+            within_ns: 50_000,
+        }),
+        sums: columns
+            .iter()
+            .map(|column| column.source.name().ends_with("_pct").then_some(Cell::Float(99.997)))
+            .collect(),
+        cells: (0..rows)
+            .flat_map(|row| columns.iter().map(move |column| cell(column.source, row)))
+            .collect(),
+        missing: String::new(),
+    }
+}
+
+fn choice() -> Choice {
+    Choice {
+        sort: Source::TotalPct,
+        descending: true,
+        filter: Filter::default(),
+        limit: None,
+        top: 0,
+        fold: String::new(),
+        selected: None,
+        selecting: false,
+        paused: false,
+        prompt: None,
+        notice: String::new(),
+    }
+}
+
+fn drawn(view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) -> Lines {
+    let users = |uid: u32| if uid == 0 { "root".into() } else { uid.to_string() };
+    let screen = view.lines(table, choice, &users, size);
+    assert_eq!(screen.lines.len(), size.1);
+    for line in &screen.lines {
+        assert_eq!(width(&line.text), size.0, "{line:?}");
+    }
+    screen
+}
+
+fn check(name: &str, view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) {
+    let text: String = drawn(view, table, choice, size)
+        .lines
+        .iter()
+        .map(|line| {
+            let mark = match line.style {
+                Style::Plain => ' ',
+                Style::Bold => '*',
+                Style::Reverse => '>',
+            };
+            format!("{mark}|{}|\n", line.text)
+        })
+        .collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/{name}.txt"));
+    if std::env::var_os("PTOP_WRITE_SCREENS").is_some() {
+        std::fs::write(&path, &text).expect("a writable file");
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).expect("a golden screen"), "{name}");
+}
+
+#[test]
+fn live_screens() {
+    let table = live();
+    for size in [(80, 24), (40, 10), (200, 60)] {
+        let name = format!("live-{}x{}", size.0, size.1);
+        let choice = Choice { selected: Some(0), ..choice() };
+        check(&name, &view(&table, 40, 2), &table, &choice, size);
+    }
+    let choice = Choice { selected: Some(0), ..choice() };
+    check("empty-80x24", &view(&table, 0, 2), &table, &choice, (80, 24));
+    check("cpus128-80x24", &view(&table, 40, 128), &table, &choice, (80, 24));
+    let typed = Choice { prompt: Some("filter: py\x1b_".into()), ..choice };
+    check("filter-80x24", &view(&table, 3, 2), &table, &typed, (80, 24));
+}
+
+#[test]
+fn what_is_not_known_is_not_zero() {
+    let table = unknown();
+    let seen = View { system: None, ..view(&table, 40, 2) };
+    let choice = Choice { descending: false, selected: Some(0), ..choice() };
+    check("unknown-80x24", &seen, &table, &choice, (80, 24));
+}
+
+#[test]
+fn screens_of_replays() {
+    let table = live();
+    let notice = "2026-11-23 12:34:56  frame 4 of 59".into();
+    let choice = Choice { selected: Some(0), paused: true, notice, ..choice() };
+    check("replay-80x24", &view(&table, 40, 2), &table, &choice, (80, 24));
+    let prompt = Some("time (12:34:56, or from here +90s, -5m): 12:3_".into());
+    let choice = Choice { prompt, notice: String::new(), ..choice };
+    check("replay-time-80x24", &view(&table, 40, 2), &table, &choice, (80, 24));
+}
+
+#[test]
+fn a_low_screen_still_shows_tasks() {
+    let table = live();
+    for cpus in [1, 2, 8, 16, 128] {
+        assert!(view(&table, 40, cpus).heights(24).tasks >= LEAST_TASKS, "{cpus}");
+    }
+    assert_eq!(view(&table, 40, 2).heights(10).tasks, 6);
+    assert_eq!(view(&table, 40, 2).heights(5).tasks, 1);
+    for height in 0..60 {
+        for cpus in [0, 1, 2, 300] {
+            let heights = Heights::new(height, cpus, true, true);
+            assert!(heights.tasks >= 1 && heights.facts >= 1);
+            drawn(&view(&table, 40, cpus as u32), &table, &choice(), (20, height));
+        }
+    }
+}
+
+#[test]
+fn the_selected_row_is_reversed_wherever_the_screen_begins() {
+    let table = live();
+    let choice = Choice { selected: Some(7), top: 5, selecting: true, ..choice() };
+    let lines = drawn(&view(&table, 10, 2), &table, &choice, (80, 24)).lines;
+    let reversed: Vec<_> = lines.iter().filter(|line| line.style == Style::Reverse).collect();
+    assert_eq!(reversed.len(), 1);
+    assert!(reversed[0].text.starts_with("   1002 "), "the third of those that are shown");
+}
+
+#[test]
+fn a_residual_beyond_its_bound_is_called_out() {
+    let table = live();
+    let shows = |view: &View<'_>, text: &str| {
+        let screen = drawn(view, &table, &choice(), (100, 24));
+        screen.lines.iter().any(|line| line.text.contains(text))
+    };
+    let seen = view(&table, 40, 2);
+    assert!(!shows(&seen, "%!"));
+    let books = seen.books.map(|books| Books { residual_ns: 5_000_000, ..books });
+    assert!(shows(&View { books, ..seen }, "residual +0.500 ±0.020%!"));
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let table = live();
+    let seen = View { missing: "7 that died".into(), ..view(&table, 40, 2) };
+    let screen = drawn(&seen, &table, &choice(), (200, 24));
+    let said = |line: &&str| line.trim_end().ends_with("  missing: 7 that died");
+    assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
+}
+
+#[test]
+fn a_number_that_does_not_fit_is_not_cut() {
+    let table = Table::new(vec![column("ni", "(#)", 3, "ac_nice", Form::Integer)]);
+    let users = |uid: u32| uid.to_string();
+    assert_eq!(table.row(&users, |_| Some(Cell::Int(1234))), "###");
+    assert_eq!(table.row(&users, |_| Some(Cell::Int(123))), "123");
+}
+
+#[test]
+fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
+    let name = || column("Name", "(str)", 15, "ac_comm", Form::Name);
+    let pid = column("pid", "(#)", 7, "ac_pid", Form::Integer);
+    let table = Table::new(vec![name(), pid, name()]);
+    let users = |uid: u32| uid.to_string();
+    let row = |name: &'static str| {
+        table.row(&users, |at| match at {
+            1 => Some(Cell::Int(1)),
+            _ => Some(Cell::Text(name.as_bytes())),
+        })
+    };
+    assert_eq!(row("sh"), "sh                    1 sh");
+    assert_eq!(row("python3"), "python3               1 python3");
+}

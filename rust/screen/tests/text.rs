@@ -1,0 +1,80 @@
+//! Numbers and names as text.
+
+use proptest::prelude::*;
+use taskstats_screen::text::*;
+
+proptest! {
+    #[test]
+    fn no_name_can_steer_the_terminal(name in any::<String>()) {
+        let shown = safe(&name);
+        prop_assert!(!shown.chars().any(char::is_control));
+        let unseen = |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}');
+        prop_assert!(!shown.chars().any(unseen));
+        prop_assert_eq!(safe(&shown), &*shown);
+    }
+
+    #[test]
+    fn a_fitted_text_has_exactly_its_cells(name in any::<String>(), cells in 0..40_usize, left: bool) {
+        let side = if left { Side::Left } else { Side::Right };
+        let mut line = String::new();
+        push_fit(&mut line, &safe(&name), cells, side);
+        prop_assert_eq!(width(&line), cells);
+    }
+}
+
+fn made(push: impl FnOnce(&mut String)) -> String {
+    let mut text = String::new();
+    push(&mut text);
+    text
+}
+
+#[test]
+fn hostile_names() {
+    assert_eq!(safe("a\x1b[2Jb"), "a\u{241b}[2Jb");
+    assert_eq!(safe("\u{202e}evil\u{200b}"), "\u{fffd}evil\u{fffd}");
+    assert_eq!(safe("\x7f\u{9b}"), "\u{2421}\u{fffd}");
+    assert_eq!(safe("日本 plain"), "日本 plain");
+    assert_eq!(made(|line| push_fit(line, "日本", 3, Side::Left)), "日 ");
+}
+
+#[test]
+fn numbers() {
+    for (value, text) in [
+        (0.0, "0K"),
+        (1023.0, "1023K"),
+        (1024.0, "1.0M"),
+        (1536.0, "1.5M"),
+        (157_286_400.0, "150G"),
+    ] {
+        assert_eq!(made(|line| push_kibibytes(line, value)), text);
+    }
+    for (value, text) in [(0.0, "0"), (9.96, "10.0"), (12.0, "12"), (123_456.0, "123k")] {
+        assert_eq!(made(|line| push_rate(line, value)), text);
+    }
+    for (value, text) in [(0.0, "0"), (1023.0, "1023"), (2048.0, "2K"), (2e6, "1.9M")] {
+        assert_eq!(made(|line| push_bytes_rate(line, value)), text);
+    }
+    assert_eq!(made(|line| push_percent(line, 99.996)), "100.00");
+}
+
+#[test]
+fn durations() {
+    for (value, text) in [
+        (0.0, "0.00s"),
+        (59.994, "59.99s"),
+        (61.0, "1m01"),
+        (3_600.0, "1h00"),
+        (86_400.0 * 12.0 + 3.0 * 3600.0, "12d03"),
+    ] {
+        assert_eq!(made(|line| push_elapsed(line, value)), text);
+    }
+}
+
+#[test]
+fn times_of_day() {
+    for (value, text) in
+        [(0, "00:00:00"), (86_399, "23:59:59"), (-1, "23:59:59"), (90_061, "01:01:01")]
+    {
+        assert_eq!(made(|line| push_time_of_day(line, value)), text);
+    }
+}
