@@ -14,20 +14,27 @@ ROOT = Path(__file__).parent.parent
 PTOP_MAY = {
     "__init__": set(),
     "__main__": {"ptop.cli"},
-    "format": set(),
+    "format": {"taskstats.screen"},
     "csvout": set(),
-    "columns": {"ptop.format"},
+    "columns": set(),
     "state": {"ptop.columns"},
-    "render": {"ptop.format", "ptop.columns", "ptop.state"},
+    "render": {"ptop.columns", "ptop.state"},
     "invocation": set(),
     "doctor": {"ptop.invocation", "taskstats"},
     "options": {"ptop.columns", "ptop.format", "ptop.state", "taskstats"},
     "audit": {"ptop.batch", "ptop.options", "taskstats"},
     "record": {"ptop.format", "ptop.options", "taskstats"},
     "run": {"ptop.format", "ptop.invocation", "ptop.options", "taskstats"},
-    "batch": {"ptop.columns", "ptop.csvout", "ptop.render", "taskstats"},
+    "batch": {"ptop.columns", "ptop.csvout", "ptop.format", "taskstats", "taskstats.screen"},
     "when": set(),
-    "view": {"ptop.columns", "ptop.format", "ptop.render", "ptop.state", "taskstats"},
+    "view": {
+        "ptop.columns",
+        "ptop.format",
+        "ptop.render",
+        "ptop.state",
+        "taskstats",
+        "taskstats.screen",
+    },
     "feed": {"taskstats", "taskstats.recorded"},
     "replay": {
         "ptop.feed",
@@ -60,11 +67,11 @@ PTOP_MAY = {
     "app": {
         "ptop.columns",
         "ptop.feed",
-        "ptop.render",
         "ptop.state",
         "ptop.view",
         "ptop.when",
         "taskstats",
+        "taskstats.screen",
         "blessed",
         "blessed.keyboard",
     },
@@ -90,7 +97,8 @@ PTOP_MAY = {
 CRATES_MAY = {
     "core": set(),
     "sources": {"taskstats-core"},
-    "python": {"taskstats"},
+    "screen": {"taskstats"},
+    "python": {"taskstats", "taskstats-screen"},
 }
 
 

@@ -266,13 +266,14 @@ def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path:
 # The third screen is one that cannot be drawn.
 BROKEN = """
 import itertools, sys
-from ptop import cli, render
-screens, draw = itertools.count(1), render.screen
-def screen(*arguments):
+from ptop import cli
+from ptop.view import View
+screens, draw = itertools.count(1), View.lines
+def lines(*arguments):
     if next(screens) == 3:
         raise RuntimeError("cannot be drawn")
     return draw(*arguments)
-render.screen = screen
+View.lines = lines
 sys.exit(cli.main(sys.argv[1:]))
 """
 

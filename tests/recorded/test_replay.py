@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from hypothesis import strategies as st
 from machine import damage, record  # type: ignore[import-not-found]
 from taskstats.recorded import Frames
 
-from ptop import render, view, when
-from ptop.columns import COLUMNS, VIEWS, Column, named
+from ptop import when
+from ptop.columns import COLUMNS, VIEWS, user_name
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
 from ptop.state import FASTEST, Limits, State, press
+from ptop.view import View, wanted
 
 SIZE = (100, 40)
 
@@ -50,10 +52,10 @@ def frames_of(path: Path) -> Frames:
 
 
 def screen(
-    interval: taskstats.Interval, state: State, columns: dict[str, Column]
-) -> list[render.Line]:
-    shown = view.of(interval, state, columns, Limits(), SIZE)
-    return render.screen(shown, state, SIZE, columns)
+    interval: taskstats.Interval, state: State, user: Callable[[int], str] = user_name
+) -> list[tuple[str, str]]:
+    shown = View(state, COLUMNS, Limits(), user).lines(interval, SIZE)
+    return [*shown.texts]
 
 
 @pytest.mark.parametrize("name", ["live", "snap"])
@@ -73,26 +75,30 @@ def test_a_replayed_screen_is_the_live_one(
     screens = []
     with taskstats.Recorder(path, full_every=full_every) as recorder:
         live = LiveFeed(Tee(opened, recorder))  # type: ignore[arg-type]
-        live.configure(False, bool(fold), view.wanted(state, COLUMNS))
+        live.configure(False, bool(fold), wanted(state, COLUMNS))
         for _ in range(6):
             live.advance()
             if live.interval is not None:
-                assert view.precision(live.interval.cur) == opened.precision
-                screens.append(screen(live.interval, state, dict(COLUMNS)))
+                screens.append(screen(live.interval, state))
+                assert any(f"({opened.precision})" in text for text, _ in screens[-1])
             time.sleep(0.1)
     frames = frames_of(path)
-    columns = {key: named(column, frames.dump.user) for key, column in COLUMNS.items()}
+
+    def user(uid: int) -> str:
+        return frames.dump.user(uid) or "nobody knows"
+
     replayed = recorded_intervals(RecordedFeed(frames, 1), None)
-    assert [screen(interval, state, columns) for interval in replayed] == screens
+    assert [screen(interval, state, user) for interval in replayed] == screens
     assert len({str(lines) for lines in screens}) == 5, "a screen that never changes"
 
 
-def test_users_are_those_of_the_recorded_machine() -> None:
-    others = {0: "admin\x1b[2J", 1: None}
-    user = named(COLUMNS["USER"], others.get)
-    assert [user.text(uid) for uid in (0, 1, None)] == ["admin␛[2J", "1", "-"]
-    assert COLUMNS["USER"].text(0) == "root"
-    assert named(COLUMNS["uid"], others.get) is COLUMNS["uid"]
+def test_users_are_those_of_the_recorded_machine(recording: Path) -> None:
+    interval = frames_of(recording).interval(1)
+    assert interval is not None
+    state = State(columns=("USER", "uid", "pid"), sort="uid", descending=False)
+    shown = screen(interval, state, lambda uid: f"admin {uid}\x1b[2J")
+    assert any(text.startswith("admin 0␛      0 ") for text, _ in shown)
+    assert not any("root" in text for text, _ in shown)
 
 
 def test_a_jump_is_a_live_view_that_was_started_there(recording: Path) -> None:

@@ -1,7 +1,7 @@
 //! `taskstats.screen`: intervals as lines of text.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -178,12 +178,11 @@ fn with_users<T>(
     make: impl Fn(Users<'_>) -> T,
 ) -> PyResult<T> {
     loop {
-        let unknown = RefCell::new(Vec::new());
-        let made = make(&|uid| match known.get(&uid) {
-            Some(name) => name.clone(),
+        let unknown = RefCell::new(BTreeSet::new());
+        let made = make(&|uid, text| match known.get(&uid) {
+            Some(name) => text.push_str(name),
             None => {
-                unknown.borrow_mut().push(uid);
-                String::new()
+                unknown.borrow_mut().insert(uid);
             }
         });
         let unknown = unknown.into_inner();
@@ -191,7 +190,8 @@ fn with_users<T>(
             return Ok(made);
         }
         for uid in unknown {
-            known.insert(uid, user.call1(py, (uid,))?.extract(py)?);
+            let name: Bound<'_, PyString> = user.bind(py).call1((uid,))?.cast_into()?;
+            known.insert(uid, safe(&name)?);
         }
     }
 }
@@ -215,6 +215,11 @@ fn screen(
     both.unwrap_or_else(|| lines(None))
 }
 
+fn style(name: &str) -> PyResult<Style> {
+    Style::from_name(name)
+        .ok_or_else(|| PyValueError::new_err(format!("no style {name:?}: plain, bold or reverse")))
+}
+
 /// The lines of a screen, each a text and its style: "plain", "bold" or "reverse".
 ///
 /// Made by `Screen.lines`, or of texts: `size` (columns, lines) of them, each cut or padded to
@@ -226,14 +231,8 @@ pub(crate) struct PyLines(Lines);
 impl PyLines {
     #[new]
     fn new(texts: Vec<(String, String)>, size: (usize, usize)) -> PyResult<PyLines> {
-        let styled = |(text, style): &(String, String)| {
-            let known = Style::from_name(style);
-            known.map(|style| (text.clone(), style)).ok_or_else(|| {
-                PyValueError::new_err(format!("no style {style:?}: plain, bold or reverse"))
-            })
-        };
-        let texts = texts.iter().map(styled).collect::<PyResult<Vec<_>>>()?;
-        let texts = texts.iter().map(|(text, style)| (&**text, *style));
+        let styled = texts.iter().map(|(text, name)| Ok((&**text, style(name)?)));
+        let texts = styled.collect::<PyResult<Vec<_>>>()?;
         Ok(PyLines(Lines::of_texts(texts, size)))
     }
 

@@ -60,10 +60,10 @@ pub struct Line {
 
 impl Line {
     /// A text fitted to `cells` terminal cells.
-    pub fn fitted(text: &str, cells: usize, style: Style) -> Line {
-        let mut line = String::with_capacity(cells);
-        text::push_fit(&mut line, text, cells, Side::Left);
-        Line { text: line, style }
+    pub fn fitted(text: impl Into<String>, cells: usize, style: Style) -> Line {
+        let mut text = text.into();
+        text::fit(&mut text, 0, cells, Side::Left);
+        Line { text, style }
     }
 }
 
@@ -285,13 +285,16 @@ fn cells<'a>(
         Some(resting) => resting.select_with(rows, query),
         None => rows.select(query).into_iter().map(Place::Ran).collect(),
     };
-    let cell = |place, source| match (place, resting) {
-        (Place::Ran(row), _) => rows.cell(row as usize, source),
-        (Place::Rests(row), Some(resting)) => resting.cell(row as usize, source),
-        (Place::Rests(_), None) => None,
-    };
-    let row = |place| table.columns().iter().map(move |column| cell(place, column.source));
-    places.into_iter().flat_map(row).collect()
+    let columns = table.columns();
+    let mut cells = Vec::with_capacity(places.len() * columns.len());
+    for place in places {
+        cells.extend(columns.iter().map(|column| match (place, resting) {
+            (Place::Ran(row), _) => rows.cell(row as usize, column.source),
+            (Place::Rests(row), Some(resting)) => resting.cell(row as usize, column.source),
+            (Place::Rests(_), None) => None,
+        }));
+    }
+    cells
 }
 
 impl View<'_> {
@@ -310,35 +313,37 @@ impl View<'_> {
     ) -> Lines {
         let heights = self.heights(height);
         let mut lines = Vec::with_capacity(height);
-        let plain = |text: &str| Line::fitted(text, cells, Style::Plain);
-        lines.extend(head::lines(self, choice, cells, heights).iter().map(|text| plain(text)));
-        lines.push(Line::fitted(&table.titles(), cells, Style::Bold));
-        lines.push(plain(&table.units()));
+        let plain = |text: String| Line::fitted(text, cells, Style::Plain);
+        lines.extend(head::lines(self, choice, cells, heights).into_iter().map(plain));
+        lines.push(Line::fitted(table.titles(), cells, Style::Bold));
+        lines.push(plain(table.units()));
         let width = table.columns().len().max(1);
         let rows = self.cells.chunks(width).take(heights.tasks);
         for (number, row) in rows.enumerate() {
             let text = table.row(users, |at| row[at]);
             let selected = choice.selected == Some(choice.top + number);
             let style = if selected { Style::Reverse } else { Style::Plain };
-            lines.push(Line::fitted(&text, cells, style));
+            lines.push(Line::fitted(text, cells, style));
         }
         if self.cells.is_empty() {
-            lines.push(plain(if self.tasks > 0 { "no task matches" } else { "no tasks" }));
+            let none = if self.tasks > 0 { "no task matches" } else { "no tasks" };
+            lines.push(plain(none.into()));
         }
-        lines.resize(height.saturating_sub(heights.foot + 1).max(lines.len()), plain(""));
+        let blank = plain(String::new());
+        lines.resize(height.saturating_sub(heights.foot + 1).max(lines.len()), blank.clone());
         let status = foot::status(self, choice, heights.tasks);
-        lines.push(Line::fitted(&table.sums(&self.sums, &status), cells, Style::Bold));
+        lines.push(Line::fitted(table.sums(&self.sums, &status), cells, Style::Bold));
         if heights.foot > 0
             && let Some(books) = &self.books
         {
             // What stands below the sums: that nothing is missing in them.
-            lines.push(plain(&foot::books(books, self.interval_ns)));
+            lines.push(plain(foot::books(books, self.interval_ns)));
         }
         let said = choice.prompt.as_deref().unwrap_or(&choice.notice);
         if let Some(last) = lines.last_mut().filter(|_| !said.is_empty()) {
-            *last = Line::fitted(&text::safe(said), cells, Style::Bold);
+            *last = Line::fitted(text::safe(said), cells, Style::Bold);
         }
-        lines.resize(height, plain(""));
+        lines.resize(height, blank);
         Lines { lines, room: heights.tasks, rows: self.rows }
     }
 }

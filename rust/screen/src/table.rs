@@ -73,8 +73,11 @@ pub struct Column {
     pub summed: bool,
 }
 
-/// Gives users their names.
-pub type Users<'a> = &'a dyn Fn(u32) -> String;
+/// What most lines have room in.
+const LINE: usize = 256;
+
+/// Appends the name of a user.
+pub type Users<'a> = &'a dyn Fn(u32, &mut String);
 
 /// Columns beside each other.
 #[derive(Clone, Debug)]
@@ -123,7 +126,7 @@ impl Table {
         self.line(|column, text| {
             let sum = sums.get(at).copied().flatten();
             if column.summed && sum.is_some() {
-                push_cell(text, column.form, sum, &|uid| uid.to_string());
+                push_cell(text, column.form, sum, &|_, _| ());
             } else if at == 0 {
                 text.push_str(status);
             }
@@ -149,22 +152,22 @@ impl Table {
         lines
     }
 
-    fn line(&self, mut text_of: impl FnMut(&Column, &mut String)) -> String {
-        let (mut line, mut text) = (String::with_capacity(128), String::with_capacity(32));
+    /// A line of what `push` appends for each column.
+    fn line(&self, mut push: impl FnMut(&Column, &mut String)) -> String {
+        let mut line = String::with_capacity(LINE);
         for (at, column) in self.columns.iter().enumerate() {
             if at > 0 {
                 line.push(' ');
             }
-            text.clear();
-            text_of(column, &mut text);
+            let start = line.len();
+            push(column, &mut line);
             let last = at + 1 == self.columns.len();
-            if last && column.side == Side::Left {
-                line.push_str(&text);
-            } else if column.side == Side::Right && text::width(&text) > column.width {
+            if column.side == Side::Right && text::width(&line[start..]) > column.width {
                 // A number that does not fit is never cut to a smaller one.
+                line.truncate(start);
                 line.extend(std::iter::repeat_n('#', column.width));
-            } else {
-                text::push_fit(&mut line, &text, column.width, column.side);
+            } else if !last || column.side == Side::Right {
+                text::fit(&mut line, start, column.width, column.side);
             }
         }
         line
@@ -181,9 +184,7 @@ fn push_cell(text: &mut String, form: Form, cell: Option<Cell<'_>>, users: Users
         (Form::ElapsedUs, Some(Cell::Int(number))) => text::push_elapsed(text, number as f64 / 1e6),
         (Form::ElapsedNs, Some(Cell::Int(number))) => text::push_elapsed(text, number as f64 / 1e9),
         (Form::State, Some(Cell::Int(number))) => text.push(state::letter(number as u32)),
-        (Form::User, Some(Cell::Int(number))) => {
-            text.push_str(&text::safe(&users(number as u32)));
-        }
+        (Form::User, Some(Cell::Int(number))) => users(number as u32, text),
         (Form::Integer | Form::Raw, Some(Cell::Int(number))) => {
             text::push(text, format_args!("{number}"));
         }

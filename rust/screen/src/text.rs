@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::{Arguments, Write};
 
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_width::UnicodeWidthChar;
 
 /// What stands for a value that is not known.
@@ -32,13 +32,28 @@ fn safe_character(character: char) -> char {
         '\0'..'\x20' => {
             char::from_u32(0x2400 + character as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
         }
-        _ => match character.general_category_group() {
-            GeneralCategoryGroup::Other | GeneralCategoryGroup::Separator => {
-                char::REPLACEMENT_CHARACTER
-            }
-            _ => character,
-        },
+        _ if is_printable(character) => character,
+        _ => char::REPLACEMENT_CHARACTER,
     }
+}
+
+/// Whether it has a picture of its own and does nothing else.
+fn is_printable(character: char) -> bool {
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate,
+        Unassigned,
+    };
+    !matches!(
+        get_general_category(character),
+        Control
+            | Format
+            | LineSeparator
+            | ParagraphSeparator
+            | PrivateUse
+            | SpaceSeparator
+            | Surrogate
+            | Unassigned
+    )
 }
 
 /// Terminal cells that `text`, which must be [`safe`], takes.
@@ -59,37 +74,43 @@ pub enum Side {
     Right,
 }
 
-/// Appends `text`, cut or padded to exactly `cells` terminal cells.
-pub fn push_fit(line: &mut String, text: &str, cells: usize, side: Side) {
-    let (kept, used) = cut(text, cells);
-    let padding = std::iter::repeat_n(' ', cells - used);
+/// Makes what stands in `line` from byte `start` on exactly `cells` terminal cells, cut or
+/// padded.
+pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
+    let (kept, used) = cut(&line[start..], cells);
+    line.truncate(start + kept);
     match side {
-        Side::Left => {
-            line.push_str(kept);
-            line.extend(padding);
-        }
-        Side::Right => {
-            line.extend(padding);
-            line.push_str(kept);
-        }
+        Side::Left => pad(line, line.len(), cells - used),
+        Side::Right => pad(line, start, cells - used),
     }
 }
 
-/// As much of `text` as `cells` have room for, and how many it takes.
-fn cut(text: &str, cells: usize) -> (&str, usize) {
+const SPACES: &str = "                                                                ";
+
+/// Inserts so many spaces.
+fn pad(line: &mut String, at: usize, mut cells: usize) {
+    while cells > 0 {
+        let some = cells.min(SPACES.len());
+        line.insert_str(at, &SPACES[..some]);
+        cells -= some;
+    }
+}
+
+/// The bytes of `text` that `cells` have room for, and how many of these they take.
+fn cut(text: &str, cells: usize) -> (usize, usize) {
     if text.is_ascii() {
         let kept = text.len().min(cells);
-        return (&text[..kept], kept);
+        return (kept, kept);
     }
     let mut used = 0;
     for (at, character) in text.char_indices() {
         let needs = cells_of(character);
         if used + needs > cells {
-            return (&text[..at], used);
+            return (at, used);
         }
         used += needs;
     }
-    (text, used)
+    (text.len(), used)
 }
 
 /// Appends what `format_args!` makes.

@@ -16,9 +16,12 @@ proptest! {
     #[test]
     fn a_fitted_text_has_exactly_its_cells(name in any::<String>(), cells in 0..40_usize, left: bool) {
         let side = if left { Side::Left } else { Side::Right };
-        let mut line = String::new();
-        push_fit(&mut line, &safe(&name), cells, side);
-        prop_assert_eq!(width(&line), cells);
+        let mut line = format!("before{}", safe(&name));
+        fit(&mut line, 6, cells, side);
+        let fitted = line.strip_prefix("before").expect("what stands before stays");
+        prop_assert_eq!(width(fitted), cells);
+        let cut = fitted.trim();
+        prop_assert!(safe(&name).contains(cut));
     }
 }
 
@@ -34,7 +37,11 @@ fn hostile_names() {
     assert_eq!(safe("\u{202e}evil\u{200b}"), "\u{fffd}evil\u{fffd}");
     assert_eq!(safe("\x7f\u{9b}"), "\u{2421}\u{fffd}");
     assert_eq!(safe("日本 plain"), "日本 plain");
-    assert_eq!(made(|line| push_fit(line, "日本", 3, Side::Left)), "日 ");
+    let mut line = "日本".into();
+    fit(&mut line, 0, 3, Side::Left);
+    assert_eq!(line, "日 ");
+    fit(&mut line, 0, 70, Side::Right);
+    assert_eq!(line, format!("{}日 ", " ".repeat(67)));
 }
 
 #[test]

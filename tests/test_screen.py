@@ -1,0 +1,191 @@
+"""Screens of intervals as text."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import taskstats
+from taskstats.screen import Canvas, Lines, Screen
+
+SIZE = (100, 30)
+
+
+@dataclass
+class Column:
+    source: str
+    form: str
+    title: str = ""
+    unit: str = "#"
+    width: int = 9
+    right: bool = True
+    summed: bool = False
+
+
+PID = Column("ac_pid", "integer", "pid")
+USED = Column("total_ns", "integer", "used", summed=True)
+SHARE = Column("total_pct", "percent", "total", summed=True)
+NAME = Column("ac_comm", "name", "Name", width=15, right=False)
+COLUMNS = (PID, USED, SHARE, NAME)
+
+
+def screen(columns: tuple[Column, ...] = COLUMNS, **chosen: Any) -> Screen:
+    asked: dict[str, Any] = {"user": str, "offset_s": lambda _: 0, "sort": "total_ns"} | chosen
+    return Screen(columns, **asked)
+
+
+@pytest.fixture
+def interval() -> taskstats.Interval:
+    with taskstats.Source("procfs") as source:
+        before = source.snapshot()
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        return taskstats.usage(before, source.snapshot())
+
+
+@pytest.fixture
+def sleepers() -> Iterator[list[int]]:
+    running = [subprocess.Popen(["sleep", "600"]) for _ in range(20)]
+    # Until they are asleep.
+    time.sleep(0.3)
+    yield [process.pid for process in running]
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def row(cells: tuple[Any, ...]) -> str:
+    pid, used, share, name = cells
+    return f"{pid:>9} {used:>9} {share:>9.2f} {name}"
+
+
+def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
+    sources = [column.source for column in COLUMNS]
+    name = Path("/proc/self/comm").read_text().strip()
+    for rows in (interval, interval.fold("name")):
+        for top, limit, text in ((0, 5, None), (2, 3, None), (0, None, name)):
+            plain = rows.select(sources, sort="total_ns", text=text, limit=limit)
+            seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 300))
+            texts = [text.rstrip() for text, _ in seen.texts]
+            begin = texts.index(f"{'pid':>9} {'used':>9} {'total':>9} Name") + 2
+            assert texts[begin : begin + len(plain) - top] == [row(cells) for cells in plain[top:]]
+            assert seen.rows == len(plain)
+            if not top:
+                table = screen(text=text, limit=limit).table(rows)
+                assert table[2:-1] == [row(cells) for cells in plain]
+    (own,) = screen(pids=[os.getpid()]).table(interval)[2:-1]
+    assert own.split()[0] == str(os.getpid())
+
+
+def test_sums_are_of_all_rows(interval: taskstats.Interval) -> None:
+    used, share = interval.sum(["total_ns", "total_pct"])
+    assert used
+    assert isinstance(share, float)
+    last = screen(limit=1).table(interval)[-1]
+    assert last.split() == [str(used), f"{share:.2f}"]
+    assert screen((NAME, PID)).table(interval)[-1].strip() == ""
+
+
+def test_what_rests_is_among_what_ran(
+    needs: Callable[[bool, str], None], sleepers: list[int]
+) -> None:
+    report = next(report for report in taskstats.sources() if report.name == "bpf")
+    needs(report.available, f"bpf: {report.reason}")
+    keys = {"total_ns": int, "ac_comm": str, "ac_pid": int}
+    with taskstats.Source("bpf", exact=True, changed=True) as source:
+        before = source.snapshot()
+        time.sleep(0.2)
+        interval = taskstats.usage(before, source.snapshot())
+        assert interval.cur.unchanged
+        for sort, descending in (
+            ("total_ns", True),
+            ("total_ns", False),
+            ("ac_comm", True),
+            ("ac_pid", False),
+        ):
+            both = [*interval.select([sort]), *(source.resting([sort]) or ())]
+            expected = sorted((key for (key,) in both), reverse=descending)
+
+            def shown(sort: str, descending: bool, top: int, height: int) -> list[Any]:
+                form = "name" if sort == "ac_comm" else "integer"
+                by = Column(sort, form, "by", width=20, right=False)
+                view = screen((PID, by), sort=sort, descending=descending, top=top)
+                lines = view.lines(interval, source, (100, height))
+                assert lines.rows == len(interval) + interval.cur.unchanged
+                texts = [text.rstrip() for text, _ in lines.texts]
+                begin = texts.index(f"{'pid':>9} by") + 2
+                rows = texts[begin : begin + lines.room]
+                return [keys[sort](text[10:]) for text in rows if text[:9].strip().isdigit()]
+
+            assert shown(sort, descending, 0, len(both) + 20) == expected
+            few = shown(sort, descending, 3, 25)
+            assert few == expected[3 : 3 + len(few)]
+            assert len(few) > 5
+        named = screen(text="sleep").lines(interval, source, (100, 1000))
+        found = {
+            int(text.split()[0]) for text, _ in named.texts if text.rstrip().endswith(" sleep")
+        }
+        assert found >= set(sleepers)
+        # Nothing is resting where the interval has all tasks.
+        assert screen().lines(interval, None, SIZE).rows == len(interval)
+
+
+def test_users_and_the_zone_are_asked_once(interval: taskstats.Interval) -> None:
+    asked: list[object] = []
+
+    def user(uid: int) -> str:
+        asked.append(uid)
+        return f"user\x1b{uid}"
+
+    def offset_s(time_s: int) -> int:
+        asked.append("zone")
+        assert time_s <= interval.cur.time_ns / 1e9 < time_s + 900
+        return 3600
+
+    made = screen((Column("ac_uid", "user", width=20),), user=user, offset_s=offset_s)
+    for _ in range(3):
+        lines = [text for text, _ in made.lines(interval, None, (100, 1000)).texts]
+    assert sorted(map(str, asked)) == sorted({*map(str, asked)})
+    assert sum(text.strip() == "user␛0" for text in lines) > 5
+    local = time.gmtime(interval.cur.time_ns // 10**9 + 3600)
+    assert lines[0].startswith(time.strftime("%H:%M:%S", local))
+
+
+def test_an_error_of_who_is_asked_is_told(interval: taskstats.Interval) -> None:
+    def user(uid: int) -> str:
+        raise KeyError(uid)
+
+    with pytest.raises(KeyError):
+        screen((Column("ac_uid", "user"),), user=user).table(interval)
+    wrong: Any = lambda _: None  # noqa: E731
+    with pytest.raises(TypeError):
+        screen((Column("ac_uid", "user"),), user=wrong).table(interval)
+
+
+def test_only_lines_that_change_are_written() -> None:
+    canvas = Canvas(clear="<clear>", lines=["<0>", "<1>"], bold="<b>", normal="<n>")
+    assert canvas.draw(Lines([("a", "bold")], (2, 2))) == "<clear><0><b>a <n><1>  "
+    assert canvas.draw(Lines([("a", "bold")], (2, 2))) == ""
+    assert canvas.draw(Lines([("a", "plain")], (2, 2))) == "<0>a "
+    assert canvas.draw(Lines([("a", "plain"), ("日", "reverse")], (2, 2))) == "<1>日"
+    # What the terminal has no line for is nowhere.
+    assert canvas.draw(Lines([("a", "plain"), ("日", "reverse"), ("c", "plain")], (2, 3))) == ""
+
+
+def test_what_is_not_known_is_an_error(interval: taskstats.Interval) -> None:
+    with pytest.raises(ValueError, match='no column "foo"'):
+        screen((Column("foo", "name"),))
+    with pytest.raises(ValueError, match='no column "foo"'):
+        screen(sort="foo")
+    with pytest.raises(ValueError, match='no form "foo": choose percent, integer'):
+        screen((Column("ac_pid", "foo"),))
+    wrong: Any = [("a", "blinking")]
+    with pytest.raises(ValueError, match='no style "blinking": plain, bold or reverse'):
+        Lines(wrong, SIZE)
