@@ -174,7 +174,6 @@ class _Loop:
             self.awaited.register(descriptor, select.POLLIN)
         # Made anew where something else is chosen.
         self.view = View(state, columns, limits, user)
-        self._measure()
         # What a replay could not show is said until a key is pressed.
         self.left_out = state.notice
         feed.configure(state.threads, bool(state.fold), wanted(state, columns))
@@ -195,11 +194,14 @@ class _Loop:
                 if self.intervals is not None and self.intervals <= 0:
                     return
             left = None if self.state.paused else max(0.0, self.due - time.monotonic())
-            ready = [at for at, _ in self.awaited.poll(None if left is None else 1000 * left)]
+            polled = self.awaited.poll(None if left is None else 1000 * left)
+            if not polled:
+                continue
+            ready = [descriptor for descriptor, _ in polled]
             if self.resized in ready:
                 os.read(self.resized, 4096)
                 self._measure()
-            # Asking blessed for a key costs as much as half a frame, even where there is none.
+            # Asking blessed for a key costs as much as a frame, even where there is none.
             typed = self.typed in ready
             key = self.terminal.inkey(timeout=0) if typed else None
             if typed and not key:

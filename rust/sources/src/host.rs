@@ -73,14 +73,23 @@ impl Host {
     /// Reads load, memory and whether delay accounting is on. Gives the system calls
     /// made.
     pub(crate) fn read_system(&mut self, header: &mut Header) -> u32 {
-        let on = self.read(|host| &host.delayacct).starts_with(b"1");
-        header.flags = header.flags.with(Flags::DELAYACCT, on);
+        let calls = self.read_delayacct(header);
         let loads = parse_loadavg(self.read(|host| &host.loadavg));
         header.system = parse_meminfo(self.read(|host| &host.meminfo)).map(|mut system| {
             system.load_centi = loads.unwrap_or_default();
             system
         });
-        [&self.loadavg, &self.meminfo, &self.delayacct].into_iter().flatten().count() as u32
+        calls + [&self.loadavg, &self.meminfo].into_iter().flatten().count() as u32
+    }
+
+    /// Reads whether delay accounting is on. Gives the system calls made.
+    fn read_delayacct(&self, header: &mut Header) -> u32 {
+        // The kernel makes as much memory for a sysctl as is asked for.
+        let mut value = [0];
+        let read = self.delayacct.as_ref().map(|file| file.read_at(&mut value, 0));
+        let on = matches!(read, Some(Ok(1))) && value == *b"1";
+        header.flags = header.flags.with(Flags::DELAYACCT, on);
+        u32::from(read.is_some())
     }
 
     /// Fills what is read at a snapshot's begin, for a source without clocks of the
@@ -91,9 +100,7 @@ impl Host {
         if request.system.unwrap_or(true) {
             calls += self.read_system(header);
         } else {
-            calls += u32::from(self.delayacct.is_some());
-            let on = self.read(|host| &host.delayacct).starts_with(b"1");
-            header.flags = header.flags.with(Flags::DELAYACCT, on);
+            calls += self.read_delayacct(header);
         }
         header.begin = now();
         if request.cpu_times.unwrap_or(true) {
