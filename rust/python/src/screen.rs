@@ -276,7 +276,7 @@ impl PyCanvas {
     }
 
     /// What has to be written so that these lines are on the terminal.
-    fn draw(&mut self, lines: &PyLines) -> String {
+    fn draw(&mut self, lines: &PyLines) -> &str {
         self.0.draw(&lines.0)
     }
 }

@@ -22,17 +22,20 @@ pub struct Sequences {
 pub struct Canvas {
     sequences: Sequences,
     shown: Vec<Line>,
+    /// What was to be written last; kept for its memory.
+    text: String,
 }
 
 impl Canvas {
     /// Of which nothing is known.
     pub fn new(sequences: Sequences) -> Canvas {
-        Canvas { sequences, shown: Vec::new() }
+        Canvas { sequences, shown: Vec::new(), text: String::new() }
     }
 
     /// What has to be written so that these lines are on the screen.
-    pub fn draw(&mut self, screen: &Lines) -> String {
-        let mut text = String::new();
+    pub fn draw(&mut self, screen: &Lines) -> &str {
+        let text = &mut self.text;
+        text.clear();
         if self.shown.is_empty() {
             text.push_str(&self.sequences.clear);
         }

@@ -185,9 +185,7 @@ fn push_cell(text: &mut String, form: Form, cell: Option<Cell<'_>>, users: Users
         (Form::ElapsedNs, Some(Cell::Int(number))) => text::push_elapsed(text, number as f64 / 1e9),
         (Form::State, Some(Cell::Int(number))) => text.push(state::letter(number as u32)),
         (Form::User, Some(Cell::Int(number))) => users(number as u32, text),
-        (Form::Integer | Form::Raw, Some(Cell::Int(number))) => {
-            text::push(text, format_args!("{number}"));
-        }
+        (Form::Integer | Form::Raw, Some(Cell::Int(number))) => text::push_integer(text, number),
         (Form::Raw, Some(Cell::Float(number))) => text::push_percent(text, number),
         (Form::Raw | Form::Name, Some(Cell::Text(name))) => {
             text.push_str(&text::safe(&String::from_utf8_lossy(name)));

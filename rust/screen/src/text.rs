@@ -118,9 +118,48 @@ pub(crate) fn push(line: &mut String, text: Arguments<'_>) {
     line.write_fmt(text).expect("a String takes all");
 }
 
+/// Appends a whole number.
+pub fn push_integer(line: &mut String, value: i128) {
+    match u64::try_from(value) {
+        Ok(value) => push_digits(line, value, 1),
+        Err(_) => push(line, format_args!("{value}")),
+    }
+}
+
+/// Appends a number with at least so many digits. Most cells of a screen are numbers: what
+/// `format_args!` can do beside is more code than a cold cache should have to take in.
+fn push_digits(line: &mut String, mut value: u64, least: usize) {
+    // As many as u64::MAX has.
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    while value > 0 {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    let digits = &digits[at.min(digits.len() - least)..];
+    line.push_str(std::str::from_utf8(digits).unwrap_or_default());
+}
+
+/// Appends a number, rounded to so many digits after the point.
+fn push_fixed(line: &mut String, value: f64, digits: u32) {
+    let one = 10_u64.pow(digits);
+    let parts = (value * one as f64).round();
+    // Beyond that a float has no such digits.
+    if !(0.0..1e15).contains(&parts) {
+        return push(line, format_args!("{value:.0$}", digits as usize));
+    }
+    let parts = parts as u64;
+    push_digits(line, parts / one, 1);
+    if digits > 0 {
+        line.push('.');
+        push_digits(line, parts % one, digits as usize);
+    }
+}
+
 /// Appends a share in per cent.
 pub fn push_percent(line: &mut String, value: f64) {
-    push(line, format_args!("{value:.2}"));
+    push_fixed(line, value, 2);
 }
 
 /// Appends KiB with a binary unit: `512K`, `1.5G`.
@@ -133,18 +172,19 @@ pub fn push_rate(line: &mut String, value: f64) {
     if value == 0.0 {
         line.push('0');
     } else if value < 10.0 {
-        push(line, format_args!("{value:.1}"));
+        push_fixed(line, value, 1);
     } else if value < 100_000.0 {
-        push(line, format_args!("{value:.0}"));
+        push_fixed(line, value, 0);
     } else {
-        push(line, format_args!("{:.0}k", value / 1000.0));
+        push_fixed(line, value / 1000.0, 0);
+        line.push('k');
     }
 }
 
 /// Appends bytes a second with a binary unit.
 pub fn push_bytes_rate(line: &mut String, value: f64) {
     if value < 1024.0 {
-        push(line, format_args!("{value:.0}"));
+        push_fixed(line, value, 0);
     } else {
         push_binary(line, value / 1024.0, 0);
     }
@@ -155,8 +195,8 @@ fn push_binary(line: &mut String, mut value: f64, mut unit: usize) {
         value /= 1024.0;
         unit += 1;
     }
-    let digits = usize::from(value < 100.0 && unit > 0);
-    push(line, format_args!("{value:.digits$}{}", BINARY_UNITS[unit]));
+    push_fixed(line, value, u32::from(value < 100.0 && unit > 0));
+    line.push(BINARY_UNITS[unit]);
 }
 
 /// Appends the time of day, as `23:59:59`, of seconds of local time since 1970.
@@ -169,7 +209,8 @@ pub fn push_time_of_day(line: &mut String, local_s: i64) {
 /// Appends a duration: `4.25s`, `3m12`, `5h07`, `12d03`.
 pub fn push_elapsed(line: &mut String, seconds: f64) {
     if seconds < 60.0 {
-        return push(line, format_args!("{seconds:.2}s"));
+        push_fixed(line, seconds, 2);
+        return line.push('s');
     }
     let whole = seconds as u64;
     let (large, letter, small) = match whole {
@@ -177,5 +218,7 @@ pub fn push_elapsed(line: &mut String, seconds: f64) {
         3_600..86_400 => (whole / 3600, 'h', whole % 3600 / 60),
         _ => (whole / 86_400, 'd', whole % 86_400 / 3600),
     };
-    push(line, format_args!("{large}{letter}{small:02}"));
+    push_digits(line, large, 1);
+    line.push(letter);
+    push_digits(line, small, 2);
 }

@@ -61,7 +61,20 @@ fn numbers() {
     for (value, text) in [(0.0, "0"), (1023.0, "1023"), (2048.0, "2K"), (2e6, "1.9M")] {
         assert_eq!(made(|line| push_bytes_rate(line, value)), text);
     }
-    assert_eq!(made(|line| push_percent(line, 99.996)), "100.00");
+    for (value, text) in [
+        (99.996, "100.00"),
+        (0.0, "0.00"),
+        (0.004, "0.00"),
+        (0.05, "0.05"),
+        (-1.5, "-1.50"),
+        (1e20, "100000000000000000000.00"),
+        (f64::NAN, "NaN"),
+    ] {
+        assert_eq!(made(|line| push_percent(line, value)), text);
+    }
+    for number in [0, 7, 10, 4_194_304, u64::MAX.into(), i128::MIN, -5, 1 << 70] {
+        assert_eq!(made(|line| push_integer(line, number)), number.to_string());
+    }
 }
 
 #[test]
