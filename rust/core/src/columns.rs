@@ -378,8 +378,8 @@ impl Filling {
         let (begin, rows_before) = (self.len, self.rows_before);
         let block = |first: usize, records| {
             let len = <[u8]>::len(records) / size;
-            let masks = (first..first + len).map(|row| snapshot.mask(row));
-            let everywhere = masks.fold(filled, FieldSet::intersection);
+            let everywhere =
+                snapshot.masks(first..first + len).fold(filled, FieldSet::intersection);
             let places = begin + first..begin + first + len;
             Block { rows, filled, everywhere, first, records, places, rows_before }
         };
@@ -536,8 +536,9 @@ impl FillingColumn {
         let layout = snapshot.layout();
         let offset = layout.offset(field).filter(|_| block.filled.contains(field));
         let Some(offset) = offset else { return self.mark_unknown(block.places.clone()) };
-        let known: Option<Vec<bool>> = (!block.everywhere.contains(field))
-            .then(|| block.snapshot_rows().map(|row| snapshot.holds(row, field)).collect());
+        let known: Option<Vec<bool>> = (!block.everywhere.contains(field)).then(|| {
+            snapshot.masks(block.snapshot_rows()).map(|mask| mask.contains(field)).collect()
+        });
         if let Some(known) = &known {
             let places = block.places.clone().zip(known);
             self.mark_unknown(places.filter(|(_, known)| !**known).map(|(place, _)| place));

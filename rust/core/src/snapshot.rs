@@ -203,9 +203,18 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
 
     /// The fields that the record at `index` holds.
     pub(crate) fn mask(&self, index: usize) -> FieldSet {
-        let which = self.mask_indices().get(index).copied().unwrap_or(0);
-        // Memory that is shared with others may have changed since it was checked.
-        self.header.masks.get(usize::from(which)).copied().unwrap_or_default()
+        self.masks(index..index.saturating_add(1)).next().unwrap_or_default()
+    }
+
+    /// The fields that each of the records at `rows` holds.
+    pub(crate) fn masks(&self, rows: Range<usize>) -> impl Iterator<Item = FieldSet> + '_ {
+        // Asked for once: the bytes may be several calls away.
+        let indices = self.mask_indices();
+        rows.map(move |row| {
+            let which = indices.get(row).copied().unwrap_or(0);
+            // Memory that is shared with others may have changed since it was checked.
+            self.header.masks.get(usize::from(which)).copied().unwrap_or_default()
+        })
     }
 
     /// All records in their order.
