@@ -6,6 +6,9 @@
 //! * What is not known reads as zero, and stands as unknown beside the values.
 //! * All columns of a batch lie in one piece of memory, which begins as zeros: where the
 //!   system makes large pages of it, that is several times as fast as many small ones.
+//! * A column gets its place there with the first value that is not zero. The system makes
+//!   memory when it is first written to: columns of zeros alone, which share what is left,
+//!   take none.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -190,7 +193,7 @@ pub struct Array {
     /// What its values are.
     pub value_type: ValueType,
     /// The word of the batch's memory at which they begin: one a record, 0 where it is not
-    /// known.
+    /// known. Columns of zeros alone begin at the same.
     pub start: usize,
     /// A bit for each value, the lowest first, that is set where the value is known; None
     /// where all are.
@@ -206,16 +209,6 @@ pub struct Batch {
     pub columns: Vec<Array>,
     /// Their values.
     pub memory: Vec<u64>,
-}
-
-impl Batch {
-    /// A column's words' places, where it is one of texts.
-    pub(crate) fn codes_mut(&mut self, column: usize) -> Option<&mut [i32]> {
-        let Array { value_type: ValueType::Text, start, .. } = self.columns[column] else {
-            return None;
-        };
-        Some(slice(&mut self.memory, start, 0..self.len))
-    }
 }
 
 /// The values at some places of a column that begins at a word of the memory.
@@ -263,7 +256,7 @@ impl Columns {
 
     fn of_rows<'a>(all: impl Iterator<Item = Rows<'a>> + Clone, kinds: &[ColumnKind]) -> Columns {
         let count = all.clone().map(|rows| rows.snapshot.len()).sum();
-        let mut filling = Filling::new(kinds, count, |_| {});
+        let mut filling = Filling::new(kinds, count, zeros);
         all.for_each(|rows| filling.add(&rows));
         let (batch, texts) = filling.finish();
         let words = texts.into_iter().map(Texts::finish).collect();
@@ -315,16 +308,51 @@ const BLOCK_ROWS: usize = 96;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// What is done to the memory of a batch before it is first written to.
-pub type Prepare = fn(&mut [u64]);
+/// Gives memory for at least so many words, all zero, and the place in it from which it is
+/// best used.
+pub type Allocate = fn(usize) -> (Vec<u64>, usize);
+
+/// Memory as the allocator gives it.
+pub(crate) fn zeros(words: usize) -> (Vec<u64>, usize) {
+    (vec![0; words], 0)
+}
+
+/// Memory of which columns get their places.
+struct Memory {
+    words: Vec<u64>,
+    /// The first word that is no column's.
+    free: usize,
+    /// Records that there is room for.
+    room: usize,
+}
+
+impl Memory {
+    fn new(columns: &[FillingColumn], room: usize, allocate: Allocate) -> Memory {
+        let words = columns.iter().map(|column| Memory::words_of(column.value_type(), room));
+        let (words, free) = allocate(words.sum());
+        Memory { words, free, room }
+    }
+
+    fn words_of(value_type: ValueType, room: usize) -> usize {
+        // Columns begin at cache lines, as Arrow recommends, and where rows are a power of two
+        // not all at the same place of a cache.
+        let bytes = room * value_type.width();
+        (bytes.next_multiple_of(LINE) + 3 * LINE) / size_of::<u64>()
+    }
+
+    /// The place of a column.
+    fn give(&mut self, value_type: ValueType) -> usize {
+        let start = self.free;
+        self.free += Memory::words_of(value_type, self.room);
+        start
+    }
+}
 
 /// A batch that is being filled.
 pub(crate) struct Filling {
     columns: Vec<FillingColumn>,
-    memory: Vec<u64>,
-    prepare: Prepare,
-    /// Records that there is room for.
-    room: usize,
+    memory: Memory,
+    allocate: Allocate,
     len: usize,
     /// Number of rows of the snapshot before.
     rows_before: usize,
@@ -332,38 +360,29 @@ pub(crate) struct Filling {
 
 impl Filling {
     /// Of these columns, with room for `room` rows.
-    pub(crate) fn new(kinds: &[ColumnKind], room: usize, prepare: Prepare) -> Filling {
+    pub(crate) fn new(kinds: &[ColumnKind], room: usize, allocate: Allocate) -> Filling {
         let column = |&kind: &ColumnKind| FillingColumn {
             kind,
-            array: Array { value_type: ValueType::of(kind), start: 0, valid: None },
+            start: None,
+            valid: None,
             texts: Texts::default(),
         };
-        let columns = kinds.iter().map(column).collect();
-        let mut filling =
-            Filling { columns, memory: Vec::new(), prepare, room: 0, len: 0, rows_before: 0 };
-        filling.make_room(room);
-        filling
+        let columns: Vec<_> = kinds.iter().map(column).collect();
+        let memory = Memory::new(&columns, room, allocate);
+        Filling { columns, memory, allocate, len: 0, rows_before: 0 }
     }
 
     fn make_room(&mut self, room: usize) {
-        // Columns begin at cache lines, as Arrow recommends, and where rows are a power of two
-        // not all at the same place of a cache.
-        let words = |column: &FillingColumn| {
-            let bytes = room * column.array.value_type.width();
-            (bytes.next_multiple_of(LINE) + 3 * LINE) / size_of::<u64>()
-        };
-        let mut memory = vec![0; self.columns.iter().map(words).sum()];
-        (self.prepare)(&mut memory);
-        let mut start = 0;
+        let mut memory = Memory::new(&self.columns, room, self.allocate);
         for column in &mut self.columns {
-            let array = &mut column.array;
-            let used = self.len * array.value_type.width();
-            let from = self.memory[array.start..].as_bytes();
-            memory[start..].as_mut_bytes()[..used].copy_from_slice(&from[..used]);
-            array.start = start;
-            start += words(column);
+            let Some(before) = column.start else { continue };
+            let start = memory.give(column.value_type());
+            let used = self.len * column.value_type().width();
+            let from = &self.memory.words[before..].as_bytes()[..used];
+            memory.words[start..].as_mut_bytes()[..used].copy_from_slice(from);
+            column.start = Some(start);
         }
-        (self.memory, self.room) = (memory, room);
+        self.memory = memory;
     }
 
     /// Appends a snapshot's records.
@@ -371,8 +390,8 @@ impl Filling {
         let snapshot = rows.snapshot;
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
         let end = self.len + snapshot.len();
-        if end > self.room {
-            self.make_room(end.max(2 * self.room));
+        if end > self.memory.room {
+            self.make_room(end.max(2 * self.memory.room));
         }
         let filled = snapshot.filled();
         let (begin, rows_before) = (self.len, self.rows_before);
@@ -397,20 +416,40 @@ impl Filling {
         self.len = end;
     }
 
+    /// For each column the words that it has so far.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &[Vec<u8>]> {
+        self.columns.iter().map(|column| &*column.texts.words)
+    }
+
+    /// Puts another number in the place of each of a column's words.
+    pub(crate) fn number_anew(&mut self, column: usize, numbers: &[i32]) {
+        // Of words in their old order, and where nothing was known and there is none,
+        // nothing changes.
+        if numbers.iter().zip(0..).any(|(&number, before)| number != before) {
+            let codes = self.columns[column].values::<i32>(&mut self.memory, 0..self.len);
+            for code in codes {
+                *code = numbers.get(*code as usize).copied().unwrap_or(0);
+            }
+        }
+    }
+
     /// The batch, and for each column of texts its words.
     pub(crate) fn finish(mut self) -> (Batch, Vec<Texts>) {
         // Damaged frames may have promised far more than there was.
-        if self.len < self.room / 2 {
+        if self.len < self.memory.room / 2 {
             self.make_room(self.len);
         }
         let arrays = self.columns.into_iter().map(|mut column| {
-            if let Some(valid) = &mut column.array.valid {
+            if let Some(valid) = &mut column.valid {
                 valid.resize(self.len.div_ceil(8), u8::MAX);
             }
-            (column.array, column.texts)
+            let (value_type, start) = (column.value_type(), column.start);
+            // There was room for each of those that did not need it.
+            let start = start.unwrap_or(self.memory.free);
+            (Array { value_type, start, valid: column.valid }, column.texts)
         });
         let (columns, texts) = arrays.unzip();
-        (Batch { len: self.len, columns, memory: self.memory }, texts)
+        (Batch { len: self.len, columns, memory: self.memory.words }, texts)
     }
 }
 
@@ -439,29 +478,65 @@ impl Block<'_> {
 /// A column that is being filled.
 struct FillingColumn {
     kind: ColumnKind,
-    array: Array,
+    /// The word of the memory at which it begins; None as long as all its values are zero.
+    start: Option<usize>,
+    valid: Option<Vec<u8>>,
     texts: Texts,
 }
 
 impl FillingColumn {
+    const fn value_type(&self) -> ValueType {
+        ValueType::of(self.kind)
+    }
+
+    /// The values at some places, to be written.
+    fn values<'a, T: FromBytes + IntoBytes>(
+        &mut self,
+        memory: &'a mut Memory,
+        places: Range<usize>,
+    ) -> &'a mut [T] {
+        let value_type = self.value_type();
+        let start = *self.start.get_or_insert_with(|| memory.give(value_type));
+        slice(&mut memory.words, start, places)
+    }
+
+    /// Writes the same value to some places.
+    fn fill_same<T: FromBytes + IntoBytes + Copy + Default + PartialEq>(
+        &mut self,
+        memory: &mut Memory,
+        places: Range<usize>,
+        value: T,
+    ) {
+        if self.start.is_some() || value != T::default() {
+            self.values::<T>(memory, places).fill(value);
+        }
+    }
+
     /// Fills in the rows of a block.
-    fn fill(&mut self, memory: &mut [u64], block: &Block<'_>) {
+    fn fill(&mut self, memory: &mut Memory, block: &Block<'_>) {
         let (snapshot, interval) = (block.rows.snapshot, block.rows.interval);
         let header = snapshot.header();
         match self.kind {
             ColumnKind::Field(field) => self.fill_field(memory, block, field),
-            ColumnKind::TimeNs => self.fill_same(memory, block, Some(header.begin.realtime_ns)),
+            ColumnKind::TimeNs => {
+                self.fill_same(memory, block.places.clone(), header.begin.realtime_ns);
+            }
             ColumnKind::MonotonicNs => {
-                self.fill_same(memory, block, Some(header.begin.monotonic_ns));
+                self.fill_same(memory, block.places.clone(), header.begin.monotonic_ns);
             }
-            ColumnKind::IntervalNs => {
-                self.fill_same(memory, block, interval.map(Interval::interval_ns));
-            }
+            ColumnKind::IntervalNs => match interval {
+                Some(interval) => {
+                    self.fill_same(memory, block.places.clone(), interval.interval_ns());
+                }
+                None => self.mark_unknown(block.places.clone()),
+            },
             ColumnKind::Exited => {
                 let living = snapshot.len().saturating_sub(header.exited as usize);
                 let living = living.saturating_sub(block.first).min(block.places.len());
                 let exited = block.places.start + living..block.places.end;
-                slice::<u8>(memory, self.array.start, exited).fill(1);
+                if !exited.is_empty() {
+                    self.values::<u8>(memory, exited).fill(1);
+                }
             }
             ColumnKind::Host => self.fill_word(memory, block, header.host.as_bytes()),
             ColumnKind::BootId => {
@@ -478,11 +553,11 @@ impl FillingColumn {
                     let here = place..place + 1;
                     match interval.and_then(|interval| interval.cell(row, column)) {
                         Some(Cell::Float(value)) => {
-                            slice::<f64>(memory, self.array.start, here).fill(value);
+                            self.fill_same(memory, here, value);
                         }
                         Some(Cell::Int(number)) => {
                             let value = u64::try_from(number).unwrap_or(0);
-                            slice::<u64>(memory, self.array.start, here).fill(value);
+                            self.fill_same(memory, here, value);
                         }
                         _ => self.mark_unknown(here),
                     }
@@ -494,7 +569,7 @@ impl FillingColumn {
     /// Says that nothing is known of the values at these places.
     fn mark_unknown(&mut self, places: impl Iterator<Item = usize>) {
         for place in places {
-            let valid = self.array.valid.get_or_insert_default();
+            let valid = self.valid.get_or_insert_default();
             if place / 8 >= valid.len() {
                 valid.resize(place / 8 + 1, u8::MAX);
             }
@@ -502,36 +577,27 @@ impl FillingColumn {
         }
     }
 
-    fn fill_same(&mut self, memory: &mut [u64], block: &Block<'_>, value: Option<u64>) {
-        match value {
-            Some(value) => {
-                slice::<u64>(memory, self.array.start, block.places.clone()).fill(value);
-            }
-            None => self.mark_unknown(block.places.clone()),
-        }
-    }
-
-    fn fill_word(&mut self, memory: &mut [u64], block: &Block<'_>, word: &[u8]) {
+    fn fill_word(&mut self, memory: &mut Memory, block: &Block<'_>, word: &[u8]) {
         let code = self.texts.code(word);
-        slice::<i32>(memory, self.array.start, block.places.clone()).fill(code);
+        self.fill_same(memory, block.places.clone(), code);
     }
 
     /// What a recording calls the user, cgroup or arguments of rows.
-    fn fill_names(&mut self, memory: &mut [u64], block: &Block<'_>) {
+    fn fill_names(&mut self, memory: &mut Memory, block: &Block<'_>) {
         let snapshot = block.rows.snapshot;
         for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
             let here = place..place + 1;
             match snapshot.get(row).and_then(|record| name_of(self.kind, snapshot, &record)) {
                 Some(text) => {
                     let code = self.texts.code(&text);
-                    slice::<i32>(memory, self.array.start, here).fill(code);
+                    self.fill_same(memory, here, code);
                 }
                 None => self.mark_unknown(here),
             }
         }
     }
 
-    fn fill_field(&mut self, memory: &mut [u64], block: &Block<'_>, field: Field) {
+    fn fill_field(&mut self, memory: &mut Memory, block: &Block<'_>, field: Field) {
         let snapshot = block.rows.snapshot;
         let layout = snapshot.layout();
         let offset = layout.offset(field).filter(|_| block.filled.contains(field));
@@ -548,14 +614,17 @@ impl FillingColumn {
         let swapped = layout.is_swapped();
         macro_rules! numbers {
             ($type:ty) => {{
-                let values = slice::<$type>(memory, self.array.start, block.places.clone());
+                if self.start.is_none() && fields.are_zero::<{ size_of::<$type>() }>() {
+                    return;
+                }
+                let values = self.values::<$type>(memory, block.places.clone());
                 fields.copy(values, |bytes| {
                     let number = <$type>::from_ne_bytes(bytes);
                     if swapped { number.swap_bytes() } else { number }
                 });
             }};
         }
-        match self.array.value_type {
+        match self.value_type() {
             ValueType::Bool | ValueType::F64 => {}
             ValueType::U8 => numbers!(u8),
             ValueType::I8 => numbers!(i8),
@@ -565,7 +634,7 @@ impl FillingColumn {
             ValueType::Text => {
                 let mut names = [[0; COMM_LEN]; BLOCK_ROWS];
                 fields.copy(&mut names, |name| name);
-                let codes = slice::<i32>(memory, self.array.start, 0..block.places.end);
+                let codes = self.values::<i32>(memory, 0..block.places.end);
                 for (place, name) in block.places.clone().zip(&names) {
                     let name = until_nul(name);
                     // A row is mostly the task that it was in the snapshot before.
@@ -614,6 +683,13 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
+    /// Whether nothing but zeros is in them, known or not.
+    fn are_zero<const N: usize>(&self) -> bool {
+        self.records.chunks_exact(self.size).all(|record| {
+            record[self.offset..].first_chunk().is_none_or(|field: &[u8; N]| field == &[0; N])
+        })
+    }
+
     /// Writes what `make` makes of every field that is known; the others stay as they are.
     fn copy<T, const N: usize>(&self, values: &mut [T], make: impl Fn([u8; N]) -> T) {
         let records = values.iter_mut().zip(self.records.chunks_exact(self.size));
@@ -663,7 +739,7 @@ mod tests {
             ColumnKind::Field(Field::ac_comm),
         ];
         let filled = |room: usize| {
-            let mut filling = Filling::new(&kinds, room, |_| {});
+            let mut filling = Filling::new(&kinds, room, zeros);
             for _ in 0..40 {
                 filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
             }

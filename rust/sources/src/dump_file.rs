@@ -120,7 +120,7 @@ pub fn read_columns(
         })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (columns, lost) = columns::read(&parts, kinds, threads, sys::prefer_large_pages);
+    let (columns, lost) = columns::read(&parts, kinds, threads, sys::large_pages);
     files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
     Ok((columns, lost))
 }

@@ -352,17 +352,23 @@ pub(crate) fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Asks for large pages behind memory that was not written to yet: to make it of small
-/// ones takes several times as long. Where the system has none, nothing changes.
-pub(crate) fn prefer_large_pages(memory: &mut [u64]) {
-    const LARGE: usize = 2 << 20;
-    let bytes = size_of_val(memory);
-    if bytes < 2 * LARGE {
-        return;
+/// Memory for at least so many words, all zero, and its first word in a large page: the system
+/// is asked for such, as to make memory of small ones takes several times as long. Where it has
+/// none, nothing changes.
+pub(crate) fn large_pages(words: usize) -> (Vec<u64>, usize) {
+    const LARGE: usize = (2 << 20) / size_of::<u64>();
+    if words < LARGE {
+        return (vec![0; words], 0);
     }
-    let start = memory.as_mut_ptr().cast::<u8>();
-    let skipped = start.align_offset(LARGE);
-    let whole = (bytes - skipped) / LARGE * LARGE;
-    // SAFETY: the range lies within the memory, and the advice changes no byte of it.
-    unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
+    // So much more, as pages are whole, and not written to.
+    let whole = words.next_multiple_of(LARGE);
+    let mut memory = vec![0; whole + LARGE];
+    let first = memory.as_ptr().align_offset(LARGE * size_of::<u64>()).min(LARGE);
+    if let Some(large) = memory.get_mut(first..first + whole) {
+        // SAFETY: the range is that of the words, and the advice changes no byte of it.
+        unsafe {
+            libc::madvise(large.as_mut_ptr().cast(), size_of_val(large), libc::MADV_HUGEPAGE)
+        };
+    }
+    (memory, first)
 }

@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::read::{Cursor, Reader};
-use crate::columns::{Batch, ColumnKind, Columns, Filling, Prepare, Rows, Texts};
+use crate::columns::{Allocate, ColumnKind, Columns, Filling, Rows, Texts};
 use crate::error::ParseError;
 
 /// What could not be read.
@@ -38,45 +38,31 @@ pub struct Part<'a> {
 const BATCH_ROWS: usize = 1 << 17;
 
 /// The columns of all records of the parts' snapshots, read by `threads` threads, and what
-/// could not be read and is left out. Memory for them is prepared first.
+/// could not be read and is left out.
 pub fn read(
     parts: &[Part<'_>],
     kinds: &[ColumnKind],
     threads: usize,
-    prepare: Prepare,
+    allocate: Allocate,
 ) -> (Columns, Vec<Lost>) {
-    let jobs = jobs(parts);
-    let queue = Mutex::new(jobs.iter().enumerate());
-    let done: Mutex<Vec<Option<Outcome>>> = Mutex::new(jobs.iter().map(|_| None).collect());
-    let labour = || {
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((place, job)) = next else { return };
-            let outcome = job.read(&parts[job.part], kinds, prepare);
-            done.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(outcome);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(jobs.len()) {
-            scope.spawn(labour);
-        }
-        labour();
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten();
+    let read = |job: Job| job.read(&parts[job.part], kinds, allocate);
+    let outcomes = side_by_side(threads, jobs(parts), read);
+    // The words of all batches get common numbers.
     let mut texts: Vec<Texts> = kinds.iter().map(|_| Texts::default()).collect();
-    let (mut batches, mut lost) = (Vec::new(), Vec::new());
-    for mut outcome in done {
-        for (column, (own, texts)) in outcome.texts.iter().zip(&mut texts).enumerate() {
-            if let Some(codes) = outcome.batch.codes_mut(column) {
-                let shared: Vec<i32> = own.words.iter().map(|word| texts.code(word)).collect();
-                // Where nothing was known there is no word.
-                let word = |code: i32| shared.get(code as usize).copied().unwrap_or(0);
-                codes.iter_mut().for_each(|code| *code = word(*code));
-            }
-        }
+    let (mut fillings, mut lost) = (Vec::new(), Vec::new());
+    for mut outcome in outcomes {
+        let own = outcome.filling.words().zip(&mut texts);
+        let numbers: Vec<Vec<i32>> =
+            own.map(|(own, texts)| own.iter().map(|word| texts.code(word)).collect()).collect();
+        fillings.push((outcome.filling, numbers));
         lost.append(&mut outcome.lost);
-        batches.push(outcome.batch);
     }
+    let batches = side_by_side(threads, fillings, |(mut filling, numbers)| {
+        for (column, numbers) in numbers.iter().enumerate() {
+            filling.number_anew(column, numbers);
+        }
+        filling.finish().0
+    });
     if kinds.iter().any(|kind| kind.is_name()) {
         for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
             let names = indices.iter().max().map(|&last| reader.lost_names(last));
@@ -86,6 +72,32 @@ pub fn read(
     }
     let words = texts.into_iter().map(Texts::finish).collect();
     (Columns { kinds: kinds.into(), batches, words }, lost)
+}
+
+/// What comes of each of the items, worked on by `threads` threads.
+fn side_by_side<T: Send, R: Send>(
+    threads: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let threads = threads.min(items.len());
+    let done: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let labour = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((place, item)) = next else { return };
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(result);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(labour);
+        }
+        labour();
+    });
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
 }
 
 /// Snapshots of one part that are read one after the other.
@@ -118,16 +130,14 @@ fn jobs(parts: &[Part<'_>]) -> Vec<Job> {
 
 /// What came of a job.
 struct Outcome {
-    batch: Batch,
-    /// Words of the columns of texts.
-    texts: Vec<Texts>,
+    filling: Filling,
     lost: Vec<Lost>,
 }
 
 impl Job {
-    fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], prepare: Prepare) -> Outcome {
+    fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], allocate: Allocate) -> Outcome {
         // Room for what frames' headers promise, if that is not out of all proportion.
-        let mut filling = Filling::new(kinds, self.rows.min(2 * BATCH_ROWS), prepare);
+        let mut filling = Filling::new(kinds, self.rows.min(2 * BATCH_ROWS), allocate);
         let (mut cursor, mut lost) = (Cursor::default(), Vec::new());
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
@@ -137,7 +147,6 @@ impl Job {
                 Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
             }
         }
-        let (batch, texts) = filling.finish();
-        Outcome { batch, texts, lost }
+        Outcome { filling, lost }
     }
 }
