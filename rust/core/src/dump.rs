@@ -28,7 +28,7 @@ mod write;
 
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
-pub use read::{Cursor, Damage, Reader};
+pub use read::{Copies, Cursor, Damage, Reader};
 pub use strings::{Named, Names, NamesAt, StringKey, StringKind, UNKNOWN, exact_start};
 pub use write::{Options, Writer};
 

@@ -1,14 +1,15 @@
 //! A recorded file, mapped or read.
 
-use std::fs::OpenOptions;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use taskstats_core::columns::{ColumnKind, Columns};
 use taskstats_core::dump::columns::{self, Lost, Part};
-use taskstats_core::dump::{Cursor, Reader};
+use taskstats_core::dump::{Copies, Cursor, Reader};
 use taskstats_core::{ParseError, SharedBytes, Snapshot};
 
 use crate::errors::Error;
@@ -20,6 +21,43 @@ pub struct DumpFile {
     path: PathBuf,
     reader: Reader,
     map: Option<Arc<FileMap>>,
+    identity: (u64, u64),
+}
+
+/// A piece of a file, read into memory that begins as a page does, as does what is read: else
+/// copying takes some processors several times as long.
+#[derive(Default)]
+struct Piece {
+    memory: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl Piece {
+    const PAGE: usize = 4096;
+    /// What is larger would not stay in a cache, nor is memory for it to be taken twice.
+    const LARGEST: usize = 16 << 20;
+
+    /// Reads that range of a file; an error where it ends before, or the range is too large.
+    fn read(&mut self, file: &File, range: Range<usize>) -> io::Result<()> {
+        let begin = range.start / Piece::PAGE * Piece::PAGE;
+        let length = range.end.saturating_sub(begin);
+        if length > Piece::LARGEST {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if self.memory.len() < length + Piece::PAGE {
+            self.memory = vec![0; (length + Piece::PAGE).next_power_of_two()];
+        }
+        let first = self.memory.as_ptr().align_offset(Piece::PAGE).min(Piece::PAGE);
+        file.read_exact_at(&mut self.memory[first..first + length], begin as u64)?;
+        self.range = first + range.start - begin..first + length;
+        Ok(())
+    }
 }
 
 impl DumpFile {
@@ -29,9 +67,7 @@ impl DumpFile {
     /// opened: others need not have an end, or wait for one who writes.
     pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
         let failed = |error| Error::os(path.display().to_string(), error);
-        let mut open = OpenOptions::new();
-        open.read(true).custom_flags(libc::O_NONBLOCK);
-        let mut file = open.open(path).map_err(failed)?;
+        let mut file = open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         // Reading a directory is an error of its own.
         if !metadata.is_file() && !metadata.is_dir() {
@@ -59,7 +95,8 @@ impl DumpFile {
         // What is missing read as zeros, which is not the file's damage.
         still_whole(path, mapped.as_deref(), reader.is_err())?;
         let reader = reader.map_err(|error| damaged(path, error))?;
-        Ok(DumpFile { path: path.to_owned(), reader, map: mapped })
+        let identity = identity(&metadata);
+        Ok(DumpFile { path: path.to_owned(), reader, map: mapped, identity })
     }
 
     /// The file's name.
@@ -83,11 +120,41 @@ impl DumpFile {
         snapshot.map_err(|error| damaged(&self.path, error))
     }
 
+    /// Copies of a mapped file's bytes, all in the same memory if none is kept: to read each
+    /// byte once, that takes less than to map it page by page. None where there is no such
+    /// copy: what is looked at in place then shows why.
+    fn copies(&self) -> Option<Copies> {
+        self.map.as_ref()?;
+        // Opened anew, as so many files may not be open as may be mapped.
+        let file = open(&self.path).ok()?;
+        if identity(&file.metadata().ok()?) != self.identity {
+            return None;
+        }
+        let mut piece = Arc::new(Piece::default());
+        Some(Box::new(move |range| {
+            if Arc::get_mut(&mut piece).is_none() {
+                piece = Arc::default();
+            }
+            Arc::get_mut(&mut piece)?.read(&file, range).ok()?;
+            Some(SharedBytes::from_arc(Arc::clone(&piece)))
+        }))
+    }
+
     /// An error where what was read met the end of a file that was cut short while it was
     /// mapped, or where it met damage, and the file was cut short anywhere.
     pub fn still_whole(&self, damage: bool) -> Result<(), Error> {
         still_whole(&self.path, self.map.as_deref(), damage)
     }
+}
+
+/// Opens a file for reading, without waiting for one who writes.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Which file it is: device and inode.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn still_whole(path: &Path, map: Option<&FileMap>, damage: bool) -> Result<(), Error> {
@@ -110,13 +177,16 @@ pub fn read_columns(
     kinds: &[ColumnKind],
 ) -> Result<(Columns, Vec<Lost>), Error> {
     let paths: Vec<_> = files.iter().map(|(file, _)| file.path.to_string_lossy()).collect();
+    let copies: Vec<_> = files.iter().map(|(file, _)| || file.copies()).collect();
     let parts: Vec<Part<'_>> = files
         .iter()
         .zip(&paths)
-        .map(|((file, indices), path)| Part {
+        .zip(&copies)
+        .map(|(((file, indices), path), copies)| Part {
             reader: &file.reader,
             path,
             indices: indices.clone(),
+            copies,
         })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::read::{Cursor, Reader};
+use super::read::{Copies, Cursor, Reader};
 use crate::columns::{Allocate, ColumnKind, Columns, Filling, Rows, Texts};
 use crate::error::ParseError;
 
@@ -32,6 +32,9 @@ pub struct Part<'a> {
     pub path: &'a str,
     /// Their indices.
     pub indices: Vec<usize>,
+    /// Copies for one thread, in which its snapshots are read; None where they are read in
+    /// place.
+    pub copies: &'a (dyn Fn() -> Option<Copies> + Sync),
 }
 
 /// Records of a batch, as far as whole runs of snapshots allow.
@@ -138,7 +141,7 @@ impl Job {
     fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], allocate: Allocate) -> Outcome {
         // Room for what frames' headers promise, if that is not out of all proportion.
         let mut filling = Filling::new(kinds, self.rows.min(2 * BATCH_ROWS), allocate);
-        let (mut cursor, mut lost) = (Cursor::default(), Vec::new());
+        let (mut cursor, mut lost) = (Cursor::copying((part.copies)()), Vec::new());
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {

@@ -141,7 +141,12 @@ pub struct Frame {
 impl Frame {
     /// The frame whose header is at `offset`; None where there is no whole header.
     pub(super) fn at(bytes: &[u8], offset: usize) -> Option<Frame> {
-        let header: &[u8; HEADER] = bytes.get(offset..)?.first_chunk()?;
+        Frame::of(bytes.get(offset..)?, offset)
+    }
+
+    /// The frame whose header is the first of `bytes`, and stands at `offset`.
+    pub(super) fn of(bytes: &[u8], offset: usize) -> Option<Frame> {
+        let header: &[u8; HEADER] = bytes.first_chunk()?;
         let u32_at = |at: usize| {
             u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
         };
@@ -201,15 +206,18 @@ impl Frame {
 
     /// The payload as stored, its checksum compared.
     pub(super) fn checked<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], ParseError> {
-        let range = self.range();
-        let start = range.start;
-        let Some(stored) = bytes.get(range) else {
+        let Some(stored) = bytes.get(self.range()) else {
             return Err(ParseError::new(ErrorKind::Truncated, bytes.len()));
         };
-        if !is_sum(stored, self.checksum) {
-            return Err(ParseError::new(ErrorKind::BadChecksum, start));
+        self.check(stored).map(|()| stored)
+    }
+
+    /// That these are the payload as stored, by its checksum.
+    pub(super) fn check(&self, stored: &[u8]) -> Result<(), ParseError> {
+        if is_sum(stored, self.checksum) {
+            return Ok(());
         }
-        Ok(stored)
+        Err(ParseError::new(ErrorKind::BadChecksum, self.range().start))
     }
 
     /// The payload, its checksum compared; unpacked where it is compressed.

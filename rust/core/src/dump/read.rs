@@ -24,12 +24,24 @@ pub struct Damage {
     pub snapshot: Option<usize>,
 }
 
+/// Gives a copy of a range of a reader's bytes; None where they are to be read in place. It
+/// may lie where the one before lay, if that is not held any more.
+pub type Copies = Box<dyn FnMut(Range<usize>) -> Option<SharedBytes> + Send>;
+
 /// What a reader remembers, so that the next snapshot is made of the one before.
 #[derive(Default)]
 pub struct Cursor {
+    copies: Option<Copies>,
     state: Option<State>,
     /// A snapshot that could not be read; those behind it in its run cannot either.
     broken: Option<usize>,
+}
+
+impl Cursor {
+    /// One that reads full frames which are not compressed in copies, where there are.
+    pub fn copying(copies: Option<Copies>) -> Cursor {
+        Cursor { copies, ..Cursor::default() }
+    }
 }
 
 struct State {
@@ -171,7 +183,7 @@ impl Reader {
         let mut state = cursor.state.take().filter(|state| (start..=index).contains(&state.index));
         let next = state.as_ref().map_or(start, |state| state.index + 1);
         for at in next..=index {
-            let step = self.step(frames, at, state);
+            let step = self.step(frames, at, state, &mut cursor.copies);
             state = Some(step.inspect_err(|_| cursor.broken = Some(at))?);
         }
         let Some(state) = state else { return Err(none) };
@@ -181,10 +193,16 @@ impl Reader {
         Ok(snapshot)
     }
 
-    fn frame(&self, entry: &Entry) -> Result<Frame, ParseError> {
+    fn frame(&self, entry: &Entry, copies: Option<&mut Copies>) -> Result<Frame, ParseError> {
         let offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
         let bad = ParseError::new(ErrorKind::BadChecksum, offset);
-        let frame = Frame::at(self.bytes.as_ref(), offset).ok_or(bad)?;
+        let header = offset..offset.saturating_add(frame::HEADER);
+        let copy = copies.and_then(|copy| copy(header));
+        let frame = match copy {
+            Some(header) => Frame::of(header.as_ref(), offset),
+            None => Frame::at(self.bytes.as_ref(), offset),
+        };
+        let frame = frame.ok_or(bad)?;
         let same = frame.kind == entry.kind && frame.time_ns == entry.time_ns;
         if same && frame.rows == entry.rows { Ok(frame) } else { Err(bad) }
     }
@@ -194,14 +212,22 @@ impl Reader {
         frames: &Index,
         index: usize,
         before: Option<State>,
+        copies: &mut Option<Copies>,
     ) -> Result<State, ParseError> {
         let entry = frames.entry(index).ok_or(ParseError::new(ErrorKind::BadCount, 0))?;
-        let frame = self.frame(entry)?;
+        // Others are small, and many in a page.
+        let mut copies = copies.as_mut().filter(|_| entry.kind == FrameKind::Full);
+        let frame = self.frame(entry, copies.as_deref_mut())?;
         let bad = |kind| ParseError::new(kind, frame.offset);
         let bytes = self.bytes.as_ref();
         let state = if frame.kind == FrameKind::Full {
+            // Its memory may be wanted for the next.
+            drop(before);
             let whole = if frame.compressed {
                 SharedBytes::new(frame.payload(bytes)?.into_owned())
+            } else if let Some(copy) = copies.and_then(|copy| copy(frame.range())) {
+                frame.check(copy.as_ref())?;
+                copy
             } else {
                 frame.checked(bytes)?;
                 SharedBytes::new(Part { bytes: self.bytes.clone(), range: frame.range() })
@@ -233,7 +259,7 @@ impl Reader {
     /// The table before a snapshot, which must be the one of that checksum.
     fn table(&self, frames: &Index, index: usize, checksum: u32) -> Result<Table, ParseError> {
         let missing = ParseError::new(ErrorKind::MissingBase, 0);
-        let frame = self.frame(frames.table(index).ok_or(missing)?)?;
+        let frame = self.frame(frames.table(index).ok_or(missing)?, None)?;
         if frame.checksum != checksum {
             return Err(ParseError::new(ErrorKind::MissingBase, frame.offset));
         }
@@ -264,7 +290,7 @@ impl Reader {
     }
 
     fn strings(&self, entry: &Entry) -> Result<Vec<Named>, ParseError> {
-        let frame = self.frame(entry)?;
+        let frame = self.frame(entry, None)?;
         let payload = frame.payload(self.bytes.as_ref())?;
         strings::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
@@ -304,7 +330,8 @@ impl Reader {
             })
             .collect();
         for entry in seen.entries.iter().filter(|entry| !entry.kind.is_snapshot()) {
-            let payload = self.frame(entry).and_then(|frame| frame.payload(bytes).map(|_| ()));
+            let payload =
+                self.frame(entry, None).and_then(|frame| frame.payload(bytes).map(|_| ()));
             if let Err(error) = payload {
                 damage.push(Damage { bytes: place(entry.offset), error, snapshot: None });
             }
