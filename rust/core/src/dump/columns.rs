@@ -49,7 +49,7 @@ pub fn read(
     allocate: Allocate,
 ) -> (Columns, Vec<Lost>) {
     let read = |job: Job| job.read(&parts[job.part], kinds, allocate);
-    let outcomes = side_by_side(threads, jobs(parts), read);
+    let outcomes = side_by_side(threads, jobs(parts, threads), read);
     // The words of all batches get common numbers.
     let mut texts: Vec<Texts> = kinds.iter().map(|_| Texts::default()).collect();
     let (mut fillings, mut lost) = (Vec::new(), Vec::new());
@@ -106,25 +106,39 @@ fn side_by_side<T: Send, R: Send>(
 /// Snapshots of one part that are read one after the other.
 struct Job {
     part: usize,
+    /// Its place, were all of the same size.
+    place: usize,
     indices: Vec<usize>,
     rows: usize,
 }
 
-/// Cuts the parts between runs of deltas, so that no frame is read twice.
-fn jobs(parts: &[Part<'_>]) -> Vec<Job> {
+/// Cuts the parts between runs of deltas, so that no frame is read twice, into jobs of about
+/// the same size: `threads` threads are to be done at the same time.
+fn jobs(parts: &[Part<'_>], threads: usize) -> Vec<Job> {
+    let rows = |part: &Part<'_>, index: usize| part.reader.rows(index).unwrap_or(0);
+    let all = parts.iter().flat_map(|part| part.indices.iter().map(|&index| rows(part, index)));
+    let all: usize = all.sum();
+    let batches = all.div_ceil(BATCH_ROWS);
+    let batches = if batches > threads { batches.next_multiple_of(threads) } else { batches };
+    let most = all.div_ceil(batches.max(1)).max(1);
     let mut jobs: Vec<Job> = Vec::new();
-    for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
-        for &index in indices {
-            let rows = reader.rows(index).unwrap_or(0);
+    let mut before = 0;
+    for (number, part) in parts.iter().enumerate() {
+        for &index in &part.indices {
+            let place = before / most;
+            before += rows(part, index);
             let last = jobs.last_mut().filter(|job| {
-                job.part == part && (job.rows + rows <= BATCH_ROWS || !reader.is_full(index))
+                job.part == number && (job.place == place || !part.reader.is_full(index))
             });
             match last {
                 Some(job) => {
                     job.indices.push(index);
-                    job.rows += rows;
+                    job.rows += rows(part, index);
                 }
-                None => jobs.push(Job { part, indices: vec![index], rows }),
+                None => {
+                    let rows = rows(part, index);
+                    jobs.push(Job { part: number, place, indices: vec![index], rows });
+                }
             }
         }
     }
