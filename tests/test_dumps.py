@@ -683,3 +683,19 @@ def test_many_files_at_once(tmp_path: Path, written: list[taskstats.Snapshot]) -
     columns = taskstats.read(paths, ["ac_pid", "path"])
     assert len(columns) == 1500 * len(written[0])
     assert columns.words("path") == [str(path) for path in paths]
+
+
+def test_columns_are_of_the_file_that_was_opened(tmp_path: Path) -> None:
+    path, other = tmp_path / "some.tsd", tmp_path / "other.tsd"
+    with taskstats.Source("procfs") as source:
+        for name, count in ((path, 2), (other, 3)):
+            with taskstats.Recorder(name, level=None, full_every=1) as recorder:
+                for _ in range(count):
+                    recorder.write(source.snapshot())
+    dump = taskstats.open(path)
+    before = bytes(dump.read(["time_ns"])["time_ns"])
+    other.replace(path)
+    assert len(dump) == 2
+    assert bytes(dump.read(["time_ns"])["time_ns"]) == before
+    path.unlink()
+    assert bytes(dump.read(["time_ns"])["time_ns"]) == before

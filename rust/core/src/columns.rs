@@ -814,5 +814,15 @@ mod tests {
         assert_eq!(codes, [0, 1, 2].repeat(40));
         assert_eq!(valid, [None, Some(vec![0; 15]), None, None]);
         assert_eq!((pids, codes, valid), values(roomy));
+
+        let mut filling = Filling::new(&[ColumnKind::Host], 3, zeros);
+        filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+        assert_eq!(filling.columns[0].start, None, "zeros take no memory");
+        filling.number_anew(0, &[0]);
+        assert_eq!(filling.columns[0].start, None);
+        filling.number_anew(0, &[5]);
+        let (mut batch, _) = filling.finish();
+        let start = batch.columns[0].start;
+        assert_eq!(slice::<i32>(&mut batch.memory, start, 0..3), [5, 5, 5]);
     }
 }
