@@ -208,8 +208,8 @@ fn screen(
     offset_s: i64,
 ) -> Lines {
     let lines = |resting: Option<&Resting<'_>>| {
-        View::new(interval, rows, resting, table, choice, size.1, offset_s)
-            .lines(table, choice, users, size)
+        View::new(interval, rows, resting, table, choice, users, size.1, offset_s)
+            .lines(table, choice, size)
     };
     let both = resting.and_then(|source| source.with_resting(|resting| lines(Some(resting))));
     both.unwrap_or_else(|| lines(None))

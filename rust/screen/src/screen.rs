@@ -190,8 +190,8 @@ pub struct View<'a> {
     pub books: Option<Books>,
     /// Sums of the table's columns, where they have one.
     pub sums: Vec<Option<Cell<'a>>>,
-    /// The rows of this screen, one after the other.
-    pub cells: Vec<Option<Cell<'a>>>,
+    /// The lines of the rows on this screen.
+    pub texts: Vec<String>,
     /// What the later snapshot lacks.
     pub missing: String,
 }
@@ -200,12 +200,14 @@ impl<'a> View<'a> {
     /// Of an interval's `rows`, which are its own or groups of them, on a screen of `height`
     /// lines. Where its snapshots have only tasks that ran, `resting` has the others. Local
     /// time is `offset_s` ahead of UTC.
+    #[allow(clippy::too_many_arguments, reason = "all that a view is made of")]
     pub fn new(
         interval: &'a Interval,
         rows: &'a impl Rows,
         resting: Option<&'a Resting<'_>>,
         table: &Table,
         choice: &Choice,
+        users: Users<'_>,
         height: usize,
         offset_s: i64,
     ) -> View<'a> {
@@ -239,7 +241,7 @@ impl<'a> View<'a> {
             cpus,
             books,
             sums: sums(interval, resting, table),
-            cells: cells(rows, resting, table, &query),
+            texts: texts(rows, resting, table, users, &query),
             missing: head::missing(interval),
         }
     }
@@ -275,26 +277,22 @@ fn sums<'a>(
     columns.map(|column| column.summed.then(|| sum(column.source)).flatten()).collect()
 }
 
-fn cells<'a>(
-    rows: &'a impl Rows,
-    resting: Option<&'a Resting<'_>>,
+fn texts(
+    rows: &impl Rows,
+    resting: Option<&Resting<'_>>,
     table: &Table,
+    users: Users<'_>,
     query: &Query,
-) -> Vec<Option<Cell<'a>>> {
-    let places = match resting {
-        Some(resting) => resting.select_with(rows, query),
-        None => rows.select(query).into_iter().map(Place::Ran).collect(),
+) -> Vec<String> {
+    let Some(resting) = resting else {
+        let row = |row| table.row(users, |column| rows.cell(row as usize, column));
+        return rows.select(query).into_iter().map(row).collect();
     };
-    let columns = table.columns();
-    let mut cells = Vec::with_capacity(places.len() * columns.len());
-    for place in places {
-        cells.extend(columns.iter().map(|column| match (place, resting) {
-            (Place::Ran(row), _) => rows.cell(row as usize, column.source),
-            (Place::Rests(row), Some(resting)) => resting.cell(row as usize, column.source),
-            (Place::Rests(_), None) => None,
-        }));
-    }
-    cells
+    let row = |place| match place {
+        Place::Ran(row) => table.row(users, |column| rows.cell(row as usize, column)),
+        Place::Rests(row) => table.row(users, |column| resting.cell(row as usize, column)),
+    };
+    resting.select_with(rows, query).into_iter().map(row).collect()
 }
 
 impl View<'_> {
@@ -304,34 +302,26 @@ impl View<'_> {
     }
 
     /// All lines of a screen of `size` (columns, lines), each fitted to its width.
-    pub fn lines(
-        &self,
-        table: &Table,
-        choice: &Choice,
-        users: Users<'_>,
-        (cells, height): (usize, usize),
-    ) -> Lines {
+    pub fn lines(self, table: &Table, choice: &Choice, (cells, height): (usize, usize)) -> Lines {
         let heights = self.heights(height);
         let mut lines = Vec::with_capacity(height);
         let plain = |text: String| Line::fitted(text, cells, Style::Plain);
-        lines.extend(head::lines(self, choice, cells, heights).into_iter().map(plain));
+        lines.extend(head::lines(&self, choice, cells, heights).into_iter().map(plain));
         lines.push(Line::fitted(table.titles(), cells, Style::Bold));
         lines.push(plain(table.units()));
-        let width = table.columns().len().max(1);
-        let rows = self.cells.chunks(width).take(heights.tasks);
-        for (number, row) in rows.enumerate() {
-            let text = table.row(users, |at| row[at]);
-            let selected = choice.selected == Some(choice.top + number);
-            let style = if selected { Style::Reverse } else { Style::Plain };
-            lines.push(Line::fitted(text, cells, style));
+        let (begin, none) = (lines.len(), self.texts.is_empty());
+        let status = foot::status(&self, choice, heights.tasks);
+        lines.extend(self.texts.into_iter().take(heights.tasks).map(plain));
+        let selected = choice.selected.and_then(|row| row.checked_sub(choice.top));
+        if let Some(line) = selected.and_then(|row| lines[begin..].get_mut(row)) {
+            line.style = Style::Reverse;
         }
-        if self.cells.is_empty() {
+        if none {
             let none = if self.tasks > 0 { "no task matches" } else { "no tasks" };
             lines.push(plain(none.into()));
         }
         let blank = plain(String::new());
         lines.resize(height.saturating_sub(heights.foot + 1).max(lines.len()), blank.clone());
-        let status = foot::status(self, choice, heights.tasks);
         lines.push(Line::fitted(table.sums(&self.sums, &status), cells, Style::Bold));
         if heights.foot > 0
             && let Some(books) = &self.books

@@ -73,8 +73,8 @@ pub struct Column {
     pub summed: bool,
 }
 
-/// What most lines have room in.
-const LINE: usize = 256;
+/// Bytes that most lines need no more than.
+const LINE: usize = 128;
 
 /// Appends the name of a user.
 pub type Users<'a> = &'a dyn Fn(u32, &mut String);
@@ -107,16 +107,8 @@ impl Table {
     }
 
     /// The line of a row, whose cells `cell` gives.
-    pub fn row<'a>(
-        &self,
-        users: Users<'_>,
-        mut cell: impl FnMut(usize) -> Option<Cell<'a>>,
-    ) -> String {
-        let mut at = 0;
-        self.line(|column, text| {
-            push_cell(text, column.form, cell(at), users);
-            at += 1;
-        })
+    pub fn row<'a>(&self, users: Users<'_>, cell: impl Fn(Source) -> Option<Cell<'a>>) -> String {
+        self.line(|column, text| push_cell(text, column.form, cell(column.source), users))
     }
 
     /// The sums of the columns that have one, with `status` in the first cell where that
@@ -144,7 +136,7 @@ impl Table {
         users: Users<'_>,
     ) -> Vec<String> {
         let chosen = rows.select(&choice.query()).into_iter();
-        let row = |row| self.row(users, |at| rows.cell(row as usize, self.columns[at].source));
+        let row = |row| self.row(users, |column| rows.cell(row as usize, column));
         let sums: Vec<_> = self.columns.iter().map(|column| interval.sum(column.source)).collect();
         let mut lines = vec![self.titles(), self.units()];
         lines.extend(chosen.map(row));

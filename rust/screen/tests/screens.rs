@@ -76,6 +76,10 @@ fn cpu(cpu: u32) -> CpuTimes {
     }
 }
 
+fn user(uid: u32, text: &mut String) {
+    text.push_str(if uid == 0 { "root" } else { "?" });
+}
+
 fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
     let columns = table.columns();
     View {
@@ -121,9 +125,7 @@ fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
             .iter()
             .map(|column| column.source.name().ends_with("_pct").then_some(Cell::Float(99.997)))
             .collect(),
-        cells: (0..rows)
-            .flat_map(|row| columns.iter().map(move |column| cell(column.source, row)))
-            .collect(),
+        texts: (0..rows).map(|row| table.row(&user, |column| cell(column, row))).collect(),
         missing: String::new(),
     }
 }
@@ -145,8 +147,7 @@ fn choice() -> Choice {
 }
 
 fn drawn(view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) -> Lines {
-    let users = |uid: u32, text: &mut String| text.push_str(if uid == 0 { "root" } else { "?" });
-    let screen = view.lines(table, choice, &users, size);
+    let screen = view.clone().lines(table, choice, size);
     assert_eq!(screen.lines.len(), size.1);
     for line in &screen.lines {
         assert_eq!(width(&line.text), size.0, "{line:?}");
@@ -260,9 +261,8 @@ fn what_is_missing_is_said() {
 #[test]
 fn a_number_that_does_not_fit_is_not_cut() {
     let table = Table::new(vec![column("ni", "(#)", 3, "ac_nice", Form::Integer)]);
-    let users = |_: u32, _: &mut String| ();
-    assert_eq!(table.row(&users, |_| Some(Cell::Int(1234))), "###");
-    assert_eq!(table.row(&users, |_| Some(Cell::Int(123))), "123");
+    assert_eq!(table.row(&user, |_| Some(Cell::Int(1234))), "###");
+    assert_eq!(table.row(&user, |_| Some(Cell::Int(123))), "123");
 }
 
 #[test]
@@ -270,10 +270,9 @@ fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
     let name = || column("Name", "(str)", 15, "ac_comm", Form::Name);
     let pid = column("pid", "(#)", 7, "ac_pid", Form::Integer);
     let table = Table::new(vec![name(), pid, name()]);
-    let users = |_: u32, _: &mut String| ();
     let row = |name: &'static str| {
-        table.row(&users, |at| match at {
-            1 => Some(Cell::Int(1)),
+        table.row(&user, |column| match &*column.name() {
+            "ac_pid" => Some(Cell::Int(1)),
             _ => Some(Cell::Text(name.as_bytes())),
         })
     };
