@@ -693,9 +693,9 @@ def test_columns_are_of_the_file_that_was_opened(tmp_path: Path) -> None:
                 for _ in range(count):
                     recorder.write(source.snapshot())
     dump = taskstats.open(path)
-    before = bytes(dump.read(["time_ns"])["time_ns"])
+    before = list(dump.read(["time_ns"])["time_ns"])
     other.replace(path)
     assert len(dump) == 2
-    assert bytes(dump.read(["time_ns"])["time_ns"]) == before
+    assert list(dump.read(["time_ns"])["time_ns"]) == before
     path.unlink()
-    assert bytes(dump.read(["time_ns"])["time_ns"]) == before
+    assert list(dump.read(["time_ns"])["time_ns"]) == before
