@@ -8,7 +8,7 @@ use crate::screen::{Choice, View};
 /// of the CPUs with what may be left; ! marks more than that.
 pub(crate) fn books(books: &Books, interval_ns: u64) -> String {
     let share = |ns: f64| ns * 100.0 / interval_ns as f64;
-    let tasks = share((books.tasks_ns + books.rowless_ns) as f64);
+    let tasks = share(books.tasks_ns as f64 + books.rowless_ns as f64);
     let irq = share(books.irq_ns as f64);
     let steal = share(books.steal_ns as f64);
     let idle = share(books.idle_ns as f64);

@@ -112,7 +112,7 @@ fn memory(system: &System) -> String {
         ("mem ", system.mem_total_kb),
         ("  available ", system.mem_available_kb),
         ("  free ", system.mem_free_kb),
-        ("  cache ", system.cached_kb + system.buffers_kb),
+        ("  cache ", system.cached_kb.saturating_add(system.buffers_kb)),
         ("  swap ", swapped_kb),
         ("/", system.swap_total_kb),
     ] {
@@ -126,16 +126,17 @@ fn memory(system: &System) -> String {
 type Shares = [f64; 6];
 
 fn shares(times: &CpuTimes) -> Shares {
-    let parts = [
-        times.user_ns + times.nice_ns,
-        times.system_ns,
-        times.iowait_ns,
-        times.irq_ns + times.softirq_ns,
-        times.steal_ns,
-        times.idle_ns,
+    let ns = |parts: &[u64]| parts.iter().map(|&ns| ns as f64).sum();
+    let parts: Shares = [
+        ns(&[times.user_ns, times.nice_ns]),
+        ns(&[times.system_ns]),
+        ns(&[times.iowait_ns]),
+        ns(&[times.irq_ns, times.softirq_ns]),
+        ns(&[times.steal_ns]),
+        ns(&[times.idle_ns]),
     ];
-    let all: u64 = parts.iter().sum();
-    parts.map(|part| if all == 0 { 0.0 } else { 100.0 * part as f64 / all as f64 })
+    let all: f64 = parts.iter().sum();
+    parts.map(|part| if all == 0.0 { 0.0 } else { 100.0 * part / all })
 }
 
 fn mean(cpus: &[CpuTimes]) -> Shares {

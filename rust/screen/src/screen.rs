@@ -225,15 +225,14 @@ impl<'a> View<'a> {
         let query = choice.query();
         let query = Query { limit: Some(query.limit.unwrap_or(room).min(room)), ..query };
         View {
-            local_s: (now.begin.realtime_ns / 1_000_000_000) as i64 + offset_s,
+            local_s: ((now.begin.realtime_ns / 1_000_000_000) as i64).saturating_add(offset_s),
             host: &now.host,
             boottime_ns: now.begin.boottime_ns,
             system: now.system,
             source: now.source,
             one_instant: now.flags.contains(Flags::ONE_INSTANT),
             interval_ns: interval.interval_ns(),
-            own_ns: (now.own_cpu_ns + now.hooks_ns)
-                .saturating_sub(before.own_cpu_ns + before.hooks_ns),
+            own_ns: own_ns(now).saturating_sub(own_ns(before)),
             tasks,
             exited,
             rows: choice.limit.map_or(number, |limit| number.min(limit)),
@@ -245,6 +244,10 @@ impl<'a> View<'a> {
             missing: head::missing(interval),
         }
     }
+}
+
+fn own_ns(header: &Header) -> u64 {
+    header.own_cpu_ns.saturating_add(header.hooks_ns)
 }
 
 fn rows_kept(

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use taskstats::{Books, Cell, Column as Source, CpuTimes, Filter, SourceKind, System};
 use taskstats_screen::screen::{Heights, LEAST_TASKS};
 use taskstats_screen::text::{Side, width};
@@ -223,6 +224,51 @@ fn a_low_screen_still_shows_tasks() {
             assert!(heights.tasks >= 1 && heights.facts >= 1);
             drawn(&view(&table, 40, cpus as u32), &table, &choice(), (20, height));
         }
+    }
+}
+
+proptest! {
+    /// What a recording says may be anything.
+    #[test]
+    fn no_number_is_too_large(
+        n in prop::collection::vec(prop_oneof![any::<u64>(), Just(u64::MAX), Just(0)], 30),
+        local_s: i64,
+        size in (0..130_usize, 0..40_usize),
+    ) {
+        let table = live();
+        let seen = View {
+            local_s,
+            boottime_ns: n[0],
+            interval_ns: n[1].max(1),
+            own_ns: n[2],
+            system: Some(System {
+                load_centi: [u32::MAX; 3],
+                mem_total_kb: n[3],
+                mem_free_kb: n[4],
+                mem_available_kb: n[5],
+                buffers_kb: n[6],
+                cached_kb: n[7],
+                swap_total_kb: n[8],
+                swap_free_kb: n[9],
+            }),
+            cpus: vec![CpuTimes::from_array(u32::MAX, std::array::from_fn(|at| n[10 + at]))],
+            books: Some(Books {
+                cpus: u32::MAX,
+                available_ns: n[20],
+                tasks_ns: n[21],
+                idle_ns: n[22],
+                irq_ns: n[23],
+                steal_ns: n[24],
+                rowless_ns: n[25],
+                residual_ns: n[26] as i64,
+                step_ns: n[27],
+                edge_ns: n[28],
+                within_ns: n[29],
+            }),
+            sums: table.columns().iter().map(|_| Some(Cell::Int(n[0].into()))).collect(),
+            ..view(&table, 3, 2)
+        };
+        drawn(&seen, &table, &choice(), size);
     }
 }
 
