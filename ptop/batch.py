@@ -13,7 +13,7 @@ from taskstats.screen import Screen, missing
 
 from ptop import csvout
 from ptop import format as fmt
-from ptop.columns import Cell, Column, user_name
+from ptop.columns import Cell, Column, titled, user_name
 
 # What every task has in JSON and CSV, before the chosen columns.
 BASE = (
@@ -84,7 +84,7 @@ def select(
 
 def _screen(choice: Choice) -> Screen:
     return Screen(
-        choice.columns,
+        titled(choice.columns, choice.fold or ""),
         user=choice.user,
         offset_s=fmt.offset_s,
         sort=choice.sort,
@@ -110,7 +110,7 @@ def _table(interval: taskstats.Interval, choice: Choice, screen: Screen, out: Te
 def _names(choice: Choice) -> list[tuple[str, str]]:
     named = dict(BASE)
     if choice.fold:
-        named["tasks"] = "tasks"
+        named |= {"tasks": "tasks", "title": "title"}
     for column in choice.columns:
         if column.source not in named.values():
             named[column.source] = column.source

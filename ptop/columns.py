@@ -4,8 +4,8 @@ and the fields to collect are made."""
 from __future__ import annotations
 
 import pwd
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 Cell = int | float | str | None
@@ -264,6 +264,12 @@ def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
 def view(name: str) -> tuple[Column, ...]:
     """The columns of a view."""
     return tuple(COLUMNS[key] for key in VIEWS[name].columns)
+
+
+def titled(columns: Sequence[Column], fold: str) -> list[Column]:
+    """The columns, with groups' names where rows are gathered by something."""
+    title = replace(COLUMNS["name"], source="title") if fold else COLUMNS["name"]
+    return [title if column.key == "name" else column for column in columns]
 
 
 def folding(by: str) -> set[str]:

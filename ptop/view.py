@@ -32,10 +32,10 @@ class View:
         self.state = state
         self.columns = columns
         self.screen = Screen(
-            [columns[key] for key in state.columns],
+            table.titled([columns[key] for key in state.columns], state.fold),
             user=user,
             offset_s=fmt.offset_s,
-            sort=columns[state.sort].source,
+            sort=table.titled([columns[state.sort]], state.fold)[0].source,
             descending=state.descending,
             text=state.text or None,
             pids=limits.pids,

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import os
+import pwd
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +310,24 @@ def test_folded_rows_have_the_same_sum(by: str) -> None:
     assert sum(task["tasks"] for task in seen["tasks"]) >= len(seen["tasks"])
     if by != "parent":
         assert any(task["tasks"] > 1 for task in seen["tasks"])
+
+
+def test_groups_are_called_by_what_they_have_in_common() -> None:
+    done = run("-n", "1", "-d", "0.2", "--format", "json", "--fold", "user", "--sort", "name")
+    tasks = json.loads(done.stdout)["tasks"]
+    titles = [task["title"] for task in tasks]
+    names = {user.pw_uid: user.pw_name for user in pwd.getpwall()}
+    assert titles == [names.get(task["uid"], str(task["uid"])) for task in tasks]
+    assert titles == sorted(titles)
+    assert len(set(titles)) == len(titles)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    done = run("-b", "-n", "1", "-d", "0.2", "--fold", "user", "--filter", me)
+    assert [line.split()[-1] for line in done.stdout.splitlines()[3:-2]] == [me]
+
+
+def test_a_cgroup_is_called_by_its_path(needs: Callable[[bool, str], None]) -> None:
+    text = Path("/proc/self/cgroup").read_text()
+    path = next((line[3:] for line in text.splitlines() if line.startswith("0::")), None)
+    needs(path is not None, "cgroup v2 is not mounted")
+    done = run("-n", "1", "-d", "0.2", "--format", "json", "--fold", "cgroup")
+    assert path in [task["title"] for task in json.loads(done.stdout)["tasks"]]

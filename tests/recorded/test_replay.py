@@ -59,7 +59,7 @@ def screen(
 
 
 @pytest.mark.parametrize("name", ["live", "snap"])
-@pytest.mark.parametrize("fold", ["", "parent", "cgroup"])
+@pytest.mark.parametrize("fold", ["", "parent", "user", "cgroup"])
 @pytest.mark.parametrize("full_every", [1, 2])
 def test_a_replayed_screen_is_the_live_one(
     source: taskstats.Source, tmp_path: Path, name: str, fold: str, full_every: int

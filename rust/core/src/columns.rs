@@ -120,7 +120,9 @@ impl ColumnKind {
         if name == "interval_ns" {
             return Some(ColumnKind::IntervalNs);
         }
-        ColumnKind::from_name(name).or_else(|| select::Column::from_name(name).map(ColumnKind::Use))
+        // A row of an interval is called as its record is.
+        let used = || select::Column::from_name(name).filter(|&used| used != select::Column::Title);
+        ColumnKind::from_name(name).or_else(|| used().map(ColumnKind::Use))
     }
 
     /// The unit's name, empty for none.

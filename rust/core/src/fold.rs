@@ -5,7 +5,8 @@
 //!
 //! * Every row is in exactly one group, and a group's use is the sum of its rows', so
 //!   that the groups' sum is the interval's, to the ns.
-//! * A group shows the record of one member: a living one, the oldest by pid.
+//! * A group shows the record of one member: a living one, the oldest by pid. A group of
+//!   a user's or cgroup's tasks is called by that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,25 +74,60 @@ enum Common<'a> {
     Cgroup(u64),
 }
 
+/// A group that has a name other than its members'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKey {
+    /// The tasks of a user.
+    User(u32),
+    /// The tasks of a cgroup.
+    Cgroup(u64),
+}
+
+impl GroupKey {
+    /// What it is called where its name is not known.
+    fn number(self) -> Vec<u8> {
+        match self {
+            GroupKey::User(uid) => uid.to_string().into_bytes(),
+            GroupKey::Cgroup(id) => format!("cgroup {id}").into_bytes(),
+        }
+    }
+}
+
+/// How many members are asked for the name of their group: some may be gone.
+const ASKED: usize = 4;
+
 /// An interval's rows in groups.
 #[derive(Clone, Debug)]
 pub struct Fold {
     interval: Arc<Interval>,
     /// Rows of each group, the one that is shown first.
     groups: Vec<Vec<usize>>,
+    /// What each group is called; None where it is called as the task it shows.
+    titles: Vec<Option<Vec<u8>>>,
 }
 
 impl Fold {
     /// The groups of an interval. `sessions` gives the session of living processes; it
-    /// is used for [`FoldBy::Session`] only.
-    pub fn new(interval: Arc<Interval>, by: FoldBy, sessions: &HashMap<u32, u32>) -> Fold {
+    /// is used for [`FoldBy::Session`] only. `name` gives the name of a group, of which it is
+    /// told a member; a group without a name is called by its number.
+    pub fn new(
+        interval: Arc<Interval>,
+        by: FoldBy,
+        sessions: &HashMap<u32, u32>,
+        name: impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>>,
+    ) -> Fold {
         let family = Family::of(&interval);
         let mut order: HashMap<Common<'_>, usize> = HashMap::new();
-        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let (mut groups, mut named): (Vec<Vec<usize>>, Vec<_>) = (Vec::new(), Vec::new());
         for row in 0..interval.len() {
             let common = family.common(row, by, sessions);
             let group = *order.entry(common).or_insert_with(|| {
                 groups.push(Vec::new());
+                named.push(match common {
+                    Common::User(uid) => Some(GroupKey::User(uid)),
+                    Common::Cgroup(id) => Some(GroupKey::Cgroup(id)),
+                    _ => None,
+                });
                 groups.len() - 1
             });
             groups[group].push(row);
@@ -103,7 +139,14 @@ impl Fold {
                 .unwrap_or(0);
             group.swap(0, head);
         }
-        Fold { interval, groups }
+        let title = |(group, members): (Option<GroupKey>, &Vec<usize>)| {
+            let group = group?;
+            let asked = members.iter().take(ASKED).filter_map(|&row| interval.cur().get(row));
+            let mut names = asked.filter_map(|record| name(group, &record));
+            Some(names.next().unwrap_or_else(|| group.number()))
+        };
+        let titles = named.into_iter().zip(&groups).map(title).collect();
+        Fold { interval, groups, titles }
     }
 
     /// The interval whose rows they are.
@@ -133,7 +176,17 @@ impl Table for Fold {
         self.interval.cur().get(*self.members(row).first()?)
     }
 
+    fn title(&self, row: usize) -> Option<&[u8]> {
+        match self.titles.get(row)? {
+            Some(title) => Some(title),
+            None => self.interval.title(*self.members(row).first()?),
+        }
+    }
+
     fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+        if column == Column::Title {
+            return self.title(row).map(Cell::Text);
+        }
         if is_of_record(column) {
             return self.interval.cell(*self.members(row).first()?, column);
         }
@@ -141,6 +194,9 @@ impl Table for Fold {
     }
 
     fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+        if column == Column::Title {
+            return self.title(row).map(Key::Text);
+        }
         if is_of_record(column) {
             return self.interval.key(*self.members(row).first()?, column);
         }

@@ -30,7 +30,7 @@ pub use books::{Books, CpuUse};
 pub use children::Children;
 pub use delta::Interval;
 pub use error::{ErrorKind, ParseError};
-pub use fold::{Fold, FoldBy};
+pub use fold::{Fold, FoldBy, GroupKey};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
 pub use record::{Identity, Record, RecordMut, Value};

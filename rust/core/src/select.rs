@@ -68,10 +68,15 @@ pub enum Column {
     AllPct,
     /// Number of tasks in the row.
     Tasks,
+    /// What the row is called: a group's user or cgroup (see [`Fold`]), else the command
+    /// name.
+    ///
+    /// [`Fold`]: crate::fold::Fold
+    Title,
 }
 
 /// The names of the columns that are not those of a field.
-const NAMES: [(&str, Column); 19] = [
+const NAMES: [(&str, Column); 20] = [
     ("cpu_ns", Column::CpuNs),
     ("user_ns", Column::UserNs),
     ("system_ns", Column::SystemNs),
@@ -91,6 +96,7 @@ const NAMES: [(&str, Column); 19] = [
     ("all_ns", Column::AllNs),
     ("all_pct", Column::AllPct),
     ("tasks", Column::Tasks),
+    ("title", Column::Title),
 ];
 
 impl Column {
@@ -138,7 +144,7 @@ impl Column {
             Column::PerSec(field) => {
                 return Cow::Owned(format!("{}/s", field.info().unit.name()));
             }
-            Column::Exited => "",
+            Column::Exited | Column::Title => "",
             Column::Tasks => "count",
             _ if self.is_share() => "%",
             _ => "ns",
@@ -209,14 +215,14 @@ pub enum Key<'a> {
 /// Which rows to keep. An empty filter keeps all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Part of the name (ASCII letters of either case), or the pid.
+    /// Part of the title (ASCII letters of either case), or the pid.
     pub text: Option<String>,
     /// These pids only.
     pub pids: Option<HashSet<u32>>,
 }
 
 impl Filter {
-    fn keeps(&self, record: &Record<'_>) -> bool {
+    fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
         let pid = record.ac_pid();
         if let Some(pids) = &self.pids
             && !pid.is_some_and(|pid| pids.contains(&pid))
@@ -229,8 +235,10 @@ impl Filter {
         if pid.is_some() && text.parse().ok() == pid {
             return true;
         }
-        let name = record.ac_comm().unwrap_or_default();
-        name.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+        title
+            .unwrap_or_default()
+            .windows(text.len())
+            .any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
     }
 }
 
@@ -260,6 +268,16 @@ pub trait Table {
     /// What the column sorts the row by; None where unknown.
     fn key(&self, row: usize, column: Column) -> Option<Key<'_>>;
 
+    /// What the row is called.
+    fn title(&self, row: usize) -> Option<&[u8]> {
+        self.record(row)?.ac_comm()
+    }
+
+    /// Whether a filter keeps the row; not where it has no record.
+    fn keeps(&self, row: usize, filter: &Filter) -> bool {
+        self.record(row).is_some_and(|record| filter.keeps(&record, self.title(row)))
+    }
+
     /// Whether a column is the same in all rows, so that there is nothing to sort.
     fn is_level(&self, _column: Column) -> bool {
         false
@@ -268,9 +286,8 @@ pub trait Table {
     /// The rows that a query chooses, in its order. Only the rows asked for are
     /// sorted.
     fn select(&self, query: &Query) -> Vec<u32> {
-        let all = (0..self.rows() as u32).filter(|&row| {
-            self.record(row as usize).is_some_and(|record| query.filter.keeps(&record))
-        });
+        let all = 0..self.rows() as u32;
+        let all = all.filter(|&row| self.keeps(row as usize, &query.filter));
         let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
         let Some(column) = query.sort.filter(|&column| !self.is_level(column)) else {
             return all.take(end).skip(query.offset).collect();
@@ -289,9 +306,7 @@ pub trait Table {
 
     /// How many rows a filter keeps.
     fn count(&self, filter: &Filter) -> usize {
-        (0..self.rows())
-            .filter(|&row| self.record(row).is_some_and(|record| filter.keeps(&record)))
-            .count()
+        (0..self.rows()).filter(|&row| self.keeps(row, filter)).count()
     }
 
     /// Sum of a column over all rows that know it; None where none does, or for text.
@@ -354,6 +369,7 @@ impl<B: AsRef<[u8]>> Table for Snapshot<B> {
             Column::Field(field) => record.value(field).map(Cell::from),
             Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
             Column::Exited => self.is_exited(row).then_some(Cell::Int(1)),
+            Column::Title => self.title(row).map(Cell::Text),
             _ => None,
         }
     }
@@ -380,7 +396,7 @@ impl Interval {
             Column::ChildStealNs | Column::ChildStealPct => self.children(row).steal_ns,
             Column::AllNs | Column::AllPct => self.all_ns(row),
             Column::Tasks => Some(1),
-            Column::Field(_) | Column::CpuNs | Column::Exited => None,
+            Column::Field(_) | Column::CpuNs | Column::Exited | Column::Title => None,
         }
     }
 
@@ -415,7 +431,7 @@ impl Interval {
 
 /// Whether a column shows the record itself rather than a use.
 pub(crate) const fn is_of_record(column: Column) -> bool {
-    matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited)
+    matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited | Column::Title)
 }
 
 impl Table for Interval {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
 use proptest::prelude::*;
-use taskstats_core::{Cell, Column, Field, Flags, Fold, FoldBy, Interval, Table};
+use taskstats_core::{
+    Cell, Column, Field, Filter, Flags, Fold, FoldBy, GroupKey, Interval, Query, Record, Table,
+};
 
 use Field::{
     ac_cutime, ac_pid, ac_ppid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_tgid, ac_uid, ac_utime,
@@ -66,7 +68,7 @@ fn a_build_shows_as_its_make() {
     let dead = [task(61, 60, new, 900), task(60, 50, new, 30), task(77, 999, new, 4)];
     let after = at(11, &[task(1, 0, 1, 6), task(50, 1, 1, 17)], &dead, true);
     let interval = Arc::new(Interval::between(before, after));
-    let fold = Fold::new(Arc::clone(&interval), FoldBy::Parent, &HashMap::new());
+    let fold = Fold::new(Arc::clone(&interval), FoldBy::Parent, &HashMap::new(), |_, _| None);
     // 77's parent was never seen: it stays alone.
     assert_eq!(groups(&fold), HashMap::from([(1, 1), (50, 940), (77, 4)]));
     assert_eq!(int(fold.cell(1, Column::Tasks)), Some(3));
@@ -79,7 +81,7 @@ fn a_dead_thread_goes_to_its_own_process() {
     let before = at(10, &[task(1, 0, 1, 5), task(50, 1, 1, 7)], &[], true);
     let after = at(11, &[task(1, 0, 1, 5), task(50, 1, 1, 8)], &[thread], true);
     let interval = Arc::new(Interval::between(before, after));
-    let fold = Fold::new(interval, FoldBy::Parent, &HashMap::new());
+    let fold = Fold::new(interval, FoldBy::Parent, &HashMap::new(), |_, _| None);
     assert_eq!(groups(&fold), HashMap::from([(1, 0), (50, 41)]));
 }
 
@@ -90,7 +92,7 @@ fn the_dead_have_their_ancestors_session() {
     let after = at(11, &[task(50, 1, 1, 8), task(51, 50, 1, 2)], &dead, true);
     let interval = Arc::new(Interval::between(before, after));
     let sessions = HashMap::from([(50, 50), (51, 50)]);
-    let fold = Fold::new(interval, FoldBy::Session, &sessions);
+    let fold = Fold::new(interval, FoldBy::Session, &sessions, |_, _| None);
     assert_eq!(groups(&fold), HashMap::from([(50, 33)]));
 }
 
@@ -137,7 +139,7 @@ fn threads_make_their_process() {
     dead.retain(|&(field, _)| field != Field::ac_start_ns);
     dead.push((Field::ac_start_ns, 10 * SECOND + 1));
     let interval = Arc::new(Interval::between(before, at(11, &living, &[dead], true)));
-    let fold = Fold::new(interval, FoldBy::Process, &HashMap::new());
+    let fold = Fold::new(interval, FoldBy::Process, &HashMap::new(), |_, _| None);
     assert_eq!(fold.rows(), 2);
     assert_eq!(fold.record(0).and_then(|record| record.ac_pid()), Some(50));
     assert_eq!(int(fold.cell(0, Column::TotalNs)), Some(i128::from(28 * MS)));
@@ -163,7 +165,7 @@ proptest! {
         let interval = Arc::new(Interval::between(before, at(11, living, dead, true)));
         let sessions: HashMap<u32, u32> = (0..80).map(|pid| (pid, pid / 7)).collect();
         for by in FoldBy::ALL {
-            let fold = Fold::new(Arc::clone(&interval), by, &sessions);
+            let fold = Fold::new(Arc::clone(&interval), by, &sessions, |_, _| None);
             for column in [Column::UserNs, Column::SystemNs, Column::TotalNs, Column::Tasks] {
                 prop_assert_eq!(int(fold.sum(column)), int(interval.sum(column)), "{:?}", by);
             }
@@ -173,4 +175,43 @@ proptest! {
             prop_assert_eq!(members, (0..interval.len()).collect::<Vec<_>>());
         }
     }
+}
+
+fn title(fold: &Fold, row: usize) -> String {
+    match fold.cell(row, Column::Title) {
+        Some(Cell::Text(title)) => String::from_utf8_lossy(title).into_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn groups_of_a_cgroup_or_user_are_called_by_it() {
+    let tasks = [task(2, 0, 1, 5), task(3, 0, 1, 7), task(4, 0, 1, 9), task(6, 0, 1, 1)];
+    let (before, after) = (at(10, &tasks, &[], true), at(11, &tasks, &[], true));
+    let interval = Arc::new(Interval::between(before, after));
+    // Of the cgroup's tasks the first that is asked knows nothing.
+    let name = |group, record: &Record<'_>| match (group, record.ac_pid()) {
+        (GroupKey::Cgroup(0), Some(4)) => Some(b"/even".to_vec()),
+        (GroupKey::User(1), _) => Some(b"one".to_vec()),
+        _ => None,
+    };
+    let titles = |by| {
+        let fold = Fold::new(Arc::clone(&interval), by, &HashMap::new(), name);
+        (0..fold.rows()).map(|row| title(&fold, row)).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(FoldBy::Cgroup), ["/even", "cgroup 1"]);
+    assert_eq!(titles(FoldBy::User), ["2", "0", "one"]);
+    // Others are called by the task that they show.
+    assert_eq!(titles(FoldBy::Parent), ["task2", "task3", "task4", "task6"]);
+
+    let fold = Fold::new(Arc::clone(&interval), FoldBy::Cgroup, &HashMap::new(), name);
+    let chosen = |text: &str, descending| {
+        let filter = Filter { text: Some(text.into()), pids: None };
+        let sort = Some(Column::Title);
+        fold.select(&Query { sort, descending, filter, ..Query::default() })
+    };
+    assert_eq!(chosen("EVEN", false), [0]);
+    assert_eq!(chosen("", false), [0, 1]);
+    assert_eq!(chosen("", true), [1, 0]);
+    assert_eq!(chosen("3", false), [1], "by the pid that it shows");
 }

@@ -57,7 +57,7 @@ fn compare(interval: Interval) {
     let _ = (interval.books(), interval.cpu_times(), interval.cpu_use());
     let interval = Arc::new(interval);
     for by in FoldBy::ALL {
-        let fold = Fold::new(Arc::clone(&interval), by, &HashMap::new());
+        let fold = Fold::new(Arc::clone(&interval), by, &HashMap::new(), |_, _| None);
         let members: usize = (0..fold.rows()).map(|group| fold.members(group).len()).sum();
         assert_eq!(members, interval.len(), "each row is in one group");
     }

@@ -17,7 +17,7 @@ pub(crate) fn column(name: &str) -> PyResult<Column> {
     Column::from_name(name).ok_or_else(|| {
         PyValueError::new_err(format!(
             "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
-             _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, or user, system, steal, \
+             _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, title, or user, system, steal, \
              total, cuser, csystem, csteal, all with _ns or _pct"
         ))
     })
@@ -193,7 +193,7 @@ impl PyInterval {
     /// Rows as tuples of the given columns. Choosing and sorting happens on the
     /// records; only the rows returned become Python objects.
     ///
-    /// `sort` names a column, unknown values sort last; `text` keeps rows whose name
+    /// `sort` names a column, unknown values sort last; `text` keeps rows whose title
     /// contains it or whose pid it is; `pids` keeps these pids. ValueError for an
     /// unknown column.
     #[pyo3(signature = (columns, *, sort=None, descending=true, offset=0, limit=None, text=None, pids=None))]
@@ -215,7 +215,9 @@ impl PyInterval {
 
     /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
     /// "session", "name", "user" or "cgroup". Every row is in one group, so that the
-    /// groups' sums are the interval's. ValueError for another word, and for "session" of
+    /// groups' sums are the interval's. The column `title` is what a group is called: the
+    /// user's name or the cgroup's path, as recorded or as this machine has them now (else the
+    /// number); other groups are called by the task that they show. ValueError for another word, and for "session" of
     /// recorded snapshots, which know none.
     fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyFold> {
         let by = FoldBy::from_name(by).ok_or_else(|| {
@@ -229,12 +231,13 @@ impl PyInterval {
             ));
         }
         Ok(PyFold {
-            inner: py.detach(|| {
-                let sessions = match by {
-                    FoldBy::Session => taskstats::sessions(),
-                    _ => HashMap::new(),
-                };
-                Fold::new(interval, by, &sessions)
+            inner: py.detach(|| match by {
+                FoldBy::User | FoldBy::Cgroup => {
+                    let names = taskstats::group_names(&interval);
+                    Fold::new(interval, by, &HashMap::new(), names)
+                }
+                FoldBy::Session => Fold::new(interval, by, &taskstats::sessions(), |_, _| None),
+                _ => Fold::new(interval, by, &HashMap::new(), |_, _| None),
             }),
         })
     }

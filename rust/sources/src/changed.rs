@@ -312,7 +312,7 @@ impl Table for Resting<'_> {
 
     /// Who did not run used nothing: only what the records themselves say differs.
     fn is_level(&self, column: Column) -> bool {
-        !matches!(column, Column::Field(_) | Column::CpuNs)
+        !matches!(column, Column::Field(_) | Column::CpuNs | Column::Title)
     }
 
     /// None for a task that is none of them.
@@ -332,6 +332,7 @@ impl Table for Resting<'_> {
             Column::Field(field) => record.value(field).map(Cell::from),
             Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
             Column::Exited => None,
+            Column::Title => record.ac_comm().map(Cell::Text),
             Column::Tasks => Some(Cell::Int(1)),
             Column::UserNs | Column::SystemNs | Column::TotalNs | Column::AllNs => {
                 Some(Cell::Int(0))

@@ -43,6 +43,10 @@ impl Host {
         }
     }
 
+    pub(crate) fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
+    }
+
     pub(crate) fn page_size(&self) -> u64 {
         u64::from(self.page_size)
     }

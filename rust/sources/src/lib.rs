@@ -25,6 +25,7 @@ pub use doctor::{Report, delayacct, sources};
 pub use dump_file::{DumpFile, read_columns};
 pub use errors::Error;
 pub use exits::{Exit, Exits};
+pub use names::group_names;
 pub use netlink::{Event, Listener, Netlink};
 pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use procfs::sessions;

@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use taskstats_core::Record;
+use nix::unistd::{Uid, User};
 use taskstats_core::dump::exact_start;
+use taskstats_core::{GroupKey, Interval, Record};
 
 use crate::host::Host;
 use crate::procfs::start_of;
@@ -56,6 +57,31 @@ impl ProcNames {
         // The inode of a cgroup's directory is its id (fs/kernfs).
         let found = fs::metadata(self.cgroups.as_ref()?.join(directory)).ok()?.ino();
         (found == id).then(|| path.to_vec())
+    }
+}
+
+/// The name of a user, wherever this machine keeps its users (nsswitch.conf).
+pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+    Some(user.name.into_bytes())
+}
+
+/// What groups of an interval's tasks are called: as recorded, or as this machine calls them
+/// now where the interval is of its present boot.
+pub fn group_names(
+    interval: &Interval,
+) -> impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>> + use<> {
+    let recorded = interval.cur().names().cloned();
+    let host = Host::new();
+    let here = host.boot_id() == interval.cur().header().boot_id;
+    let proc = ProcNames::new();
+    move |group, record| match (group, &recorded) {
+        (GroupKey::User(uid), Some(names)) => names.user(uid).map(<[u8]>::to_vec),
+        (GroupKey::Cgroup(id), Some(names)) => names.cgroup(id).map(<[u8]>::to_vec),
+        (GroupKey::User(uid), None) => user_name(uid).filter(|_| here),
+        (GroupKey::Cgroup(id), None) => {
+            record.ac_pid().filter(|_| here).and_then(|pid| proc.cgroup_path(pid, id))
+        }
     }
 }
 

@@ -20,14 +20,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Uid, User};
 use taskstats_core::dump::{
     Index, Named, Options, StringKey, UNKNOWN, Writer, exact_start, is_dump,
 };
 use taskstats_core::{Record, Snapshot};
 
 use crate::errors::Error;
-use crate::names::ProcNames;
+use crate::names::{ProcNames, user_name};
 use crate::sys;
 
 /// When to make what of a recording.
@@ -395,10 +394,4 @@ fn numbered(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// The name of a user, wherever this machine keeps its users (nsswitch.conf).
-fn user_name(uid: u32) -> Option<Vec<u8>> {
-    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
-    Some(user.name.into_bytes())
 }
