@@ -14,7 +14,7 @@ Cell = int | float | str | None
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: `source` names what it shows (a column of `Interval.select`), `form` how
-    it is written (see `taskstats.screen`)."""
+    it is written (see `taskstats.screen.Screen`)."""
 
     key: str
     title: str
@@ -31,7 +31,8 @@ class Column:
     @property
     def summed(self) -> bool:
         """Whether the sum of all rows means something."""
-        return self.source.endswith(("_pct", "_per_sec")) or self.key in {"num_threads", "tasks"}
+        share = self.source.endswith(("_pct", "_per_sec")) and self.form != "raw"
+        return share or self.key in {"num_threads", "tasks"}
 
 
 @cache

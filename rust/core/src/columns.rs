@@ -196,7 +196,7 @@ pub struct Array {
     /// What its values are.
     pub value_type: ValueType,
     /// The word of the batch's memory at which they begin: one a record, 0 where it is not
-    /// known. Columns of zeros alone begin at the same.
+    /// known. Columns of nothing but zeros lie on the same words.
     pub start: usize,
     /// A bit for each value, the lowest first, that is set where the value is known; None
     /// where all are.
@@ -442,12 +442,17 @@ impl Filling {
         }
     }
 
-    /// The batch, and for each column of texts its words.
-    pub(crate) fn finish(mut self) -> (Batch, Vec<Texts>) {
-        // Damaged frames may have promised far more than there was.
+    /// Gives back what there is too much room: damaged frames may have promised far more
+    /// than there was.
+    pub(crate) fn trim(&mut self) {
         if self.len < self.memory.room / 2 {
             self.make_room(self.len);
         }
+    }
+
+    /// The batch, and for each column of texts its words.
+    pub(crate) fn finish(mut self) -> (Batch, Vec<Texts>) {
+        self.trim();
         let arrays = self.columns.into_iter().map(|mut column| {
             if let Some(valid) = &mut column.valid {
                 valid.resize(self.len.div_ceil(8), u8::MAX);
@@ -493,12 +498,13 @@ impl Block<'_> {
     fn copy_words_together<const N: usize>(&self, memory: &mut [u64], columns: [Words; N]) {
         let (places, size) = (&self.places, self.rows.snapshot.layout().record_size());
         let values = columns.map(|Words { start, .. }| start + places.start..start + places.end);
-        let Ok(mut values) = memory.get_disjoint_mut(values) else { return };
+        let mut values =
+            memory.get_disjoint_mut(values).expect("each column has a place of its own");
         // For the compiler: all are of the same length.
         values.iter_mut().for_each(|values| *values = &mut mem::take(values)[..places.len()]);
         for (row, record) in self.records.chunks_exact(size).enumerate().take(places.len()) {
             for (values, Words { offset, .. }) in values.iter_mut().zip(columns) {
-                let Some(field) = record[offset..].first_chunk() else { return };
+                let field = record[offset..].first_chunk().expect("fields lie in their records");
                 values[row] = u64::from_ne_bytes(*field);
             }
         }
@@ -826,5 +832,71 @@ mod tests {
         let (mut batch, _) = filling.finish();
         let start = batch.columns[0].start;
         assert_eq!(slice::<i32>(&mut batch.memory, start, 0..3), [5, 5, 5]);
+
+        // What was promised and did not come is given back at once.
+        let mut filling = Filling::new(&kinds, 1 << 18, zeros);
+        filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+        filling.trim();
+        assert!(filling.memory.words.len() < 400);
+    }
+
+    #[test]
+    fn columns_that_are_zero_at_first_get_their_place_later() {
+        let layout = Layout::of_version(14 | EXTENSION_BIT).expect("a known version");
+        // More than are filled at a time, one of another width, one that stays zero.
+        let fields = [
+            Field::ac_utime,
+            Field::ac_stime,
+            Field::ac_etime,
+            Field::nvcsw,
+            Field::nivcsw,
+            Field::read_bytes,
+            Field::ac_pid,
+            Field::write_bytes,
+        ];
+        let held = fields.into_iter().fold(FieldSet::EMPTY, FieldSet::with);
+        let size = layout.record_size();
+        let value = |field: usize, row: usize| match field {
+            7 => 0,
+            _ => (1000 * field + row) as u64,
+        };
+        let snapshot = |from: usize, rows: usize, zero: bool| {
+            let mut bytes = vec![0; rows * size];
+            for (row, record) in bytes.chunks_exact_mut(size).enumerate() {
+                let mut record = RecordMut::new(record, &layout).expect("the right size");
+                for (number, &field) in fields.iter().enumerate().filter(|_| !zero) {
+                    record.set(field, value(number, from + row));
+                }
+            }
+            let header = Header::new(SourceKind::Procfs, held);
+            let (bytes, all) = (SharedBytes::new(bytes), 0..rows * size);
+            Snapshot::new(header, layout.clone(), bytes, all, 0..0).expect("well formed")
+        };
+        let kinds = fields.map(ColumnKind::Field);
+        // With room for all, and with room that has to be made.
+        for room in [5 * BLOCK_ROWS, 1] {
+            let mut filling = Filling::new(&kinds, room, zeros);
+            let zero = 2 * BLOCK_ROWS + 3;
+            for snapshot in [snapshot(0, zero, true), snapshot(zero, BLOCK_ROWS + 5, false)] {
+                filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+            }
+            let (mut batch, _) = filling.finish();
+            for (number, column) in batch.columns.clone().into_iter().enumerate() {
+                let expected = (0..batch.len).map(|row| match row {
+                    row if row < zero => 0,
+                    row => value(number, row),
+                });
+                let expected: Vec<u64> = expected.collect();
+                let (start, all) = (column.start, 0..batch.len);
+                let values = match column.value_type {
+                    ValueType::U64 => slice::<u64>(&mut batch.memory, start, all).to_vec(),
+                    _ => slice::<u32>(&mut batch.memory, start, all)
+                        .iter()
+                        .map(|&pid| pid.into())
+                        .collect(),
+                };
+                assert_eq!(values, expected, "{:?}", fields[number]);
+            }
+        }
     }
 }

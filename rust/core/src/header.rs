@@ -145,6 +145,14 @@ impl CpuTimes {
         ]
     }
 
+    /// The share of each of the first eight in all of them, in per cent: guest times are part
+    /// of `user_ns` and `nice_ns`. Zeros where there is no time.
+    pub fn shares_pct(&self) -> [f64; 8] {
+        let times: [f64; 8] = std::array::from_fn(|class| self.as_array()[class] as f64);
+        let all: f64 = times.iter().sum();
+        times.map(|time| if all == 0.0 { 0.0 } else { 100.0 * time / all })
+    }
+
     /// The times of `cpu`, given in /proc/stat's order.
     pub const fn from_array(cpu: u32, times: [u64; 10]) -> CpuTimes {
         let [

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use taskstats_core::columns::ColumnKind;
 use taskstats_core::dump::columns::{self, Part};
-use taskstats_core::dump::{Cursor, Reader};
+use taskstats_core::dump::{Copies, Cursor, Reader};
 use taskstats_core::{Field, SharedBytes, codec};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -30,7 +30,19 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let kinds =
         [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Cmdline];
-    let indices = (0..reader.len().min(64)).collect();
-    let (read, _) = columns::read(&[Part { reader: &reader, path: "", indices }], &kinds, 1, |_| {});
-    assert_eq!(read.batches.iter().map(|batch| batch.len).sum::<usize>(), rows);
+    let copies: &(dyn Fn() -> Option<Copies> + Sync) = &|| {
+        let all = bytes.to_vec();
+        Some(Box::new(move |range: std::ops::Range<usize>| {
+            all.get(range).map(|part| SharedBytes::new(part.to_vec()))
+        }))
+    };
+    let read = |copies: &(dyn Fn() -> Option<Copies> + Sync)| {
+        let indices = (0..reader.len().min(64)).collect();
+        let part = Part { reader: &reader, path: "", indices, copies };
+        let (read, lost) = columns::read(&[part], &kinds, 1, |words| (vec![0; words], 0));
+        assert_eq!(read.batches.iter().map(|batch| batch.len).sum::<usize>(), rows);
+        (read.batches.into_iter().map(|batch| batch.memory).collect::<Vec<_>>(), read.words, lost)
+    };
+    // In copies there is what there is in place.
+    assert_eq!(read(&|| None), read(copies));
 });

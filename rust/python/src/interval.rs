@@ -295,9 +295,6 @@ impl PyInterval {
             .map(|times| {
                 let row = PyDict::new(py);
                 row.set_item(intern!(py, "cpu"), times.cpu)?;
-                // guest time is part of user time already.
-                let classes = &times.as_array()[..8];
-                let all: u64 = classes.iter().sum();
                 let names = [
                     intern!(py, "user"),
                     intern!(py, "nice"),
@@ -308,8 +305,7 @@ impl PyInterval {
                     intern!(py, "softirq"),
                     intern!(py, "steal"),
                 ];
-                for (name, &time) in names.into_iter().zip(classes) {
-                    let share = if all == 0 { 0.0 } else { 100.0 * time as f64 / all as f64 };
+                for (name, share) in names.into_iter().zip(times.shares_pct()) {
                     row.set_item(name, share)?;
                 }
                 Ok(row)

@@ -54,13 +54,14 @@ enum Rows<'py> {
 ///
 /// Each of `columns` has as attributes its `title` and `unit`, its `width` in terminal cells,
 /// whether it stands at the `right` of them, its `source` (a column of `Interval.select`),
-/// the `form` that its values are written in, and whether it is `summed`. Rows are sorted by
+/// the `form` that its values are written in (percent, integer, kibibytes, rate, bytes_rate,
+/// elapsed_us, elapsed_ns, state, name, user, raw), and whether it is `summed`. Rows are sorted by
 /// the column `sort` and kept as `text` and `pids` say (see `Interval.select`), at most `limit`
 /// of them; `top` of them are above the screen. `fold` is the word for what they are gathered
 /// by. The row numbered `selected` is in reverse; `selecting` and `paused` show in the status.
 /// `prompt` stands in place of the last line, else `notice` if it is not empty. `user` gives a
 /// user's name, and `offset_s` how many seconds local time is ahead of UTC at a time in seconds
-/// since 1970; both are asked once and remembered. ValueError for an unknown column or
+/// since 1970; each user is asked for once, and the zone once in a quarter of an hour. ValueError for an unknown column or
 /// form.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
 pub(crate) struct PyScreen {
@@ -118,14 +119,16 @@ impl PyScreen {
 
     /// The whole screen of `size` (columns, lines) of an interval or a fold. With `resting`, a
     /// source whose last snapshot has only tasks that ran, the others are among the rows, as
-    /// `Source.resting` gives them.
+    /// `Source.resting` gives them. What `user` and `offset_s` raise; TypeError where they give
+    /// something else.
     fn lines(
         &mut self,
         py: Python<'_>,
         rows: Rows<'_>,
         resting: Option<&PySource>,
-        size: (usize, usize),
+        size: (u16, u16),
     ) -> PyResult<PyLines> {
+        let size = cells(size);
         let offset_s = self.offset_s(py, &rows)?;
         let (table, choice) = (&self.table, &self.choice);
         let lines = with_users(py, &mut self.users, &self.user, |users| match &rows {
@@ -140,7 +143,7 @@ impl PyScreen {
         Ok(PyLines(lines?))
     }
 
-    /// Titles, units, the chosen rows and their sums, a line each.
+    /// Titles, units, the chosen rows and the sums of all, a line each. Errors as of `lines`.
     fn table(&mut self, py: Python<'_>, rows: Rows<'_>) -> PyResult<Vec<String>> {
         let (table, choice) = (&self.table, &self.choice);
         with_users(py, &mut self.users, &self.user, |users| match &rows {
@@ -215,6 +218,11 @@ fn screen(
     both.unwrap_or_else(|| lines(None))
 }
 
+/// Columns and lines of a terminal, which has no more than fit into 16 bits (ioctl_tty(2)).
+fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
+    (columns.into(), lines.into())
+}
+
 fn style(name: &str) -> PyResult<Style> {
     Style::from_name(name)
         .ok_or_else(|| PyValueError::new_err(format!("no style {name:?}: plain, bold or reverse")))
@@ -230,10 +238,10 @@ pub(crate) struct PyLines(Lines);
 #[pymethods]
 impl PyLines {
     #[new]
-    fn new(texts: Vec<(String, String)>, size: (usize, usize)) -> PyResult<PyLines> {
+    fn new(texts: Vec<(String, String)>, size: (u16, u16)) -> PyResult<PyLines> {
         let styled = texts.iter().map(|(text, name)| Ok((&**text, style(name)?)));
         let texts = styled.collect::<PyResult<Vec<_>>>()?;
-        Ok(PyLines(Lines::of_texts(texts, size)))
+        Ok(PyLines(Lines::of_texts(texts, cells(size))))
     }
 
     /// The lines from the top: each one's text and style.
@@ -242,13 +250,13 @@ impl PyLines {
         self.0.lines.iter().map(|line| (&*line.text, line.style.name())).collect()
     }
 
-    /// How many rows of tasks there is room for.
+    /// How many rows of tasks there is room for; 0 for texts.
     #[getter]
     fn room(&self) -> usize {
         self.0.room
     }
 
-    /// How many rows there are to be seen, here or above or below.
+    /// How many rows there are to be seen, here or above or below; 0 for texts.
     #[getter]
     fn rows(&self) -> usize {
         self.0.rows

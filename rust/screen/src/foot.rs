@@ -25,7 +25,7 @@ pub(crate) fn books(books: &Books, interval_ns: u64) -> String {
 
 /// The 2010 tool's status cell: scrolling, sort order, mode.
 pub(crate) fn status(view: &View<'_>, choice: &Choice, room: usize) -> String {
-    let scroll = match (choice.top > 0, choice.top + room < view.rows) {
+    let scroll = match (choice.top > 0, choice.top.saturating_add(room) < view.rows) {
         (true, true) => '|',
         (true, false) => '^',
         (false, true) => 'V',

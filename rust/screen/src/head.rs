@@ -126,17 +126,8 @@ fn memory(system: &System) -> String {
 type Shares = [f64; 6];
 
 fn shares(times: &CpuTimes) -> Shares {
-    let ns = |parts: &[u64]| parts.iter().map(|&ns| ns as f64).sum();
-    let parts: Shares = [
-        ns(&[times.user_ns, times.nice_ns]),
-        ns(&[times.system_ns]),
-        ns(&[times.iowait_ns]),
-        ns(&[times.irq_ns, times.softirq_ns]),
-        ns(&[times.steal_ns]),
-        ns(&[times.idle_ns]),
-    ];
-    let all: f64 = parts.iter().sum();
-    parts.map(|part| if all == 0.0 { 0.0 } else { 100.0 * part / all })
+    let [user, nice, system, idle, iowait, irq, softirq, steal] = times.shares_pct();
+    [user + nice, system, iowait, irq + softirq, steal, idle]
 }
 
 fn mean(cpus: &[CpuTimes]) -> Shares {

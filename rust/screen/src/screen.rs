@@ -107,9 +107,9 @@ pub struct Choice {
     pub fold: String,
     /// Which row is shown in reverse, counted from the first.
     pub selected: Option<usize>,
-    /// Whether the user is selecting, and whether the view stands still.
+    /// Whether the user is selecting.
     pub selecting: bool,
-    /// See `selecting`.
+    /// Whether the view stands still.
     pub paused: bool,
     /// What stands in place of the last line while something is typed.
     pub prompt: Option<String>,
@@ -174,7 +174,7 @@ pub struct View<'a> {
     pub one_instant: bool,
     /// The interval's length.
     pub interval_ns: u64,
-    /// What this process used, with what watching switches cost the others.
+    /// What this process used in the interval, with what watching switches cost the others.
     pub own_ns: u64,
     /// Living tasks.
     pub tasks: usize,

@@ -37,23 +37,25 @@ fn safe_character(character: char) -> char {
     }
 }
 
-/// Whether it has a picture of its own and does nothing else.
+/// Whether it has a picture of its own, or belongs to the one before it, and does nothing
+/// else.
 fn is_printable(character: char) -> bool {
     use GeneralCategory::{
-        Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, SpaceSeparator, Surrogate,
-        Unassigned,
+        Control, EnclosingMark, Format, LineSeparator, NonspacingMark, ParagraphSeparator,
+        PrivateUse, SpaceSeparator, SpacingMark, Surrogate, Unassigned,
     };
-    !matches!(
-        get_general_category(character),
-        Control
-            | Format
-            | LineSeparator
-            | ParagraphSeparator
-            | PrivateUse
-            | SpaceSeparator
-            | Surrogate
-            | Unassigned
-    )
+    match get_general_category(character) {
+        Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | SpaceSeparator
+        | Surrogate | Unassigned => false,
+        EnclosingMark | NonspacingMark | SpacingMark => true,
+        // Of letters without width terminals draw some all the same: fillers, and what
+        // stands before others. Vowels and finals of Hangul join what is before them.
+        _ => match character {
+            '\u{115f}' | '\u{1160}' => false,
+            '\u{1161}'..='\u{11ff}' | '\u{d7b0}'..='\u{d7fb}' => true,
+            _ => cells_of(character) > 0,
+        },
+    }
 }
 
 /// Terminal cells that `text`, which must be [`safe`], takes.

@@ -36,6 +36,8 @@ fn hostile_names() {
     assert_eq!(safe("a\x1b[2Jb"), "a\u{241b}[2Jb");
     assert_eq!(safe("\u{202e}evil\u{200b}"), "\u{fffd}evil\u{fffd}");
     assert_eq!(safe("\x7f\u{9b}"), "\u{2421}\u{fffd}");
+    assert_eq!(safe("\u{3164}\u{ffa0}\u{115f}\u{d4e}x"), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}x");
+    assert_eq!(safe("e\u{301} \u{1112}\u{1161}"), "e\u{301} \u{1112}\u{1161}");
     assert_eq!(safe("日本 plain"), "日本 plain");
     let mut line = "日本".into();
     fit(&mut line, 0, 3, Side::Left);

@@ -171,7 +171,7 @@ fn damaged(path: &Path, error: ParseError) -> Error {
 
 /// The columns of all records of snapshots of several files, read by as many threads as
 /// there are CPUs; each file with the indices of its snapshots. An error where a file was
-/// cut short meanwhile; what is damaged is in [`Columns::lost`].
+/// cut short meanwhile; what is damaged is in the second value.
 pub fn read_columns(
     files: &[(Arc<DumpFile>, Vec<usize>)],
     kinds: &[ColumnKind],

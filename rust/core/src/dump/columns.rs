@@ -164,6 +164,8 @@ impl Job {
                 Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
             }
         }
+        // Others wait for their numbers until all are read.
+        filling.trim();
         Outcome { filling, lost }
     }
 }

@@ -180,6 +180,7 @@ impl Reader {
         if cursor.broken.is_some_and(|broken| (start..index).contains(&broken)) {
             return Err(ParseError::new(ErrorKind::MissingBase, entry.offset as usize));
         }
+        // What is not of this run is let go first: its memory may be wanted for the next copy.
         let mut state = cursor.state.take().filter(|state| (start..=index).contains(&state.index));
         let next = state.as_ref().map_or(start, |state| state.index + 1);
         for at in next..=index {
@@ -221,8 +222,6 @@ impl Reader {
         let bad = |kind| ParseError::new(kind, frame.offset);
         let bytes = self.bytes.as_ref();
         let state = if frame.kind == FrameKind::Full {
-            // Its memory may be wanted for the next.
-            drop(before);
             let whole = if frame.compressed {
                 SharedBytes::new(frame.payload(bytes)?.into_owned())
             } else if let Some(copy) = copies.and_then(|copy| copy(frame.range())) {
