@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,22 @@ def test_what_rests_is_among_what_ran(
             few = shown(sort, descending, 3, 25)
             assert few == expected[3 : 3 + len(few)]
             assert len(few) > 5
+        five = screen((PID, NAME), limit=5).lines(interval, source, (100, 1000))
+        assert five.rows == 5
+        assert sum(text[:9].strip().isdigit() for text, _ in five.texts) == 5
+        # What rests has its last values, and a use of zero.
+        sources = [column.source for column in COLUMNS]
+        rests = {row(cells) for cells in source.resting(sources) or ()}
+        lines = screen().lines(interval, source, (100, 1000)).texts
+        assert rests <= {text.rstrip() for text, _ in lines}
+        totals = source.totals()
+        assert totals
+        counts = [
+            Column("num_threads", "integer", summed=True),
+            Column("tasks", "integer", summed=True),
+        ]
+        *_, sums, _books = screen((*counts, NAME)).lines(interval, source, (100, 30)).texts
+        assert sums[0].split() == [str(totals["num_threads"]), str(totals["tasks"])]
         named = screen(text="sleep").lines(interval, source, (100, 1000))
         found = {
             int(text.split()[0]) for text, _ in named.texts if text.rstrip().endswith(" sleep")
@@ -156,6 +173,37 @@ def test_users_and_the_zone_are_asked_once(interval: taskstats.Interval) -> None
     assert sum(text.strip() == "user␛0" for text in lines) > 5
     local = time.gmtime(interval.cur.time_ns // 10**9 + 3600)
     assert lines[0].startswith(time.strftime("%H:%M:%S", local))
+
+
+def test_the_zone_is_asked_again_when_it_may_have_changed(interval: taskstats.Interval) -> None:
+    forms = [interval.prev.to_bytes(), interval.cur.to_bytes()]
+
+    def later(by_s: int) -> taskstats.Interval:
+        """The same at another time."""
+        moved = []
+        for form, snapshot in zip(forms, (interval.prev, interval.cur), strict=True):
+            for time_ns in {snapshot.time_ns, snapshot.end_time_ns}:
+                assert form.count(struct.pack("<Q", time_ns)) == 1
+                form = form.replace(
+                    struct.pack("<Q", time_ns), struct.pack("<Q", time_ns + by_s * 10**9)
+                )
+            moved.append(taskstats.parse(form))
+        return taskstats.usage(*moved)
+
+    asked = []
+
+    def offset_s(time_s: int) -> int:
+        asked.append(time_s)
+        return 3600 * len(asked)
+
+    made = screen(offset_s=offset_s)
+    for number, by_s in enumerate((0, 1800, 7 * 3600)):
+        at = later(by_s)
+        for _ in range(2):
+            (first, _), *_ = made.lines(at, None, SIZE).texts
+            local = time.gmtime(at.cur.time_ns // 10**9 + 3600 * (number + 1))
+            assert first.startswith(time.strftime("%H:%M:%S", local))
+    assert [time_s % 900 for time_s in asked] == [0, 0, 0]
 
 
 def test_an_error_of_who_is_asked_is_told(interval: taskstats.Interval) -> None:

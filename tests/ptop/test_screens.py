@@ -59,6 +59,10 @@ def test_the_chosen_column_is_on_a_low_page() -> None:
 def test_raw_columns_are_as_they_are() -> None:
     (column,) = parse("nvcsw_delta", {"nvcsw_delta": "count"})
     assert (column.form, column.unit, column.fields) == ("raw", "(count)", ("nvcsw",))
+    (column,) = parse("nvcsw_per_sec", {"nvcsw_per_sec": "count/s"})
+    assert (column.form, column.summed) == ("rate", True)
+    (column,) = parse("cpu_count_per_sec", {"cpu_count_per_sec": "count/s"})
+    assert (column.form, column.summed) == ("raw", False)
 
 
 def test_every_binding_of_the_help_screen_changes_something() -> None:

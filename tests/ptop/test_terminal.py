@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import termios
 import time
@@ -125,6 +126,34 @@ def test_the_live_view_shows_tasks_and_quits() -> None:
     live.child.send("q")
     assert live.ended() == 0
     assert live.restored()
+
+
+def test_the_selection_stays_on_a_list_that_gets_shorter() -> None:
+    with subprocess.Popen(["sleep", "31415"]) as sleeper:
+        live = Live()
+        live.until("Name")
+        live.child.send("G")
+
+        def selected() -> list[str]:
+            lines = live.screen.buffer
+            return [
+                "".join(lines[row][at].data for at in range(80))
+                for row in range(24)
+                if lines[row][9].reverse
+            ]
+
+        end = time.monotonic() + 10
+        while not selected():
+            assert time.monotonic() < end, live.text()
+            live.pump()
+        live.child.send(f"/{sleeper.pid}\r")
+        while not any(f" {sleeper.pid} " in line for line in selected()):
+            assert time.monotonic() < end + 10, live.text()
+            live.pump()
+        assert len(selected()) == 1
+        live.child.send("q")
+        assert live.ended() == 0
+        sleeper.kill()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use taskstats::{Books, Cell, Column as Source, CpuTimes, Filter, SourceKind, System};
+use taskstats::{
+    Books, Cell, Column as Source, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout,
+    SharedBytes, Snapshot, SourceKind, System,
+};
 use taskstats_screen::screen::{Heights, LEAST_TASKS};
 use taskstats_screen::text::{Side, width};
-use taskstats_screen::{Choice, Column, Form, Lines, Style, Table, View};
+use taskstats_screen::{Choice, Column, Form, Lines, Style, Table, View, missing};
 
 const NAMES: [&str; 5] =
     ["python3", "日本語のタスク名前です", "evil\x1b[2J\u{202e}", "kworker/0:1", ""];
@@ -324,4 +327,46 @@ fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
     };
     assert_eq!(row("sh"), "sh                    1 sh");
     assert_eq!(row("python3"), "python3               1 python3");
+}
+
+#[test]
+fn every_form_has_its_unit() {
+    let line = |source: &str, form: Form, cell: Cell<'static>| {
+        Table::new(vec![column("", "(str)", 20, source, form)]).row(&user, |_| Some(cell))
+    };
+    let row = |form: Form, cell: Cell<'static>| line("ac_pid", form, cell);
+    assert_eq!(row(Form::ElapsedUs, Cell::Int(61_000_000)), "1m01");
+    assert_eq!(row(Form::ElapsedNs, Cell::Int(4_250_000_000)), "4.25s");
+    assert_eq!(row(Form::Rate, Cell::Float(12.4)), "12");
+    assert_eq!(row(Form::BytesRate, Cell::Float(2048.0)), "2K");
+    assert_eq!(row(Form::Kibibytes, Cell::Int(2048)), "2.0M");
+    assert_eq!(row(Form::Percent, Cell::Float(0.125)), "0.13");
+    assert_eq!(row(Form::Percent, Cell::Int(3)), "3.00");
+    assert_eq!(row(Form::State, Cell::Int(1)), "S");
+    assert_eq!(row(Form::User, Cell::Int(0)), "root");
+    assert_eq!(row(Form::Name, Cell::Text(b"a\x1b\xff")), "a\u{241b}\u{fffd}");
+    assert_eq!(row(Form::Raw, Cell::Text(b"sh")), "sh");
+    assert_eq!(row(Form::Raw, Cell::Float(1.5)), "1.50");
+    assert_eq!(row(Form::Raw, Cell::Int(1 << 60)), (1_u64 << 60).to_string());
+    // What a form is not for is as good as unknown.
+    assert_eq!(row(Form::Integer, Cell::Float(1.0)), "-");
+    assert_eq!(row(Form::Name, Cell::Int(1)), "-");
+}
+
+#[test]
+fn what_a_snapshot_lacks() {
+    let snapshot = |missed: u32, exits_lost: u64, truncated: bool| {
+        let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
+        (header.missed, header.exits_lost) = (missed, exits_lost);
+        header.flags = header.flags.with(Flags::TRUNCATED, truncated);
+        let layout = Layout::of_version(16).expect("a known version");
+        Snapshot::new(header, layout, SharedBytes::new(Vec::new()), 0..0, 0..0)
+            .expect("well formed")
+            .into()
+    };
+    let lacks = |now| missing(&Interval::between(snapshot(9, 5, true), now));
+    assert_eq!(lacks(snapshot(0, 5, false)), "");
+    assert_eq!(lacks(snapshot(0, 0, false)), "", "of another count");
+    let all = "2 tasks that may not be read, 7 that died, tasks beyond the memory for them";
+    assert_eq!(lacks(snapshot(2, 12, true)), all);
 }

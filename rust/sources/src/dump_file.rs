@@ -194,3 +194,61 @@ pub fn read_columns(
     files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
     Ok((columns, lost))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twenty thousand records of version 16: bytes that repeat after 251.
+    fn written(name: &str) -> (PathBuf, Vec<u8>) {
+        const SIZE: usize = 560;
+        let mut bytes: Vec<u8> = (0..SIZE as u32 * 20_000).map(|at| (at % 251) as u8).collect();
+        for record in bytes.chunks_exact_mut(SIZE) {
+            record[..2].copy_from_slice(&16_u16.to_ne_bytes());
+        }
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::write(&path, &bytes).expect("a writable directory");
+        (path, bytes)
+    }
+
+    #[test]
+    fn a_piece_is_what_the_file_has_there() {
+        let (path, bytes) = written("piece");
+        let file = File::open(&path).expect("the file");
+        let mut piece = Piece::default();
+        for range in [0..1, 0..5000, 4095..4097, 4096..8192, 12_345..700_001, 8_639_999..8_640_000]
+        {
+            piece.read(&file, range.clone()).expect("in the file");
+            assert_eq!(piece.as_ref(), &bytes[range.clone()], "{range:?}");
+        }
+        let end = bytes.len();
+        assert!(piece.read(&file, end - 1..end + 1).is_err(), "beyond the end");
+        assert!(piece.read(&file, 0..Piece::LARGEST + 1).is_err(), "too large");
+        std::fs::remove_file(path).expect("there");
+    }
+
+    #[test]
+    fn copies_lie_in_the_same_memory_if_none_is_kept() {
+        let (path, bytes) = written("copies");
+        let dump = DumpFile::open(&path, true, None).expect("records");
+        let mut copies = dump.copies().expect("of a mapped file");
+        let mut place = |range: Range<usize>| {
+            let copy = copies(range.clone()).expect("in the file");
+            assert_eq!(copy.as_ref(), &bytes[range]);
+            (copy.as_ref().as_ptr(), copy)
+        };
+        let (first, _) = place(0..100_000);
+        let (again, kept) = place(4096..104_096);
+        assert_eq!(first, again);
+        let (other, _) = place(0..100_000);
+        assert_ne!(first, other);
+        assert_eq!(kept.as_ref(), &bytes[4096..104_096], "what is kept stays");
+
+        assert!(DumpFile::open(&path, false, None).expect("records").copies().is_none());
+        std::fs::remove_file(&path).expect("there");
+        assert!(dump.copies().is_none(), "of a file that is gone");
+        std::fs::write(&path, &bytes).expect("a writable directory");
+        assert!(dump.copies().is_none(), "of another file");
+        std::fs::remove_file(&path).expect("there");
+    }
+}
