@@ -699,3 +699,23 @@ def test_columns_are_of_the_file_that_was_opened(tmp_path: Path) -> None:
     assert list(dump.read(["time_ns"])["time_ns"]) == before
     path.unlink()
     assert list(dump.read(["time_ns"])["time_ns"]) == before
+
+
+def test_columns_of_frames_that_are_too_large_to_copy(tmp_path: Path) -> None:
+    size, count = 560, 31_000
+    bare = bytearray(size * count)
+    for number in range(count):
+        # version 16
+        bare[number * size : number * size + 2] = (16).to_bytes(2, sys.byteorder)
+    pids = np.frombuffer(bare, np.uint8).reshape(count, size)
+    at = taskstats.parse(bytes(bare)).numpy().dtype.fields
+    assert at
+    offset = at["ac_pid"][1]
+    pids[:, offset : offset + 4] = np.arange(count, dtype=np.uint32).view(np.uint8).reshape(-1, 4)
+    snapshot = taskstats.parse(bytes(bare))
+    path = tmp_path / "large.tsd"
+    with taskstats.Recorder(path, level=None, full_every=1) as recorder:
+        recorder.write(snapshot)
+    assert path.stat().st_size > 16 << 20
+    read = taskstats.read(path, ["ac_pid"])
+    assert np.asarray(read["ac_pid"]).tolist() == list(range(count))

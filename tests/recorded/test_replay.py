@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -99,6 +100,41 @@ def test_users_are_those_of_the_recorded_machine(recording: Path) -> None:
     shown = screen(interval, state, lambda uid: f"admin {uid}\x1b[2J")
     assert any(text.startswith("admin 0␛      0 ") for text, _ in shown)
     assert not any("root" in text for text, _ in shown)
+
+
+def test_a_replay_names_users_as_the_recorded_machine_did(
+    tmp_path: Path, needs: Callable[[bool, str], None]
+) -> None:
+    needs(os.geteuid() == 0, "needs root to give a machine other users")
+    path, users = tmp_path / "elsewhere.tsd", tmp_path / "passwd"
+    users.write_text("admin:x:0:0::/root:/bin/sh\n")
+    record = [sys.executable, "-m", "ptop", "record", "-d", "0.2", "--for", "0.4", "-o", str(path)]
+    elsewhere = 'mount --bind "$1" /etc/passwd && shift && exec "$@"'
+    words = ["unshare", "-m", "sh", "-c", elsewhere, "sh", str(users), *record]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    words = [sys.executable, "-m", "ptop", "replay", str(path), "-b", "--columns", "USER,uid,name"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert sum(row[:2] == ["admin", "0"] for row in rows) > 5
+    assert not any(row[:1] == ["root"] for row in rows)
+    # On the screen as well.
+    screen, child = (
+        pyte.Screen(80, 24),
+        pexpect.spawn(
+            sys.executable,
+            ["-m", "ptop", "replay", str(path), "--sort", "uid"],
+            dimensions=(24, 80),
+        ),
+    )
+    stream, end = pyte.ByteStream(screen), time.monotonic() + 15
+    while not any(" admin " in line for line in screen.display):
+        assert time.monotonic() < end, screen.display
+        with contextlib.suppress(pexpect.TIMEOUT):
+            written = child.read_nonblocking(65536, timeout=0.2)
+            assert isinstance(written, bytes)
+            stream.feed(written)
+    assert not any(" root " in line for line in screen.display)
+    child.close(force=True)
 
 
 def test_a_jump_is_a_live_view_that_was_started_there(recording: Path) -> None:
