@@ -258,18 +258,22 @@ class _Loop:
             self._wait(time.monotonic())
 
     def _draw(self, interval: taskstats.Interval) -> None:
-        if self.view.state is not self.state:
-            self.view = View(self.state, self.columns, self.limits, self.user)
-        lines = self.view.lines(interval, self.size, self.feed.resting)
-        if (lines.room, lines.rows) != (self.state.page, self.state.shown):
-            lines = self._settle(interval, lines)
+        lines = self._lines(interval)
+        if (lines.room, lines.rows) != (self.state.page, self.state.shown) and self._settle(lines):
+            lines = self._lines(interval)
         text = self.canvas.draw(self.view.page(self.size) or lines)
         if text:
             self.terminal.stream.write(text)
             self.terminal.stream.flush()
 
-    def _settle(self, interval: taskstats.Interval, lines: Lines) -> Lines:
-        """Takes down what paging goes by, and keeps the selection on the list."""
+    def _lines(self, interval: taskstats.Interval) -> Lines:
+        if self.view.state is not self.state:
+            self.view = View(self.state, self.columns, self.limits, self.user)
+        return self.view.lines(interval, self.size, self.feed.resting)
+
+    def _settle(self, lines: Lines) -> bool:
+        """Takes down what paging goes by, and keeps the selection on the list; whether it
+        had to be moved."""
         selected = min(self.state.selected, max(0, lines.rows - 1))
         top = min(self.state.top, selected)
         moved = (selected, top) != (self.state.selected, self.state.top)
@@ -279,9 +283,7 @@ class _Loop:
         if not moved:
             # The view shows none of this.
             self.view.state = self.state
-            return lines
-        self.view = View(self.state, self.columns, self.limits, self.user)
-        return self.view.lines(interval, self.size, self.feed.resting)
+        return moved
 
 
 def _go(feed: Feed, state: State, columns: Mapping[str, table.Column]) -> str:

@@ -67,12 +67,15 @@ def intervals(
         count = None if count is None else count - 1
 
 
+def _rows(interval: taskstats.Interval, choice: Choice) -> taskstats.Interval | taskstats.Fold:
+    return interval.fold(choice.fold) if choice.fold else interval
+
+
 def select(
     interval: taskstats.Interval, choice: Choice, sources: Sequence[str]
 ) -> list[tuple[Cell, ...]]:
     """The chosen rows of an interval."""
-    rows = interval.fold(choice.fold) if choice.fold else interval
-    return rows.select(
+    return _rows(interval, choice).select(
         list(sources),
         sort=choice.sort,
         descending=choice.descending,
@@ -84,7 +87,7 @@ def select(
 
 def _screen(choice: Choice) -> Screen:
     return Screen(
-        titled(choice.columns, choice.fold or ""),
+        [titled(column, choice.fold) for column in choice.columns],
         user=choice.user,
         offset_s=fmt.offset_s,
         sort=choice.sort,
@@ -102,7 +105,7 @@ def _table(interval: taskstats.Interval, choice: Choice, screen: Screen, out: Te
         f"{fmt.stamp(now.time_ns)}  interval {interval.interval_ns / 1e9:.3f} s"
         f"  cpus {interval.cpus}  source {now.source}{f'  missing: {lacks}' if lacks else ''}\n"
     )
-    for line in screen.table(interval.fold(choice.fold) if choice.fold else interval):
+    for line in screen.table(_rows(interval, choice)):
         out.write(line.rstrip() + "\n")
     out.write("\n")
 

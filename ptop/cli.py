@@ -282,7 +282,7 @@ def _choice(options: argparse.Namespace) -> batch.Choice:
     columns, sort = _chosen(options)
     return batch.Choice(
         columns,
-        table.titled([sort], options.fold or "")[0].source,
+        table.titled(sort, options.fold).source,
         sort.descending,
         options.filter,
         options.pid,

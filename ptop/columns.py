@@ -4,7 +4,7 @@ and the fields to collect are made."""
 from __future__ import annotations
 
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -267,10 +267,9 @@ def view(name: str) -> tuple[Column, ...]:
     return tuple(COLUMNS[key] for key in VIEWS[name].columns)
 
 
-def titled(columns: Sequence[Column], fold: str) -> list[Column]:
-    """The columns, with groups' names where rows are gathered by something."""
-    title = replace(COLUMNS["name"], source="title") if fold else COLUMNS["name"]
-    return [title if column.key == "name" else column for column in columns]
+def titled(column: Column, fold: str | None) -> Column:
+    """The column, with groups' names where rows are gathered by something."""
+    return replace(column, source="title") if fold and column.key == "name" else column
 
 
 def folding(by: str) -> set[str]:

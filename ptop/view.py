@@ -32,10 +32,10 @@ class View:
         self.state = state
         self.columns = columns
         self.screen = Screen(
-            table.titled([columns[key] for key in state.columns], state.fold),
+            [table.titled(columns[key], state.fold) for key in state.columns],
             user=user,
             offset_s=fmt.offset_s,
-            sort=table.titled([columns[state.sort]], state.fold)[0].source,
+            sort=table.titled(columns[state.sort], state.fold).source,
             descending=state.descending,
             text=state.text or None,
             pids=limits.pids,

@@ -70,12 +70,11 @@ enum Common<'a> {
     Process(u32),
     Session(u32),
     Name(&'a [u8]),
-    User(u32),
-    Cgroup(u64),
+    Named(GroupKey),
 }
 
 /// A group that has a name other than its members'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupKey {
     /// The tasks of a user.
     User(u32),
@@ -124,8 +123,7 @@ impl Fold {
             let group = *order.entry(common).or_insert_with(|| {
                 groups.push(Vec::new());
                 named.push(match common {
-                    Common::User(uid) => Some(GroupKey::User(uid)),
-                    Common::Cgroup(id) => Some(GroupKey::Cgroup(id)),
+                    Common::Named(key) => Some(key),
                     _ => None,
                 });
                 groups.len() - 1
@@ -246,7 +244,7 @@ impl<'a> Family<'a> {
             FoldBy::Process => record.ac_tgid().map_or(alone, Common::Process),
             FoldBy::Parent => heir().map_or(alone, Common::Row),
             FoldBy::Name => record.ac_comm().map_or(alone, Common::Name),
-            FoldBy::User => record.ac_uid().map_or(alone, Common::User),
+            FoldBy::User => record.ac_uid().map_or(alone, |uid| Common::Named(GroupKey::User(uid))),
             FoldBy::Session => {
                 let living = heir().and_then(|row| self.interval.cur().get(row));
                 let of = |pid: Option<u32>| sessions.get(&pid?).copied();
@@ -257,7 +255,7 @@ impl<'a> Family<'a> {
             FoldBy::Cgroup => record
                 .cgroup_id()
                 .or_else(|| self.interval.cur().get(heir()?)?.cgroup_id())
-                .map_or(alone, Common::Cgroup),
+                .map_or(alone, |id| Common::Named(GroupKey::Cgroup(id))),
         }
     }
 }

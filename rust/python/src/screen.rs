@@ -49,6 +49,22 @@ enum Rows<'py> {
     Fold(PyRef<'py, PyFold>),
 }
 
+impl Rows<'_> {
+    fn interval(&self) -> &Interval {
+        match self {
+            Rows::Interval(rows) => &rows.inner,
+            Rows::Fold(rows) => rows.inner.interval(),
+        }
+    }
+
+    fn table(&self) -> &dyn TaskTable {
+        match self {
+            Rows::Interval(rows) => &*rows.inner,
+            Rows::Fold(rows) => &rows.inner,
+        }
+    }
+}
+
 /// The table of tasks of one interval after the other, as text: as a whole screen (`lines`)
 /// or by itself (`table`).
 ///
@@ -129,16 +145,16 @@ impl PyScreen {
         size: (u16, u16),
     ) -> PyResult<PyLines> {
         let size = cells(size);
-        let offset_s = self.offset_s(py, &rows)?;
+        let offset_s = self.offset_s(py, rows.interval())?;
         let (table, choice) = (&self.table, &self.choice);
-        let lines = with_users(py, &mut self.users, &self.user, |users| match &rows {
-            Rows::Interval(rows) => {
-                screen(&rows.inner, &*rows.inner, resting, table, choice, users, size, offset_s)
-            }
-            Rows::Fold(rows) => {
-                let interval = rows.inner.interval();
-                screen(interval, &rows.inner, resting, table, choice, users, size, offset_s)
-            }
+        let lines = with_users(py, &mut self.users, &self.user, |users| {
+            let lines = |resting: Option<&Resting<'_>>| {
+                let (interval, rows) = (rows.interval(), rows.table());
+                View::new(interval, rows, resting, table, choice, users, size.1, offset_s)
+                    .lines(table, choice, size)
+            };
+            let both = resting.and_then(|source| source.with_resting(|rest| lines(Some(rest))));
+            both.unwrap_or_else(|| lines(None))
         });
         Ok(PyLines(lines?))
     }
@@ -146,19 +162,14 @@ impl PyScreen {
     /// Titles, units, the chosen rows and the sums of all, a line each. Errors as of `lines`.
     fn table(&mut self, py: Python<'_>, rows: Rows<'_>) -> PyResult<Vec<String>> {
         let (table, choice) = (&self.table, &self.choice);
-        with_users(py, &mut self.users, &self.user, |users| match &rows {
-            Rows::Interval(rows) => table.lines(&rows.inner, &*rows.inner, choice, users),
-            Rows::Fold(rows) => table.lines(rows.inner.interval(), &rows.inner, choice, users),
+        with_users(py, &mut self.users, &self.user, |users| {
+            table.lines(rows.interval(), rows.table(), choice, users)
         })
     }
 }
 
 impl PyScreen {
-    fn offset_s(&mut self, py: Python<'_>, rows: &Rows<'_>) -> PyResult<i64> {
-        let interval = match rows {
-            Rows::Interval(rows) => &rows.inner,
-            Rows::Fold(rows) => rows.inner.interval(),
-        };
+    fn offset_s(&mut self, py: Python<'_>, interval: &Interval) -> PyResult<i64> {
         let seconds = interval.cur().header().begin.realtime_ns / 1_000_000_000;
         let quarter = seconds / QUARTER_S;
         match self.quarter {
@@ -197,25 +208,6 @@ fn with_users<T>(
             known.insert(uid, safe(&name)?);
         }
     }
-}
-
-#[allow(clippy::too_many_arguments, reason = "all that a screen is made of")]
-fn screen(
-    interval: &Interval,
-    rows: &impl TaskTable,
-    resting: Option<&PySource>,
-    table: &Table,
-    choice: &Choice,
-    users: Users<'_>,
-    size: (usize, usize),
-    offset_s: i64,
-) -> Lines {
-    let lines = |resting: Option<&Resting<'_>>| {
-        View::new(interval, rows, resting, table, choice, users, size.1, offset_s)
-            .lines(table, choice, size)
-    };
-    let both = resting.and_then(|source| source.with_resting(|resting| lines(Some(resting))));
-    both.unwrap_or_else(|| lines(None))
 }
 
 /// Columns and lines of a terminal, which has no more than fit into 16 bits (ioctl_tty(2)).

@@ -203,8 +203,8 @@ impl<'a> View<'a> {
     #[allow(clippy::too_many_arguments, reason = "all that a view is made of")]
     pub fn new(
         interval: &'a Interval,
-        rows: &'a impl Rows,
-        resting: Option<&'a Resting<'_>>,
+        rows: &dyn Rows,
+        resting: Option<&Resting<'_>>,
         table: &Table,
         choice: &Choice,
         users: Users<'_>,
@@ -251,7 +251,7 @@ fn own_ns(header: &Header) -> u64 {
 }
 
 fn rows_kept(
-    rows: &impl Rows,
+    rows: &dyn Rows,
     resting: Option<&Resting<'_>>,
     filter: &Filter,
     now: &Header,
@@ -276,12 +276,11 @@ fn sums<'a>(
         }
         _ => interval.sum(source),
     };
-    let columns = table.columns().iter();
-    columns.map(|column| column.summed.then(|| sum(column.source)).flatten()).collect()
+    table.sums_of(sum)
 }
 
 fn texts(
-    rows: &impl Rows,
+    rows: &dyn Rows,
     resting: Option<&Resting<'_>>,
     table: &Table,
     users: Users<'_>,

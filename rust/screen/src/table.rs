@@ -111,6 +111,12 @@ impl Table {
         self.line(|column, text| push_cell(text, column.form, cell(column.source), users))
     }
 
+    /// Of each column that has a sum, what `sum` gives.
+    pub fn sums_of<'a>(&self, sum: impl Fn(Source) -> Option<Cell<'a>>) -> Vec<Option<Cell<'a>>> {
+        let columns = self.columns.iter();
+        columns.map(|column| column.summed.then(|| sum(column.source)).flatten()).collect()
+    }
+
     /// The sums of the columns that have one, with `status` in the first cell where that
     /// has none.
     pub fn sums(&self, sums: &[Option<Cell<'_>>], status: &str) -> String {
@@ -131,13 +137,13 @@ impl Table {
     pub fn lines(
         &self,
         interval: &Interval,
-        rows: &impl Rows,
+        rows: &dyn Rows,
         choice: &Choice,
         users: Users<'_>,
     ) -> Vec<String> {
         let chosen = rows.select(&choice.query()).into_iter();
         let row = |row| self.row(users, |column| rows.cell(row as usize, column));
-        let sums: Vec<_> = self.columns.iter().map(|column| interval.sum(column.source)).collect();
+        let sums = self.sums_of(|source| interval.sum(source));
         let mut lines = vec![self.titles(), self.units()];
         lines.extend(chosen.map(row));
         lines.push(self.sums(&sums, ""));

@@ -280,7 +280,7 @@ impl Resting<'_> {
     }
 
     /// The rows that a query chooses of a table of what ran and of these, in its order.
-    pub fn select_with(&self, ran: &impl Table, query: &Query) -> Vec<Place> {
+    pub fn select_with(&self, ran: &dyn Table, query: &Query) -> Vec<Place> {
         let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
         let both = Query { offset: 0, limit: Some(end), ..query.clone() };
         let ran_key = |row: u32| ran.key(row as usize, query.sort?);

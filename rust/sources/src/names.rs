@@ -24,13 +24,16 @@ const WOBBLE_NS: u64 = 1_000_000_000;
 /// Asks /proc.
 pub(crate) struct ProcNames {
     tick_ns: u64,
+    boot_id: [u8; 16],
     /// Where cgroup v2 is mounted.
     cgroups: Option<PathBuf>,
 }
 
 impl ProcNames {
     pub(crate) fn new() -> ProcNames {
-        ProcNames { tick_ns: Host::new().tick_ns(), cgroups: mount_of_cgroups().ok().flatten() }
+        let host = Host::new();
+        let cgroups = mount_of_cgroups().ok().flatten();
+        ProcNames { tick_ns: host.tick_ns(), boot_id: host.boot_id(), cgroups }
     }
 
     /// The arguments of a record's process, each ended by a NUL; None where it is gone.
@@ -72,16 +75,14 @@ pub fn group_names(
     interval: &Interval,
 ) -> impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>> + use<> {
     let recorded = interval.cur().names().cloned();
-    let host = Host::new();
-    let here = host.boot_id() == interval.cur().header().boot_id;
-    let proc = ProcNames::new();
-    move |group, record| match (group, &recorded) {
-        (GroupKey::User(uid), Some(names)) => names.user(uid).map(<[u8]>::to_vec),
-        (GroupKey::Cgroup(id), Some(names)) => names.cgroup(id).map(<[u8]>::to_vec),
-        (GroupKey::User(uid), None) => user_name(uid).filter(|_| here),
-        (GroupKey::Cgroup(id), None) => {
-            record.ac_pid().filter(|_| here).and_then(|pid| proc.cgroup_path(pid, id))
-        }
+    let boot_id = interval.cur().header().boot_id;
+    let here = recorded.is_none().then(ProcNames::new).filter(|here| here.boot_id == boot_id);
+    move |group, record| match (group, &recorded, &here) {
+        (GroupKey::User(uid), Some(names), _) => names.user(uid).map(<[u8]>::to_vec),
+        (GroupKey::Cgroup(id), Some(names), _) => names.cgroup(id).map(<[u8]>::to_vec),
+        (GroupKey::User(uid), None, Some(_)) => user_name(uid),
+        (GroupKey::Cgroup(id), None, Some(here)) => here.cgroup_path(record.ac_pid()?, id),
+        (_, None, None) => None,
     }
 }
 

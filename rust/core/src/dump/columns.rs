@@ -125,20 +125,17 @@ fn jobs(parts: &[Part<'_>], threads: usize) -> Vec<Job> {
     let mut before = 0;
     for (number, part) in parts.iter().enumerate() {
         for &index in &part.indices {
-            let place = before / most;
-            before += rows(part, index);
+            let (place, rows) = (before / most, rows(part, index));
+            before += rows;
             let last = jobs.last_mut().filter(|job| {
                 job.part == number && (job.place == place || !part.reader.is_full(index))
             });
             match last {
                 Some(job) => {
                     job.indices.push(index);
-                    job.rows += rows(part, index);
+                    job.rows += rows;
                 }
-                None => {
-                    let rows = rows(part, index);
-                    jobs.push(Job { part: number, place, indices: vec![index], rows });
-                }
+                None => jobs.push(Job { part: number, place, indices: vec![index], rows }),
             }
         }
     }
