@@ -93,7 +93,7 @@ bench: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/python tools/requirements.py bench > $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
-	cargo bench --quiet -p taskstats-core --bench records
+	cargo bench --quiet -p precise-top-core --bench records
 	set -e; for name in $(BENCHES); do $(BIN)/python -m tests.bench.$$name; done
 
 # The same for the patched kernel, in emulated machines: some 10 minutes.

@@ -96,9 +96,9 @@ PTOP_MAY = {
 }
 CRATES_MAY = {
     "core": set(),
-    "sources": {"taskstats-core"},
-    "screen": {"taskstats"},
-    "python": {"taskstats", "taskstats-screen"},
+    "sources": {"precise-top-core"},
+    "screen": {"precise-top-core"},
+    "python": {"precise-top-core", "precise-top-sources", "precise-top-screen"},
 }
 
 
@@ -136,7 +136,7 @@ def test_the_package_does_not_know_the_tool() -> None:
 @pytest.mark.parametrize("crate", sorted(CRATES_MAY))
 def test_crates_depend_on_what_they_may(crate: str) -> None:
     manifest = tomllib.loads((ROOT / "rust" / crate / "Cargo.toml").read_text())
-    ours = {name for name in manifest.get("dependencies", {}) if name.startswith("taskstats")}
+    ours = {name for name in manifest.get("dependencies", {}) if name.startswith("precise-top")}
     assert ours == CRATES_MAY[crate]
 
 

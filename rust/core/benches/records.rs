@@ -1,6 +1,6 @@
 //! ns for each record: walked in datagrams, read, compared, chosen.
 //!
-//!     cargo bench -p taskstats-core --bench records
+//!     cargo bench -p precise-top-core --bench records
 
 #![allow(clippy::print_stdout, reason = "the table is the program's purpose")]
 
@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taskstats_core::wire::{self, Payload};
-use taskstats_core::{
+use precise_top_core::wire::{self, Payload};
+use precise_top_core::{
     Column, Field, FieldSet, Flags, Header, Interval, Layout, Query, RecordMut, SharedBytes,
     Snapshot, SourceKind, Table, codec,
 };

@@ -11,8 +11,9 @@
 //! The byte tables are in docs/dump-format.md.
 
 use crate::error::{ErrorKind, ParseError};
+use crate::fields::{Field, FieldSet};
 use crate::header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
-use crate::layout::{Field, FieldSet, Layout};
+use crate::layout::Layout;
 use crate::snapshot::Snapshot;
 
 /// The first bytes of every snapshot.

@@ -17,7 +17,6 @@
 //!
 //! The byte tables are in docs/dump-format.md.
 
-pub mod columns;
 mod delta;
 mod frame;
 mod index;
@@ -29,7 +28,6 @@ mod write;
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use read::{Copies, Cursor, Damage, Reader};
-pub use strings::{Named, Names, NamesAt, StringKey, StringKind, UNKNOWN, exact_start};
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.

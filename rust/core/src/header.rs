@@ -2,7 +2,7 @@
 //! fields it holds; with the CPUs' own times, so that an interval can be closed
 //! against them.
 
-use crate::layout::{Field, FieldSet};
+use crate::fields::{Field, FieldSet};
 
 /// Where a snapshot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,31 +8,28 @@
 
 #![forbid(unsafe_code)]
 
-pub mod books;
-mod chains;
-pub mod children;
 pub mod codec;
 pub mod columns;
-mod cpus;
-pub mod delta;
 pub mod dump;
 pub mod error;
-pub mod fold;
+pub mod fields;
 pub mod header;
+pub mod interval;
 pub mod layout;
+pub mod names;
 pub mod record;
-pub mod select;
+mod record_buffer;
 pub mod snapshot;
 pub mod state;
+pub mod table;
 pub mod wire;
 
-pub use books::{Books, CpuUse};
-pub use children::Children;
-pub use delta::Interval;
 pub use error::{ErrorKind, ParseError};
-pub use fold::{Fold, FoldBy, GroupKey};
+pub use fields::{Field, FieldSet, Group, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
-pub use layout::{Field, FieldSet, Group, Kind, Layout, Repr, Unit};
+pub use interval::{Books, Children, CpuUse, Interval};
+pub use layout::Layout;
 pub use record::{Identity, Record, RecordMut, Value};
-pub use select::{Cell, Column, Filter, Key, Query, Table, compare};
+pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
+pub use table::{Cell, Column, Filter, Fold, FoldBy, GroupKey, Key, Query, Table, compare};

@@ -10,10 +10,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::dump::NamesAt;
 use crate::error::{ErrorKind, ParseError};
+use crate::fields::{Field, FieldSet};
 use crate::header::{Header, SourceKind};
-use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, Field, FieldSet, LARGEST_VERSION, Layout};
+use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, LARGEST_VERSION, Layout};
+use crate::names::NamesAt;
 use crate::record::Record;
 
 /// Bytes shared between snapshots and their views.

@@ -3,8 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
-use taskstats_core::wire::{self, Payload};
-use taskstats_core::{Field, Snapshot};
+use precise_top_core::wire::{self, Payload};
+use precise_top_core::{Field, Snapshot};
 
 struct Counting;
 

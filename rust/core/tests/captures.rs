@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use taskstats_core::wire::{self, Id, Payload};
-use taskstats_core::{Field, Layout, ParseError, Record, Snapshot, codec};
+use precise_top_core::wire::{self, Id, Payload};
+use precise_top_core::{Field, Layout, ParseError, Record, Snapshot, codec};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data")

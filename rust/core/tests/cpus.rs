@@ -3,7 +3,7 @@
 mod common;
 
 use common::snapshot_with;
-use taskstats_core::{CpuClocks, CpuTimes, Flags, Header, Interval};
+use precise_top_core::{CpuClocks, CpuTimes, Flags, Header, Interval};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;

@@ -5,9 +5,9 @@ mod common;
 use std::sync::Arc;
 
 use common::{snapshot, snapshot_with};
+use precise_top_core::interval::{Split, Use};
+use precise_top_core::{CpuTimes, Field, Flags, Interval, Table};
 use proptest::prelude::*;
-use taskstats_core::delta::{Split, Use};
-use taskstats_core::{CpuTimes, Field, Flags, Interval, Table};
 
 use Field::{ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, nvcsw, task_id};
 
@@ -69,7 +69,7 @@ fn a_counter_that_went_backwards_is_no_use() {
 
 #[test]
 fn derived_starts_wobble_without_harm() {
-    let derived = |header: &mut taskstats_core::Header| {
+    let derived = |header: &mut precise_top_core::Header| {
         header.flags = header.flags.with(Flags::DERIVED_STARTS, true);
     };
     let before = snapshot_with(10, &[&task(5, 2_000_000, 400, 1, 0)], derived);
@@ -114,7 +114,7 @@ fn a_continued_split_never_shrinks() {
 #[test]
 fn the_books_tell_what_is_left() {
     let cpu = |idle_ns, irq_ns| {
-        move |header: &mut taskstats_core::Header| {
+        move |header: &mut precise_top_core::Header| {
             header.cpu_times =
                 vec![CpuTimes { cpu: 0, idle_ns, softirq_ns: irq_ns, ..CpuTimes::default() }];
         }

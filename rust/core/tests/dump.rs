@@ -3,14 +3,13 @@
 mod common;
 
 use common::machine::Machine;
-use proptest::prelude::*;
-use taskstats_core::dump::{
-    Cursor, Frames, Index, Named, Options, PREAMBLE, Reader, StringKey, StringKind, Writer,
-};
-use taskstats_core::layout::EXTENSION_BIT;
-use taskstats_core::{
+use precise_top_core::dump::{Cursor, Frames, Index, Options, PREAMBLE, Reader, Writer};
+use precise_top_core::layout::EXTENSION_BIT;
+use precise_top_core::names::{Named, StringKey, StringKind};
+use precise_top_core::{
     ErrorKind, Field, FieldSet, Flags, Header, Layout, SharedBytes, Snapshot, SourceKind, codec,
 };
+use proptest::prelude::*;
 
 const UNCOMPRESSED: Options = Options { full_every: 1, level: None };
 

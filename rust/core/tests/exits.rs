@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Shared, snapshot, snapshot_with};
+use precise_top_core::{CpuClocks, CpuTimes, Field, Flags, Header, Interval, SourceKind};
 use std::collections::HashSet;
-use taskstats_core::{CpuClocks, CpuTimes, Field, Flags, Header, Interval, SourceKind};
 
 use Field::{ac_etime, ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, task_id};
 

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
-use proptest::prelude::*;
-use taskstats_core::{
+use precise_top_core::{
     Cell, Column, Field, Filter, Flags, Fold, FoldBy, GroupKey, Interval, Query, Record, Table,
 };
+use proptest::prelude::*;
 
 use Field::{
     ac_cutime, ac_pid, ac_ppid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_tgid, ac_uid, ac_utime,

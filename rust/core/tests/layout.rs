@@ -1,7 +1,7 @@
 //! The field table against the kernel's headers: sizes and offsets per version.
 
-use taskstats_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION};
-use taskstats_core::{ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Value};
+use precise_top_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION};
+use precise_top_core::{ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Value};
 
 fn offset(version: u16, field: Field) -> Option<usize> {
     Layout::of_version(version).expect("a known version").offset(field)

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Shared, snapshot_with};
-use taskstats_core::{CpuClocks, Field, Flags, Header, Interval, SourceKind};
+use precise_top_core::{CpuClocks, Field, Flags, Header, Interval, SourceKind};
 
 use Field::{
     ac_cstime, ac_csttime, ac_cutime, ac_pid, ac_ppid, ac_start_ns, ac_stime, ac_sttime,

@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use taskstats_core::dump::{Cursor, Named, Options, Reader, StringKey, Writer};
-use taskstats_core::{
+use precise_top_core::dump::{Cursor, Options, Reader, Writer};
+use precise_top_core::names::{Named, StringKey};
+use precise_top_core::{
     CpuClocks, CpuTimes, Field, FieldSet, Flags, Header, Instant, Layout, SharedBytes, Snapshot,
     SourceKind, System, codec,
 };

@@ -3,12 +3,12 @@
 mod common;
 
 use common::snapshot;
-use proptest::prelude::*;
-use taskstats_core::layout::EXTENSION_BIT;
-use taskstats_core::{
+use precise_top_core::layout::EXTENSION_BIT;
+use precise_top_core::{
     Cell, Column, CpuTimes, ErrorKind, Field, FieldSet, Filter, Header, Layout, Query, Snapshot,
     SourceKind, System, Table, codec,
 };
+use proptest::prelude::*;
 
 /// `count` bare records of `size` bytes that begin with `version` in native order.
 fn bare(version: u16, size: usize, count: usize) -> Vec<u8> {
@@ -82,9 +82,9 @@ fn full_header() -> Header {
     header.cpu_times_step_ns = 10;
     header.cpu_times = vec![CpuTimes { cpu: 1, steal_ns: 5, ..CpuTimes::default() }];
     header.cpu_clocks =
-        vec![taskstats_core::CpuClocks { cpu: 1, idle_ns: 9, ..Default::default() }];
+        vec![precise_top_core::CpuClocks { cpu: 1, idle_ns: 9, ..Default::default() }];
     header.system = Some(System { mem_total_kb: 8, load_centi: [1, 2, 3], ..System::default() });
-    header.status[3] = taskstats_core::FieldStatus::Off;
+    header.status[3] = precise_top_core::FieldStatus::Off;
     header.masks = vec![FieldSet::ALL, FieldSet::of(&[Field::ac_pid])];
     header.merged = 1;
     header.missed = 2;

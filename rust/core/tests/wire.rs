@@ -1,8 +1,8 @@
 //! Generic netlink walking: real shapes, damaged ones, and every single byte changed.
 
+use precise_top_core::wire::{self, Id, Payload, Stats};
+use precise_top_core::{ErrorKind, ParseError};
 use proptest::prelude::*;
-use taskstats_core::wire::{self, Id, Payload, Stats};
-use taskstats_core::{ErrorKind, ParseError};
 
 fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = ((payload.len() + 4) as u16).to_ne_bytes().to_vec();

@@ -4,10 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taskstats_core::columns::ColumnKind;
-use taskstats_core::dump::columns::{self, Part};
-use taskstats_core::dump::{Copies, Cursor, Reader};
-use taskstats_core::{Field, SharedBytes, codec};
+use precise_top_core::columns::{ColumnBuilder, ColumnKind, Dictionary, Rows};
+use precise_top_core::dump::{Copies, Cursor, Reader};
+use precise_top_core::{Field, SharedBytes, codec};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(reader) = Reader::new(SharedBytes::new(bytes.to_vec()), None) else { return };
@@ -30,19 +29,27 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let kinds =
         [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Cmdline];
-    let copies: &(dyn Fn() -> Option<Copies> + Sync) = &|| {
-        let all = bytes.to_vec();
-        Some(Box::new(move |range: std::ops::Range<usize>| {
-            all.get(range).map(|part| SharedBytes::new(part.to_vec()))
-        }))
+    let read = |copies: Option<Copies>| {
+        let mut builder = ColumnBuilder::new(&kinds, 0, |words| (vec![0; words], 0));
+        let (mut cursor, mut lost) = (Cursor::copying(copies), Vec::new());
+        for index in 0..reader.len().min(64) {
+            match reader.snapshot(index, &mut cursor) {
+                Ok(snapshot) => {
+                    builder.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+                }
+                Err(error) => lost.push((index, error)),
+            }
+        }
+        builder.trim();
+        let (batch, dictionaries) = builder.finish();
+        assert_eq!(batch.len, rows);
+        let words: Vec<_> = dictionaries.into_iter().map(Dictionary::finish).collect();
+        (batch.memory, words, lost)
     };
-    let read = |copies: &(dyn Fn() -> Option<Copies> + Sync)| {
-        let indices = (0..reader.len().min(64)).collect();
-        let part = Part { reader: &reader, path: "", indices, copies };
-        let (read, lost) = columns::read(&[part], &kinds, 1, |words| (vec![0; words], 0));
-        assert_eq!(read.batches.iter().map(|batch| batch.len).sum::<usize>(), rows);
-        (read.batches.into_iter().map(|batch| batch.memory).collect::<Vec<_>>(), read.words, lost)
-    };
-    // In copies there is what there is in place.
-    assert_eq!(read(&|| None), read(copies));
+    let all = bytes.to_vec();
+    let copies: Copies = Box::new(move |range| {
+        all.get(range).map(|part| SharedBytes::new(part.to_vec()))
+    });
+    // Copies hold the same as the mapped bytes.
+    assert_eq!(read(None), read(Some(copies)));
 });

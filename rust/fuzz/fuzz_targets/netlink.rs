@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use taskstats_core::wire::{self, Payload};
-use taskstats_core::{Field, FieldSet, Layout, Record};
+use precise_top_core::wire::{self, Payload};
+use precise_top_core::{Field, FieldSet, Layout, Record};
 
 fuzz_target!(|datagram: &[u8]| {
     let mut messages = 0;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use taskstats_core::{
+use precise_top_core::{
     Column, Field, FieldSet, Fold, FoldBy, Interval, ParseError, Query, SharedBytes, Snapshot,
     Table, codec,
 };

@@ -14,12 +14,13 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
+use precise_top_core::columns::{Array as Filled, ColumnKind, Columns, ValueType};
+
+use precise_top_core::{FieldSet, Interval, SharedBytes, Snapshot};
+use precise_top_sources::{DumpFile, Error, Lost};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
-use taskstats::columns::{Array as Filled, ColumnKind, Columns, ValueType};
-use taskstats::dump::columns::Lost;
-use taskstats::{DumpFile, Error, FieldSet, Interval, SharedBytes, Snapshot};
 
 use crate::errors::python_error;
 use crate::interval::PyInterval;
@@ -104,7 +105,7 @@ pub(crate) fn read(
     let kinds = names.as_deref().map(kinds).transpose()?;
     let columns = py.detach(|| {
         let kinds = kinds.unwrap_or_else(|| all_kinds(&files));
-        let (columns, lost) = taskstats::read_columns(&files, &kinds)?;
+        let (columns, lost) = precise_top_sources::read_columns(&files, &kinds)?;
         match lost.first() {
             Some(lost) if !skip => {
                 let path = files[lost.part].0.path().display().to_string();
@@ -153,10 +154,10 @@ pub(crate) fn of_intervals(
         Some(names) => kinds_of_interval(names)?,
         None => {
             let used = [
-                taskstats::Column::UserNs,
-                taskstats::Column::SystemNs,
-                taskstats::Column::StealNs,
-                taskstats::Column::TotalNs,
+                precise_top_core::Column::UserNs,
+                precise_top_core::Column::SystemNs,
+                precise_top_core::Column::StealNs,
+                precise_top_core::Column::TotalNs,
             ];
             let mut kinds = kinds_of(FieldSet::EMPTY);
             kinds.push(ColumnKind::IntervalNs);
@@ -253,12 +254,12 @@ fn arrow_field(kind: ColumnKind) -> arrow_schema::Field {
     let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let data_type = match kind {
         ColumnKind::Field(field) => match field.info().repr {
-            taskstats::Repr::U8 => DataType::UInt8,
-            taskstats::Repr::I8 => DataType::Int8,
-            taskstats::Repr::U16 => DataType::UInt16,
-            taskstats::Repr::U32 => DataType::UInt32,
-            taskstats::Repr::U64 => DataType::UInt64,
-            taskstats::Repr::Comm => text(),
+            precise_top_core::Repr::U8 => DataType::UInt8,
+            precise_top_core::Repr::I8 => DataType::Int8,
+            precise_top_core::Repr::U16 => DataType::UInt16,
+            precise_top_core::Repr::U32 => DataType::UInt32,
+            precise_top_core::Repr::U64 => DataType::UInt64,
+            precise_top_core::Repr::Comm => text(),
         },
         ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => DataType::UInt64,
         ColumnKind::Exited => DataType::Boolean,

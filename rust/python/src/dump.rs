@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use precise_top_core::dump::{Cursor, Options};
+use precise_top_core::names::StringKey;
+use precise_top_sources::{DumpFile, Policy, Recorder};
 use pyo3::exceptions::{PyIndexError, PyLookupError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySlice};
-use taskstats::dump::{Cursor, Options, StringKey};
-use taskstats::{DumpFile, Policy, Recorder};
 
 use crate::columns::PyColumns;
 use crate::errors::python_error;
@@ -298,7 +299,7 @@ impl PyRecorder {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        act: impl FnOnce(&mut Recorder) -> Result<T, taskstats::Error> + Send,
+        act: impl FnOnce(&mut Recorder) -> Result<T, precise_top_sources::Error> + Send,
     ) -> PyResult<T> {
         let outcome = py
             .detach(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act));

@@ -1,9 +1,10 @@
 //! The one place where Python exceptions are made. Their classes are Python's own
 //! (`taskstats._errors`), since each has two bases.
 
+use precise_top_core::ParseError;
+use precise_top_sources::Error;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
-use taskstats::{Error, ParseError};
 
 fn raise<'py, A: pyo3::call::PyCallArgs<'py>>(py: Python<'py>, class: &str, arguments: A) -> PyErr {
     let make = || PyModule::import(py, "taskstats._errors")?.getattr(class)?.call1(arguments);

@@ -3,9 +3,10 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use precise_top_core::SourceKind;
+use precise_top_sources::{Error, Exit, Exits};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use taskstats::{Error, Exit, Exits, SourceKind};
 
 use crate::errors::python_error;
 use crate::task::PyTask;

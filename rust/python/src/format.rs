@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fmt::Write;
 
-use taskstats::{Field, FieldSet, Layout, Repr};
+use precise_top_core::{Field, FieldSet, Layout, Repr};
 
 /// `T{…}` for records of `layout`; fields outside `filled` are padding.
 pub(crate) fn buffer_format(layout: &Layout, filled: FieldSet) -> CString {

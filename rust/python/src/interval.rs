@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use precise_top_core::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
-use taskstats::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
 
 use crate::columns::PyColumns;
 use crate::snapshot::PySnapshot;
@@ -233,10 +233,12 @@ impl PyInterval {
         Ok(PyFold {
             inner: py.detach(|| match by {
                 FoldBy::User | FoldBy::Cgroup => {
-                    let names = taskstats::group_names(&interval);
+                    let names = precise_top_sources::group_names(&interval);
                     Fold::new(interval, by, &HashMap::new(), names)
                 }
-                FoldBy::Session => Fold::new(interval, by, &taskstats::sessions(), |_, _| None),
+                FoldBy::Session => {
+                    Fold::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
+                }
                 _ => Fold::new(interval, by, &HashMap::new(), |_, _| None),
             }),
         })
@@ -278,7 +280,7 @@ impl PyInterval {
     /// Number of tasks in each state, by name; without those whose state is unknown.
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
-        for (name, count) in taskstats::state::count(self.inner.cur()) {
+        for (name, count) in precise_top_core::state::count(self.inner.cur()) {
             counts.set_item(name, count)?;
         }
         Ok(counts)

@@ -14,14 +14,15 @@ mod tree;
 
 use std::sync::Arc;
 
+use precise_top_core::wire::{self, Id, Payload};
+use precise_top_core::{
+    Field, FieldSet, Header, Interval, Layout, SharedBytes, Snapshot, SourceKind,
+};
+use precise_top_sources::Error;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use taskstats::wire::{self, Id, Payload};
-use taskstats::{
-    Error, Field, FieldSet, Header, Interval, Layout, SharedBytes, Snapshot, SourceKind,
-};
 
 use crate::errors::{parse_error, python_error};
 use crate::interval::PyInterval;
@@ -77,8 +78,8 @@ fn parse(
     record_size: Option<usize>,
 ) -> PyResult<PySnapshot> {
     let bytes = memory(data)?;
-    let snapshot = if taskstats::codec::is_snapshot(bytes.as_ref()) {
-        taskstats::codec::decode(bytes)
+    let snapshot = if precise_top_core::codec::is_snapshot(bytes.as_ref()) {
+        precise_top_core::codec::decode(bytes)
     } else {
         Snapshot::from_bare_records(bytes, record_size)
     };
@@ -126,11 +127,11 @@ fn record_in(
     bytes: &SharedBytes,
     offset: usize,
     length: usize,
-) -> Result<PyTask, taskstats::ParseError> {
+) -> Result<PyTask, precise_top_core::ParseError> {
     let payload = &bytes.as_ref()[offset..offset + length];
     let layout = match payload.first_chunk::<2>() {
         Some(&version) => Layout::new(u16::from_ne_bytes(version), length, false),
-        None => Err(taskstats::ParseError::new(taskstats::ErrorKind::Truncated, 0)),
+        None => Err(precise_top_core::ParseError::new(precise_top_core::ErrorKind::Truncated, 0)),
     }
     .map_err(|error| error.shifted(offset))?;
     let header = Header::new(SourceKind::Bytes, layout.fields());
@@ -202,7 +203,7 @@ fn field_set(names: Vec<String>) -> PyResult<FieldSet> {
 /// The letter that /proc/PID/stat shows for a `state` field's value.
 #[pyfunction]
 fn state_letter(state: u32) -> char {
-    taskstats::state::letter(state)
+    precise_top_core::state::letter(state)
 }
 
 #[pymodule]

@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
+use precise_top_core::interval::Unchanged;
+use precise_top_core::{Interval, Table as TaskTable};
+use precise_top_screen::text::{self, Side};
+use precise_top_screen::{
+    Canvas, Choice, Column, Form, Lines, Sequences, Style, Table, Users, View, missing,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use taskstats::{Interval, Resting, Table as TaskTable};
-use taskstats_screen::text::{self, Side};
-use taskstats_screen::{
-    Canvas, Choice, Column, Form, Lines, Sequences, Style, Table, Users, View, missing,
-};
 
 use crate::interval::{PyFold, PyInterval, column, filter};
 use crate::source::PySource;
@@ -148,7 +149,7 @@ impl PyScreen {
         let offset_s = self.offset_s(py, rows.interval())?;
         let (table, choice) = (&self.table, &self.choice);
         let lines = with_users(py, &mut self.users, &self.user, |users| {
-            let lines = |resting: Option<&Resting<'_>>| {
+            let lines = |resting: Option<&Unchanged<'_>>| {
                 let (interval, rows) = (rows.interval(), rows.table());
                 View::new(interval, rows, resting, table, choice, users, size.1, offset_s)
                     .lines(table, choice, size)

@@ -5,11 +5,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use precise_top_core::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
 use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
 use pyo3::{ffi, intern};
-use taskstats::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
 
 use crate::format::buffer_format;
 use crate::task::PyTask;
@@ -40,7 +40,7 @@ impl PySnapshot {
         PySnapshot { inner, format: OnceLock::new(), shape, strides }
     }
 
-    fn header(&self) -> &taskstats::Header {
+    fn header(&self) -> &precise_top_core::Header {
         self.inner.header()
     }
 }
@@ -341,7 +341,7 @@ impl PySnapshot {
 
     /// The snapshot with its header as bytes, for `taskstats.parse`.
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &taskstats::codec::encode(&self.inner))
+        PyBytes::new(py, &precise_top_core::codec::encode(&self.inner))
     }
 
     fn __reduce__<'py>(

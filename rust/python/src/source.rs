@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use precise_top_core::interval::Unchanged;
+use precise_top_core::wire::Id;
+use precise_top_core::{FieldSet, SourceKind, Table};
+use precise_top_sources::{Netlink, Report, Request, Source};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use taskstats::wire::Id;
-use taskstats::{FieldSet, Netlink, Report, Request, Resting, Source, SourceKind, Table};
 
 use crate::errors::python_error;
 use crate::field_set;
@@ -60,9 +62,9 @@ impl PySource {
 
     /// What `with` makes of the tasks that did not run; None where the last snapshot has
     /// all tasks.
-    pub(crate) fn with_resting<T>(&self, with: impl FnOnce(&Resting<'_>) -> T) -> Option<T> {
+    pub(crate) fn with_resting<T>(&self, with: impl FnOnce(&Unchanged<'_>) -> T) -> Option<T> {
         let open = self.locked();
-        open.source.as_ref().and_then(|source| source.resting()).as_ref().map(with)
+        open.source.as_ref().and_then(|source| source.unchanged()).as_ref().map(with)
     }
 }
 
@@ -87,7 +89,7 @@ impl PySource {
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
         let request = Request { threads, fields, exact, changed, cpu_times, system };
         let open = || {
-            let mut source = taskstats::open(kind)?;
+            let mut source = precise_top_sources::open(kind)?;
             source.prepare(&request)?;
             Ok(source)
         };
@@ -268,13 +270,13 @@ impl PySourceReport {
 /// A report on every source of this version, the best first.
 #[pyfunction]
 pub(crate) fn sources(py: Python<'_>) -> Vec<PySourceReport> {
-    py.detach(taskstats::sources).into_iter().map(PySourceReport).collect()
+    py.detach(precise_top_sources::sources).into_iter().map(PySourceReport).collect()
 }
 
 /// A report on delay accounting (kernel.task_delayacct).
 #[pyfunction]
 pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
-    PySourceReport(py.detach(taskstats::delayacct))
+    PySourceReport(py.detach(precise_top_sources::delayacct))
 }
 
 /// Keeps only the privileges that an open source of that name needs per call, and
@@ -284,7 +286,7 @@ pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()>
     let kind = kind(source_name)?.ok_or_else(|| {
         PyValueError::new_err("give the name of an open source: proc, bpf, netlink or procfs")
     })?;
-    taskstats::drop_privileges(kind).map_err(|error| python_error(py, error))
+    precise_top_sources::drop_privileges(kind).map_err(|error| python_error(py, error))
 }
 
 fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
@@ -312,5 +314,5 @@ pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
 /// that it can wait for them.
 #[pyfunction]
 pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
-    taskstats::adopt_orphans(adopt).map_err(|error| python_error(py, error))
+    precise_top_sources::adopt_orphans(adopt).map_err(|error| python_error(py, error))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use precise_top_core::{Field, Record, SharedBytes, Snapshot, Value, with_fields};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use taskstats::{Field, Record, SharedBytes, Snapshot, Value, with_fields};
 
 use crate::snapshot::{PySnapshot, field};
 
@@ -106,9 +106,9 @@ macro_rules! define_task {
             fn cmdline(&self, py: Python<'_>) -> Option<Vec<String>> {
                 let pid = self.record().ac_pid()?;
                 let arguments = if self.snapshot.names().is_some() {
-                    self.snapshot.recorded_cmdline(self.row).map(taskstats::arguments)
+                    self.snapshot.recorded_cmdline(self.row).map(precise_top_sources::arguments)
                 } else {
-                    py.detach(|| taskstats::cmdline(pid))
+                    py.detach(|| precise_top_sources::cmdline(pid))
                 };
                 arguments
                     .map(|arguments| arguments.iter().map(|part| lossy(part)).collect())
@@ -137,7 +137,7 @@ macro_rules! define_task {
             fn status(&self, name: &str) -> PyResult<&'static str> {
                 let field = field(name)?;
                 Ok(if self.record().filled().contains(field) {
-                    taskstats::FieldStatus::Filled.name()
+                    precise_top_core::FieldStatus::Filled.name()
                 } else {
                     self.snapshot.header().status(field).name()
                 })

@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use precise_top_sources::Tree;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use taskstats::Tree;
 
 use crate::errors::python_error;
 use crate::task::lossy;

@@ -1,6 +1,6 @@
 //! What stands below the rows: how they are shown, and the books.
 
-use taskstats::Books;
+use precise_top_core::Books;
 
 use crate::screen::{Choice, View};
 

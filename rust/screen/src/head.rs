@@ -1,6 +1,6 @@
 //! What stands above the table: the machine, the source, the CPUs, memory.
 
-use taskstats::{CpuTimes, Flags, Interval, SourceKind, System};
+use precise_top_core::{CpuTimes, Flags, Interval, SourceKind, System};
 
 use crate::screen::{Choice, Heights, View};
 use crate::text::{self, UNKNOWN, push};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use taskstats::{
-    Books, Cell, Column as Source, CpuTimes, Field, Filter, Flags, Header, Interval, Place, Query,
-    Resting, SourceKind, System, Table as Rows, state,
+use precise_top_core::interval::{Place, Unchanged};
+use precise_top_core::{
+    Books, Cell, Column as Source, CpuTimes, Field, Filter, Flags, Header, Interval, Query,
+    SourceKind, System, Table as Rows, state,
 };
 
 use crate::foot;
@@ -204,7 +205,7 @@ impl<'a> View<'a> {
     pub fn new(
         interval: &'a Interval,
         rows: &dyn Rows,
-        resting: Option<&Resting<'_>>,
+        resting: Option<&Unchanged<'_>>,
         table: &Table,
         choice: &Choice,
         users: Users<'_>,
@@ -214,7 +215,7 @@ impl<'a> View<'a> {
         let (before, now) = (interval.prev().header(), interval.cur().header());
         let resting = resting.filter(|_| now.unchanged > 0);
         let exited = now.exited as usize;
-        let (tasks, states) = match resting.map(Resting::totals) {
+        let (tasks, states) = match resting.map(Unchanged::totals) {
             Some(totals) => (totals.tasks, totals.states.clone()),
             None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
         };
@@ -252,7 +253,7 @@ fn own_ns(header: &Header) -> u64 {
 
 fn rows_kept(
     rows: &dyn Rows,
-    resting: Option<&Resting<'_>>,
+    resting: Option<&Unchanged<'_>>,
     filter: &Filter,
     now: &Header,
 ) -> usize {
@@ -265,10 +266,10 @@ fn rows_kept(
 /// Sums of the columns that have one; the resting add nothing but their number.
 fn sums<'a>(
     interval: &'a Interval,
-    resting: Option<&Resting<'_>>,
+    resting: Option<&Unchanged<'_>>,
     table: &Table,
 ) -> Vec<Option<Cell<'a>>> {
-    let totals = resting.map(Resting::totals);
+    let totals = resting.map(Unchanged::totals);
     let sum = |source| match (source, totals) {
         (Source::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
         (Source::Field(Field::num_threads), Some(totals)) => {
@@ -281,7 +282,7 @@ fn sums<'a>(
 
 fn texts(
     rows: &dyn Rows,
-    resting: Option<&Resting<'_>>,
+    resting: Option<&Unchanged<'_>>,
     table: &Table,
     users: Users<'_>,
     query: &Query,

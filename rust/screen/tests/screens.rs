@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use proptest::prelude::*;
-use taskstats::{
+use precise_top_core::{
     Books, Cell, Column as Source, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout,
     SharedBytes, Snapshot, SourceKind, System,
 };
-use taskstats_screen::screen::{Heights, LEAST_TASKS};
-use taskstats_screen::text::{Side, width};
-use taskstats_screen::{Choice, Column, Form, Lines, Style, Table, View, missing};
+use precise_top_screen::screen::{Heights, LEAST_TASKS};
+use precise_top_screen::text::{Side, width};
+use precise_top_screen::{Choice, Column, Form, Lines, Style, Table, View, missing};
+use proptest::prelude::*;
 
 const NAMES: [&str; 5] =
     ["python3", "日本語のタスク名前です", "evil\x1b[2J\u{202e}", "kworker/0:1", ""];

@@ -1,7 +1,7 @@
 //! Numbers and names as text.
 
+use precise_top_screen::text::*;
 use proptest::prelude::*;
-use taskstats_screen::text::*;
 
 proptest! {
     #[test]

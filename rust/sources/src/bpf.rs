@@ -10,16 +10,16 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
-mod deaths;
+mod exit_slots;
+mod exit_stream;
 mod exits;
 mod fields;
 mod hidden;
 mod loader;
-mod log;
 mod pool;
+mod process_tree;
 mod run;
-mod slots;
-mod tree;
+mod run_log;
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -28,28 +28,28 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use taskstats_core::layout::EXTENSION_BIT;
-use taskstats_core::{
+use precise_top_core::interval::{LastValues, Unchanged};
+use precise_top_core::layout::EXTENSION_BIT;
+use precise_top_core::{
     CpuClocks, FieldSet, Flags, Header, Instant, Layout, Record, SharedBytes, Snapshot, SourceKind,
 };
 
-use crate::beside::Beside;
-use crate::changed::{Changed, Resting};
 use crate::errors::Error;
 use crate::host::{self, Host};
+use crate::source::{Request, Source};
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::{Control, CpuWords, Mapping};
-use crate::sys::thread::Home;
-use crate::{Request, Source};
+use crate::sys::thread::ForkGuard;
+use crate::sys::worker::Worker;
+use exit_slots::{SLOTS, Slots};
 use exits::{Exits, GONE};
 use fields::bits;
 use hidden::Hidden;
 use loader::{Loader, Target};
-use log::Log;
 use pool::{ARRAY, MMAPABLE, Pool, Rows};
+pub use process_tree::{CommandSums, Tree, TreeSums};
 use run::Way;
-use slots::{SLOTS, Slots};
-pub use tree::{CommandSums, Tree, TreeSums};
+use run_log::RunLog;
 
 /// The base version that the programs write.
 const VERSION: u16 = 14 | EXTENSION_BIT;
@@ -62,7 +62,7 @@ const MARGIN_NS: u64 = 100_000;
 const PART: u64 = 16384;
 /// The slots are emptied beside an interval when so many were given out.
 const EMPTY_AFTER: usize = SLOTS / 4;
-/// How long a warm-up sleeps, so that the taker is switched once.
+/// How long a warm-up sleeps, so that the caller is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// The source.
@@ -74,9 +74,9 @@ pub(crate) struct Bpf {
     cpus: Mapping,
     cpu_count: usize,
     pool: Pool,
-    /// Records there were: processes, threads.
+    /// RecordBuffer there were: processes, threads.
     wanted: [usize; 2],
-    log: Log,
+    log: RunLog,
     hidden: Hidden,
     delayacct: bool,
     /// None on kernels that have not what they need.
@@ -89,14 +89,14 @@ pub(crate) struct Bpf {
     /// Readable where the slots tell of deaths.
     deaths: OwnedFd,
     /// Empties the slots, from the first snapshot on while they are watched.
-    beside: Option<Beside>,
-    home: Home,
+    beside: Option<Worker>,
+    home: ForkGuard,
     /// The programs at their tracepoints, while values at one instant are wanted.
     watching: Option<Vec<OwnedFd>>,
-    /// Records of the dead that the last snapshot got.
+    /// RecordBuffer of the dead that the last snapshot got.
     exited: usize,
     /// All tasks' last values, while snapshots are of what ran since.
-    changed: Option<Changed>,
+    changed: Option<LastValues>,
     /// When hidden processes were last looked for, CLOCK_MONOTONIC.
     looked_ns: u64,
 }
@@ -196,7 +196,7 @@ impl Bpf {
         let deaths = make_ring("deaths", page)?;
         let notes = make_hash(HASH, "notes", 16, 16384)?;
         let row_of = make_hash(LRU_HASH, "row_of", 16, 16384)?;
-        let [ran, logged, listed] = log::make_maps(cpu_count)?;
+        let [ran, logged, listed] = run_log::make_maps(cpu_count)?;
         let noted = make_array("noted", 8, 16384)?;
         let pool = Pool::new(layout.record_size())?;
         let one_call = loader.has_one_call()
@@ -237,9 +237,9 @@ impl Bpf {
         let slots = Slots::new(Arc::clone(&control), slots, slot_of, &deaths, page, &layout)?;
         let exits = Exits::new(slots, &layout);
         let cpus = map(&cpus_map, cpu_count * size_of::<CpuWords>())?;
-        let listed_map = map(&listed, log::LISTED * size_of::<u64>())?;
+        let listed_map = map(&listed, run_log::LISTED * size_of::<u64>())?;
         let maps = [control_map, cpus_map, slots_map, notes, noted, row_of, ran, logged, listed];
-        let log = Log::new(&loader, listed_map, maps.into());
+        let log = RunLog::new(&loader, listed_map, maps.into());
         let key = random_key()?;
         control.write(offset_of!(Control, key), key[0]);
         control.write(offset_of!(Control, key) + 8, key[1]);
@@ -264,7 +264,7 @@ impl Bpf {
             exits: Arc::new(Mutex::new(exits)),
             deaths,
             beside: None,
-            home: Home::new(),
+            home: ForkGuard::new(),
             beside_hidden: Vec::new(),
             watching: None,
             exited: 0,
@@ -365,7 +365,7 @@ impl Bpf {
         let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
         let programs = self.beside_hidden.iter().chain([switched, exiting]);
         self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
-        // The taker's next switch tells the scheduler's clock to the ns.
+        // The caller's next switch tells the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
         self.run(bits::EXACT)?;
@@ -384,7 +384,7 @@ impl Bpf {
             true
         };
         locked(&self.exits).slots().tell_after(EMPTY_AFTER);
-        self.beside = Some(Beside::start(self.deaths.as_fd(), 0, drain)?);
+        self.beside = Some(Worker::start(self.deaths.as_fd(), 0, drain)?);
         Ok(())
     }
 
@@ -436,8 +436,8 @@ impl Source for Bpf {
         self.watch(watches, request.threads)
     }
 
-    fn resting(&self) -> Option<Resting<'_>> {
-        self.changed.as_ref().map(Changed::resting)
+    fn unchanged(&self) -> Option<Unchanged<'_>> {
+        self.changed.as_ref().map(LastValues::unchanged)
     }
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
@@ -465,10 +465,9 @@ impl Source for Bpf {
         let flags = self.flags_of(request);
         let one_call = matches!(self.way, Way::OneCall(_));
         let tasks = self.wanted[threads];
-        let changed = self
-            .changed
-            .take()
-            .filter(|changed| request.changed && one_call && changed.is_for(request));
+        let changed = self.changed.take().filter(|changed| {
+            request.changed && one_call && changed.is_for(request.threads, request.fields)
+        });
         let since = changed
             .as_ref()
             .filter(|changed| !looks && changed.is_whole(tasks))
@@ -533,12 +532,13 @@ impl Source for Bpf {
             Some(mut changed) if since != 0 => {
                 changed.take(&snapshot);
                 if control.by_log != 0 {
-                    snapshot = snapshot.with_unchanged(changed.resting().number() as u32);
-                    self.wanted[threads] = changed.resting().totals().tasks;
+                    snapshot = snapshot.with_unchanged(changed.unchanged().number() as u32);
+                    self.wanted[threads] = changed.unchanged().totals().tasks;
                 }
                 Some(changed)
             }
-            _ => (request.changed && one_call).then(|| Changed::new(&snapshot, request)),
+            _ => (request.changed && one_call)
+                .then(|| LastValues::new(&snapshot, request.threads, request.fields)),
         };
         self.log.took(&self.control, self.watching.is_some());
         Ok(match base {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use taskstats_core::ParseError;
+use precise_top_core::ParseError;
 
 /// An error of a source.
 #[derive(Debug)]

@@ -11,33 +11,20 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use taskstats_core::{SharedBytes, Snapshot, SourceKind};
+use precise_top_core::{SharedBytes, Snapshot, SourceKind};
 
 use crate::bpf::Bpf;
 use crate::errors::Error;
 use crate::netlink::Listener;
+use crate::source::ExitFeed;
 use crate::sys;
-use crate::sys::thread::{Event, Home};
-
-/// Exits kept for the next snapshot at most: a minute of 5,000 a second, and half as many
-/// again. What is beyond counts as lost.
-pub(crate) const MOST: usize = 1 << 19;
-
-/// Where exits come from.
-pub(crate) trait Deaths: Send {
-    /// A descriptor that is readable while exits wait there.
-    fn readable(&self) -> BorrowedFd<'_>;
-    /// Exits lost so far.
-    fn lost(&mut self) -> u64;
-    /// All that wait there, as a snapshot of the dead; None where there are none.
-    fn take(&mut self) -> Result<Option<Snapshot<SharedBytes>>, Error>;
-}
+use crate::sys::thread::{EventFd, ForkGuard};
 
 /// One task that died: a row of a snapshot of the dead.
 pub type Exit = (Arc<Snapshot<SharedBytes>>, usize);
 
 struct State {
-    deaths: Box<dyn Deaths>,
+    deaths: Box<dyn ExitFeed>,
     /// What was taken, and the first row of it that was not given yet.
     taken: Option<Exit>,
 }
@@ -47,16 +34,16 @@ pub struct Exits {
     kind: SourceKind,
     state: Mutex<State>,
     /// Set while something is taken and not given, or nobody is to wait any more.
-    waiting: Event,
+    waiting: EventFd,
     readable: OwnedFd,
-    home: Home,
+    home: ForkGuard,
 }
 
 impl Exits {
     /// Begins to listen: by bpf or netlink, None for the better one of them that works.
     /// AccessDenied without the capability for it, Unsupported where this machine lacks it.
     pub fn open(kind: Option<SourceKind>) -> Result<Exits, Error> {
-        let (kind, deaths): (_, Box<dyn Deaths>) = match kind {
+        let (kind, deaths): (_, Box<dyn ExitFeed>) = match kind {
             Some(SourceKind::Bpf) => (SourceKind::Bpf, Box::new(Bpf::open_for_exits()?)),
             Some(SourceKind::Netlink) => (SourceKind::Netlink, Box::new(Listener::open()?)),
             Some(other) => {
@@ -72,11 +59,11 @@ impl Exits {
             },
         };
         let failed = |error| Error::os("watch the exits", error);
-        let waiting = Event::new().map_err(failed)?;
+        let waiting = EventFd::new().map_err(failed)?;
         let sources = [deaths.readable().as_raw_fd(), waiting.as_fd().as_raw_fd()];
         let readable = sys::any_readable(&sources).map_err(failed)?;
         let state = Mutex::new(State { deaths, taken: None });
-        Ok(Exits { kind, state, waiting, readable, home: Home::new() })
+        Ok(Exits { kind, state, waiting, readable, home: ForkGuard::new() })
     }
 
     /// Where they come from.

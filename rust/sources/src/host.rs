@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-use taskstats_core::{CpuTimes, Flags, Header, Instant, System};
+use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
 
-use crate::{Request, sys};
+use crate::source::Request;
+use crate::sys;
 
 /// The machine's facts and the kept descriptors.
 pub(crate) struct Host {

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use taskstats_core::SourceKind;
+use precise_top_core::SourceKind;
 
 use crate::errors::Error;
 use crate::sys::{self, Capabilities};

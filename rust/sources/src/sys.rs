@@ -6,6 +6,7 @@ pub(crate) mod map;
 pub(crate) mod shared;
 pub(crate) mod taskstats;
 pub(crate) mod thread;
+pub(crate) mod worker;
 
 use std::ffi::CStr;
 use std::fs::File;

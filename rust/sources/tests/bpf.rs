@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use taskstats::{
-    Field, FieldSet, Flags, Group, Header, Interval, Request, Source, SourceKind, open, sources,
-};
+use precise_top_core::{Field, FieldSet, Flags, Group, Header, Interval, SourceKind};
+use precise_top_sources::{Request, Source, open, sources};
 
 fn bpf() -> Option<Box<dyn Source>> {
     match open(Some(SourceKind::Bpf)) {
@@ -228,7 +227,7 @@ fn tasks_that_outgrow_the_array_rest_like_others() {
     let last = Arc::new(source.snapshot(&request).expect("a snapshot"));
     assert!(last.header().flags.contains(Flags::CHANGED));
     assert!(!Interval::is_whole(&last, &grown), "the sleepers' values are not in it");
-    let resting = source.resting().expect("a snapshot of what ran");
+    let resting = source.unchanged().expect("a snapshot of what ran");
     assert!(resting.totals().tasks >= children.pids().len());
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use taskstats::{Event, Listener, has_net_admin};
+use precise_top_sources::{Event, Listener, has_net_admin};
 
 /// That many shells that die at once, and then one on each CPU.
 fn die(count: usize) {

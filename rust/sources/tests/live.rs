@@ -8,10 +8,9 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use taskstats::wire::Id;
-use taskstats::{
-    Error, Field, FieldSet, FieldStatus, Interval, Netlink, Request, Source, SourceKind, open,
-};
+use precise_top_core::wire::Id;
+use precise_top_core::{Field, FieldSet, FieldStatus, Interval, SourceKind};
+use precise_top_sources::{Error, Netlink, Request, Source, open};
 
 /// CPU time may be late by one tick of the slowest usual kernel (HZ=100).
 const TICK: u64 = 10_000_000;
@@ -130,7 +129,7 @@ fn known_work_is_found() {
 fn the_process_row_agrees_with_the_cpu_clock() {
     for mut source in every_source() {
         burn(Duration::from_millis(20));
-        let clock = |snapshot: &taskstats::Snapshot| {
+        let clock = |snapshot: &precise_top_core::Snapshot| {
             let me = snapshot.find_pid(std::process::id()).expect("this process");
             snapshot.get(me).and_then(|record| record.cpu_ns()).expect("its CPU time")
         };
@@ -207,7 +206,7 @@ fn delays_that_are_switched_off_are_not_zero() {
     let Some(mut source) = netlink() else { return };
     let snapshot = source.snapshot(&cheap(false)).expect("a snapshot");
     let header = snapshot.header();
-    let held = header.flags.contains(taskstats::Flags::DELAYACCT);
+    let held = header.flags.contains(precise_top_core::Flags::DELAYACCT);
     let expected = if held { FieldStatus::Filled } else { FieldStatus::Off };
     assert_eq!(header.status(Field::blkio_delay_total), expected);
     assert_eq!(header.status(Field::cpu_delay_total), FieldStatus::Filled);
@@ -236,8 +235,8 @@ fn without_the_capability_netlink_is_refused() {
     }
     // Capabilities belong to a thread; only this one loses them.
     let refused = thread::spawn(|| {
-        taskstats::drop_privileges(SourceKind::Procfs).expect("dropping is allowed");
-        assert!(!taskstats::has_net_admin());
+        precise_top_sources::drop_privileges(SourceKind::Procfs).expect("dropping is allowed");
+        assert!(!precise_top_sources::has_net_admin());
         let auto = open(None).expect("something works").kind();
         (Netlink::open().map(|_| ()), auto)
     });

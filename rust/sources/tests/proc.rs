@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use taskstats::{
-    Column, Error, Field, FieldSet, FieldStatus, Flags, Interval, Request, SharedBytes, Snapshot,
-    Source, SourceKind, Table, open,
+use precise_top_core::{
+    Column, Field, FieldSet, FieldStatus, Flags, Interval, SharedBytes, Snapshot, SourceKind, Table,
 };
+use precise_top_sources::{Error, Request, Source, open};
 
 /// One test at a time: each counts what happens on the machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -66,7 +66,7 @@ fn own_clock() -> u64 {
     procfs.snapshot(&request).expect("a snapshot").header().own_cpu_ns
 }
 
-fn own(snapshot: &Snapshot<SharedBytes>) -> taskstats::Record<'_> {
+fn own(snapshot: &Snapshot<SharedBytes>) -> precise_top_core::Record<'_> {
     let row = snapshot.find_pid(std::process::id()).expect("this process");
     snapshot.get(row).expect("its record")
 }
@@ -270,7 +270,7 @@ fn what_ran_since_is_whole_with_what_rests() {
             assert!(now.len() < 100, "{} rows", now.len());
             assert!(now.len() + header.unchanged as usize >= all);
             assert!(now.find_pid(sleepers.0[0].id()).is_none());
-            let resting = source.resting().expect("the others");
+            let resting = source.unchanged().expect("the others");
             assert_eq!(resting.totals().tasks, now.len() + header.unchanged as usize);
             let slept = (0..resting.rows()).filter_map(|row| resting.record(row));
             assert_eq!(slept.count(), header.unchanged as usize);
@@ -346,7 +346,7 @@ fn the_books_close_while_threads_and_processes_come_and_go() {
             dead_ns += books.rowless_ns;
             // The snapshot view's sum is the same time, with the steal time.
             let all = interval.sum(Column::AllNs);
-            let Some(taskstats::Cell::Int(all)) = all else { panic!("{all:?}") };
+            let Some(precise_top_core::Cell::Int(all)) = all else { panic!("{all:?}") };
             let found = i128::from(books.tasks_ns + books.rowless_ns);
             let steal = i128::from(books.steal_ns);
             assert!(all >= found && all <= found + steal + 100_000, "{all} {books:?}");
@@ -364,8 +364,8 @@ fn an_open_source_needs_no_privilege() {
     assert_eq!(open(None).expect("a source").kind(), SourceKind::Proc);
     // Capabilities belong to a thread; only this one loses them.
     let found = thread::spawn(move || {
-        taskstats::drop_privileges(SourceKind::Proc).expect("dropping is allowed");
-        assert!(!taskstats::has_net_admin());
+        precise_top_sources::drop_privileges(SourceKind::Proc).expect("dropping is allowed");
+        assert!(!precise_top_sources::has_net_admin());
         assert_eq!(open(None).expect("something works").kind(), SourceKind::Procfs);
         assert!(matches!(open(Some(SourceKind::Proc)), Err(Error::AccessDenied { .. })));
         source.snapshot(&request(false, false)).map(|snapshot| snapshot.len())
@@ -415,7 +415,7 @@ fn a_dump_brings_what_the_file_brings() {
         };
         assert_eq!(pids(&file), pids(&dump));
         // What slept is the same to the byte, but for the instant and its age.
-        let same = |one: &taskstats::Record<'_>, other: &taskstats::Record<'_>| {
+        let same = |one: &precise_top_core::Record<'_>, other: &precise_top_core::Record<'_>| {
             Field::ALL.iter().all(|&field| {
                 let age = [Field::ac_time_ns, Field::ac_etime, Field::ac_tgetime];
                 age.contains(&field) || one.value(field) == other.value(field)

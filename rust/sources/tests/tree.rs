@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use taskstats::{Tree, TreeSums};
+use precise_top_sources::{Tree, TreeSums};
 
 /// What the children of all tests used is one sum.
 static ALONE: Mutex<()> = Mutex::new(());

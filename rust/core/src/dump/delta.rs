@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::table::{Column, Rule, Table, number, set_number};
 use super::{Input, put_varint, unzigzag, zigzag};
 use crate::codec;
-use crate::layout::{Field, Layout};
+use crate::fields::Field;
+use crate::layout::Layout;
 
 /// Sets of columns that changed together, numbered since the last full frame.
 pub(super) type Sets = Vec<Vec<usize>>;

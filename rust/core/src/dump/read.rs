@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use super::delta::{self, Sets, Whole};
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
-use super::strings::{self, Named, Names, NamesAt};
+use super::strings;
 use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
+use crate::names::{Named, Names, NamesAt};
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Bytes of a dump that cannot be read, and why.

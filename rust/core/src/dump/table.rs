@@ -2,7 +2,8 @@
 //! writer's field table has a name for them.
 
 use super::Input;
-use crate::layout::{Field, Layout, Repr};
+use crate::fields::{Field, Repr};
+use crate::layout::Layout;
 
 /// How a column is expected to go on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

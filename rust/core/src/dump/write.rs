@@ -3,12 +3,13 @@
 use super::delta::{Encoder, Whole};
 use super::frame::{self, Draft, Frame, FrameKind};
 use super::index::{self, Entry, Index};
-use super::strings::{self, Named};
+use super::strings;
 use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::Flags;
 use crate::layout::Layout;
+use crate::names::Named;
 use crate::snapshot::Snapshot;
 
 /// How a dump is written.

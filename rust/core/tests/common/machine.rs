@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use taskstats_core::layout::EXTENSION_BIT;
-use taskstats_core::{
+use precise_top_core::layout::EXTENSION_BIT;
+use precise_top_core::{
     CpuClocks, CpuTimes, Field, FieldSet, Flags, Header, Kind, Layout, RecordMut, Repr, Snapshot,
     SourceKind,
 };

@@ -6,8 +6,8 @@ pub(crate) mod machine;
 
 use std::sync::Arc;
 
-use taskstats_core::layout::EXTENSION_BIT;
-use taskstats_core::{
+use precise_top_core::layout::EXTENSION_BIT;
+use precise_top_core::{
     Field, FieldSet, Header, Layout, RecordMut, SharedBytes, Snapshot, SourceKind,
 };
 

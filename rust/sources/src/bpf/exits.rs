@@ -15,11 +15,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use taskstats_core::layout::Kind;
-use taskstats_core::{Field, FieldSet, Layout, Record, RecordMut, state};
+use precise_top_core::Kind;
+use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, state};
 
-use super::slots::{Slot, Slots};
-use crate::exits::MOST;
+use super::exit_slots::{Slot, Slots};
+use crate::source::MOST_EXITS;
 use crate::sys::shared::Control;
 
 /// Fields that cannot be had once a task's memory is gone.
@@ -44,25 +44,25 @@ struct Process {
 }
 
 /// A task that is dead, or dying: its last word, out of its slot.
-struct Dead {
+struct ExitRows {
     /// What it used, up to its last switch where that `is_final`.
     used_ns: u64,
     is_final: bool,
     /// Whose thread it is.
     process: Key,
     leader: bool,
-    /// Whether it is outside the taker's pid namespace.
+    /// Whether it is outside the caller's pid namespace.
     outside: bool,
     /// Whether the walk of the run met it, or may have before it exited.
     walked: bool,
     record: Vec<u8>,
 }
 
-impl Dead {
+impl ExitRows {
     /// What a slot tells; with the final value, or that at the instant of the last run.
-    fn of(slot: &Slot<'_>, is_final: bool) -> Dead {
+    fn of(slot: &Slot<'_>, is_final: bool) -> ExitRows {
         let words = &slot.words;
-        Dead {
+        ExitRows {
             used_ns: if is_final { words.end } else { words.used },
             is_final,
             process: (words.process_id, words.process_start),
@@ -78,8 +78,8 @@ impl Dead {
 pub(crate) struct Exits {
     slots: Slots,
     layout: Layout,
-    /// Dead tasks that the walk may still meet, or that the next snapshot is to have.
-    pending: Vec<Dead>,
+    /// ExitRows tasks that the walk may still meet, or that the next snapshot is to have.
+    pending: Vec<ExitRows>,
     /// The most of them that are kept, those that were not, and their use.
     most: usize,
     dropped: u64,
@@ -94,9 +94,9 @@ pub(crate) struct Exits {
 /// What a snapshot gets from the slots.
 #[derive(Default)]
 pub(crate) struct Collected {
-    /// Records of the tasks that died, with what they had used at the instant.
+    /// RecordBuffer of the tasks that died, with what they had used at the instant.
     pub(crate) records: Vec<Vec<u8>>,
-    /// Use of dead tasks outside the taker's pid namespace.
+    /// Use of dead tasks outside the caller's pid namespace.
     pub(crate) outside_ns: u64,
 }
 
@@ -126,7 +126,7 @@ impl Exits {
             slots,
             layout: layout.clone(),
             pending: Vec::new(),
-            most: MOST,
+            most: MOST_EXITS,
             dropped: 0,
             dropped_ns: 0,
             threads: false,
@@ -174,7 +174,7 @@ impl Exits {
         slots.sweep(None, |slot| {
             let done = slot.is_dead() && !slot.is_traced_thread();
             if done && pending.len() < *most {
-                pending.push(Dead::of(slot, true));
+                pending.push(ExitRows::of(slot, true));
             } else if done {
                 *dropped += 1;
                 *dropped_ns += slot.words.end;
@@ -209,13 +209,13 @@ impl Exits {
             if slot.is_dead() && words.died_ns < run.t0_ns {
                 let done = !slot.is_traced_thread() || words.met != run.serial;
                 if done {
-                    pending.push(Dead::of(slot, true));
+                    pending.push(ExitRows::of(slot, true));
                 }
                 return done;
             }
             // One born after the instant is for the next run altogether.
             if words.serial == run.serial && words.used != 0 {
-                partial.push(Dead::of(slot, false));
+                partial.push(ExitRows::of(slot, false));
             }
             false
         });
@@ -238,12 +238,12 @@ impl Exits {
     }
 
     /// The name of the row that a task has while it lives.
-    fn row_of(&self, dead: &Dead) -> Key {
+    fn row_of(&self, dead: &ExitRows) -> Key {
         if self.threads { key_of(&dead.record, &self.layout) } else { dead.process }
     }
 
     /// The rows of a run that are dead or dying.
-    fn met(&self, partial: &[Dead], rows: &[u8]) -> Met {
+    fn met(&self, partial: &[ExitRows], rows: &[u8]) -> Met {
         let mut met = Met::default();
         if self.pending.is_empty() && partial.is_empty() {
             return met;
@@ -264,7 +264,7 @@ impl Exits {
 
     /// Whether a task's time is in a row of the run: nobody has waited for it yet, or it died
     /// when the walk had already passed.
-    fn is_in_row(&self, dead: &Dead, met: &Met) -> bool {
+    fn is_in_row(&self, dead: &ExitRows, met: &Met) -> bool {
         let has_row = self.threads || dead.leader;
         match dead.is_final {
             true => has_row && met.dead.contains(&self.row_of(dead)),
@@ -277,7 +277,7 @@ impl Exits {
     /// Counts a task that is in no row.
     fn count(
         &mut self,
-        dead: Dead,
+        dead: ExitRows,
         waiting: &mut HashMap<Key, Waiting>,
         collected: &mut Collected,
     ) {

@@ -1,9 +1,9 @@
 //! Which fields a run fills, and which the kernel has not.
 
-use taskstats_core::{Field, FieldSet, FieldStatus, Group, Header};
+use precise_top_core::{Field, FieldSet, FieldStatus, Group, Header};
 
 use super::Bpf;
-use crate::Request;
+use crate::source::Request;
 
 /// RUN_* and ABSENT_* of bpf/record.h.
 pub(super) mod bits {

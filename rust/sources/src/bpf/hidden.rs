@@ -10,11 +10,11 @@
 use std::collections::HashSet;
 use std::fs;
 
-use taskstats_core::{Field, FieldSet, Group, Header, Layout, Record, RecordMut};
+use precise_top_core::{Field, FieldSet, Group, Header, Layout, Record, RecordMut};
 
 use crate::errors::Error;
 use crate::host::Host;
-use crate::procfs::Reader;
+use crate::procfs::reader::Reader;
 use crate::sys;
 
 /// What stays true between two looks, with the ticks that split the CPU time.
@@ -44,11 +44,11 @@ pub(crate) struct Hidden {
     processes: Vec<Process>,
     /// When the clocks were read, CLOCK_MONOTONIC.
     read_ns: u64,
-    /// Records of the last snapshot: threads count.
+    /// RecordBuffer of the last snapshot: threads count.
     rows: usize,
 }
 
-/// A clock that was read so long before the run's instant may have run on: the taker was
+/// A clock that was read so long before the run's instant may have run on: the caller was
 /// preempted in between.
 const EARLY_NS: u64 = 20_000;
 
@@ -57,7 +57,7 @@ impl Hidden {
         Ok(Hidden { reader: Reader::new(host)?, processes: Vec::new(), read_ns: 0, rows: 0 })
     }
 
-    /// Records that are appended to a snapshot.
+    /// RecordBuffer that are appended to a snapshot.
     pub(crate) fn len(&self) -> usize {
         self.rows.max(self.processes.len())
     }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use taskstats_core::SharedBytes;
+use precise_top_core::SharedBytes;
 
 use crate::errors::Error;
 use crate::sys::bpf::{self, MapSpec};
@@ -51,9 +51,9 @@ pub(crate) struct Pool {
 
 /// What a snapshot's array holds.
 pub(crate) struct Rows<'a> {
-    /// Records that are in it already.
+    /// RecordBuffer that are in it already.
     pub(crate) count: usize,
-    /// Records of the dead.
+    /// RecordBuffer of the dead.
     pub(crate) dead: &'a [Vec<u8>],
     /// Which fields those hold.
     pub(crate) dead_mask: u8,
@@ -63,7 +63,7 @@ pub(crate) struct Rows<'a> {
 pub(crate) struct Chosen {
     /// Its index in the array of maps.
     pub(crate) index: u32,
-    /// Records that fit.
+    /// RecordBuffer that fit.
     pub(crate) capacity: usize,
 }
 

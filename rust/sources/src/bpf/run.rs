@@ -5,11 +5,11 @@ use std::io::Read;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 
-use taskstats_core::Header;
+use precise_top_core::Header;
 
 use super::Bpf;
+use super::exit_slots::SLOTS;
 use super::pool::Chosen;
-use super::slots::SLOTS;
 use crate::errors::Error;
 use crate::sys::bpf;
 use crate::sys::shared::Control;

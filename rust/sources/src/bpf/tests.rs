@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use taskstats_core::{Interval, Table};
+use precise_top_core::{Interval, Table};
 
 use super::*;
 
@@ -170,7 +170,7 @@ fn opened_with_log() -> Option<Bpf> {
 
 /// Whether a task is among those that rest.
 fn rests(source: &Bpf, pid: u32) -> bool {
-    let resting = source.resting().expect("what rests");
+    let resting = source.unchanged().expect("what rests");
     let mut records = (0..resting.rows()).filter_map(|row| resting.record(row));
     records.any(|record| record.ac_pid() == Some(pid))
 }
@@ -186,7 +186,7 @@ fn sleepers_are_not_looked_at() {
     assert_eq!(run.by_log, 1);
     let met = run.wanted + run.unchanged;
     assert!(met < 290, "{met} processes were met");
-    let totals = source.resting().expect("what rests").totals().clone();
+    let totals = source.unchanged().expect("what rests").totals().clone();
     assert!(totals.tasks >= 300 && totals.states["sleeping"] >= 300, "{totals:?}");
     let living = snapshot.len() - snapshot.header().exited as usize;
     assert_eq!(snapshot.header().unchanged as usize + living, totals.tasks);

@@ -156,7 +156,7 @@ pub(crate) struct Control {
     pub(crate) flags: u32,
     pub(crate) capacity: u32,
     pub(crate) reader: u32,
-    pub(crate) taker: u32,
+    pub(crate) caller: u32,
     pub(crate) level: u32,
     pub(crate) namespace: u64,
     pub(crate) real_offset_ns: u64,

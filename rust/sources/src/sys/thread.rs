@@ -24,17 +24,17 @@ extern "C" fn forked() {
 
 /// The process in which something was made. It costs no system call to ask for it.
 #[derive(Debug)]
-pub(crate) struct Home(u64);
+pub(crate) struct ForkGuard(u64);
 
-impl Home {
+impl ForkGuard {
     /// The calling process.
-    pub(crate) fn new() -> Home {
+    pub(crate) fn new() -> ForkGuard {
         COUNTING.call_once(|| {
             // SAFETY: the handler is a function of this library, which stays loaded, and
             // touches nothing but two atomic numbers.
             unsafe { libc::pthread_atfork(None, None, Some(forked)) };
         });
-        Home(FORKS.load(Ordering::Relaxed))
+        ForkGuard(FORKS.load(Ordering::Relaxed))
     }
 
     /// Whether the calling process is that one, and no child made by fork.
@@ -96,14 +96,14 @@ pub(crate) fn block_signals() -> io::Result<()> {
 
 /// Something that happened, or not: readable while it has.
 #[derive(Debug)]
-pub(crate) struct Event(File);
+pub(crate) struct EventFd(File);
 
-impl Event {
-    pub(crate) fn new() -> io::Result<Event> {
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
         // SAFETY: eventfd takes integers only.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: eventfd has just made this descriptor, and nobody else knows of it.
-        Ok(Event(unsafe { File::from_raw_fd(fd) }))
+        Ok(EventFd(unsafe { File::from_raw_fd(fd) }))
     }
 
     /// It has happened.
@@ -119,7 +119,7 @@ impl Event {
     }
 }
 
-impl AsFd for Event {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

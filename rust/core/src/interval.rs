@@ -1,0 +1,19 @@
+//! What every task used between two snapshots, and whether that is all CPU time there was.
+//!
+//! ```text
+//! usage -> matching -> delta (Interval) -> cumulative (dead children) -> balance -> cpu_times
+//! ```
+
+pub(crate) mod ancestors;
+mod balance;
+mod cpu_times;
+mod cumulative;
+mod delta;
+mod last_values;
+mod matching;
+mod usage;
+
+pub use balance::{Books, CpuUse};
+pub use delta::Interval;
+pub use last_values::{LastValues, Place, Totals, Unchanged};
+pub use usage::{Children, Split, Use};

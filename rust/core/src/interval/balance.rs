@@ -1,0 +1,292 @@
+//! The CPUs' books: that all of an interval's CPU time is accounted for.
+//!
+//! Σ tasks + irq + steal + idle + residual = CPUs × interval
+//!
+//! Design decisions
+//!
+//! * Idle time is measured, never what is left; so the residual can tell of a task
+//!   that was overlooked.
+//! * The books come with the error that their sources must be granted. A residual
+//!   inside it is closed. What is missing altogether widens nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use super::delta::Interval;
+use super::usage::Use;
+use crate::header::{CpuClocks, CpuTimes, Flags, Header, SourceKind};
+
+/// What values of one instant are granted of CPUs × interval: one part in so many.
+const EXACT_PART: u64 = 10_000;
+
+/// Where the machine's CPU time went, in ns over all CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Books {
+    /// CPUs that were online at both ends.
+    pub cpus: u32,
+    /// These CPUs × the interval: what there was.
+    pub available_ns: u64,
+    /// User and system time of the tasks with a row.
+    pub tasks_ns: u64,
+    /// Idle time, with and without I/O outstanding.
+    pub idle_ns: u64,
+    /// Hard and soft interrupts.
+    pub irq_ns: u64,
+    /// Steal time of all CPUs.
+    pub steal_ns: u64,
+    /// Tasks without a row: those outside the reader's pid namespace, those whose exit
+    /// was lost, and those that died where the dead have no rows, as their processes'
+    /// and parents' counters tell.
+    pub rowless_ns: u64,
+    /// What is left of the time there was. Negative: more was found than there was.
+    pub residual_ns: i64,
+    /// Granularity of the CPUs' times.
+    pub step_ns: u64,
+    /// What the interval's ends may be wrong by. It does not add up over intervals that
+    /// follow one another, for an end of one is the beginning of the next.
+    pub edge_ns: u64,
+    /// What the time in between may be wrong by: exits that tell less than all, CPUs
+    /// that came or went, whole µs in the counters of what vanished. It adds up.
+    pub within_ns: u64,
+}
+
+impl Books {
+    /// What the residual may be in all.
+    pub fn bound_ns(&self) -> u64 {
+        self.edge_ns.saturating_add(self.within_ns)
+    }
+
+    /// Whether the residual is inside its bound.
+    pub fn is_closed(&self) -> bool {
+        self.residual_ns.unsigned_abs() <= self.bound_ns()
+    }
+}
+
+/// What one CPU's run queue counted in an interval, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CpuUse {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Length of the interval by its clock.
+    pub available_ns: u64,
+    /// Time that tasks ran.
+    pub busy_ns: u64,
+    /// Time that nothing ran.
+    pub idle_ns: u64,
+    /// Interrupts.
+    pub irq_ns: u64,
+    /// Steal time.
+    pub steal_ns: u64,
+}
+
+impl Interval {
+    /// Per CPU, the increase of its times; empty where a snapshot lacks them.
+    /// A CPU that is in one snapshot only is left out.
+    pub fn cpu_times(&self) -> Vec<CpuTimes> {
+        let before: HashMap<u32, &CpuTimes> =
+            self.prev().header().cpu_times.iter().map(|times| (times.cpu, times)).collect();
+        self.cur()
+            .header()
+            .cpu_times
+            .iter()
+            .filter_map(|now| {
+                let before = before.get(&now.cpu)?.as_array();
+                let mut times = now.as_array();
+                for (now, before) in times.iter_mut().zip(before) {
+                    // The kernel's idle and iowait can step back a little.
+                    *now = now.saturating_sub(before);
+                }
+                Some(CpuTimes::from_array(now.cpu, times))
+            })
+            .collect()
+    }
+
+    /// Per CPU, what its run queue's clocks say; empty where a snapshot is not of one
+    /// instant or has no such clocks. A CPU that is in one snapshot only is left out.
+    pub fn cpu_use(&self) -> Vec<CpuUse> {
+        let (prev, cur) = (self.prev().header(), self.cur().header());
+        if !prev.flags.contains(Flags::ONE_INSTANT) || !cur.flags.contains(Flags::ONE_INSTANT) {
+            return Vec::new();
+        }
+        let before: HashMap<u32, &CpuClocks> =
+            prev.cpu_clocks.iter().map(|clocks| (clocks.cpu, clocks)).collect();
+        let of_cpu = |now: &CpuClocks| {
+            let before = before.get(&now.cpu)?;
+            // What the clock counts and the tasks' clock does not is irq and steal time.
+            let untasked = |clocks: &CpuClocks| clocks.clock_ns.wrapping_sub(clocks.clock_task_ns);
+            let taken = untasked(now).saturating_sub(untasked(before));
+            let steal_ns = now.steal_ns.saturating_sub(before.steal_ns).min(taken);
+            let available_ns = now.clock_ns.saturating_sub(before.clock_ns);
+            let idle_ns = now.idle_ns.saturating_sub(before.idle_ns);
+            Some(CpuUse {
+                cpu: now.cpu,
+                available_ns,
+                busy_ns: available_ns.saturating_sub(idle_ns).saturating_sub(taken),
+                idle_ns,
+                irq_ns: taken - steal_ns,
+                steal_ns,
+            })
+        };
+        cur.cpu_clocks.iter().filter_map(of_cpu).collect()
+    }
+
+    /// The CPUs' books, None where a snapshot lacks the CPUs' times. Where both
+    /// snapshots are of one instant, idle, irq and steal time come from the run
+    /// queues' clocks, to the ns; else from /proc/stat, in its steps.
+    pub fn books(&self) -> Option<Books> {
+        self.books_without(&HashSet::new())
+    }
+
+    /// The books as they would be had these pids been overlooked: to see that they do
+    /// not close then.
+    pub fn books_without(&self, pids: &HashSet<u32>) -> Option<Books> {
+        let mut books = self.books_by_clocks().or_else(|| self.books_by_times())?;
+        books.available_ns = self.interval_ns().saturating_mul(u64::from(books.cpus));
+        let used = self.total();
+        let left_out = self.use_of(pids);
+        books.tasks_ns = (used.user_ns.saturating_add(used.system_ns))
+            .saturating_sub(left_out.user_ns.saturating_add(left_out.system_ns));
+        books.rowless_ns = self.rowless_ns();
+        let found = [books.tasks_ns, books.rowless_ns, books.idle_ns, books.irq_ns, books.steal_ns];
+        let found: i128 = found.into_iter().map(i128::from).sum();
+        let residual = i128::from(books.available_ns) - found;
+        books.residual_ns = residual.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        let (edge_ns, within_ns) = self.reaped_rounding_ns();
+        books.edge_ns = books.edge_ns.saturating_add(edge_ns);
+        let within = [self.exits_bound(books.step_ns), self.changed_cpus(), within_ns];
+        books.within_ns = saturating_sum(within.into_iter());
+        Some(books)
+    }
+
+    /// What tasks used that have no row.
+    fn rowless_ns(&self) -> u64 {
+        let (prev, cur) = (self.prev().header(), self.cur().header());
+        let outside_ns = cur.outside_ns.saturating_sub(prev.outside_ns);
+        let known_ns = outside_ns.saturating_add(self.reaped_ns());
+        let lost_ns = cur.overflow_ns.saturating_sub(prev.overflow_ns);
+        if lost_ns == 0 {
+            return known_ns;
+        }
+        // The sum has the whole use of the lost, with what they had used before.
+        known_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
+    }
+
+    fn use_of(&self, pids: &HashSet<u32>) -> Use {
+        let mut sum = Use::default();
+        if pids.is_empty() {
+            return sum;
+        }
+        for (row, record) in self.cur().iter().enumerate() {
+            if let Some(used) =
+                self.usage(row).filter(|_| record.ac_pid().is_some_and(|pid| pids.contains(&pid)))
+            {
+                sum.user_ns = sum.user_ns.saturating_add(used.user_ns);
+                sum.system_ns = sum.system_ns.saturating_add(used.system_ns);
+            }
+        }
+        sum
+    }
+
+    /// The books without tasks and residual, by /proc/stat.
+    fn books_by_times(&self) -> Option<Books> {
+        let cpus = self.cpu_times();
+        let sum = |of: fn(&CpuTimes) -> u64| saturating_sum(cpus.iter().map(of));
+        let step_ns = self.cur().header().cpu_times_step_ns;
+        let count = cpus.len() as u64;
+        // Each of a CPU's times is cut to its step at both ends.
+        let classes = sum(|cpu| {
+            [cpu.idle_ns, cpu.iowait_ns, cpu.irq_ns, cpu.softirq_ns, cpu.steal_ns]
+                .into_iter()
+                .filter(|&time| time > 0)
+                .count()
+                .max(1) as u64
+        });
+        // A record is as old as the walk is long, and over netlink as a tick.
+        let header = self.cur().header();
+        let late =
+            header.source == SourceKind::Netlink && !header.flags.contains(Flags::ONE_INSTANT);
+        let tick = if late { step_ns.saturating_mul(2) } else { 0 };
+        let age = self.walks_ns().saturating_add(tick);
+        let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
+        let books = Books {
+            cpus: cpus.len() as u32,
+            idle_ns: sum(idle_of),
+            irq_ns: sum(|cpu| cpu.irq_ns.saturating_add(cpu.softirq_ns)),
+            steal_ns: sum(|cpu| cpu.steal_ns),
+            step_ns,
+            edge_ns,
+            ..Books::default()
+        };
+        (!cpus.is_empty()).then_some(books)
+    }
+
+    /// The books without tasks and residual, by the run queues' clocks.
+    fn books_by_clocks(&self) -> Option<Books> {
+        let cpus = self.cpu_use();
+        let sum = |of: fn(&CpuUse) -> u64| saturating_sum(cpus.iter().map(of));
+        let count = cpus.len() as u64;
+        // Tasks that the source does not show are read another way, during the walk, and
+        // their switches to and from idle are not seen either: what the kernel's own
+        // count of idle time says otherwise is granted.
+        let merged = self.prev().header().merged > 0 || self.cur().header().merged > 0;
+        let hidden = if merged {
+            let times = self.cpu_times();
+            let idle = saturating_sum(times.iter().map(idle_of));
+            let doubt = if times.is_empty() { 0 } else { idle.abs_diff(sum(|cpu| cpu.idle_ns)) };
+            count.saturating_mul(self.walks_ns()).saturating_add(doubt)
+        } else {
+            0
+        };
+        let books = Books {
+            cpus: cpus.len() as u32,
+            idle_ns: sum(|cpu| cpu.idle_ns),
+            irq_ns: sum(|cpu| cpu.irq_ns),
+            steal_ns: sum(|cpu| cpu.steal_ns),
+            step_ns: 1,
+            edge_ns: (count.saturating_mul(self.interval_ns()) / EXACT_PART).saturating_add(hidden),
+            ..Books::default()
+        };
+        (!cpus.is_empty()).then_some(books)
+    }
+
+    /// How long the two snapshots took.
+    fn walks_ns(&self) -> u64 {
+        let walk =
+            |header: &Header| header.end.monotonic_ns.saturating_sub(header.begin.monotonic_ns);
+        walk(self.prev().header()).saturating_add(walk(self.cur().header()))
+    }
+
+    /// An exit event's run time is up to one tick old, or as old as the task.
+    fn exits_bound(&self, step_ns: u64) -> u64 {
+        let cur = self.cur();
+        if step_ns == 1 {
+            return 0;
+        }
+        let ages = (0..cur.len())
+            .filter(|&row| cur.is_exited(row))
+            .filter_map(|row| cur.get(row)?.ac_etime());
+        saturating_sum(ages.map(|age_us| age_us.saturating_mul(1000).min(step_ns)))
+    }
+
+    /// A CPU that came or went may have run for any part of the interval.
+    fn changed_cpus(&self) -> u64 {
+        let numbers = |header: &Header| -> HashSet<u32> {
+            if header.cpu_times.is_empty() {
+                header.cpu_clocks.iter().map(|clocks| clocks.cpu).collect()
+            } else {
+                header.cpu_times.iter().map(|times| times.cpu).collect()
+            }
+        };
+        let (before, now) = (numbers(self.prev().header()), numbers(self.cur().header()));
+        let changed = before.symmetric_difference(&now).count() as u64;
+        changed.saturating_mul(self.interval_ns())
+    }
+}
+
+/// Recorded numbers may be anything; their sums must not be a panic.
+fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
+}
+
+fn idle_of(cpu: &CpuTimes) -> u64 {
+    cpu.idle_ns.saturating_add(cpu.iowait_ns)
+}

@@ -1,0 +1,185 @@
+//! TASKSTATS_CMD_ATTR_PIDS: the records of all threads in one dump, at one instant, where
+//! the kernel has this project's series (docs/proc-taskstats.md).
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use neli::consts::nl::NlmF;
+use neli::consts::socket::{Msg, NlFamily};
+use neli::socket::NlSocket;
+use neli::utils::Groups;
+use precise_top_core::interval::Unchanged;
+use precise_top_core::wire::{self, Payload};
+use precise_top_core::{
+    FieldSet, Header, Instant, Layout, Record, SharedBytes, Snapshot, SourceKind,
+};
+
+use super::assemble::{Assembler, Fetched};
+use crate::errors::Error;
+use crate::host::Host;
+use crate::netlink::socket::flagged_message;
+use crate::source::Request;
+use crate::sys;
+
+/// The attribute's number.
+const ATTRIBUTE: u16 = 5;
+/// The longest datagram that the kernel makes of a dump.
+const DATAGRAM: usize = 32 << 10;
+/// Datagrams in one call at most; one holds some fifty records.
+const DATAGRAMS: usize = 64;
+/// A dump goes on as it is read, so that nothing is waited for.
+const PATIENCE_MS: i32 = 1000;
+
+/// The command, on a socket of its own.
+pub(crate) struct Pids {
+    assembler: Assembler,
+    dump: Dump,
+}
+
+struct Dump {
+    socket: NlSocket,
+    family: u16,
+    record_size: usize,
+    scratch: Vec<u8>,
+}
+
+impl Pids {
+    /// None where the kernel does not know the command.
+    pub(crate) fn open(family: u16, host: &Host) -> Result<Option<Pids>, Error> {
+        let mut dump = Dump {
+            socket: connect()?,
+            family,
+            record_size: 0,
+            scratch: vec![0; DATAGRAM * DATAGRAMS],
+        };
+        let mut first = Vec::new();
+        match dump.fetch(&mut first, 0, 1) {
+            Ok(_) => {}
+            Err(Error::Os { error, .. })
+                if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let version = first.first_chunk().map_or(0, |&bytes| u16::from_ne_bytes(bytes));
+        dump.record_size = first.len();
+        let layout = Layout::new(version, first.len(), false)?;
+        Ok(Some(Pids { assembler: Assembler::new(host, layout)?, dump }))
+    }
+
+    /// The tasks that did not run before the last snapshot, where that is of what ran.
+    pub(crate) fn unchanged(&self) -> Option<Unchanged<'_>> {
+        self.assembler.unchanged()
+    }
+
+    /// A snapshot of what one dump brings.
+    pub(crate) fn snapshot(
+        &mut self,
+        host: &mut Host,
+        request: &Request,
+    ) -> Result<Snapshot<SharedBytes>, Error> {
+        let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
+        header.syscalls = host.begin(&mut header, request);
+        let dump = &mut self.dump;
+        let bring = |buffer: &mut Vec<u8>, since| {
+            let fetched = dump.fetch(buffer, since, 0)?;
+            let mono_ns = fetched.mono_ns;
+            Ok((fetched, mono_ns))
+        };
+        self.assembler.snapshot(request, bring, |mono_ns| {
+            Host::end(&mut header);
+            let passed_ns = mono_ns.saturating_sub(header.begin.monotonic_ns);
+            header.begin = Instant {
+                monotonic_ns: mono_ns,
+                boottime_ns: header.begin.boottime_ns.saturating_add(passed_ns),
+                realtime_ns: header.begin.realtime_ns.saturating_add(passed_ns),
+            };
+            header
+        })
+    }
+}
+
+fn connect() -> Result<NlSocket, Error> {
+    NlSocket::connect(NlFamily::Generic, None, Groups::empty())
+        .map_err(|error| Error::os("open a netlink socket", error))
+}
+
+impl Dump {
+    /// Appends to `records` those of the threads that ran since an instant, or with 0 of
+    /// all; of at most `limit`, where that is not 0.
+    fn fetch(&mut self, records: &mut Vec<u8>, time_ns: u64, limit: u32) -> Result<Fetched, Error> {
+        let fetched = self.receive(records, time_ns, limit);
+        if fetched.is_err() {
+            // The rest of a broken dump would stand in the way of the next.
+            self.socket = connect()?;
+        }
+        fetched
+    }
+
+    fn receive(
+        &mut self,
+        records: &mut Vec<u8>,
+        time_ns: u64,
+        limit: u32,
+    ) -> Result<Fetched, Error> {
+        // struct taskstats_cmd_pids: the instant, the first pid, the number at most.
+        let mut asked = time_ns.to_ne_bytes().to_vec();
+        asked.extend(0_u32.to_ne_bytes());
+        asked.extend(limit.to_ne_bytes());
+        let flags = NlmF::REQUEST | NlmF::DUMP;
+        let request = flagged_message(self.family, 0, flags, wire::CMD_GET, ATTRIBUTE, asked)?;
+        let mut syscalls = 1;
+        self.socket
+            .send(request, Msg::empty())
+            .map_err(|error| Error::os("send a taskstats request", error))?;
+        let failed = |error| Error::os("receive a taskstats dump", error);
+        let (mut count, mut done) = (0, false);
+        records.clear();
+        while !done {
+            syscalls += 1;
+            let received = match sys::receive_many(&self.socket, &mut self.scratch, DATAGRAM) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    syscalls += 1;
+                    if sys::wait_readable(&[self.socket.as_raw_fd()], PATIENCE_MS)
+                        .map_err(failed)?
+                    {
+                        continue;
+                    }
+                    return Err(failed(io::ErrorKind::TimedOut.into()));
+                }
+                Err(error) => return Err(failed(error)),
+            };
+            for (datagram, slot) in received.iter().zip(self.scratch.chunks_exact(DATAGRAM)) {
+                for message in wire::messages(&slot[..datagram.length.min(DATAGRAM)]) {
+                    match message?.payload {
+                        Payload::Done => done = true,
+                        Payload::Error { code } if code != 0 => {
+                            return Err(Error::from_reply(code));
+                        }
+                        Payload::Generic { attributes, .. } => {
+                            for stats in wire::stats(attributes) {
+                                records.extend_from_slice(stats?.bytes);
+                                count += 1;
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let mono_ns = self.instant(records).unwrap_or(time_ns);
+        Ok(Fetched { count, unchanged: None, mono_ns, syscalls })
+    }
+
+    /// The instant of a dump, which each of its records tells.
+    fn instant(&self, records: &[u8]) -> Option<u64> {
+        let size = if self.record_size == 0 { records.len() } else { self.record_size };
+        let first = records.get(..size)?;
+        let version = first.first_chunk().map(|&bytes| u16::from_ne_bytes(bytes))?;
+        let layout = Layout::new(version, size, false).ok()?;
+        Record::new(first, &layout, FieldSet::ALL)?.ac_time_ns()
+    }
+}

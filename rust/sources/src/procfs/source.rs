@@ -1,0 +1,106 @@
+//! The procfs source: no privilege needed, CPU times to the nanosecond.
+//!
+//! Design decisions
+//!
+//! * A process's CPU time comes from its CPU clock, which anyone may read; a
+//!   thread's from task/TID/schedstat. The ticks of stat only split it.
+//! * A file is opened only where a wanted field needs it, below a kept descriptor
+//!   of /proc.
+//! * What vanishes between the listing and the reading is left out; what may not be
+//!   read leaves its fields unfilled in that record.
+
+use precise_top_core::{
+    FieldSet, FieldStatus, Flags, Group, Header, Layout, RecordBuffer, RecordMut, SharedBytes,
+    Snapshot, SourceKind,
+};
+
+use super::reader::{BLKIO, CAN, IO, Reader, VERSION};
+use crate::errors::Error;
+use crate::host::Host;
+use crate::netlink::exit_rows::ExitRows;
+use crate::privilege::has_net_admin;
+use crate::source::{Request, Source};
+
+/// The source.
+pub(crate) struct Procfs {
+    host: Host,
+    reader: Reader,
+    layout: Layout,
+    dead: Option<ExitRows>,
+}
+
+impl Procfs {
+    pub(crate) fn open() -> Result<Procfs, Error> {
+        let host = Host::new();
+        let reader = Reader::new(&host)?;
+        reader.pids()?;
+        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, dead: None })
+    }
+}
+
+impl Source for Procfs {
+    fn kind(&self) -> SourceKind {
+        SourceKind::Procfs
+    }
+
+    fn precision(&self) -> &'static str {
+        "ns"
+    }
+
+    fn prepare(&mut self, request: &Request) -> Result<(), Error> {
+        if request.exact && self.dead.is_none() && has_net_admin() {
+            // Outside the initial namespaces there are no events.
+            self.dead = ExitRows::open().ok();
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        self.prepare(request)?;
+        let mut header = Header::new(SourceKind::Procfs, FieldSet::EMPTY);
+        header.syscalls = self.host.begin(&mut header, request);
+        header.flags = header.flags.with(Flags::THREADS, request.threads);
+        self.reader.syscalls = 0;
+        self.reader.denied = 0;
+        self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
+        let off = if header.flags.contains(Flags::DELAYACCT) { FieldSet::EMPTY } else { BLKIO };
+        let size = self.layout.record_size();
+        let pids = self.reader.pids()?;
+        let mut records = RecordBuffer::new(size, pids.len());
+        let mut blank = vec![0; size];
+        for &pid in &pids {
+            let tids: Vec<Option<u32>> = if request.threads {
+                self.reader.tids(pid).into_iter().map(Some).collect()
+            } else {
+                vec![None]
+            };
+            for tid in tids {
+                blank.fill(0);
+                let mut record = RecordMut::new(&mut blank, &self.layout)
+                    .expect("the memory is one record of the layout");
+                if let Some(filled) = self.reader.fill(&mut record, pid, tid, request.fields) {
+                    records.push(&blank, filled.difference(off));
+                }
+            }
+        }
+        let dead = match &mut self.dead {
+            Some(dead) if request.exact => {
+                dead.collect(&mut header, records.bytes(), &self.layout, request.threads)?
+            }
+            _ => Vec::new(),
+        };
+        header.exited = dead.len() as u32;
+        dead.iter().for_each(|row| records.push(&row.bytes, row.filled));
+        header.syscalls += self.reader.syscalls;
+        header.missed = self.reader.denied;
+        header.set_status(CAN, FieldStatus::NotRead);
+        let all = records.filled();
+        header.set_status(all, FieldStatus::Filled);
+        header.set_status(off, FieldStatus::Off);
+        if request.fields.wants(Group::Io) {
+            header.set_status(IO.difference(all), FieldStatus::Denied);
+        }
+        Host::end(&mut header);
+        Ok(records.into_snapshot(header, self.layout.clone())?)
+    }
+}

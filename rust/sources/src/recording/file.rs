@@ -1,0 +1,254 @@
+//! A recorded file, mapped or read.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use precise_top_core::columns::{ColumnKind, Columns};
+use precise_top_core::dump::{Copies, Cursor, Reader};
+use precise_top_core::{ParseError, SharedBytes, Snapshot};
+
+use super::parallel_read::{self, Lost, Part};
+use crate::errors::Error;
+use crate::sys;
+use crate::sys::map::FileMap;
+
+/// A dump, a bare array of `struct taskstats`, or a snapshot's byte form, in a file.
+pub struct DumpFile {
+    path: PathBuf,
+    reader: Reader,
+    map: Option<Arc<FileMap>>,
+    identity: (u64, u64),
+}
+
+/// A piece of a file, read into memory that begins as a page does, as does what is read: else
+/// copying takes some processors several times as long.
+#[derive(Default)]
+struct Piece {
+    memory: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl Piece {
+    const PAGE: usize = 4096;
+    /// What is larger would not stay in a cache, nor is memory for it to be taken twice.
+    const LARGEST: usize = 16 << 20;
+
+    /// Reads that range of a file; an error where it ends before, or the range is too large.
+    fn read(&mut self, file: &File, range: Range<usize>) -> io::Result<()> {
+        let begin = range.start / Piece::PAGE * Piece::PAGE;
+        let length = range.end.saturating_sub(begin);
+        if length > Piece::LARGEST {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if self.memory.len() < length + Piece::PAGE {
+            self.memory = vec![0; (length + Piece::PAGE).next_power_of_two()];
+        }
+        let first = self.memory.as_ptr().align_offset(Piece::PAGE).min(Piece::PAGE);
+        file.read_exact_at(&mut self.memory[first..first + length], begin as u64)?;
+        self.range = first + range.start - begin..first + length;
+        Ok(())
+    }
+}
+
+impl DumpFile {
+    /// Opens a file. With `map` it is mapped into memory where it can be, so that
+    /// uncompressed frames are read without a copy; else it is read. `record_size` is
+    /// for bare arrays, as in [`Snapshot::from_bare_records`]. Only regular files are
+    /// opened: others need not have an end, or wait for one who writes.
+    pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
+        let failed = |error| Error::os(path.display().to_string(), error);
+        let mut file = open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        // Reading a directory is an error of its own.
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(Error::Unsupported {
+                reason: format!("{} is no regular file", path.display()),
+                hint: "write what it holds to a file, and give the name of that".into(),
+            });
+        }
+        let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        let mapped = if map && length > 0 {
+            // What cannot be mapped can be read.
+            FileMap::new(&file, length).ok().map(Arc::new)
+        } else {
+            None
+        };
+        let bytes = match &mapped {
+            Some(map) => SharedBytes::from_arc(Arc::clone(map)),
+            None => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(failed)?;
+                SharedBytes::new(bytes)
+            }
+        };
+        let reader = Reader::new(bytes, record_size);
+        // What is missing read as zeros, which is not the file's damage.
+        still_whole(path, mapped.as_deref(), reader.is_err())?;
+        let reader = reader.map_err(|error| damaged(path, error))?;
+        let identity = identity(&metadata);
+        Ok(DumpFile { path: path.to_owned(), reader, map: mapped, identity })
+    }
+
+    /// The file's name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The snapshot at `index`; see [`Reader::snapshot`].
+    pub fn snapshot(
+        &self,
+        index: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Snapshot<SharedBytes>, Error> {
+        let snapshot = self.reader.snapshot(index, cursor);
+        self.still_whole(snapshot.is_err())?;
+        snapshot.map_err(|error| damaged(&self.path, error))
+    }
+
+    /// Copies of a mapped file's bytes, all in the same memory if none is kept: to read each
+    /// byte once, that takes less than to map it page by page. None where there is no such
+    /// copy: what is looked at in place then shows why.
+    fn copies(&self) -> Option<Copies> {
+        self.map.as_ref()?;
+        // Opened anew, as so many files may not be open as may be mapped.
+        let file = open(&self.path).ok()?;
+        if identity(&file.metadata().ok()?) != self.identity {
+            return None;
+        }
+        let mut piece = Arc::new(Piece::default());
+        Some(Box::new(move |range| {
+            if Arc::get_mut(&mut piece).is_none() {
+                piece = Arc::default();
+            }
+            Arc::get_mut(&mut piece)?.read(&file, range).ok()?;
+            Some(SharedBytes::from_arc(Arc::clone(&piece)))
+        }))
+    }
+
+    /// An error where what was read met the end of a file that was cut short while it was
+    /// mapped, or where it met damage, and the file was cut short anywhere.
+    pub fn still_whole(&self, damage: bool) -> Result<(), Error> {
+        still_whole(&self.path, self.map.as_deref(), damage)
+    }
+}
+
+/// Opens a file for reading, without waiting for one who writes.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Which file it is: device and inode.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn still_whole(path: &Path, map: Option<&FileMap>, damage: bool) -> Result<(), Error> {
+    if map.is_some_and(|map| map.failed() || (damage && map.is_short())) {
+        let cut = io::Error::other("the file was cut short while it was read");
+        return Err(Error::os(path.display().to_string(), cut));
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, error: ParseError) -> Error {
+    Error::Damaged { path: path.display().to_string(), error }
+}
+
+/// The columns of all records of snapshots of several files, read by as many threads as
+/// there are CPUs; each file with the indices of its snapshots. An error where a file was
+/// cut short meanwhile; what is damaged is in the second value.
+pub fn read_columns(
+    files: &[(Arc<DumpFile>, Vec<usize>)],
+    kinds: &[ColumnKind],
+) -> Result<(Columns, Vec<Lost>), Error> {
+    let paths: Vec<_> = files.iter().map(|(file, _)| file.path.to_string_lossy()).collect();
+    let copies: Vec<_> = files.iter().map(|(file, _)| || file.copies()).collect();
+    let parts: Vec<Part<'_>> = files
+        .iter()
+        .zip(&paths)
+        .zip(&copies)
+        .map(|(((file, indices), path), copies)| Part {
+            reader: &file.reader,
+            path,
+            indices: indices.clone(),
+            copies,
+        })
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (columns, lost) = parallel_read::read(&parts, kinds, threads, sys::large_pages);
+    files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
+    Ok((columns, lost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twenty thousand records of version 16: bytes that repeat after 251.
+    fn written(name: &str) -> (PathBuf, Vec<u8>) {
+        const SIZE: usize = 560;
+        let mut bytes: Vec<u8> = (0..SIZE as u32 * 20_000).map(|at| (at % 251) as u8).collect();
+        for record in bytes.chunks_exact_mut(SIZE) {
+            record[..2].copy_from_slice(&16_u16.to_ne_bytes());
+        }
+        let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::write(&path, &bytes).expect("a writable directory");
+        (path, bytes)
+    }
+
+    #[test]
+    fn a_piece_is_what_the_file_has_there() {
+        let (path, bytes) = written("piece");
+        let file = File::open(&path).expect("the file");
+        let mut piece = Piece::default();
+        for range in [0..1, 0..5000, 4095..4097, 4096..8192, 12_345..700_001, 8_639_999..8_640_000]
+        {
+            piece.read(&file, range.clone()).expect("in the file");
+            assert_eq!(piece.as_ref(), &bytes[range.clone()], "{range:?}");
+        }
+        let end = bytes.len();
+        assert!(piece.read(&file, end - 1..end + 1).is_err(), "beyond the end");
+        assert!(piece.read(&file, 0..Piece::LARGEST + 1).is_err(), "too large");
+        std::fs::remove_file(path).expect("there");
+    }
+
+    #[test]
+    fn copies_lie_in_the_same_memory_if_none_is_kept() {
+        let (path, bytes) = written("copies");
+        let dump = DumpFile::open(&path, true, None).expect("records");
+        let mut copies = dump.copies().expect("of a mapped file");
+        let mut place = |range: Range<usize>| {
+            let copy = copies(range.clone()).expect("in the file");
+            assert_eq!(copy.as_ref(), &bytes[range]);
+            (copy.as_ref().as_ptr(), copy)
+        };
+        let (first, _) = place(0..100_000);
+        let (again, kept) = place(4096..104_096);
+        assert_eq!(first, again);
+        let (other, _) = place(0..100_000);
+        assert_ne!(first, other);
+        assert_eq!(kept.as_ref(), &bytes[4096..104_096], "what is kept stays");
+
+        assert!(DumpFile::open(&path, false, None).expect("records").copies().is_none());
+        std::fs::remove_file(&path).expect("there");
+        assert!(dump.copies().is_none(), "of a file that is gone");
+        std::fs::write(&path, &bytes).expect("a writable directory");
+        assert!(dump.copies().is_none(), "of another file");
+        std::fs::remove_file(&path).expect("there");
+    }
+}
