@@ -1,0 +1,210 @@
+"""How the bpf source opens, what a snapshot costs, and namespaces."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import taskstats
+
+
+def test_one_system_call_as_strace_counts(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None], tmp_path: Path
+) -> None:
+    needs(subprocess.run(["which", "strace"], capture_output=True).returncode == 0, "no strace")
+    script = """
+import os, taskstats
+with taskstats.Source("bpf", exact=True) as source:
+    hidden = source.snapshot().merged
+    for _ in range(3):
+        os.getpgrp(); snapshot = source.snapshot(); os.getpgrp()
+    print(hidden)
+"""
+    log = tmp_path / "calls"
+    done = subprocess.run(
+        ["strace", "-o", str(log), sys.executable, "-c", script],
+        check=True,
+        text=True,
+        capture_output=True,
+    )
+    hidden = int(done.stdout)
+    between = log.read_text().split("getpgrp()")[1::2]
+    calls = [re.findall(r"^(\w+)\(", part, re.MULTILINE) for part in between]
+    assert len(calls) == 3
+    # Hidden processes' clocks are read before the run, and after it again where the
+    # taker was kept waiting in between.
+    clocks = ["clock_gettime"] * hidden
+    # The first snapshots make the arrays that later ones are written to.
+    assert calls[-1] in ([*clocks, "bpf"], [*clocks, "bpf", *clocks])
+
+
+def test_another_pid_namespace_sees_its_own_tasks_and_the_sum_of_the_others(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
+) -> None:
+    script = """
+import os, subprocess, taskstats, time
+child = subprocess.Popen(["sleep", "60"])
+with taskstats.Source("bpf", exact=True) as source:
+    first = source.snapshot()
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end: pass
+    last = source.snapshot()
+child.kill()
+pids = sorted(task.ac_pid for task in last)
+assert os.getpid() == 1 and pids == [1, child.pid], pids
+assert {task.ac_tgid for task in last} == set(pids)
+assert last.by_pid(child.pid).ac_ppid == 1 and last.by_pid(1).ac_ppid == 0
+assert last.outside_ns > first.outside_ns > 0
+own = last.by_pid(1).ac_sum_exec_ns - first.by_pid(1).ac_sum_exec_ns
+assert 0.2e9 < own < 0.6e9, own
+interval = taskstats.usage(first, last)
+books = interval.books()
+assert books["rowless_ns"] == last.outside_ns - first.outside_ns
+print(books["residual_ns"] / interval.interval_ns)
+"""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    allowed = subprocess.run([*unshare, "true"], capture_output=True)
+    needs(allowed.returncode == 0, f"no pid namespaces: {allowed.stderr!r}")
+    # CPUs that are never idle: switches to a hidden task count as idle here.
+    loops = [
+        subprocess.Popen(
+            ["taskset", "-c", str(cpu), "nice", sys.executable, "-c", "while True: pass"]
+        )
+        for cpu in range(os.cpu_count() or 1)
+    ]
+    try:
+        done = subprocess.run(
+            [*unshare, sys.executable, "-c", script], text=True, capture_output=True
+        )
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    assert done.returncode == 0, done.stderr
+    # A process hidden from BPF and outside of the namespace is in no sum at all.
+    report = next(report for report in taskstats.sources() if report.name == "bpf")
+    if "hides" not in report.reason:
+        assert abs(float(done.stdout)) < 0.001
+
+
+def test_a_child_of_a_fork_neither_uses_nor_disturbs_a_source(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    source = bpf(exact=True)
+    source.snapshot()
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            source.snapshot()
+        except taskstats.Unsupported as error:
+            status = 7 if "open another one after the fork" in str(error) else 2
+        # The thread beside is not in the child: this does not wait for it.
+        source.close()
+        os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 7 << 8
+    assert source.snapshot().by_pid(pid) is not None
+    source.close()
+
+
+def test_the_cost_of_watching_switches_is_told(bpf: Callable[..., taskstats.Source]) -> None:
+    with bpf() as source:
+        assert source.snapshot().hooks_ns == 0
+    with bpf(exact=True) as source:
+        before = source.snapshot()
+        for _ in range(500):
+            time.sleep(0.0001)
+        after = source.snapshot()
+    interval_ns = (after.time_ns - before.time_ns) * len(after.cpu_clocks)
+    assert 0 < after.hooks_ns - before.hooks_ns < interval_ns / 10
+
+
+def test_no_capability_is_a_clear_refusal(bpf: Callable[..., taskstats.Source]) -> None:
+    script = """
+import taskstats
+taskstats.drop_privileges("procfs")
+try:
+    taskstats.Source("bpf")
+except taskstats.AccessDenied as error:
+    print(error)
+print(taskstats.Source().name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], text=True, capture_output=True, check=True
+    )
+    message, name = done.stdout.splitlines()
+    assert "CAP_BPF and CAP_PERFMON" in message
+    assert name == "procfs"
+
+
+def test_without_the_kernels_types_the_next_source_is_taken(
+    bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
+) -> None:
+    script = """
+import taskstats
+report = {report.name: report for report in taskstats.sources()}["bpf"]
+print(report.available, report.reason, report.hint, sep="|")
+print(taskstats.Source().name)
+"""
+    hidden = "mount --bind /dev/null /sys/kernel/btf/vmlinux && exec "
+    unshare = ["unshare", "--mount", "sh", "-c", hidden + '"$@"', "sh"]
+    allowed = subprocess.run([*unshare, "true"], capture_output=True)
+    needs(allowed.returncode == 0, f"no mount namespaces: {allowed.stderr!r}")
+    done = subprocess.run([*unshare, sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    report, name = done.stdout.splitlines()
+    available, reason, hint = report.split("|")
+    assert available == "False"
+    assert "/sys/kernel/btf/vmlinux" in reason
+    assert "CONFIG_DEBUG_INFO_BTF=y" in hint
+    assert name == "netlink"
+
+
+def test_tasks_beyond_the_array_are_in_the_next_snapshot(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    with bpf(exact=True) as source:
+        before = source.snapshot()
+        count = 2 * len(before) + 300
+        children = []
+        for _ in range(count):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+                os._exit(0)
+            children.append(child)
+        after = source.snapshot()
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        last = source.snapshot()
+    assert not after.truncated
+    assert set(children) <= {task.ac_pid for task in after}
+    interval = taskstats.usage(before, after)
+    used = {row[0]: row[1] for row in interval.select(["ac_pid", "total_ns"])}
+    assert all(used[child] for child in children), "what they used since they were born"
+    assert set(children) <= {task.ac_pid for task in last if task.exited}
+
+
+def test_an_open_source_needs_one_capability_only(bpf: Callable[..., taskstats.Source]) -> None:
+    script = """
+import subprocess, taskstats
+source = taskstats.Source("bpf", exact=True)
+taskstats.drop_privileges("bpf")
+first = source.snapshot()
+sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2 * len(first) + 200)]
+assert not source.snapshot().truncated, "the array has grown"
+for sleeper in sleepers: sleeper.kill(); sleeper.wait()
+print(source.snapshot().exited)
+status = open("/proc/self/status").read()
+assert int(status.split("CapEff:")[1].split()[0], 16) == 1 << 39
+"""
+    done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 200
