@@ -1,4 +1,4 @@
-"""What the tests share: skipping with a reason, which CI does not allow."""
+"""Shared fixtures: skips with a reason, which CI turns into failures."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def needs() -> Callable[[bool, str], None]:
 
 @pytest.fixture(params=["bpf", "netlink", "procfs"])
 def source(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -> taskstats.Source:
-    """Every source of this machine in turn."""
+    """Every source of this machine, one at a time."""
     name: str = request.param
     report = next(report for report in taskstats.sources() if report.name == name)
     needs(report.available, f"{name}: {report.reason}")
     return taskstats.Source(name)
 
 
-# Everything is loaded first: the interpreter may stand where others may not read.
-# Afterwards this can be looked at as any program of that user.
+# Load everything first: other users may not be able to read the interpreter's files.
+# PR_SET_DUMPABLE makes the process readable to its new user again.
 AS_NOBODY = """
 import ctypes, os, sys
 from ptop import app, batch, cli, doctor, invocation
@@ -48,6 +48,6 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.fixture
 def as_nobody(needs: Callable[[bool, str], None]) -> list[str]:
-    """The words that start ptop as a user without any privilege."""
+    """The command that starts ptop as a user without any privilege."""
     needs(os.geteuid() == 0, "needs root to become another user")
     return [sys.executable, "-c", AS_NOBODY]

@@ -1,4 +1,4 @@
-"""Tasks that die, against wait4: by every source that tells of them."""
+"""Exit records of every source that has them, compared with wait4."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import taskstats
 
-# A busy child's exit event lacks at most its last tick; 10 ms is the longest there is.
+# A busy child's exit event lacks at most its last tick, of at most 10 ms.
 TICK_NS = 10_000_000
 
 
@@ -42,7 +42,7 @@ def cpu_ns(usage: resource.struct_rusage) -> int:
 
 @pytest.mark.usefixtures("net_admin")
 @pytest.mark.parametrize("name", ["netlink", "procfs"])
-def test_what_died_in_an_interval_is_in_it(name: str) -> None:
+def test_an_interval_includes_tasks_that_exited_in_it(name: str) -> None:
     with taskstats.Source(name, exact=True) as source:
         before = source.snapshot()
         child = subprocess.Popen(burn(0.2))
@@ -73,14 +73,14 @@ def test_a_zombie_counts_once(name: str) -> None:
     ((second, exited),) = total_of(gone, child.pid)
     assert exited == 1
     assert isinstance(first, int)
-    # The zombie's row has the whole; its exit, told later, adds nothing.
+    # The zombie's row has its whole time; the later exit record adds nothing.
     assert (second or 0) == 0
     assert abs(first - cpu_ns(usage)) <= 2 * TICK_NS
 
 
 @pytest.mark.usefixtures("net_admin")
 @pytest.mark.parametrize("name", ["netlink", "procfs"])
-def test_a_process_of_many_threads_dies_as_one_row(name: str) -> None:
+def test_a_process_of_many_threads_exits_as_one_row(name: str) -> None:
     program = """
 import threading, time
 def burn():
@@ -99,13 +99,13 @@ threads = [threading.Thread(target=burn) for _ in range(4)]
     ((total, exited),) = total_of(interval, child.pid)
     assert exited == 1
     assert isinstance(total, int)
-    # Five threads, each up to a tick short.
+    # Five threads, each short by up to a tick.
     assert cpu_ns(usage) - 5 * TICK_NS <= total <= cpu_ns(usage) + TICK_NS
     assert total >= 200_000_000 - 5 * TICK_NS
 
 
 @pytest.mark.usefixtures("net_admin")
-def test_exec_by_another_thread_keeps_the_process_whole() -> None:
+def test_exec_by_another_thread_keeps_the_process_identity() -> None:
     program = """
 import os, sys, threading, time
 start = time.process_time()
@@ -134,7 +134,7 @@ time.sleep(60)
                 rows = total_of(taskstats.usage(before, source.snapshot()), child.pid)
             ((total, exited),) = rows
             assert exited is None
-            # Neither the whole past of the process nor a step back.
+            # The row shows neither the process's whole life nor a negative use.
             assert total is not None
             assert 0 <= int(str(total)) < 100_000_000
     finally:
@@ -159,7 +159,7 @@ def of(exits: taskstats.Exits, pid: int) -> taskstats.Task:
     return next(task for task in exits if task.ac_pid == pid)
 
 
-def test_exits_come_one_by_one(exits: taskstats.Exits) -> None:
+def test_exits_are_returned_one_by_one(exits: taskstats.Exits) -> None:
     child = subprocess.Popen(["sh", "-c", "exit 7"])
     child.wait()
     readable, _, _ = select.select([exits], [], [], 10)
@@ -174,7 +174,7 @@ def test_exits_come_one_by_one(exits: taskstats.Exits) -> None:
         exits.read()
 
 
-def test_an_exit_is_what_wait4_says(exits: taskstats.Exits) -> None:
+def test_an_exit_record_agrees_with_wait4(exits: taskstats.Exits) -> None:
     program = """
 import os, signal, time
 while time.process_time() < 0.2: pass
@@ -184,13 +184,13 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
     words = [sys.executable, "-c", program]
     child = subprocess.Popen(words)
-    # Born before somebody listens, and after.
+    # One child starts before the listener, one after.
     with taskstats.exits(source=exits.source) as later:
         for listener in (exits, later):
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = status
             task = of(listener, child.pid)
-            # Over netlink the last tick is missing, and what the memory's end takes.
+            # Netlink lacks the last tick and the time to free the memory.
             short = 0 if listener.source == "bpf" else 2 * TICK_NS
             assert task.cpu_ns is not None
             assert cpu_ns(usage) - short - 1_000 <= task.cpu_ns <= cpu_ns(usage) + TICK_NS
@@ -200,7 +200,7 @@ os.kill(os.getpid(), signal.SIGTERM)
             assert task.ac_minflt is not None
             assert abs(task.ac_minflt - usage.ru_minflt) <= usage.ru_minflt * 0.02
             assert task.nvcsw is not None
-            # The last switch of all is after the count.
+            # wait4 counts before the last switch.
             assert 0 <= usage.ru_nvcsw - task.nvcsw <= 1
             child = subprocess.Popen(words)
         child.kill()
@@ -227,12 +227,12 @@ threads = [threading.Thread(target=burn) for _ in range(4)]
             if len(found) == 5:
                 break
     assert child.pid in found
-    assert sorted(found.values())[1] >= 50_000_000 - TICK_NS, "all but the first one burn"
+    assert sorted(found.values())[1] >= 50_000_000 - TICK_NS, "all but the first thread are busy"
     short = 0 if exits.source == "bpf" else 5 * TICK_NS
     assert cpu_ns(usage) - short - 1_000 <= sum(found.values()) <= cpu_ns(usage) + 5 * TICK_NS
 
 
-def test_exits_that_were_taken_and_not_given_keep_the_descriptor_readable(
+def test_fetched_but_unread_exits_keep_the_descriptor_readable(
     exits: taskstats.Exits,
 ) -> None:
     children = [subprocess.Popen(["true"]) for _ in range(5)]
@@ -243,12 +243,12 @@ def test_exits_that_were_taken_and_not_given_keep_the_descriptor_readable(
         readable, _, _ = select.select([exits], [], [], 10)
         assert readable, f"{len(pids)} of 5"
         pids.add(next(exits).ac_pid)
-    # What died besides may wait still.
+    # Exits of other programs may be waiting.
     while exits.read():
         pass
 
 
-def test_exits_come_to_asyncio(exits: taskstats.Exits) -> None:
+def test_asyncio_can_wait_for_exits(exits: taskstats.Exits) -> None:
     async def wait_for(name: str) -> int:
         loop = asyncio.get_running_loop()
         found: asyncio.Future[int] = loop.create_future()
@@ -287,7 +287,7 @@ def test_waiting_for_an_exit_can_be_interrupted(exits: taskstats.Exits) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_close_by_another_thread_ends_the_wait(exits: taskstats.Exits) -> None:
+def test_closing_in_another_thread_ends_the_wait(exits: taskstats.Exits) -> None:
     said: list[str] = []
 
     def wait() -> None:
@@ -305,7 +305,7 @@ def test_a_close_by_another_thread_ends_the_wait(exits: taskstats.Exits) -> None
     assert said == ["the exits are closed"]
 
 
-def test_a_child_of_a_fork_neither_reads_nor_ends_its_parents_exits(
+def test_a_forked_child_neither_reads_nor_closes_its_parents_exits(
     exits: taskstats.Exits,
 ) -> None:
     pid = os.fork()
@@ -319,13 +319,13 @@ def test_a_child_of_a_fork_neither_reads_nor_ends_its_parents_exits(
         os._exit(status)
     assert os.waitpid(pid, 0)[1] == 7 << 8
     assert of(exits, pid).ac_exitcode == 7 << 8
-    # The child's close was not the parent's.
+    # Closing in the child leaves the parent's reader open.
     child = subprocess.Popen(["true"])
     child.wait()
     assert of(exits, child.pid).ac_comm == "true"
 
 
-# Makes so many threads, ten at a time, each of which ends at once.
+# Starts threads, ten at a time, that end at once.
 THREADS = """
 import _thread, sys
 import threading
@@ -354,7 +354,7 @@ def test_a_storm_of_exits_is_read_without_loss(exits: taskstats.Exits) -> None:
             break
     for process in running:
         assert process.wait() == 0
-    # A thread may end a little after its process's first one.
+    # A thread may end a little after the process's first thread.
     while sum(seen.values()) < storms * (each + 1) and select.select([exits], [], [], 1)[0]:
         for task in exits.read():
             if task.ac_tgid in pids:
@@ -363,7 +363,7 @@ def test_a_storm_of_exits_is_read_without_loss(exits: taskstats.Exits) -> None:
     assert sum(seen.values()) == storms * (each + 1)
 
 
-def test_exits_that_nobody_reads_are_counted_as_lost(exits: taskstats.Exits) -> None:
+def test_unread_exits_beyond_the_buffer_count_as_lost(exits: taskstats.Exits) -> None:
     storms, each = 2, 30_000
     words = [sys.executable, "-S", "-c", THREADS, str(each)]
     running = [subprocess.Popen(words) for _ in range(storms)]
@@ -371,7 +371,7 @@ def test_exits_that_nobody_reads_are_counted_as_lost(exits: taskstats.Exits) -> 
     for process in running:
         process.wait()
     seen = exits.read()
-    # The next event of a CPU tells netlink's reader how many were lost before it.
+    # Over netlink, the next event of a CPU shows how many were lost before it.
     for cpu in os.sched_getaffinity(0):
         subprocess.run(["taskset", "-c", str(cpu), "true"], check=True)
     seen += exits.read()
@@ -402,7 +402,7 @@ def test_thousands_of_exits_wait_without_loss() -> None:
     assert len(shells) >= 3000
 
 
-def test_exits_need_the_privilege() -> None:
+def test_exits_need_a_capability() -> None:
     if os.geteuid() == 0:
         result = subprocess.run(
             [sys.executable, "-c", "import os,taskstats\nos.setuid(65534)\ntaskstats.exits()"],

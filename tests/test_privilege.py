@@ -1,4 +1,4 @@
-"""What is left without privilege: in user namespaces, under hidepid, as nobody."""
+"""What works without privilege: in user namespaces, under hidepid, as nobody."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ with taskstats.Source("auto", exact=True, cpu_times=True) as source:
 """
 
 
-def test_all_capabilities_of_a_new_user_namespace_are_not_enough(
+def test_capabilities_of_a_new_user_namespace_are_not_enough(
     needs: Callable[[bool, str], None],
 ) -> None:
     probe = subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False)
@@ -49,11 +49,11 @@ HIDDEN = """
 import ctypes, os, subprocess, sys, taskstats
 from ptop import batch, cli, render
 hidepid, expected = sys.argv[1:]
-# The interpreter may stand where others may not read: everything is loaded first.
+# Load everything first: other users may not be able to read the interpreter's files.
 cli.parser().format_help()
 subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={hidepid}", "proc", "/proc"], check=True)
 source = taskstats.Source("procfs", fields=["rss_kb", "read_char", "nvcsw"])
-assert source.snapshot().by_pid(1) is not None, "root sees all"
+assert source.snapshot().by_pid(1) is not None, "root sees every process"
 other = os.getppid()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1)
@@ -69,7 +69,7 @@ sys.exit(cli.main(["-b", "-n", "1", "-d", "0.1", "--source", "procfs"]))
 """
 
 
-# With 1 the processes of others are listed but cannot be read, with 2 not even listed.
+# With 1, processes of other users are listed but not readable; with 2 they are not listed.
 @pytest.mark.parametrize(("hidepid", "others"), [("1", "listed"), ("2", "not listed")])
 def test_hidden_processes_are_left_out_and_counted(
     hidepid: str, others: str, needs: Callable[[bool, str], None]
@@ -86,7 +86,7 @@ def test_hidden_processes_are_left_out_and_counted(
     assert ("tasks that may not be read" in done.stdout) == (others == "listed")
 
 
-def test_a_refusal_says_the_command_that_works(as_nobody: list[str]) -> None:
+def test_a_refusal_prints_the_command_that_works(as_nobody: list[str]) -> None:
     words = ["-b", "-n", "1", "--filter", "a b", "--source", "bpf"]
     done = subprocess.run([*as_nobody, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -97,7 +97,7 @@ def test_a_refusal_says_the_command_that_works(as_nobody: list[str]) -> None:
     assert "-> sudo /opt/venv/bin/ptop --source netlink\n" in told.stdout
 
 
-def test_others_io_is_unknown_without_privilege(as_nobody: list[str]) -> None:
+def test_io_of_other_users_is_unknown_without_privilege(as_nobody: list[str]) -> None:
     words = [
         "-n",
         "1",
@@ -130,7 +130,7 @@ if sys.argv[2] == "late":
         sys.exit(f"late: {error}")
 taskstats.drop_privileges(source.name)
 source.snapshot()
-# Until the thread has begun.
+# Wait until the thread runs.
 time.sleep(0.3)
 lines = [
     line
@@ -145,7 +145,7 @@ assert held == {0, {"bpf": 1 << 39, "netlink": 1 << 12, "procfs": 0}[source.name
 
 
 @pytest.mark.parametrize("name", ["bpf", "netlink", "procfs"])
-def test_who_called_sudo_is_who_takes_exits_beside(
+def test_the_worker_runs_as_the_user_who_called_sudo(
     name: str, needs: Callable[[bool, str], None]
 ) -> None:
     report = next(report for report in taskstats.sources() if report.name == name)
@@ -158,7 +158,7 @@ def test_who_called_sudo_is_who_takes_exits_beside(
 
     done = run("early")
     assert (done.returncode, done.stderr) == (0, "")
-    # glibc would end a process of which one thread may not become another user.
+    # glibc aborts a process where one thread may not change its user.
     done = run("late")
     assert done.returncode == 1
     assert "late: " in done.stderr

@@ -1,4 +1,4 @@
-"""Snapshots while tasks are born and die all the time."""
+"""Snapshots while tasks start and exit all the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ while True:
 
 @contextlib.contextmanager
 def storm() -> Iterator[int]:
-    """Processes with threads that live for less than a sweep; gives their parent's pid."""
+    """Processes with threads that live shorter than a sweep; yields their parent's pid."""
     with subprocess.Popen([sys.executable, "-c", STORM], start_new_session=True) as parent:
         try:
             yield parent.pid
@@ -36,7 +36,7 @@ def storm() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("threads", [False, True])
-def test_what_vanishes_in_a_sweep_takes_nothing_else_along(
+def test_tasks_that_vanish_in_a_sweep_affect_no_other_row(
     source: taskstats.Source, threads: bool
 ) -> None:
     sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(10)]
@@ -50,12 +50,12 @@ def test_what_vanishes_in_a_sweep_takes_nothing_else_along(
                 living = [task.ac_pid for task in snapshot if not task.exited]
                 assert stays <= set(living)
                 assert None not in living
-                assert len(living) == len(set(living)), "a task is met twice"
+                assert len(living) == len(set(living)), "a task is listed twice"
                 children = {task.ac_pid for task in snapshot if task.ac_ppid == parent}
                 seen |= {pid for pid in children if pid is not None}
                 if len(seen) >= 100:
                     break
-            assert len(seen) >= 100, "there was no storm"
+            assert len(seen) >= 100, "the storm did not run"
     finally:
         for child in sleepers:
             child.kill()

@@ -1,1 +1,1 @@
-"""Programs that measure; `make bench` runs them all. Each prints a table."""
+"""Benchmarks; `make bench` runs them all. Each prints a table."""

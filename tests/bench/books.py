@@ -24,7 +24,7 @@ ADJ_TICK = 0x4000
 
 
 class Timex(ctypes.Structure):
-    """struct timex (include/uapi/linux/timex.h), as far as it is used here."""
+    """The first members of struct timex (include/uapi/linux/timex.h)."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -36,7 +36,7 @@ class Timex(ctypes.Structure):
 
 @contextlib.contextmanager
 def slewed(ppm: int) -> Iterator[None]:
-    """CLOCK_MONOTONIC running faster or slower than the scheduler's clock."""
+    """Makes CLOCK_MONOTONIC run faster or slower than the scheduler's clock."""
     libc = ctypes.CDLL(None, use_errno=True)
     before = Timex()
     libc.adjtimex(ctypes.byref(before))
@@ -54,7 +54,7 @@ def slewed(ppm: int) -> Iterator[None]:
 
 
 def residuals(intervals: int) -> list[float]:
-    """What the books do not explain, in per cent of one CPU's time, an interval."""
+    """The residual of each interval, in per cent of one CPU's time."""
     with taskstats.Source("auto", exact=True, fields=["cpu_run_virtual_total"]) as source:
         time.sleep(0.5)
         source.snapshot()

@@ -22,8 +22,8 @@ import taskstats
 
 from tests.bench import load
 
-# Each reads the file `path` and gives the number of records that it went over. `bare` is
-# an array of the same records without frames, `part` the first hundredth of it.
+# Each reads the file `path` and sets the number of records it read. `bare` is an array of
+# the same records without frames, `part` the first hundredth of it.
 PRELUDE = """
 import ctypes, struct, sys, time
 import numpy as np
@@ -99,14 +99,14 @@ for _ in range(3):
     start = time.perf_counter()
     records = run()
     best = min(best, time.perf_counter() - start)
-# Of this program alone: ru_maxrss begins with what its parent had.
+# VmHWM is the program's own: ru_maxrss starts with its parent's value.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(best, records, peak.split()[1])
 """
 
 
 def write(directory: Path, megabytes: int) -> int:
-    """The files to be read; gives the number of records."""
+    """Writes the files to read; returns the number of records."""
     with load.sleepers(1000), taskstats.Source() as source:
         taken = [source.snapshot().to_bytes() for _ in range(20)]
     snapshots = [taskstats.parse(form) for form in taken]
@@ -149,7 +149,7 @@ def reading(directory: Path, records: int) -> None:
 
 
 def recording(directory: Path, seconds: int = 20) -> None:
-    """CPU time of a recorder and of top, of the same length beside each other."""
+    """CPU time of a recorder and of top, running side by side for the same time."""
     ptop = str(Path(sys.executable).parent / "ptop")
     path = directory / "recorded.tsd"
     commands = {

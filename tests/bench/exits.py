@@ -1,4 +1,4 @@
-"""What dies in a storm, and who is told of it.
+"""How many exits of a storm each source reports.
 
     python -m tests.bench.exits [SECONDS]     (default 60)
 
@@ -44,19 +44,19 @@ STORMS = 2
 
 
 def storm(way: str, seconds: float, rate: float = 0) -> list[subprocess.Popen[str]]:
-    """Begins it, with so many deaths a second, or as many as there can be."""
+    """Starts the storm, at `rate` exits a second or as fast as possible."""
     script = STORM.replace("{way}", WAYS[way])
     words = [sys.executable, "-S", "-c", script, str(seconds), str(rate / STORMS)]
     return [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(STORMS)]
 
 
 def ended(running: list[subprocess.Popen[str]]) -> int:
-    """Waits for its end; gives how many died."""
+    """Waits for the end of the storm; returns the number of exits."""
     return sum(int(process.communicate()[0]) for process in running)
 
 
 def is_of(way: str, task: taskstats.Task, storms: set[int]) -> bool:
-    """Whether it died in the storm."""
+    """Whether the task is one of the storm's."""
     if way == "threads":
         return task.ac_tgid in storms and task.ac_pid not in storms
     return task.ac_ppid in storms

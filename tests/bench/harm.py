@@ -1,4 +1,4 @@
-"""What watching costs the watched: wake-ups of a real-time task beside snapshots, and
+"""What watching costs others: wake-up latency of a real-time task during snapshots, and
 the price of a switch while switches are watched.
 
     python -m tests.bench.harm [TASKS ...]     (default 10000 100000)
@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 
 def worst_wake_up_us(stop: threading.Event) -> float:
-    """How late a SCHED_FIFO thread wakes that sleeps a millisecond at a time."""
+    """How late a SCHED_FIFO thread wakes from sleeps of one millisecond."""
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     worst = 0
     while not stop.is_set():

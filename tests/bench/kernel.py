@@ -59,7 +59,7 @@ def costs(scratch: Path) -> None:
     program = compiled(scratch, PROGRAMS / "costs.c")
     pattern = re.compile(r"costs fork (\d+) exit (\d+) switch (\d+)")
     least: dict[bool, list[int]] = {}
-    # In turns, so that what else this machine does is in both.
+    # Alternate, so that other load affects both.
     for plain in [False, True] * BOOTS:
         _, output = guest.boot(
             str(kernel.image(plain=plain)), [(program, "/costs")], "/costs", cpus=1, show=False

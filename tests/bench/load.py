@@ -1,4 +1,4 @@
-"""Loads to measure under."""
+"""Loads for benchmarks."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _running(*works: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def sleepers(count: int) -> Iterator[None]:
-    """So many sleeping processes, children of one that dies with this one."""
+    """Starts sleeping processes whose parent exits with this process."""
     with _sleeping(SLEEPING_PROCESSES, count):
         yield
 
 
 @contextlib.contextmanager
 def sleeping_threads(count: int) -> Iterator[None]:
-    """So many sleeping threads in processes of a thousand: cheap to make and to end."""
+    """Starts sleeping threads, a thousand a process: cheap to start and to end."""
     with contextlib.ExitStack() as stack:
         for _ in range(count // 1000):
             stack.enter_context(_sleeping(SLEEPING_THREADS, 1000))
@@ -97,13 +97,13 @@ def _spin(cpu: int) -> Callable[[], None]:
 
 
 def busy(cpus: int | None = None) -> contextlib.AbstractContextManager[None]:
-    """A loop pinned to each of so many CPUs, or to every one."""
+    """Pins a busy loop to each of the first CPUs, or to all."""
     count = cpus or os.cpu_count() or 1
     return _running(*(_spin(cpu) for cpu in range(count)))
 
 
 def ping_pong() -> contextlib.AbstractContextManager[None]:
-    """Two processes that pass a byte to and fro."""
+    """Two processes that pass a byte back and forth."""
     there, back = os.pipe(), os.pipe()
 
     def one() -> None:
@@ -120,7 +120,7 @@ def ping_pong() -> contextlib.AbstractContextManager[None]:
 
 
 def fork_storm(reap: bool = True) -> contextlib.AbstractContextManager[None]:
-    """A process that forks as fast as it can; with `reap` False nobody waits."""
+    """A process that forks as fast as it can; with `reap` False it ignores SIGCHLD."""
 
     def work() -> None:
         if not reap:

@@ -56,7 +56,7 @@ done
 
 @contextlib.contextmanager
 def started(commands: Sequence[Sequence[str]]) -> Iterator[list[int]]:
-    """Runs the commands meanwhile."""
+    """Runs the commands for the length of the block."""
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
     time.sleep(0.3)
     try:
@@ -69,7 +69,7 @@ def started(commands: Sequence[Sequence[str]]) -> Iterator[list[int]]:
 
 
 def pinned(idle: bool = False) -> list[list[str]]:
-    """A busy loop for each CPU; with `idle` one that runs where nothing else does."""
+    """A busy loop on each CPU; with `idle` under SCHED_IDLE."""
     policy = ["chrt", "--idle", "0"] if idle else []
     return [
         ["taskset", "-c", str(cpu), *policy, "sh", "-c", BUSY]
@@ -78,12 +78,12 @@ def pinned(idle: bool = False) -> list[list[str]]:
 
 
 def cpu_ns(pid: int) -> int:
-    """A process's CPU clock."""
+    """The id of a process's CPU clock."""
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def cost(command: Sequence[str], seconds: float) -> float:
-    """Per cent of a CPU that a command on a terminal needs, once it runs."""
+    """CPU use of a command on a terminal, in per cent, after its start."""
     child = pexpect.spawn(command[0], list(command[1:]), dimensions=(40, 120), timeout=5)
     assert child.pid is not None
     try:
@@ -96,7 +96,7 @@ def cost(command: Sequence[str], seconds: float) -> float:
 
 
 def drain(child: pexpect.spawn[str], seconds: float) -> None:
-    """Reads what it writes, as a terminal does."""
+    """Reads the command's output, as a terminal does."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with contextlib.suppress(pexpect.TIMEOUT):
@@ -104,7 +104,7 @@ def drain(child: pexpect.spawn[str], seconds: float) -> None:
 
 
 def verdict(*goals: tuple[float, float]) -> str:
-    """The goals, and whether each value keeps to the most that its goal allows."""
+    """The goals, and whether each value reaches its goal."""
     most = " and ".join(f"{goal:g} %" for _, goal in goals)
     met = all(value <= goal for value, goal in goals)
     return f"goal {most}: {'met' if met else 'not met'}"
@@ -116,7 +116,7 @@ def test1(tasks: int, seconds: float) -> None:
         top = cost(["top", "-d", "1"], seconds)
         ours = cost([ptop, "-d", "1"], seconds)
     ratio = top / ours if ours else float("inf")
-    # 41 is what the tool of 2010 reached at 1,000.
+    # The tool of 2010 reached 41 at 1,000 tasks.
     goal = 41 if tasks < 10_000 else 100
     print(
         f"TEST1  {tasks} sleeping tasks  top {top:.3f} %  ptop {ours:.3f} %  ratio {ratio:.1f}"
@@ -138,7 +138,7 @@ def books(source: taskstats.Source, count: int) -> tuple[list[float], float, int
 
 
 def most_of(rests: Sequence[float], share: float) -> float:
-    """The largest of the smallest ones, which are this share of all."""
+    """The quantile of the values at `share`."""
     return rests[max(0, math.ceil(share * len(rests)) - 1)]
 
 
@@ -158,7 +158,7 @@ def test2(count: int) -> None:
 
 
 def seen_by_top(without: Sequence[int]) -> float:
-    """The sum of top's shares over two seconds, less those of some pids."""
+    """The sum of top's %CPU over two seconds, without some pids."""
     command = ["top", "-b", "-n", "2", "-d", "2"]
     environment = {**os.environ, "LC_ALL": "C"}
     text = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
@@ -204,7 +204,7 @@ def test4() -> None:
             group.join()
             os.write(tells, str(time.process_time_ns()).encode())
             os.execvp("sh", ["sh", "-c", BUILD])
-        # What it used before it joined is in its row, and not in the cgroup.
+        # Its time before it joined counts in its row but not in the cgroup.
         found = -int(os.read(told, 64))
         rows = 0
         while True:

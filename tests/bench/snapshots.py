@@ -1,4 +1,4 @@
-"""CPU time and system calls of one refresh, ours beside the others', in one run.
+"""CPU time and system calls of one refresh, compared with other tools in one run.
 
     python -m tests.bench.snapshots [TASKS ...]     (default 1000 10000)
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.bench import load
 
-# A process that refreshes `sys.argv[1]` times, as `refresh` in these lines.
+# Programs that refresh `sys.argv[1]` times.
 OURS = """
 import taskstats
 cpu = [field["name"] for field in taskstats.FIELDS if field["group"] in ("basic", "cpu")]
@@ -60,7 +60,7 @@ for _ in range(int(sys.argv[1])): refresh()
 
 @dataclass(frozen=True)
 class Way:
-    """A way to refresh: the command for so many refreshes."""
+    """One way to refresh: its name and the command for a number of refreshes."""
 
     name: str
     command: Callable[[int], list[str]]
@@ -107,7 +107,7 @@ def ways(scratch: Path) -> list[Way]:
 
 
 def cpu_seconds(way: Way, count: int) -> float:
-    """User and system time of a process that refreshes so many times."""
+    """User and system time of a process that refreshes `count` times."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | (way.environment or {})
     done = subprocess.run(
@@ -135,7 +135,7 @@ def system_calls(way: Way, count: int) -> int | None:
 
 
 def per_refresh(way: Way) -> tuple[float, int | None]:
-    """CPU seconds and system calls of one refresh: the start's are subtracted."""
+    """CPU seconds and system calls of one refresh, without those of the start."""
     few, slow = 2, 0.3
     start = cpu_seconds(way, few)
     more = 3

@@ -31,7 +31,7 @@ def cpu_ms(command: list[str], terminal: bool) -> float:
         if not pid:
             os.environ |= {"TERM": "xterm-256color", "LINES": "24", "COLUMNS": "80"}
             os.execv(command[0], command)
-        # Where the other side is closed, reading is an error.
+        # Reading a PTY whose other side is closed is an error.
         with contextlib.suppress(OSError):
             while os.read(master, 65536):
                 pass

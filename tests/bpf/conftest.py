@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import taskstats
 
-# Has threads, one of them dead, dead children, written files, named memory; then stops.
+# Runs threads (one exits), waits for a child, writes a file, maps memory; then stops itself.
 WORK = """
 import mmap, os, signal, subprocess, sys, tempfile, threading, time
 def burn(seconds):
@@ -48,7 +48,7 @@ def bpf(needs: Callable[[bool, str], None]) -> Callable[..., taskstats.Source]:
 
 @pytest.fixture
 def stopped() -> Iterator[int]:
-    """The pid of a process with a past, which stands still."""
+    """The pid of a stopped process that has used every kind of resource."""
     process = subprocess.Popen([sys.executable, "-c", WORK], stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"

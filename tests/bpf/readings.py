@@ -7,14 +7,14 @@ from pathlib import Path
 
 import taskstats
 
-# A reading of /proc is in ticks (USER_HZ).
+# /proc counts CPU time in ticks of USER_HZ.
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
-# The kernel keeps pages of its memory counters back per CPU (percpu_counter).
+# The kernel's memory counters lag by a batch of pages per CPU (percpu_counter).
 BATCH_KB = 3 * PAGE_KB * max(32, 2 * (os.cpu_count() or 1)) * (os.cpu_count() or 1)
 
 

@@ -16,7 +16,7 @@ import taskstats
 from readings import BATCH_KB, total_ns  # type: ignore[import-not-found]
 
 
-def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
+def test_exact_intervals_include_exited_tasks(bpf: Callable[..., taskstats.Source]) -> None:
     with bpf(exact=True) as source:
         first = source.snapshot()
         pid = os.fork()
@@ -45,10 +45,10 @@ def test_exact_intervals_hold_the_dead(bpf: Callable[..., taskstats.Source]) -> 
 
 @pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("changed", [False, True])
-def test_who_takes_long_to_die_counts_once(
+def test_a_task_with_a_slow_exit_counts_once(
     bpf: Callable[..., taskstats.Source], changed: bool, threads: bool
 ) -> None:
-    # Its memory's end takes a good part of its time.
+    # Freeing its memory takes a large part of its CPU time.
     program = """
 import mmap, time
 memory = mmap.mmap(-1, 400 << 20)
@@ -84,7 +84,7 @@ print(flush=True); input()
     assert waited - 1_000 <= first + used < waited + 5_000_000
 
 
-# Forks so many children that end at once, and waits for each.
+# Forks children that exit at once, and waits for each.
 STORM = """
 import os, sys
 for _ in range(int(sys.argv[1])):
@@ -99,14 +99,14 @@ def storm(storms: int, each: int) -> list[subprocess.Popen[bytes]]:
     return [subprocess.Popen(words) for _ in range(storms)]
 
 
-def test_more_die_in_an_interval_than_there_are_slots(
+def test_more_tasks_exit_in_an_interval_than_there_are_slots(
     bpf: Callable[..., taskstats.Source],
 ) -> None:
     storms, each = 2, 12_000
     with bpf(exact=True, fields=["ac_ppid"]) as source:
         source.snapshot()
         first = source.snapshot()
-        # Zombies through all of it: they are rows until they are reaped.
+        # Zombies stay rows until they are reaped.
         zombies = [os.fork() or os._exit(0) for _ in range(20)]
         running = storm(storms, each)
         parents = {process.pid for process in running}
@@ -129,12 +129,12 @@ def test_more_die_in_an_interval_than_there_are_slots(
     then = total_ns(taskstats.usage(interval, after))
     for zombie in zombies:
         assert used[zombie] > 0
-        assert then[zombie] == 0, "no time counts twice"
+        assert then[zombie] == 0, "time is counted twice"
 
 
 @pytest.mark.usefixtures("bpf")
-def test_exits_without_a_slot_are_counted_and_their_time_is_in_a_sum() -> None:
-    """Slots are emptied by a thread of the process: while that is stopped they run out."""
+def test_exits_without_a_slot_are_counted_and_summed() -> None:
+    """A worker thread empties the slots: while the process is stopped, they run out."""
     storms, each = 2, 12_000
     script = """
 import sys, taskstats
@@ -150,30 +150,30 @@ seen = sum(task.ac_ppid in parents for task in last.exits)
 print(seen, last.exits_lost - first.exits_lost, books["rowless_ns"],
       abs(books["residual_ns"]) - books["bound_ns"], interval.interval_ns)
 """
-    taker = subprocess.Popen(
+    reader = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert taker.stdin
-    assert taker.stdout
-    assert taker.stdout.readline() == "ready\n"
-    taker.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, taker.pid, os.WSTOPPED | os.WNOWAIT)
+    assert reader.stdin
+    assert reader.stdout
+    assert reader.stdout.readline() == "ready\n"
+    reader.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, reader.pid, os.WSTOPPED | os.WNOWAIT)
     running = storm(storms, each)
     for process in running:
         process.wait()
-    taker.send_signal(signal.SIGCONT)
-    told, _ = taker.communicate(" ".join(str(process.pid) for process in running) + "\n")
-    seen, lost, rowless_ns, outside_ns, interval_ns = map(int, told.split())
+    reader.send_signal(signal.SIGCONT)
+    output, _ = reader.communicate(" ".join(str(process.pid) for process in running) + "\n")
+    seen, lost, rowless_ns, outside_ns, interval_ns = map(int, output.split())
     assert seen < 16_500
     assert seen + lost >= storms * each
     assert rowless_ns > lost * 10_000
-    # A lost thread of a process that lives on is in the sum, and goes missing in its row:
-    # what else the machine runs decides how much that is.
+    # A lost thread of a living process counts in the sum and is missing in the row.
+    # The size of that part depends on what else the machine runs.
     assert outside_ns <= 0.2 * interval_ns
 
 
 @pytest.mark.usefixtures("bpf")
-def test_nothing_wakes_while_nobody_dies(
+def test_the_worker_sleeps_while_no_task_exits(
     needs: Callable[[bool, str], None], tmp_path: Path
 ) -> None:
     needs(subprocess.run(["which", "strace"], capture_output=True).returncode == 0, "no strace")
@@ -181,7 +181,7 @@ def test_nothing_wakes_while_nobody_dies(
 import os, time, taskstats
 with taskstats.Source("bpf", exact=True, threads=True) as source:
     source.snapshot()
-    # Until the thread beside waits.
+    # Wait until the worker thread polls.
     time.sleep(0.5)
     os.getpgrp(); time.sleep(2); os.getpgrp()
     print(source.snapshot().exited)
@@ -192,13 +192,13 @@ with taskstats.Source("bpf", exact=True, threads=True) as source:
         done = subprocess.run(words, check=True, text=True, capture_output=True)
         between = log.read_text().split("getpgrp()")[1]
         calls = re.findall(r"^\d+ +(\w+)\(", between, re.MULTILINE)
-        # Whatever else this machine does: it wakes when 4,096 have died.
+        # Other programs may cause a wake-up: it comes after 4,096 exits.
         if int(done.stdout) < 4000:
             break
     assert calls == ["clock_nanosleep"]
 
 
-def test_pickled_snapshots_keep_the_dead(bpf: Callable[..., taskstats.Source]) -> None:
+def test_the_byte_form_keeps_exited_tasks(bpf: Callable[..., taskstats.Source]) -> None:
     with bpf(exact=True) as source:
         source.snapshot()
         subprocess.run(["true"], check=True)

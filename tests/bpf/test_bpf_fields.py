@@ -11,7 +11,7 @@ from pathlib import Path
 import taskstats
 from readings import BATCH_KB, PAGE_KB, TICK_US, stat  # type: ignore[import-not-found]
 
-# Two readings one after the other.
+# The two readings follow one another.
 BETWEEN_US = 2_000_000
 
 
@@ -24,11 +24,11 @@ def equal(seen: int, other: int) -> bool:
 
 
 def in_kib(seen: int, other: int) -> bool:
-    """The kernel cuts these to whole KiB (kernel/tsacct.c, KB_MASK)."""
+    """The kernel rounds these down to whole KiB (kernel/tsacct.c, KB_MASK)."""
     return seen // 1024 == other // 1024
 
 
-# Fields of the base, as a thread's netlink record has them.
+# Fields of the base in a thread's netlink record, with how closely they agree.
 BASE: dict[str, Callable[[int, int], bool]] = {
     **dict.fromkeys(
         (
@@ -113,7 +113,7 @@ def test_every_field_of_the_extension_agrees_with_proc(
     assert (task.hiwater_rss or 0) >= (task.rss_kb or 0) + (16 << 10)
     schedstat = int(Path(f"/proc/{stopped}/task/{stopped}/schedstat").read_text().split()[0])
     assert task.ac_sum_exec_ns == schedstat
-    # What the dead thread left: the process's clock less the living threads'.
+    # The dead thread's part is the process's clock less the living threads'.
     living = sum(
         int(Path(f"/proc/{stopped}/task/{tid}/schedstat").read_text().split()[0])
         for tid in os.listdir(f"/proc/{stopped}/task")
@@ -127,7 +127,7 @@ def test_every_field_of_the_extension_agrees_with_proc(
     assert task.task_id
 
 
-def test_the_cgroup_is_the_one_of_proc(
+def test_the_cgroup_agrees_with_proc(
     bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
 ) -> None:
     mounts = re.findall(r"^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text(), re.MULTILINE)
@@ -144,10 +144,10 @@ def test_the_cgroup_is_the_one_of_proc(
         # The inode of a cgroup's directory is its id (fs/kernfs).
         assert task.cgroup_id == os.stat(mounts[0] + path).st_ino
     else:
-        assert task.cgroup_id == 1, "without a hierarchy all are in its root"
+        assert task.cgroup_id == 1, "without a mounted hierarchy every task is in the root cgroup"
 
 
-def test_every_field_that_is_filled_is_compared_here(bpf: Callable[..., taskstats.Source]) -> None:
+def test_every_filled_field_is_compared_in_this_file(bpf: Callable[..., taskstats.Source]) -> None:
     extension = {
         *("version", "ac_comm", "ac_time_ns", "ac_start_ns", "ac_cutime", "ac_cstime", "ac_gtime"),
         *("ac_sum_exec_ns", "rss_kb", "vm_kb", "cgroup_id", "state", "cpu", "num_threads"),

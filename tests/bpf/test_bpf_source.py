@@ -37,14 +37,14 @@ with taskstats.Source("bpf", exact=True) as source:
     between = log.read_text().split("getpgrp()")[1::2]
     calls = [re.findall(r"^(\w+)\(", part, re.MULTILINE) for part in between]
     assert len(calls) == 3
-    # Hidden processes' clocks are read before the run, and after it again where the
-    # taker was kept waiting in between.
+    # The clocks of hidden processes are read before the run, and again after it where
+    # the caller was preempted in between.
     clocks = ["clock_gettime"] * hidden
-    # The first snapshots make the arrays that later ones are written to.
+    # The first snapshots allocate the arrays that later ones reuse.
     assert calls[-1] in ([*clocks, "bpf"], [*clocks, "bpf", *clocks])
 
 
-def test_another_pid_namespace_sees_its_own_tasks_and_the_sum_of_the_others(
+def test_a_pid_namespace_sees_its_own_tasks_and_the_sum_of_all_others(
     bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
 ) -> None:
     script = """
@@ -71,7 +71,7 @@ print(books["residual_ns"] / interval.interval_ns)
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
     allowed = subprocess.run([*unshare, "true"], capture_output=True)
     needs(allowed.returncode == 0, f"no pid namespaces: {allowed.stderr!r}")
-    # CPUs that are never idle: switches to a hidden task count as idle here.
+    # Keep all CPUs busy: switches to a hidden task count as idle here.
     loops = [
         subprocess.Popen(
             ["taskset", "-c", str(cpu), "nice", sys.executable, "-c", "while True: pass"]
@@ -87,13 +87,13 @@ print(books["residual_ns"] / interval.interval_ns)
             loop.kill()
             loop.wait()
     assert done.returncode == 0, done.stderr
-    # A process hidden from BPF and outside of the namespace is in no sum at all.
+    # No sum includes a process that is hidden from BPF and outside the namespace.
     report = next(report for report in taskstats.sources() if report.name == "bpf")
     if "hides" not in report.reason:
         assert abs(float(done.stdout)) < 0.001
 
 
-def test_a_child_of_a_fork_neither_uses_nor_disturbs_a_source(
+def test_a_forked_child_cannot_use_or_disturb_a_source(
     bpf: Callable[..., taskstats.Source],
 ) -> None:
     source = bpf(exact=True)
@@ -105,7 +105,7 @@ def test_a_child_of_a_fork_neither_uses_nor_disturbs_a_source(
             source.snapshot()
         except taskstats.Unsupported as error:
             status = 7 if "open another one after the fork" in str(error) else 2
-        # The thread beside is not in the child: this does not wait for it.
+        # The child has no worker thread: closing does not wait for one.
         source.close()
         os._exit(status)
     assert os.waitpid(pid, 0)[1] == 7 << 8
@@ -113,7 +113,9 @@ def test_a_child_of_a_fork_neither_uses_nor_disturbs_a_source(
     source.close()
 
 
-def test_the_cost_of_watching_switches_is_told(bpf: Callable[..., taskstats.Source]) -> None:
+def test_snapshots_report_the_cost_of_watching_switches(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
     with bpf() as source:
         assert source.snapshot().hooks_ns == 0
     with bpf(exact=True) as source:
@@ -125,7 +127,7 @@ def test_the_cost_of_watching_switches_is_told(bpf: Callable[..., taskstats.Sour
     assert 0 < after.hooks_ns - before.hooks_ns < interval_ns / 10
 
 
-def test_no_capability_is_a_clear_refusal(bpf: Callable[..., taskstats.Source]) -> None:
+def test_a_missing_capability_is_named(bpf: Callable[..., taskstats.Source]) -> None:
     script = """
 import taskstats
 taskstats.drop_privileges("procfs")
@@ -143,7 +145,7 @@ print(taskstats.Source().name)
     assert name == "procfs"
 
 
-def test_without_the_kernels_types_the_next_source_is_taken(
+def test_without_btf_the_next_source_is_used(
     bpf: Callable[..., taskstats.Source], needs: Callable[[bool, str], None]
 ) -> None:
     script = """
@@ -188,18 +190,18 @@ def test_tasks_beyond_the_array_are_in_the_next_snapshot(
     assert set(children) <= {task.ac_pid for task in after}
     interval = taskstats.usage(before, after)
     used = {row[0]: row[1] for row in interval.select(["ac_pid", "total_ns"])}
-    assert all(used[child] for child in children), "what they used since they were born"
+    assert all(used[child] for child in children), "their CPU time since the fork"
     assert set(children) <= {task.ac_pid for task in last if task.exited}
 
 
-def test_an_open_source_needs_one_capability_only(bpf: Callable[..., taskstats.Source]) -> None:
+def test_an_open_source_needs_only_one_capability(bpf: Callable[..., taskstats.Source]) -> None:
     script = """
 import subprocess, taskstats
 source = taskstats.Source("bpf", exact=True)
 taskstats.drop_privileges("bpf")
 first = source.snapshot()
 sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(2 * len(first) + 200)]
-assert not source.snapshot().truncated, "the array has grown"
+assert not source.snapshot().truncated, "the array did not grow"
 for sleeper in sleepers: sleeper.kill(); sleeper.wait()
 print(source.snapshot().exited)
 status = open("/proc/self/status").read()

@@ -13,7 +13,7 @@ import taskstats
 from readings import stat, total_ns  # type: ignore[import-not-found]
 
 
-def test_what_ran_since_gives_the_same_interval_as_all(
+def test_a_partial_snapshot_gives_the_same_interval_as_a_full_one(
     bpf: Callable[..., taskstats.Source],
 ) -> None:
     sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(100)]
@@ -33,9 +33,9 @@ def test_what_ran_since_gives_the_same_interval_as_all(
             process.wait()
 
 
-def test_what_rests_is_shown_with_its_last_values(bpf: Callable[..., taskstats.Source]) -> None:
+def test_unchanged_tasks_keep_their_last_values(bpf: Callable[..., taskstats.Source]) -> None:
     sleepers = [subprocess.Popen(["sleep", "600"]) for _ in range(20)]
-    # Until they are asleep.
+    # Wait until they sleep.
     time.sleep(0.3)
     columns = ["ac_pid", "ac_comm", "total_ns", "total_pct", "ac_etime", "state"]
     try:
@@ -47,7 +47,7 @@ def test_what_rests_is_shown_with_its_last_values(bpf: Callable[..., taskstats.S
             rest = source.resting(columns, sort="ac_etime", descending=False) or []
             totals = source.totals()
             assert source.resting_count() == len(rest)
-            # Tasks that died during the walk were met and have gone.
+            # Tasks that exited during the walk are counted but not listed.
             assert abs(partial.unchanged - len(rest)) <= 5
             assert source.resting_count(text="sleep") >= 20
             first = source.resting(columns, sort="total_ns", limit=3) or []
@@ -85,13 +85,13 @@ def _compare(full: taskstats.Source, partial: taskstats.Source, pid: int) -> Non
     assert before[1].unchanged == 0
     for _ in range(4):
         time.sleep(0.2)
-        # One right after the other: what ran in between is in one of them only.
+        # What runs between the two snapshots is in one of them only.
         now = [partial.snapshot(), full.snapshot()]
         some, every = taskstats.usage(before[1], now[0]), taskstats.usage(before[0], now[1])
         assert now[0].unchanged >= 100
         assert len(some) < len(every) - 100
         assert now[1].by_pid(pid) is not None
-        # The second snapshot of a pair sees what ran since the first of it.
+        # The second snapshot of a pair includes what ran since the first.
         lag = sum(abs(one[0].time_ns - one[1].time_ns) for one in (before, now))
         tolerance = lag * len(now[0].cpu_clocks) + 2_000_000
         used, seen = total_ns(every), total_ns(some)
@@ -103,10 +103,10 @@ def _compare(full: taskstats.Source, partial: taskstats.Source, pid: int) -> Non
         taskstats.usage(before[0], partial.snapshot())
 
 
-def test_threads_that_die_where_the_others_rest_count_once(
+def test_exited_threads_of_an_unchanged_process_count_once(
     bpf: Callable[..., taskstats.Source],
 ) -> None:
-    """Who rests is not looked at again: what its dead threads used must not be forgotten."""
+    """The walk skips unchanged processes; the time of their exited threads must still count."""
     program = """if True:
         import threading, time
         def burn(left):
@@ -137,7 +137,7 @@ def test_threads_that_die_where_the_others_rest_count_once(
     finally:
         child.kill()
         child.wait()
-    # It burns 240 ms.
+    # The program uses 240 ms.
     assert clock_ns > 150_000_000
     assert abs(used_ns - clock_ns) < 10_000_000
 

@@ -1,4 +1,4 @@
-"""Writes the netlink captures of this directory anew (as root, on the running kernel)."""
+"""Rewrites the netlink captures of this directory (as root, on the running kernel)."""
 
 import socket
 import struct
@@ -9,10 +9,10 @@ from pathlib import Path
 NETLINK_GENERIC = 16
 ACKNOWLEDGE = 4
 HERE = Path(__file__).parent
-# Where the first record of an answer begins, and its ac_tgid (versions 12 to 14, 16).
+# Offset of the first record in an answer, and of its ac_tgid (versions 12 to 14, 16).
 RECORD = 36
 AC_TGID = 368
-# A process whose leader and another thread die one after the other.
+# A process whose leader and another thread exit one after the other.
 TWO_THREADS = "import threading; t = threading.Thread(target=sum, args=[range(9**6)]); t.start()"
 
 
@@ -35,8 +35,8 @@ def ask(sock: socket.socket, family: int, command: int, payload: bytes, flags: i
 
 
 def exits(family: int) -> dict[str, bytes]:
-    """The datagrams that the kernel sends of its own at the death of a thread: with one
-    record, and for the last thread of a group with a second one of the group."""
+    """The datagrams that the kernel sends at the exit of a thread: with one record, and
+    for the last thread of a group with a second one for the group."""
     sock = opened()
     cpus = Path("/sys/devices/system/cpu/possible").read_bytes().strip() + b"\0"
     answer = ask(sock, family, 1, attribute(3, cpus), ACKNOWLEDGE)

@@ -42,7 +42,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Path, s
 
 @pytest.fixture
 def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
-    """`run(command)` gives what a command printed, in which $PYTHON and $PTOP stand."""
+    """`run(command)` returns a command's output; $PYTHON and $PTOP are replaced."""
 
     def boot(command: str, *, image: Path | None = None, cpus: int = 2, **more: Any) -> str:
         files, words = python
@@ -65,12 +65,12 @@ def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
 
 
 def lines(output: str) -> list[Any]:
-    # The first one comes behind what the firmware wrote.
+    # The first line follows the firmware's output.
     found = (re.search(r"\{.*\}$", line) for line in output.splitlines())
     return [json.loads(line[0]) for line in found if line]
 
 
-def test_ptop_takes_proc_by_itself(run: Any) -> None:
+def test_ptop_uses_proc_by_default(run: Any) -> None:
     output = run("$PTOP doctor --format json; $PTOP --format json -n 1 -d 0.3")
     doctor, interval = lines(output)
     assert doctor["auto"] == interval["source"] == "proc"
@@ -81,8 +81,8 @@ def test_ptop_takes_proc_by_itself(run: Any) -> None:
 
 @pytest.mark.parametrize("cpus", [2, 4])
 def test_the_books_close_to_the_last_nanosecond(run: Any, cpus: int) -> None:
-    """A busy loop on each CPU and a storm of all that gets lost elsewhere: tasks, the dead,
-    idle and interrupts make up N x 100.00 %; and so does the view of 2010."""
+    """Under a busy loop on each CPU and a storm of short-lived tasks, all time adds up to
+    N x 100.00 %, in the snapshot view as well."""
     output = run(
         f"{LOOPS}{STORM} $PTOP audit -n 5 --format json && $PTOP audit -n 2 && "
         "$PTOP -b -n 3 --view snap --format json && $PTOP -b -n 1 --view snap --rows 10",
@@ -98,22 +98,22 @@ def test_the_books_close_to_the_last_nanosecond(run: Any, cpus: int) -> None:
         share = 100 * sum(account[name] for name in names) / account["interval_ns"]
         print(f"sum of an interval on {cpus} CPUs: {share:.6f} %")
         assert f"{share:.2f}" == f"{cpus}00.00"
-    assert sum(account["rowless_ns"] for account in audits) > 0, "the dead have their part"
+    assert sum(account["rowless_ns"] for account in audits) > 0, "exited tasks used CPU time"
     assert len(views) == 3
     for view in views:
-        # What the children of each row did is in its own column, and in the total.
+        # Children's time has its own column and counts in the total.
         tasks = sum(task["all_pct"] or 0 for task in view["tasks"])
         rest = 100 * (view["sum"]["idle_ns"] + view["sum"]["irq_ns"]) / view["interval_ns"]
         print(f"sum of the snapshot view on {cpus} CPUs: {tasks + rest:.6f} %")
         assert abs(tasks + rest - 100 * cpus) < 0.01
-    # The verdict of the table, for people.
+    # The table prints the verdict.
     sums = [float(share) for share in re.findall(r"sum +[\d.]+ ms +([\d.]+) %", output)]
     assert len(sums) == 3
     assert all(abs(share - 100 * cpus) < 0.01 for share in sums), sums
     assert "  closed; " in output
 
 
-def test_steal_time_is_found_in_the_tasks_that_ran(run: Any) -> None:
+def test_steal_time_is_attributed_to_the_tasks_that_ran(run: Any) -> None:
     output = run(
         "echo 25 > /sys/module/test_steal/parameters/share; "
         f"{LOOPS} sleep 2; $PTOP audit -n 3 --format json && $PTOP --format json -n 2 -d 2",
@@ -123,11 +123,11 @@ def test_steal_time_is_found_in_the_tasks_that_ran(run: Any) -> None:
     share = 100 * audits[-1]["steal_ns"] / audits[-1]["available_ns"]
     assert 20 < share < 30, share
     for interval in (first, second):
-        # The two loops, whatever else there was to do.
+        # The two loops get most of the time.
         for task in sorted(interval["tasks"], key=lambda task: task["total_pct"] or 0)[-2:]:
             assert 20 < 100 * task["steal_pct"] / task["total_pct"] < 30, task
         stolen = sum(task["steal_ns"] or 0 for task in interval["tasks"])
-        # CPUs that are never idle have no steal time that is nobody's.
+        # On CPUs that are never idle, all steal time belongs to tasks.
         assert abs(stolen - interval["sum"]["steal_ns"]) < 0.001 * interval["interval_ns"]
 
 
@@ -149,7 +149,7 @@ def test_two_system_calls_as_strace_counts(run: Any) -> None:
     between = output.split("getpgrp()")[1::2]
     calls = [re.findall(r"^(\w+)\(", part, re.MULTILINE) for part in between]
     assert len(calls) == 3
-    # The first one gets its memory.
+    # The first snapshot allocates its buffer.
     assert [name for name in calls[0] if name not in {"mmap", "munmap", "brk", "mremap"}] == [
         "ioctl",
         "read",
@@ -157,16 +157,15 @@ def test_two_system_calls_as_strace_counts(run: Any) -> None:
     assert calls[-1] == ["ioctl", "read"]
 
 
-def test_memory_is_the_readers_and_nothing_is_left_of_the_killed(run: Any) -> None:
+def test_memory_is_charged_to_the_reader_and_freed_when_it_is_killed(run: Any) -> None:
     output = run("$PYTHON /programs/memory.py && dmesg")
-    # The kernel reports in between whom it has killed.
+    # The kernel's OOM reports are mixed into the output.
     done = re.findall(r"as promised: (\w+)", output)
     assert done == ["charged", "limited", "gone"], output[-5000:]
     assert not kernel.COMPLAINTS.search(output), output[-5000:]
 
 
-# What is not the same from one run to the next, besides counters: ids, instants, ages, and
-# what memory happened to be there.
+# Fields that vary from run to run, besides counters: ids, instants, ages and memory sizes.
 VARIES = {field["name"] for field in FIELDS if field["kind"] == "counter"} | {
     *("ac_pid", "ac_ppid", "ac_tgid", "ac_exe_inode", "hiwater_rss", "hiwater_vm"),
     *("ac_etime", "ac_tgetime", "ac_btime", "ac_btime64"),
@@ -182,15 +181,15 @@ MEASURED = (
 
 
 def _fields(record: bytes) -> dict[str, Any]:
-    """The fields of a bare record of version 14 that do not vary."""
+    """The stable fields of a bare record of version 14."""
     task = taskstats.parse(record)[0]
     values = {field["name"]: getattr(task, field["name"]) for field in FIELDS}
     return {name: value for name, value in values.items() if name not in VARIES}
 
 
-def test_replies_are_those_of_the_unpatched_kernel(run: Any) -> None:
-    """The same program asks for the same task on Debian's kernel of the same base: framing,
-    length, version and every field that is not a measurement are the same bytes."""
+def test_replies_equal_those_of_the_unpatched_kernel(run: Any) -> None:
+    """The same program runs on Debian's kernel of the same base. Framing, length, version
+    and every field that is not a measurement have the same bytes."""
     pattern = re.compile(r"answer (\w+) (\w+) (\d+) ([0-9a-f]+)")
     command = "$PYTHON /programs/replies.py"
     patched = pattern.findall(run(command))
@@ -199,7 +198,7 @@ def test_replies_are_those_of_the_unpatched_kernel(run: Any) -> None:
     for (name, known, pid, one), (_, _, other_pid, other) in zip(patched, plain, strict=True):
         ours, theirs = bytes.fromhex(one), bytes.fromhex(other)
         assert len(ours) == len(theirs)
-        # The header, but for the family's number and the port, which are given at boot.
+        # The header, except the family's number and the port, which vary from boot to boot.
         assert ours[:4] + ours[6:12] == theirs[:4] + theirs[6:12]
         if known != "True":
             assert struct.unpack_from("=i", ours, 16) == struct.unpack_from("=i", theirs, 16)
@@ -212,7 +211,7 @@ def test_replies_are_those_of_the_unpatched_kernel(run: Any) -> None:
         assert fields == _fields(theirs[36:]), name
         assert fields["version"] == 14
         assert fields["ac_nice"] == (5 if name == "pid" else 0)
-        # And of the measurements, the same ones are there.
+        # The same measurements are non-zero.
         measured = [
             {field for field in MEASURED if getattr(taskstats.parse(reply[36:])[0], field)}
             for reply in (ours, theirs)
@@ -223,8 +222,8 @@ def test_replies_are_those_of_the_unpatched_kernel(run: Any) -> None:
 
 @pytest.mark.debug_kernel
 def test_a_storm_under_the_kernels_own_checks(run: Any) -> None:
-    """lockdep, KASAN and DEBUG_ATOMIC_SLEEP have nothing to say while ptop reads, by file
-    and by netlink, in the midst of everything; and the books close."""
+    """lockdep, KASAN and DEBUG_ATOMIC_SLEEP stay silent while ptop reads by file and by
+    netlink in a storm, and the books close."""
     sources = ("proc", "netlink")
     audits = " && ".join(f"$PTOP audit -n 5 --format json --source {source}" for source in sources)
     output = run(
@@ -232,7 +231,7 @@ def test_a_storm_under_the_kernels_own_checks(run: Any) -> None:
         image=kernel.image(debug=True),
     )
     table, version, _ = output.partition("Linux version")
-    assert version, "the kernel's messages are there"
+    assert version, "the kernel's messages are missing"
     accounts = lines(table)
     assert [account["source"] for account in accounts] == ["proc"] * 6 + ["netlink"] * 6
     assert all(account["closed"] for account in accounts)

@@ -27,7 +27,7 @@ def run(
     image: Path, name: str, *, cpus: int = 2, append: str = "", timeout: float = 900
 ) -> tuple[int, str]:
     programs = {program.name: program for program in kernel.selftests()}
-    # The rest of the output is the kernel's own.
+    # Skip the kernel's own output.
     command = f"/tests/{name}; status=$?; echo the kernel says; dmesg; exit $status"
     return guest.boot(
         str(image),
@@ -58,12 +58,12 @@ def test_selftest(name: str, cpus: int) -> None:
     assert_passed(*run(kernel.image(), name, cpus=cpus))
 
 
-def test_steal_time_that_only_the_tick_knows() -> None:
+def test_steal_time_that_only_the_tick_accounts() -> None:
     assert_passed(*run(kernel.image(), "steal", append="test_steal.tick=1"))
 
 
-def test_a_kernel_without_the_series_is_told_apart() -> None:
-    """The harness sees a skip: it does not pass for success."""
+def test_a_kernel_without_the_series_skips() -> None:
+    """The harness reports a skip as a skip, not as a success."""
     status, output = run(guest.kernel_image("6.12"), "proc")
     assert "SKIP this kernel has no /proc/taskstats" in output
     with pytest.raises(AssertionError):
@@ -73,6 +73,6 @@ def test_a_kernel_without_the_series_is_told_apart() -> None:
 @pytest.mark.debug_kernel
 @pytest.mark.parametrize("name", NAMES)
 def test_under_the_kernels_own_checks(name: str) -> None:
-    """lockdep, KASAN and DEBUG_ATOMIC_SLEEP have nothing to say."""
+    """lockdep, KASAN and DEBUG_ATOMIC_SLEEP stay silent."""
     status, output = run(kernel.image(debug=True), name, timeout=3000)
     assert_passed(status, output)

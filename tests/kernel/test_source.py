@@ -1,4 +1,4 @@
-"""The Rust sources' own tests in a machine with the patched kernel."""
+"""The Rust tests of the sources, run under the patched kernel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1200)]
 
 @pytest.fixture(scope="module")
 def programs() -> dict[str, Path]:
-    """The test programs of the source crate, built."""
+    """Builds the test programs of the source crate."""
     return guest.rust_tests()
 
 
@@ -30,7 +30,7 @@ def programs() -> dict[str, Path]:
 def test_live_tests_pass(
     program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
 ) -> None:
-    """`way` has the netlink source ask task by task, as on stock kernels."""
+    """`way` makes the netlink source ask task by task, as on stock kernels."""
     command = (
         f"export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_PROC=1 PRECISE_TOP_NETLINK_WAY={way}; "
         f"/tests/{program} --test-threads=1 {chosen} 2>&1"

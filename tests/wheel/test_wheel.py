@@ -1,4 +1,4 @@
-"""The wheel that is given to others: what is in it, what it needs, and that it installs.
+"""The portable wheel: its contents, its requirements, and its installation.
 
 `make check-wheel` builds it and runs these.
 """
@@ -18,10 +18,10 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.wheel
 
-# Parts of glibc; anything else would have to be shipped.
+# Parts of glibc; any other library would have to be in the wheel.
 GLIBC = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
 LOADER = re.compile(r"ld-linux-.*\.so\.\d|ld64\.so\.\d")
-# What manylinux2014 promises.
+# The glibc version of manylinux2014.
 NEWEST_GLIBC = (2, 17)
 
 
@@ -49,7 +49,7 @@ def sources(folder: Path, package: str) -> set[str]:
 def test_it_holds_the_packages_and_nothing_else(names: set[str]) -> None:
     (info,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
     expected = sources(ROOT / "ptop", "ptop") | sources(ROOT / "python/taskstats", "taskstats")
-    # What lets Spark find the format by its name.
+    # Lets Spark find the format by its name.
     expected |= sources(ROOT / "pyspark_taskstats", "pyspark_taskstats")
     expected |= {
         f"{info}/{name}"
@@ -109,7 +109,7 @@ def test_its_library_needs_glibc_alone(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_it_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    # Nothing of the tests' environment may help.
+    # Keep the tests' environment out.
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -132,7 +132,7 @@ def test_it_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> N
     done(sys.executable, "-m", "venv", str(tmp_path / "venv"))
     binaries = tmp_path / "venv/bin"
     python, ptop = str(binaries / "python"), str(binaries / "ptop")
-    # Asked of pip, not of the tests: the versions that a user would get.
+    # pip resolves the versions that a user would get.
     done(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
     version = wheel.name.split("-")[1]
     assert done(ptop, "--version") == f"ptop {version}\n"

@@ -1,4 +1,4 @@
-"""What the memory of a snapshot is charged to, and what is left of readers that are killed."""
+"""Checks who is charged for a snapshot's memory, and that killed readers leave nothing."""
 
 import errno
 import os
@@ -15,13 +15,13 @@ TASKS = 1500
 
 
 def charged() -> int:
-    """The kernel's memory that the readers' cgroup is charged with, in bytes."""
+    """Kernel memory charged to the readers' cgroup, in bytes."""
     words = (CGROUP / "memory.stat").read_text().split()
     return int(words[words.index("kernel") + 1])
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    # The counters are gathered from the CPUs every now and then.
+    # The kernel flushes per-CPU counters now and then.
     for _ in range(200):
         if condition():
             return
@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def reader(act: Callable[[taskstats.Source], None]) -> int:
-    """A process in the cgroup that acts on an open source; its pid."""
+    """Starts a process in the cgroup that acts on an open source; returns its pid."""
     pid = os.fork()
     if not pid:
         (CGROUP / "cgroup.procs").write_text("0")
@@ -80,7 +80,7 @@ def main() -> None:
 
     code = os.waitstatus_to_exitcode(os.waitpid(reader(is_limited), 0)[1])
     (CGROUP / "memory.max").write_text("max")
-    # The kernel kills who is beyond the limit, or gives no memory.
+    # Beyond the limit the kernel kills the process or refuses memory.
     assert code in (-signal.SIGKILL, errno.ENOMEM), code
     print("as promised: limited")
 
@@ -89,7 +89,7 @@ def main() -> None:
         done, ready = os.pipe()
         pid = reader(reads(ready))
         os.read(done, 1)
-        # Somewhere on its way through the tasks.
+        # Kill it somewhere in its walk.
         time.sleep(round_ / 1000)
         os.kill(pid, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL

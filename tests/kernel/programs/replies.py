@@ -23,7 +23,7 @@ def main() -> None:
     child = os.fork()
     if not child:
         os.nice(5)
-        # Some time of each kind, more than a tick, and then no more.
+        # Use more than a tick of each kind of time, then sleep.
         while min(os.times()[:2]) < 0.1:
             os.listdir("/proc")
         time.sleep(1000)
@@ -32,7 +32,7 @@ def main() -> None:
     answer = ask(netlink, 16, 3, attribute(2, b"TASKSTATS\0"))
     place = answer.index(struct.pack("=HH", 6, 1)) + 4
     (family,) = struct.unpack_from("=H", answer, place)
-    # The machine's ids are not the same from one boot to the next.
+    # Ids vary from boot to boot.
     for name, kind in TYPES.items():
         for pid in (child, 1 << 22):
             answer = ask(netlink, family, 1, attribute(kind, struct.pack("=I", pid)))

@@ -1,4 +1,4 @@
-"""Every way in which a task's time may get lost: runs until it is killed."""
+"""Exercises every way in which a task's time can get lost; runs until it is killed."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def child(then: str = "") -> int:
             os._exit(0)
         work(6000)
     if then == "exec":
-        # By another thread than the leader, which is killed by it.
+        # exec by another thread kills the leader.
         execute = ("true", ["true"])
         threading.Thread(target=os.execvp, args=execute).start()
         work(1 << 40)
@@ -33,7 +33,7 @@ def main() -> None:
         os.waitpid(child(), 0)
         os.waitpid(child("orphan"), 0)
         os.waitpid(child("exec"), 0)
-        # Nobody waits for this one: it is reaped as it dies.
+        # Nobody waits for this child: the kernel reaps it at once.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         child()
         threads = [threading.Thread(target=work, args=(4000,)) for _ in range(3)]
