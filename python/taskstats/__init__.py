@@ -1,13 +1,26 @@
 """Where a Linux machine's CPU time goes, task by task.
 
-Snapshots of all tasks from the best source of this machine, their differences, and
-parsers for recorded bytes. Field names are the kernel's
+Take snapshots of all tasks from the best source of this machine, compute what each task used
+in between, and read recorded snapshots. Field names are the kernel's
 (include/uapi/linux/taskstats.h); `FIELDS` lists them with units.
+
+```python
+import time
+import taskstats
+
+with taskstats.Source() as source:
+    before = source.snapshot()
+    time.sleep(0.1)
+    interval = taskstats.usage(before, source.snapshot())
+
+for name, used_ns in interval.select(["ac_comm", "total_ns"], sort="total_ns", limit=5):
+    print(name, used_ns)
+```
 
 Design decisions
 
 * None is unknown, 0 is a measured zero.
-* A snapshot is one block of memory, which NumPy sees without a copy.
+* A snapshot is one block of memory, which NumPy reads without a copy.
 """
 
 from __future__ import annotations
@@ -100,11 +113,11 @@ def snapshot(
     *,
     exact: bool = False,
 ) -> Snapshot:
-    """Take one snapshot of the whole system.
+    """Take one snapshot of the whole machine.
 
-    `source` is "auto", "proc", "bpf", "netlink" or "procfs"; `fields` are the kernel field names
-    that are wanted, None for all that can be had; `exact` asks for values of one instant
-    (see `Source`). For many snapshots keep a `Source` open.
+    Opens a `Source` and closes it again; keep one open for more than one snapshot. `source` is
+    "auto", "proc", "bpf", "netlink" or "procfs". `fields` are the kernel's names of the fields
+    to read; None reads all. `threads` and `exact` are as in `Source`, and so are the errors.
     """
     wanted = None if fields is None else list(fields)
     with Source(source, threads=threads, fields=wanted, exact=exact) as opened:
@@ -112,16 +125,24 @@ def snapshot(
 
 
 def exits(source: str = "auto") -> Exits:
-    """Tasks as they die: an iterator and context manager, see `Exits`.
+    """Return the tasks as they die: an iterator and a context manager, see `Exits`.
 
-    `source` is "auto", "bpf" or "netlink".
+    `source` is "auto", "bpf" or "netlink". Errors are those of `Exits`.
+
+    ```python
+    import subprocess
+    import taskstats
+
+    with taskstats.exits() as exits:
+        subprocess.run(["true"])
+        print(next(exits).cpu_ns)
+    ```
     """
     return Exits(source)
 
 
 def __getattr__(name: str) -> object:
-    """Following trees of processes is loaded when it is first wanted: it needs a good part
-    of the standard library."""
+    """Import `track` on first use: it needs a good part of the standard library."""
     if name in {"Tracker", "TreeUse", "track"}:
         from taskstats import _track
 

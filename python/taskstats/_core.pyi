@@ -1,4 +1,8 @@
-"""The Rust core: snapshots, intervals and the sources that take them."""
+"""The Rust core: snapshots, intervals and the sources that take them.
+
+The package `taskstats` exports the public names. Times are integers in ns unless a name or
+docstring says otherwise. Exceptions are in `taskstats._errors`.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +19,8 @@ _Cell: TypeAlias = int | float | str | None
 _Style: TypeAlias = Literal["plain", "bold", "reverse"]
 
 class _Field(TypedDict):
+    """One row of the field table."""
+
     name: str
     kind: Literal["id", "counter", "gauge", "flags", "text"]
     unit: str
@@ -23,293 +29,584 @@ class _Field(TypedDict):
     doc: str
 
 class _Totals(TypedDict):
+    """Counts over all living tasks."""
+
     tasks: int
     num_threads: int
     states: dict[str, int]
 
 FIELDS: Final[tuple[_Field, ...]]
+"""The field table: one dictionary a field, in the order of struct taskstats.
+
+`name` is the kernel's; `kind` is id, counter, gauge, flags or text; `unit` is empty, count,
+ns, us, s, bytes, KiB or MiB*us; `group` is what is read together; `extension` is whether the
+field is this project's; `doc` is a sentence.
+"""
 VERSION: Final[str]
+"""Version of the package."""
 
 @final
 class Task:
+    """One record of a snapshot: one thread, or the sums of one process.
+
+    Every field of `struct taskstats` (include/uapi/linux/taskstats.h) and of this project's
+    extension (docs/proc-taskstats.md) is a property under the kernel's name. It is None where
+    the record does not hold the field; `status` says why. 0 is a measured zero. Counters count
+    from the task's start. The delay fields that need delay accounting read None while
+    `sysctl kernel.task_delayacct` is 0.
+
+    A Task keeps its snapshot's memory alive.
+    """
+
+    @property
+    def version(self) -> int | None:
+        """Layout version of the record; bit 15 says that the extension follows.
+
+        TASKSTATS_VERSION in include/uapi/linux/taskstats.h.
+        """
+    @property
+    def ac_exitcode(self) -> int | None:
+        """Exit status in the encoding of wait(2); 0 while the task lives."""
+    @property
+    def ac_flag(self) -> int | None:
+        """Accounting flags: AFORK 1, ASU 2, ACOMPAT 4, ACORE 8, AXSIG 0x10, AGROUP 0x20.
+
+        See include/uapi/linux/acct.h. AGROUP marks the last task of its process (version 12).
+        """
+    @property
+    def ac_nice(self) -> int | None:
+        """Nice value, from -20 to 19. See nice(2)."""
+    @property
+    def cpu_count(self) -> int | None:
+        """Number of waits for a CPU.
+
+        From the scheduler's `sched_info.pcount`, which needs no delay accounting.
+        """
+    @property
+    def cpu_delay_total(self) -> int | None:
+        """Time that the task was runnable and waited for a CPU, in ns.
+
+        From the scheduler's `sched_info.run_delay`, which needs no delay accounting.
+        """
+    @property
+    def blkio_count(self) -> int | None:
+        """Number of waits for block I/O. Needs delay accounting."""
+    @property
+    def blkio_delay_total(self) -> int | None:
+        """Time that the task waited for block I/O, in ns. Needs delay accounting."""
+    @property
+    def swapin_count(self) -> int | None:
+        """Number of waits for a page to be swapped in. Needs delay accounting."""
+    @property
+    def swapin_delay_total(self) -> int | None:
+        """Time that the task waited for swap-in, in ns. Needs delay accounting."""
+    @property
+    def cpu_run_real_total(self) -> int | None:
+        """User and system time by ticks, in ns, less steal time where the kernel subtracts it.
+
+        See `delayacct_add_tsk()` in kernel/delayacct.c.
+        """
+    @property
+    def cpu_run_virtual_total(self) -> int | None:
+        """Exact CPU time, in ns: the scheduler's `se.sum_exec_runtime`.
+
+        Netlink and exit records of a task that runs lack up to one tick.
+        """
+    @property
+    def ac_comm(self) -> str | None:
+        """Command name, at most 15 bytes; invalid UTF-8 becomes U+FFFD. See comm in proc(5)."""
+    @property
+    def ac_sched(self) -> int | None:
+        """Scheduling policy, such as SCHED_OTHER 0. See sched(7)."""
+    @property
+    def ac_uid(self) -> int | None:
+        """Real user id."""
+    @property
+    def ac_gid(self) -> int | None:
+        """Real group id."""
+    @property
+    def ac_pid(self) -> int | None:
+        """Thread id; in a process row, that of the leader, which is the process id."""
+    @property
+    def ac_ppid(self) -> int | None:
+        """Process id of the parent."""
+    @property
+    def ac_btime(self) -> int | None:
+        """Start in seconds since 1970, cut to 32 bits; `ac_btime64` is not cut."""
+    @property
+    def ac_etime(self) -> int | None:
+        """Time since the task's start, in us."""
+    @property
+    def ac_utime(self) -> int | None:
+        """User time, in us.
+
+        By ticks, so not exact; from a kernel with this project's series exact, and split by
+        ticks. Use `cpu_ns` for exact time. See `bacct_add_tsk()` in kernel/tsacct.c.
+        """
+    @property
+    def ac_stime(self) -> int | None:
+        """System time, in us; as exact as `ac_utime`."""
+    @property
+    def ac_minflt(self) -> int | None:
+        """Number of page faults that needed no I/O. See getrusage(2)."""
+    @property
+    def ac_majflt(self) -> int | None:
+        """Number of page faults that needed I/O. See getrusage(2)."""
+    @property
+    def coremem(self) -> int | None:
+        """Resident memory, integrated over the task's CPU time, in MiB * us.
+
+        See `xacct_add_tsk()` in kernel/tsacct.c.
+        """
     @property
-    def version(self) -> int | None: ...
+    def virtmem(self) -> int | None:
+        """Virtual memory, integrated over the task's CPU time, in MiB * us.
+
+        See `xacct_add_tsk()` in kernel/tsacct.c.
+        """
     @property
-    def ac_exitcode(self) -> int | None: ...
+    def hiwater_rss(self) -> int | None:
+        """Peak resident memory, in KiB. VmHWM in proc_pid_status(5)."""
     @property
-    def ac_flag(self) -> int | None: ...
+    def hiwater_vm(self) -> int | None:
+        """Peak virtual memory, in KiB. VmPeak in proc_pid_status(5)."""
     @property
-    def ac_nice(self) -> int | None: ...
+    def read_char(self) -> int | None:
+        """Bytes that read(2) and similar calls returned. rchar in proc_pid_io(5).
+
+        Netlink records round it down to 1 KiB.
+        """
     @property
-    def cpu_count(self) -> int | None: ...
+    def write_char(self) -> int | None:
+        """Bytes passed to write(2) and similar calls. wchar in proc_pid_io(5).
+
+        Netlink records round it down to 1 KiB.
+        """
     @property
-    def cpu_delay_total(self) -> int | None: ...
+    def read_syscalls(self) -> int | None:
+        """Number of read(2) and similar calls. syscr in proc_pid_io(5).
+
+        Netlink records round it down to a multiple of 1024, a kernel bug.
+        """
     @property
-    def blkio_count(self) -> int | None: ...
+    def write_syscalls(self) -> int | None:
+        """Number of write(2) and similar calls. syscw in proc_pid_io(5).
+
+        Netlink records round it down to a multiple of 1024, a kernel bug.
+        """
     @property
-    def blkio_delay_total(self) -> int | None: ...
+    def read_bytes(self) -> int | None:
+        """Bytes fetched from storage. read_bytes in proc_pid_io(5).
+
+        Netlink records round it down to 1 KiB.
+        """
     @property
-    def swapin_count(self) -> int | None: ...
+    def write_bytes(self) -> int | None:
+        """Bytes sent to storage. write_bytes in proc_pid_io(5).
+
+        Netlink records round it down to 1 KiB.
+        """
     @property
-    def swapin_delay_total(self) -> int | None: ...
+    def cancelled_write_bytes(self) -> int | None:
+        """Bytes of dirty page cache discarded before they were written.
+
+        cancelled_write_bytes in proc_pid_io(5). Netlink records round it down to 1 KiB.
+        """
     @property
-    def cpu_run_real_total(self) -> int | None: ...
+    def nvcsw(self) -> int | None:
+        """Number of voluntary context switches. See getrusage(2)."""
     @property
-    def cpu_run_virtual_total(self) -> int | None: ...
+    def nivcsw(self) -> int | None:
+        """Number of involuntary context switches. See getrusage(2)."""
     @property
-    def ac_comm(self) -> str | None: ...
+    def ac_utimescaled(self) -> int | None:
+        """User time scaled by the CPU's frequency, in us, on architectures that scale."""
     @property
-    def ac_sched(self) -> int | None: ...
+    def ac_stimescaled(self) -> int | None:
+        """System time scaled by the CPU's frequency, in us, on architectures that scale."""
     @property
-    def ac_uid(self) -> int | None: ...
+    def cpu_scaled_run_real_total(self) -> int | None:
+        """`cpu_run_real_total` scaled by the CPU's frequency, in ns."""
     @property
-    def ac_gid(self) -> int | None: ...
+    def freepages_count(self) -> int | None:
+        """Number of direct memory reclaims. Needs delay accounting."""
     @property
-    def ac_pid(self) -> int | None: ...
+    def freepages_delay_total(self) -> int | None:
+        """Time in direct memory reclaim, in ns. Needs delay accounting."""
     @property
-    def ac_ppid(self) -> int | None: ...
+    def thrashing_count(self) -> int | None:
+        """Number of waits for a thrashing page. Needs delay accounting."""
     @property
-    def ac_btime(self) -> int | None: ...
+    def thrashing_delay_total(self) -> int | None:
+        """Time that the task waited for thrashing pages, in ns. Needs delay accounting."""
     @property
-    def ac_etime(self) -> int | None: ...
+    def ac_btime64(self) -> int | None:
+        """Start in seconds since 1970."""
     @property
-    def ac_utime(self) -> int | None: ...
+    def compact_count(self) -> int | None:
+        """Number of direct memory compactions. Needs delay accounting."""
     @property
-    def ac_stime(self) -> int | None: ...
+    def compact_delay_total(self) -> int | None:
+        """Time in direct memory compaction, in ns. Needs delay accounting."""
     @property
-    def ac_minflt(self) -> int | None: ...
+    def ac_tgid(self) -> int | None:
+        """Process id (thread group id)."""
     @property
-    def ac_majflt(self) -> int | None: ...
+    def ac_tgetime(self) -> int | None:
+        """Time since the process's start, in us."""
     @property
-    def coremem(self) -> int | None: ...
+    def ac_exe_dev(self) -> int | None:
+        """Device of the executable, in the kernel's encoding."""
     @property
-    def virtmem(self) -> int | None: ...
+    def ac_exe_inode(self) -> int | None:
+        """Inode number of the executable."""
     @property
-    def hiwater_rss(self) -> int | None: ...
+    def wpcopy_count(self) -> int | None:
+        """Number of copies of a write-protected page. Needs delay accounting."""
     @property
-    def hiwater_vm(self) -> int | None: ...
+    def wpcopy_delay_total(self) -> int | None:
+        """Time copying write-protected pages, in ns. Needs delay accounting."""
     @property
-    def read_char(self) -> int | None: ...
+    def irq_count(self) -> int | None:
+        """Number of interrupts that took the task's CPU. Needs delay accounting."""
     @property
-    def write_char(self) -> int | None: ...
+    def irq_delay_total(self) -> int | None:
+        """Time that interrupts took from the task, in ns.
+
+        Needs delay accounting and CONFIG_IRQ_TIME_ACCOUNTING.
+        """
     @property
-    def read_syscalls(self) -> int | None: ...
+    def cpu_delay_max(self) -> int | None:
+        """Longest wait for a CPU, in ns. Version 15; needs delay accounting."""
     @property
-    def write_syscalls(self) -> int | None: ...
+    def cpu_delay_min(self) -> int | None:
+        """Shortest wait for a CPU, in ns. Version 15; needs delay accounting."""
     @property
-    def read_bytes(self) -> int | None: ...
+    def blkio_delay_max(self) -> int | None:
+        """Longest wait for block I/O, in ns. Version 15; needs delay accounting."""
     @property
-    def write_bytes(self) -> int | None: ...
+    def blkio_delay_min(self) -> int | None:
+        """Shortest wait for block I/O, in ns. Version 15; needs delay accounting."""
     @property
-    def cancelled_write_bytes(self) -> int | None: ...
+    def swapin_delay_max(self) -> int | None:
+        """Longest wait for swap-in, in ns. Version 15; needs delay accounting."""
     @property
-    def nvcsw(self) -> int | None: ...
+    def swapin_delay_min(self) -> int | None:
+        """Shortest wait for swap-in, in ns. Version 15; needs delay accounting."""
     @property
-    def nivcsw(self) -> int | None: ...
+    def freepages_delay_max(self) -> int | None:
+        """Longest direct memory reclaim, in ns. Version 15; needs delay accounting."""
     @property
-    def ac_utimescaled(self) -> int | None: ...
+    def freepages_delay_min(self) -> int | None:
+        """Shortest direct memory reclaim, in ns. Version 15; needs delay accounting."""
     @property
-    def ac_stimescaled(self) -> int | None: ...
+    def thrashing_delay_max(self) -> int | None:
+        """Longest wait for a thrashing page, in ns. Version 15; needs delay accounting."""
     @property
-    def cpu_scaled_run_real_total(self) -> int | None: ...
+    def thrashing_delay_min(self) -> int | None:
+        """Shortest wait for a thrashing page, in ns. Version 15; needs delay accounting."""
     @property
-    def freepages_count(self) -> int | None: ...
+    def compact_delay_max(self) -> int | None:
+        """Longest direct memory compaction, in ns. Version 15; needs delay accounting."""
     @property
-    def freepages_delay_total(self) -> int | None: ...
+    def compact_delay_min(self) -> int | None:
+        """Shortest direct memory compaction, in ns. Version 15; needs delay accounting."""
     @property
-    def thrashing_count(self) -> int | None: ...
+    def wpcopy_delay_max(self) -> int | None:
+        """Longest write-protected page copy, in ns. Version 15; needs delay accounting."""
     @property
-    def thrashing_delay_total(self) -> int | None: ...
+    def wpcopy_delay_min(self) -> int | None:
+        """Shortest write-protected page copy, in ns. Version 15; needs delay accounting."""
     @property
-    def ac_btime64(self) -> int | None: ...
+    def irq_delay_max(self) -> int | None:
+        """Longest interruption, in ns. Version 15; needs delay accounting."""
     @property
-    def compact_count(self) -> int | None: ...
+    def irq_delay_min(self) -> int | None:
+        """Shortest interruption, in ns. Version 15; needs delay accounting."""
     @property
-    def compact_delay_total(self) -> int | None: ...
+    def ac_time_ns(self) -> int | None:
+        """Instant of this record on CLOCK_MONOTONIC, in ns."""
     @property
-    def ac_tgid(self) -> int | None: ...
+    def ac_start_ns(self) -> int | None:
+        """Start on CLOCK_BOOTTIME, in ns; with the pid it identifies the task.
+
+        Over netlink it is derived from `ac_etime`, and varies by milliseconds.
+        """
     @property
-    def ac_tgetime(self) -> int | None: ...
+    def ac_sttime(self) -> int | None:
+        """Steal time, in us: time that the hypervisor took while the task ran.
+
+        Only a kernel with this project's series has it.
+        """
     @property
-    def ac_exe_dev(self) -> int | None: ...
+    def ac_cutime(self) -> int | None:
+        """User time of dead children, with their dead children, in us.
+
+        The children that were waited for; from a kernel with this project's series all of them.
+        See `tg_utime` for counting it once a process.
+        """
     @property
-    def ac_exe_inode(self) -> int | None: ...
+    def ac_cstime(self) -> int | None:
+        """System time of dead children, in us; as `ac_cutime`."""
     @property
-    def wpcopy_count(self) -> int | None: ...
+    def ac_csttime(self) -> int | None:
+        """Steal time of dead children and of the process's dead threads, in us.
+
+        Only a kernel with this project's series has it.
+        """
     @property
-    def wpcopy_delay_total(self) -> int | None: ...
+    def ac_gtime(self) -> int | None:
+        """Guest time, in us; it is part of the user time. guest_time in proc_pid_stat(5)."""
     @property
-    def irq_count(self) -> int | None: ...
+    def ac_sum_exec_ns(self) -> int | None:
+        """Exact CPU time up to `ac_time_ns`, in ns, whether the task runs or not."""
     @property
-    def irq_delay_total(self) -> int | None: ...
+    def rss_kb(self) -> int | None:
+        """Resident memory at this instant, in KiB. VmRSS in proc_pid_status(5)."""
     @property
-    def cpu_delay_max(self) -> int | None: ...
+    def vm_kb(self) -> int | None:
+        """Virtual memory at this instant, in KiB. VmSize in proc_pid_status(5)."""
     @property
-    def cpu_delay_min(self) -> int | None: ...
+    def cgroup_id(self) -> int | None:
+        """Id of the cgroup (v2): the inode number of its directory. 0 without cgroups."""
     @property
-    def blkio_delay_max(self) -> int | None: ...
+    def state(self) -> int | None:
+        """Task state bits, with `exit_state` in the high 16 bits; see `state_letter`.
+
+        From `__state` and `exit_state` in include/linux/sched.h.
+        """
     @property
-    def blkio_delay_min(self) -> int | None: ...
+    def cpu(self) -> int | None:
+        """CPU on which the task last ran."""
     @property
-    def swapin_delay_max(self) -> int | None: ...
+    def num_threads(self) -> int | None:
+        """Number of threads of the process."""
     @property
-    def swapin_delay_min(self) -> int | None: ...
+    def task_flags(self) -> int | None:
+        """PF_* flags, such as PF_KTHREAD. See include/linux/sched.h."""
     @property
-    def freepages_delay_max(self) -> int | None: ...
+    def tg_utime(self) -> int | None:
+        """User time of the process's dead threads, in us.
+
+        The `tg_*` and `ac_c*time` fields belong to the process and are the same in the records of
+        all its threads: count them once a process.
+        """
     @property
-    def freepages_delay_min(self) -> int | None: ...
+    def tg_stime(self) -> int | None:
+        """System time of the process's dead threads, in us; see `tg_utime`."""
     @property
-    def thrashing_delay_max(self) -> int | None: ...
+    def tg_sum_exec_ns(self) -> int | None:
+        """Exact CPU time of the process's dead threads, in ns; see `tg_utime`."""
     @property
-    def thrashing_delay_min(self) -> int | None: ...
+    def task_id(self) -> int | None:
+        """Number that identifies the task for its life; 0 is unknown. Any 64 bits."""
     @property
-    def compact_delay_max(self) -> int | None: ...
+    def cpu_ns(self) -> int | None:
+        """Exact CPU time since the task's start, in ns.
+
+        `ac_sum_exec_ns` where the record holds it, else `cpu_run_virtual_total`.
+        """
     @property
-    def compact_delay_min(self) -> int | None: ...
+    def start_time(self) -> float | None:
+        """Start in seconds since 1970.
+
+        From `ac_start_ns` where it is known, else the whole seconds of `ac_btime64` or `ac_btime`.
+        """
     @property
-    def wpcopy_delay_max(self) -> int | None: ...
+    def exited(self) -> bool:
+        """Whether the task died since the source's previous snapshot."""
     @property
-    def wpcopy_delay_min(self) -> int | None: ...
+    def name(self) -> str | None:
+        """`ac_comm`, with invalid UTF-8 as U+FFFD."""
     @property
-    def irq_delay_max(self) -> int | None: ...
-    @property
-    def irq_delay_min(self) -> int | None: ...
-    @property
-    def ac_time_ns(self) -> int | None: ...
-    @property
-    def ac_start_ns(self) -> int | None: ...
-    @property
-    def ac_sttime(self) -> int | None: ...
-    @property
-    def ac_cutime(self) -> int | None: ...
-    @property
-    def ac_cstime(self) -> int | None: ...
-    @property
-    def ac_csttime(self) -> int | None: ...
-    @property
-    def ac_gtime(self) -> int | None: ...
-    @property
-    def ac_sum_exec_ns(self) -> int | None: ...
-    @property
-    def rss_kb(self) -> int | None: ...
-    @property
-    def vm_kb(self) -> int | None: ...
-    @property
-    def cgroup_id(self) -> int | None: ...
-    @property
-    def state(self) -> int | None: ...
-    @property
-    def cpu(self) -> int | None: ...
-    @property
-    def num_threads(self) -> int | None: ...
-    @property
-    def task_flags(self) -> int | None: ...
-    @property
-    def tg_utime(self) -> int | None: ...
-    @property
-    def tg_stime(self) -> int | None: ...
-    @property
-    def tg_sum_exec_ns(self) -> int | None: ...
-    @property
-    def task_id(self) -> int | None: ...
-    @property
-    def cpu_ns(self) -> int | None: ...
-    @property
-    def start_time(self) -> float | None: ...
-    @property
-    def exited(self) -> bool: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def cmdline(self) -> list[str] | None: ...
-    def to_bytes(self) -> bytes: ...
-    def to_dict(self) -> dict[str, int | str]: ...
-    def status(self, name: str) -> _Status: ...
+    def cmdline(self) -> list[str] | None:
+        """Arguments of the process.
+
+        A recorded task has those of its time. For others this reads /proc/PID/cmdline now. The list
+        is empty for a kernel thread. None where the process is gone or hidden, or where the
+        recording lacks its arguments.
+        """
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes, in the layout of the snapshot."""
+    def to_dict(self) -> dict[str, int | str]:
+        """Return all fields that the record holds, by name."""
+    def status(self, name: str) -> _Status:
+        """Return whether the record holds a field, or why not: see `Snapshot.status`.
+
+        Raises ValueError for an unknown field name.
+        """
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class Snapshot:
+    """All tasks of a machine at one time: an immutable sequence of records.
+
+    A record is a process, or a thread where `threads` is true. The records of tasks that died
+    since the source's previous snapshot come last (`exits`). The memory is read-only and is
+    shared, not copied: `memoryview(snapshot)` and `numpy.asarray(snapshot)` see a
+    one-dimensional array of `len(snapshot)` structures of `record_size` bytes. Arrow consumers
+    take a snapshot through the PyCapsule interface. Snapshots can be pickled.
+    """
+
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Task: ...
     def __iter__(self) -> Iterator[Task]: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Export the records: read-only, one-dimensional, one structure a record.
+
+        Raises BufferError for a writable buffer.
+        """
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
-    def exits(self) -> Snapshot: ...
-    def by_pid(self, pid: int) -> Task | None: ...
+    def exits(self) -> Snapshot:
+        """The tasks that died since the source's previous snapshot, with their use of a whole life.
+
+        A Snapshot of the last `exited` records, on the same memory.
+        """
+    def by_pid(self, pid: int) -> Task | None:
+        """Return the task with this pid, or None."""
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Where the records come from: "proc", "bpf", "netlink", "procfs" or "bytes"."""
     @property
-    def threads(self) -> bool: ...
+    def threads(self) -> bool:
+        """Whether a record is a thread; otherwise it is a process."""
     @property
-    def time_ns(self) -> int: ...
+    def time_ns(self) -> int:
+        """CLOCK_REALTIME before the first record was taken, in ns since 1970."""
     @property
-    def end_time_ns(self) -> int: ...
+    def end_time_ns(self) -> int:
+        """CLOCK_REALTIME after the last record was taken, in ns since 1970."""
     @property
-    def monotonic_ns(self) -> int: ...
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC before the first record was taken, in ns."""
     @property
-    def boottime_ns(self) -> int: ...
+    def boottime_ns(self) -> int:
+        """CLOCK_BOOTTIME before the first record was taken, in ns: the machine's uptime."""
     @property
-    def boot_id(self) -> str: ...
+    def boot_id(self) -> str:
+        """Random id of the boot, 32 hex digits; /proc/sys/kernel/random/boot_id."""
     @property
-    def host(self) -> str: ...
+    def host(self) -> str:
+        """Host name."""
     @property
-    def release(self) -> str: ...
+    def release(self) -> str:
+        """Kernel release, as `uname -r` prints it."""
     @property
-    def cpus_online(self) -> int: ...
+    def cpus_online(self) -> int:
+        """Number of CPUs online; 0 where unknown."""
     @property
-    def page_size(self) -> int: ...
+    def page_size(self) -> int:
+        """Size of a page, in bytes; 0 where unknown."""
     @property
-    def load(self) -> tuple[float, float, float] | None: ...
+    def load(self) -> tuple[float, float, float] | None:
+        """Load averages over 1, 5 and 15 minutes (/proc/loadavg); None where they were not read."""
     @property
-    def memory(self) -> dict[str, int] | None: ...
+    def memory(self) -> dict[str, int] | None:
+        """Memory of the machine, in KiB; None where it was not read.
+
+        Keys are `mem_total_kb`, `mem_free_kb`, `mem_available_kb`, `buffers_kb`, `cached_kb`,
+        `swap_total_kb` and `swap_free_kb`. See proc_meminfo(5).
+        """
     @property
-    def delayacct(self) -> bool: ...
+    def delayacct(self) -> bool:
+        """Whether delay accounting was on (`sysctl kernel.task_delayacct`)."""
     @property
-    def truncated(self) -> bool: ...
+    def truncated(self) -> bool:
+        """Whether tasks are missing because memory ran out."""
     @property
-    def merged(self) -> int: ...
+    def merged(self) -> int:
+        """Number of tasks that were read from /proc because the source does not show them."""
     @property
-    def missed(self) -> int: ...
+    def missed(self) -> int:
+        """Number of tasks that exist and could not be read."""
     @property
-    def exited(self) -> int: ...
+    def exited(self) -> int:
+        """Number of records, the last ones, of tasks that died since the previous snapshot."""
     @property
-    def unchanged(self) -> int: ...
+    def unchanged(self) -> int:
+        """Number of tasks without a record because they did not run since the previous snapshot.
+
+        0 unless the source was opened with `changed`.
+        """
     @property
-    def exits_lost(self) -> int: ...
+    def exits_lost(self) -> int:
+        """Number of exits that were lost since the source was opened; no record has their use."""
     @property
-    def outside_ns(self) -> int: ...
+    def outside_ns(self) -> int:
+        """CPU time of tasks outside the caller's pid namespace, in ns; they have no record."""
     @property
-    def one_instant(self) -> bool: ...
+    def one_instant(self) -> bool:
+        """Whether every `ac_sum_exec_ns` is as of one instant."""
     @property
-    def sched_clock_ns(self) -> int | None: ...
+    def sched_clock_ns(self) -> int | None:
+        """The scheduler's clock at the snapshot's instant, in ns; None where unknown.
+
+        CPU time is counted on this clock. NTP does not slew it, as it does CLOCK_MONOTONIC.
+        """
     @property
-    def cpu_clocks(self) -> list[dict[str, int]]: ...
+    def cpu_clocks(self) -> list[dict[str, int]]:
+        """Clocks of each CPU's run queue since boot, in ns; empty where the source has none.
+
+        Keys of each CPU are `cpu` (its number), `clock_ns`, `clock_task_ns` (the clock without irq
+        and steal time), `idle_ns` and `steal_ns`. See `struct rq` in kernel/sched/sched.h.
+        """
     @property
-    def own_cpu_ns(self) -> int: ...
+    def own_cpu_ns(self) -> int:
+        """CPU time that the process taking the snapshot had used by its end, in ns."""
     @property
-    def hooks_ns(self) -> int: ...
+    def hooks_ns(self) -> int:
+        """CPU time that the BPF programs at switches and exits have used so far, in ns.
+
+        It is spent in the time of the tasks that switch or exit. 0 where nothing is attached.
+        """
     @property
-    def syscalls(self) -> int: ...
+    def syscalls(self) -> int:
+        """Number of system calls that took the snapshot."""
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """Layout version of the records' base: TASKSTATS_VERSION of the kernel that filled it."""
     @property
-    def record_size(self) -> int: ...
+    def record_size(self) -> int:
+        """Bytes from one record to the next."""
     @property
-    def fields(self) -> list[str]: ...
-    def status(self, name: str) -> _Status: ...
-    def valid(self, name: str) -> memoryview[bool]: ...
-    def numpy(self) -> numpy.typing.NDArray[numpy.void]: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-    def to_bytes(self) -> bytes: ...
+    def fields(self) -> list[str]:
+        """Names of the fields that at least one record holds, in the order of `FIELDS`."""
+    def status(self, name: str) -> _Status:
+        """Return whether the snapshot holds a field, or why not.
+
+        "filled" at least one record holds it; "off" delay accounting is off; "denied" reading it
+        needs a privilege; "unsupported" the kernel or source lacks it; "not read" it was not
+        requested. Raises ValueError for an unknown field name.
+        """
+    def valid(self, name: str) -> memoryview[bool]:
+        """Return whether each record holds a field: `len(snapshot)` bools.
+
+        Raises ValueError for an unknown field name.
+        """
+    def numpy(self) -> numpy.typing.NDArray[numpy.void]:
+        """Return the records as a structured array, without a copy.
+
+        The array is read-only and has shape `(len(snapshot),)` and a named column for each of
+        `fields`. Where a column is not valid in every record, `valid` tells which are. Raises
+        ImportError without NumPy.
+        """
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export all fields as Arrow columns (PyCapsule interface), in one batch."""
+    def to_bytes(self) -> bytes:
+        """Return header and records as bytes, which `parse` reads: see docs/dump-format.md."""
 
 class _Damage(TypedDict):
+    """A run of bytes that cannot be read."""
+
     begin: int
     end: int
     reason: str
     snapshot: int | None
 
 class _Lost(TypedDict):
+    """A snapshot, or names, that a reader left out."""
+
     path: os.PathLike[str]
     snapshot: int | None
     offset: int
@@ -317,21 +614,69 @@ class _Lost(TypedDict):
 
 @final
 class Columns:
-    def __len__(self) -> int: ...
-    def __getitem__(self, name: str, /) -> memoryview[Any] | list[str | None]: ...
-    def __contains__(self, name: str, /) -> bool: ...
+    """Rows of many snapshots or intervals, as columns in Arrow memory.
+
+    `read`, `Dump.read`, `Interval.columns` and `columns` return it. `columns["ac_pid"]` is a
+    read-only memoryview, which `numpy.asarray` takes without a copy; text columns are lists.
+    Unknown values read as 0 and None; `valid` tells which they are. `pyarrow.table(columns)`,
+    `polars.DataFrame(columns)`, `pandas.DataFrame.from_arrow(columns)` and DuckDB take all
+    columns at once without a copy; text is dictionary-encoded there.
+
+    The columns share their memory, so one that is kept keeps all of them. `len` is the number
+    of rows.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+    def __getitem__(self, name: str, /) -> memoryview[Any] | list[str | None]:
+        """Return a column by its name.
+
+        Numbers are a memoryview of `len(columns)` values in the field's own type, bool for flags,
+        float64 for rates and shares. Text is a list of str and None. Raises KeyError for a column
+        that was not read.
+        """
+    def __contains__(self, name: str, /) -> bool:
+        """Return whether a column of this name was read."""
     @property
-    def names(self) -> list[str]: ...
-    def words(self, name: str) -> list[str]: ...
-    def codes(self, name: str) -> memoryview[int]: ...
-    def valid(self, name: str) -> memoryview[bool]: ...
+    def names(self) -> list[str]:
+        """Names of the columns, in the order in which they were requested."""
+    def words(self, name: str) -> list[str]:
+        """Return the distinct values of a text column, in the order of their first row.
+
+        Raises KeyError for a column that was not read, ValueError for a column of numbers.
+        """
+    def codes(self, name: str) -> memoryview[int]:
+        """Return each row's index into `words(name)`, as a memoryview of int32.
+
+        Raises KeyError for a column that was not read, ValueError for a column of numbers.
+        """
+    def valid(self, name: str) -> memoryview[bool]:
+        """Return whether each row's value is known, as a memoryview of bool.
+
+        Raises KeyError for a column that was not read.
+        """
     @property
-    def lost(self) -> list[_Lost]: ...
-    def __arrow_c_schema__(self) -> object: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def lost(self) -> list[_Lost]:
+        """What could not be read and was left out (`errors="skip"`).
+
+        One dictionary for each snapshot: `path`, `snapshot` (its index in that file), `offset` of
+        the damage in bytes, and `reason`. Where names are damaged, `snapshot` is None.
+        """
+    def __arrow_c_schema__(self) -> object:
+        """Export names and types (Arrow PyCapsule interface)."""
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export all columns without a copy (Arrow PyCapsule interface)."""
 
 @final
 class Dump:
+    """The snapshots of a file, in the order in which they were taken.
+
+    A sequence and a context manager; `open` returns it. Indexing returns a `Snapshot`, slicing
+    a Dump of the same file. A snapshot is decoded when it is requested: a step forward decodes
+    one frame, a jump all frames since the last full one. Access raises ParseError where a frame
+    is damaged, and OSError where the file was truncated after it was opened.
+    """
+
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: int, /) -> Snapshot: ...
@@ -339,27 +684,62 @@ class Dump:
     def __getitem__(self, index: slice, /) -> Dump: ...
     def __iter__(self) -> Iterator[Snapshot]: ...
     @property
-    def path(self) -> os.PathLike[str]: ...
+    def path(self) -> os.PathLike[str]:
+        """Path of the file, as it was given to `open`."""
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Size of the file, in bytes."""
     @property
-    def gaps(self) -> list[tuple[int, int]]: ...
+    def gaps(self) -> list[tuple[int, int]]:
+        """Ranges of bytes, as `(begin, end)`, that belong to no whole snapshot.
+
+        For example a snapshot whose recorder was killed. Only the damage that shows without reading
+        any snapshot; `check` finds all.
+        """
     @property
-    def times_ns(self) -> list[int]: ...
+    def times_ns(self) -> list[int]:
+        """Begin of each snapshot, in ns since 1970.
+
+        Reads no snapshot. Builds a new list each time.
+        """
     @property
-    def rows(self) -> list[int]: ...
-    def find(self, time_ns: int) -> int | None: ...
-    def at(self, time_ns: int) -> Snapshot: ...
-    def between(self, begin_ns: int, end_ns: int) -> Dump: ...
-    def user(self, uid: int) -> str | None: ...
-    def cgroup(self, cgroup_id: int) -> str | None: ...
+    def rows(self) -> list[int]:
+        """Number of records of each snapshot.
+
+        Reads no snapshot. Builds a new list each time.
+        """
+    def find(self, time_ns: int) -> int | None:
+        """Return the index of the last snapshot that began at or before `time_ns` (since 1970).
+
+        None where all began later.
+        """
+    def at(self, time_ns: int) -> Snapshot:
+        """Return the last snapshot that began at or before `time_ns` (since 1970).
+
+        Raises LookupError where all began later, and what indexing raises.
+        """
+    def between(self, begin_ns: int, end_ns: int) -> Dump:
+        """Return the snapshots that began at or after `begin_ns` and before `end_ns`.
+
+        Times are in ns since 1970.
+        """
+    def user(self, uid: int) -> str | None:
+        """Return the recorded machine's name of a user id, or None where it is not recorded."""
+    def cgroup(self, cgroup_id: int) -> str | None:
+        """Return the path of a cgroup on the recorded machine, or None where it is not recorded."""
     def read(
         self,
         columns: Sequence[str] | None = None,
         *,
         errors: Literal["raise", "skip"] = "raise",
-    ) -> Columns: ...
-    def check(self) -> list[_Damage]: ...
+    ) -> Columns:
+        """Return the records of all snapshots as columns; arguments and errors as of `read`."""
+    def check(self) -> list[_Damage]:
+        """Read every byte, and return the damage: one dictionary for each run of bytes.
+
+        Keys are `begin` and `end` (offsets), `reason`, and `snapshot`, the index of the snapshot
+        that is lost, or None. Raises OSError where the file was truncated after it was opened.
+        """
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -371,6 +751,19 @@ class Dump:
 
 @final
 class Recorder:
+    """Append snapshots to a dump; a context manager.
+
+    A new file has mode 0600; an existing dump is continued. `level` is zstd's (1 to 22); None
+    writes frames uncompressed, and a reader then maps full frames without a copy. Every
+    `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
+    time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
+    that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
+    to NAME-000001.EXT and so on; `keep` of these remain.
+
+    Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
+    no dump or that another recorder has open.
+    """
+
     def __new__(
         cls,
         path: str | os.PathLike[str],
@@ -382,13 +775,29 @@ class Recorder:
         rotate_after: float | None = None,
         keep: int | None = None,
     ) -> Self: ...
-    def write(self, snapshot: Snapshot) -> None: ...
-    def sync(self) -> None: ...
+    def write(self, snapshot: Snapshot) -> None:
+        """Append a snapshot in one write, with the names that are new in it.
+
+        Raises ParseError for a snapshot of a source opened with `changed`, OSError where the write
+        fails (the file is then as before, or the message says that it could not be cut back), and
+        ValueError after `close`.
+        """
+    def sync(self) -> None:
+        """Wait until everything written is on the disk (fdatasync(2)).
+
+        Raises OSError, and ValueError after `close`.
+        """
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Size of the current file, in bytes. Raises ValueError after `close`."""
     @property
-    def dropped(self) -> int: ...
-    def close(self) -> None: ...
+    def dropped(self) -> int:
+        """Number of unfinished bytes of an earlier recorder that were dropped.
+
+        Raises ValueError after `close`.
+        """
+    def close(self) -> None:
+        """Write the index and close the file. Closing again does nothing. Raises OSError."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -400,18 +809,41 @@ class Recorder:
 
 @final
 class Interval:
+    """What every task used between two snapshots: one row for each record of the later one.
+
+    `usage` returns it. Rows have columns, which `select`, `columns` and `sum` take by name:
+
+    * every field of `FIELDS`, as it was at the interval's end;
+    * for each counter `<field>_delta` and `<field>_per_sec`, and for counters of time
+      `<field>_pct` of the interval;
+    * `user_ns`, `system_ns`, `steal_ns` and their sum `total_ns`, the CPU time in the interval,
+      with `user_pct` and so on, where 100 is one CPU;
+    * `cuser_ns`, `csystem_ns`, `csteal_ns` and `_pct`: the CPU time of children that died;
+    * `all_ns`, `all_pct`: own time, and that of dead children where these have no rows;
+    * `cpu_ns` (see `Task`), `exited` (1 for a task that died in the interval), `tasks` (the
+      number of tasks in the row), `title` (the name that the row is shown with).
+
+    None is unknown: no rate is made of one sample, of a counter that went back, or across two
+    tasks that share a pid. Arrow consumers take an interval through the PyCapsule interface.
+    """
+
     def __len__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
-    def prev(self) -> Snapshot: ...
+    def prev(self) -> Snapshot:
+        """The earlier snapshot."""
     @property
-    def cur(self) -> Snapshot: ...
+    def cur(self) -> Snapshot:
+        """The later snapshot; the rows are its records."""
     @property
-    def exited(self) -> int: ...
+    def exited(self) -> int:
+        """Number of rows of tasks that died in the interval."""
     @property
-    def interval_ns(self) -> int: ...
+    def interval_ns(self) -> int:
+        """Length of the interval, in ns."""
     @property
-    def cpus(self) -> int: ...
+    def cpus(self) -> int:
+        """Number of CPUs online at the interval's end."""
     def select(
         self,
         columns: Sequence[str],
@@ -422,20 +854,86 @@ class Interval:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]]: ...
-    def columns(self, columns: Sequence[str] | None = None) -> Columns: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-    def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int: ...
-    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]: ...
-    def fold(self, by: str) -> Fold: ...
-    def states(self) -> dict[str, int]: ...
-    def cpu_pct(self) -> list[dict[str, float]]: ...
-    def books(self, *, without: set[int] | None = None) -> dict[str, int | None]: ...
-    def cpu_use(self) -> list[dict[str, int]]: ...
-    def status(self, name: str) -> _Status: ...
+    ) -> list[tuple[_Cell, ...]]:
+        """Return rows as tuples of `columns`.
+
+        Sorting and filtering work on the records; only the returned rows become Python objects.
+        `sort` is a column; unknown values sort last. `text` keeps rows whose title contains it
+        (ASCII letters of either case) or whose pid it is. `pids` keeps rows with these pids.
+        `offset` and `limit` cut the sorted rows. Raises ValueError for an unknown column.
+        """
+    def columns(self, columns: Sequence[str] | None = None) -> Columns:
+        """Return all rows as columns.
+
+        Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
+        `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots `user`, `cgroup`
+        (its path) and `cmdline` (quoted for a shell). None selects time, host, CPU times and all
+        known fields. Raises ValueError for an unknown column.
+        """
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""
+    def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int:
+        """Return the number of rows that `text` and `pids` keep: see `select`."""
+    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]:
+        """Return the sum of each column over the rows that know it; None where no row does.
+
+        Raises ValueError for an unknown column.
+        """
+    def fold(self, by: str) -> Fold:
+        """Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
+
+        Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
+        died to their nearest living ancestor. A group of a user or cgroup has that name as
+        `title`, the recorded one, or this machine's current one; the id where there is none.
+        Raises ValueError for another word, and for "session" of recorded snapshots, which do not
+        record sessions.
+        """
+    def states(self) -> dict[str, int]:
+        """Return the number of tasks in each state, by name.
+
+        Tasks of unknown state are left out.
+        """
+    def cpu_pct(self) -> list[dict[str, float]]:
+        """Return each CPU's number `cpu` and its shares of the interval, in per cent.
+
+        The shares are `user`, `nice`, `system`, `idle`, `iowait`, `irq`, `softirq` and `steal`.
+        Empty where the snapshots lack /proc/stat, which counts in ticks. Where `cpu_use` is known,
+        the shares of tasks, idle, interrupts and steal are exact, and only their split is by
+        ticks.
+        """
+    def books(self, *, without: set[int] | None = None) -> dict[str, int | None]:
+        """Return where the CPUs' time went, in ns over all CPUs; all None where that is unknown.
+
+        `available_ns` (CPUs x interval) = `tasks_ns` (user and system time of rows) + `rowless_ns`
+        + `idle_ns` + `irq_ns` (hard and soft) + `steal_ns` + `residual_ns`. `rowless_ns` is the
+        time of tasks outside the pid namespace, of lost exits, and, where dead tasks have no rows,
+        of dead tasks. The residual is what nobody measured; the books close where it is within
+        `bound_ns`. `edge_ns` is the part of the bound that does not grow with the number of
+        intervals. `step_ns` is the resolution of the CPUs' times, `cpus` the number of CPUs online
+        at both ends.
+
+        `without` leaves these pids out, as if the source had missed them.
+        """
+    def cpu_use(self) -> list[dict[str, int]]:
+        """Return each CPU's number `cpu` and its time by the run queue's clocks, in ns.
+
+        Keys are `available_ns`, `busy_ns`, `idle_ns`, `irq_ns` and `steal_ns`. Empty where the
+        source has no such clocks.
+        """
+    def status(self, name: str) -> _Status:
+        """Return whether a column is known, or why not: see `Snapshot.status`.
+
+        Raises ValueError for an unknown column.
+        """
 
 @final
 class Fold:
+    """The rows of an interval in groups: each has the sums of its tasks.
+
+    Values that are no sums are those of one member: the living task with the smallest pid, or a
+    dead one where none lives. `Interval.fold` returns it; `len` is the number of groups.
+    """
+
     def __len__(self) -> int: ...
     def select(
         self,
@@ -447,12 +945,36 @@ class Fold:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]]: ...
-    def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int: ...
-    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]: ...
+    ) -> list[tuple[_Cell, ...]]:
+        """Return groups as tuples of `columns`; arguments and errors as of `Interval.select`.
+
+        `tasks` is the number of tasks in a group.
+        """
+    def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int:
+        """Return the number of groups that `text` and `pids` keep."""
+    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]:
+        """Return the sum of each column over all groups; as `Interval.sum`."""
 
 @final
 class Source:
+    """An open source of snapshots; a context manager.
+
+    `name` is "proc" (/proc/taskstats of a kernel with this project's series), "bpf", "netlink",
+    "procfs", or "auto" for the first of these that works. A named source never falls back to
+    another. `threads` takes a record for each thread instead of each process. `fields` are the
+    names of the fields to read; None reads all.
+
+    With `exact` the bpf source watches the scheduler's switches: all values are as of one instant
+    and idle time is exact to the ns. The proc source always works so; other sources ignore it.
+    With `changed` every snapshot after the first holds only the tasks that ran since the previous
+    one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
+    needs them to close the books or where they cost little.
+
+    Raises AccessDenied, Unsupported or OSError where the source cannot be opened, and ValueError
+    for an unknown name or field. Threads may share a source. A child made by fork(2) has to open
+    its own.
+    """
+
     def __new__(
         cls,
         name: str = "auto",
@@ -465,9 +987,11 @@ class Source:
         system: bool | None = None,
     ) -> Self: ...
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the source: "proc", "bpf", "netlink" or "procfs"."""
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """How exact its CPU times are, in words."""
     def configure(
         self,
         *,
@@ -475,7 +999,11 @@ class Source:
         fields: Sequence[str] | None = None,
         exact: bool | None = None,
         changed: bool | None = None,
-    ) -> None: ...
+    ) -> None:
+        """Change what the next snapshot holds; None keeps a setting.
+
+        Raises ValueError for an unknown field.
+        """
     def resting(
         self,
         columns: Sequence[str],
@@ -485,13 +1013,31 @@ class Source:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]] | None: ...
-    def resting_count(
-        self, *, text: str | None = None, pids: Iterable[int] | None = None
-    ) -> int: ...
-    def totals(self) -> _Totals | None: ...
-    def snapshot(self) -> Snapshot: ...
-    def close(self) -> None: ...
+    ) -> list[tuple[_Cell, ...]] | None:
+        """Return rows of the tasks that did not run, after a snapshot with `changed`.
+
+        Rows are tuples of `columns`: last values, ages as of the snapshot, and a use of zero.
+        Arguments and errors as of `Interval.select`. None where the last snapshot holds all tasks.
+        """
+    def resting_count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int:
+        """Return the number of tasks that did not run and that `text` and `pids` keep.
+
+        0 where the last snapshot holds all tasks.
+        """
+    def totals(self) -> _Totals | None:
+        """Return counts over all living tasks, after a snapshot with `changed`.
+
+        `tasks` and `num_threads` are their numbers, `states` the number in each state. None where
+        the last snapshot holds all tasks.
+        """
+    def snapshot(self) -> Snapshot:
+        """Take a snapshot of the whole machine. The GIL is released meanwhile.
+
+        Raises ValueError after `close`, and AccessDenied, Unsupported or OSError where the kernel
+        refuses.
+        """
+    def close(self) -> None:
+        """Close the source. Closing again does nothing."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -503,36 +1049,92 @@ class Source:
 
 @final
 class SourceReport:
+    """Whether a source, or delay accounting, works on this machine."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the source, or "delayacct"."""
     @property
-    def available(self) -> bool: ...
+    def available(self) -> bool:
+        """Whether it works here."""
     @property
-    def state(self) -> Literal["found", "denied", "off", "unsupported", "failed"]: ...
+    def state(self) -> Literal["found", "denied", "off", "unsupported", "failed"]:
+        """One word for whether it works.
+
+        "found" it works, "denied" a privilege is missing, "off" it is switched off, "unsupported"
+        the kernel lacks it, "failed" another error.
+        """
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why it works, or why not, in words."""
     @property
-    def hint(self) -> str: ...
+    def hint(self) -> str:
+        """What to type to get it; empty where nothing helps or is needed."""
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """How exact its CPU times are, in words; empty where it does not work."""
 
 @final
 class Tree:
+    """Follow the processes that this process starts from now on, and all that they start.
+
+    The bpf source marks each at its fork, so orphans and unwaited children count. Raises
+    AccessDenied or Unsupported where BPF does not work. `taskstats.track` is the public interface.
+    """
+
     def __new__(cls) -> Self: ...
-    def finish(self) -> tuple[dict[str, int], dict[str, tuple[int, int]]]: ...
+    def finish(self) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+        """Stop following, and return `(sums, commands)`.
+
+        Living processes count up to now.
+
+        `sums` are numbers by name, in ns, bytes or KiB by the name's suffix; `missed` tasks are in
+        none of them. `commands` maps a command name to its number of processes and their CPU time
+        in ns; `unnamed` tasks are in none. Raises ValueError the second time.
+        """
 
 @final
 class Exits:
+    """Tasks as they die: an endless iterator and a context manager.
+
+    `source` is "bpf", "netlink", or "auto" for the first of these that works. Each item is a
+    `Task` with its final record, one for each thread. From bpf the record is complete to the last
+    switch. From netlink its CPU time lacks up to one tick.
+
+    Read often enough: 16,384 exits wait with bpf, some thousand a CPU with netlink; `lost` counts
+    those that did not fit. Threads may share it; `close` in one ends the waits of the others. A
+    child made by fork(2) has to open its own.
+
+    Raises AccessDenied without CAP_BPF and CAP_PERFMON (bpf) or CAP_NET_ADMIN (netlink), and
+    Unsupported where the kernel lacks it, or for netlink in a user or pid namespace; there bpf
+    reports the tasks of the namespace. Raises ValueError for another name.
+    """
+
     def __new__(cls, source: str = "auto") -> Self: ...
     @property
-    def source(self) -> str: ...
-    def fileno(self) -> int: ...
+    def source(self) -> str:
+        """Where the exits come from: "bpf" or "netlink"."""
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while exits wait, for select, poll and asyncio.
+
+        Raises ValueError after `close`.
+        """
     @property
-    def lost(self) -> int: ...
-    def read(self) -> list[Task]: ...
+    def lost(self) -> int:
+        """Number of exits lost so far. Raises ValueError after `close`.
+
+        With netlink a loss shows at the next exit on the same CPU.
+        """
+    def read(self) -> list[Task]:
+        """Return all exits that wait, without waiting for more.
+
+        Raises OSError, and ValueError after `close`.
+        """
     def __iter__(self) -> Self: ...
-    def __next__(self) -> Task: ...
-    def close(self) -> None: ...
+    def __next__(self) -> Task:
+        """Wait for the next exit, and return it. Raises ValueError after `close`."""
+    def close(self) -> None:
+        """Stop listening. Closing again does nothing."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -544,7 +1146,22 @@ class Exits:
 
 def open(
     path: str | os.PathLike[str], *, mmap: bool = True, record_size: int | None = None
-) -> Dump: ...
+) -> Dump:
+    """Open a file of snapshots.
+
+    It is a dump (`ptop record`, `Recorder`), a bare array of struct taskstats of any version and
+    byte order (such as a copy of /proc/taskstats), or snapshots' bytes (`Snapshot.to_bytes`).
+    `record_size` overrides the bytes from one record of a bare array to the next.
+
+    With `mmap` the file is mapped, and records of uncompressed frames are views of the map. Where
+    another process truncates the file, later reads raise OSError. This needs the package's SIGBUS
+    handler: a handler installed after the last `open` (as by `faulthandler.enable()`) gets the
+    signal instead and ends the process. Install it before, or pass `mmap=False` to read the file
+    without a map.
+
+    Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file.
+    """
+
 def read(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     columns: Sequence[str] | None = None,
@@ -554,22 +1171,98 @@ def read(
     errors: Literal["raise", "skip"] = "raise",
     mmap: bool = True,
     record_size: int | None = None,
-) -> Columns: ...
-def columns(intervals: Sequence[Interval], columns: Sequence[str] | None = None) -> Columns: ...
-def parse(data: _Bytes, *, record_size: int | None = None) -> Snapshot: ...
-def parse_netlink(datagram: _Bytes) -> list[tuple[Literal["pid", "tgid"], int, Task]]: ...
+) -> Columns:
+    """Return the records of all snapshots of one or more files as columns.
+
+    All CPUs read in parallel, without the GIL. `columns` are names of `FIELDS`, and `time_ns` and
+    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `path`, `user`, `cgroup`
+    and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
+    `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
+    are read. `mmap` and `record_size` are as in `open`.
+
+    Raises OSError, ValueError for an unknown column, and ParseError for a damaged snapshot. With
+    `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
+    are None.
+    """
+
+def columns(intervals: Sequence[Interval], columns: Sequence[str] | None = None) -> Columns:
+    """Return the rows of several intervals, end to end in one batch, as columns.
+
+    Names and errors as of `Interval.columns`. Runs without the GIL.
+    """
+
+def parse(data: _Bytes, *, record_size: int | None = None) -> Snapshot:
+    """Return a snapshot on the memory of `data`, without a copy.
+
+    `data` holds a snapshot's bytes (`Snapshot.to_bytes`) or a bare array of struct taskstats of
+    any version, such as a copy of /proc/taskstats or joined netlink payloads. `record_size`
+    overrides the bytes from one record of a bare array to the next. Raises ParseError with
+    `.offset` where `data` is neither, and BufferError where its memory is not contiguous.
+    """
+
+def parse_netlink(datagram: _Bytes) -> list[tuple[Literal["pid", "tgid"], int, Task]]:
+    """Return the records of a captured generic netlink datagram, as `(kind, id, task)`.
+
+    The id is the attribute's, since a tgid record has no ids of its own. An error message in the
+    datagram raises its errno: NoSuchTask, AccessDenied, Unsupported or OSError. Raises ParseError
+    with `.offset` where the datagram is damaged. See genetlink's TASKSTATS family,
+    Documentation/accounting/taskstats.rst.
+    """
+
 def usage(
     prev: Snapshot | Interval, cur: Snapshot, *, exits: Sequence[Snapshot] | None = None
-) -> Interval: ...
-def state_letter(state: int) -> str: ...
-def get(pid: int) -> Task: ...
-def get_tgid(tgid: int) -> Task: ...
-def sources() -> list[SourceReport]: ...
-def delayacct() -> SourceReport: ...
-def drop_privileges(source_name: str) -> None: ...
-def adopt_orphans(adopt: bool) -> None: ...
+) -> Interval:
+    """Return what every task used from `prev` to `cur`.
+
+    `prev` is a snapshot, or the interval that ended where this one begins; an interval continues
+    the split of user and system time, so that neither ever shrinks. `cur` holds the tasks that
+    died since its source's previous snapshot; where snapshots were left out in between, pass them
+    as `exits`. A task counts once however often it occurs.
+
+    Raises ParseError where the records' layouts differ, and ValueError where `cur` holds only the
+    tasks that ran since another snapshot than `prev`.
+    """
+
+def state_letter(state: int) -> str:
+    """Return the letter of proc_pid_stat(5) for a value of `Task.state`, such as "R" or "S"."""
+
+def get(pid: int) -> Task:
+    """Return the record of one thread, over netlink.
+
+    Raises NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
+    """
+
+def get_tgid(tgid: int) -> Task:
+    """Return the sums of one process, over netlink.
+
+    CPU time, delays and context switches of all its threads; other fields are None. Raises
+    NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
+    """
+
+def sources() -> list[SourceReport]:
+    """Return a report on every source, in the order in which "auto" tries them."""
+
+def delayacct() -> SourceReport:
+    """Return a report on delay accounting (`sysctl kernel.task_delayacct`)."""
+
+def drop_privileges(source_name: str) -> None:
+    """Keep only the privileges that the open source `source_name` needs for each call.
+
+    Becomes the user who called sudo (SUDO_UID, SUDO_GID), sets no_new_privs (prctl(2)) and
+    empties the capability sets: bpf keeps CAP_BPF, netlink CAP_NET_ADMIN. Call it in a process
+    with one thread, before the first snapshot. Raises Unsupported where the package's background
+    thread runs already, OSError, and ValueError for another name.
+    """
+
+def adopt_orphans(adopt: bool) -> None:
+    """Make this process the parent of its orphaned descendants, or stop doing so.
+
+    Sets PR_SET_CHILD_SUBREAPER (prctl(2)), so that the process can wait for them. Raises OSError.
+    """
 
 class _Column(Protocol):
+    """What `Screen` needs to know of a column."""
+
     @property
     def title(self) -> str: ...
     @property
@@ -587,6 +1280,21 @@ class _Column(Protocol):
 
 @final
 class Screen:
+    """The table of tasks as text, for one interval after another.
+
+    Each of `columns` has a `title` and `unit`, a `width` in terminal cells, `right` for right
+    alignment, a `source` (a column of `Interval.select`), a `form` of its values (percent,
+    integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns, state, name, user, raw), and
+    `summed`. `sort`, `descending`, `text`, `pids` and `limit` are as of `Interval.select`; `top`
+    rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
+    reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
+    else `notice` where it is not empty. `user` returns the name of a user id; it is called once
+    for each. `offset_s` returns the seconds that local time is ahead of UTC at a time in seconds
+    since 1970; it is called every quarter of an hour.
+
+    Raises ValueError for an unknown column or form.
+    """
+
     def __new__(
         cls,
         columns: Sequence[_Column],
@@ -606,23 +1314,46 @@ class Screen:
         prompt: str | None = None,
         notice: str = "",
     ) -> Self: ...
-    def lines(
-        self, rows: Interval | Fold, resting: Source | None, size: tuple[int, int]
-    ) -> Lines: ...
-    def table(self, rows: Interval | Fold) -> list[str]: ...
+    def lines(self, rows: Interval | Fold, resting: Source | None, size: tuple[int, int]) -> Lines:
+        """Return the whole screen of `size` (columns, lines) for an interval or its groups.
+
+        `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
+        then among the rows. Raises what `user` and `offset_s` raise, and TypeError where they
+        return another type.
+        """
+    def table(self, rows: Interval | Fold) -> list[str]:
+        """Return titles, units, the selected rows and the sums of all rows, one string a line.
+
+        Raises what `user` raises, and TypeError where it returns another type.
+        """
 
 @final
 class Lines:
+    """The lines of a screen.
+
+    `Screen.lines` returns it. `Lines(texts, size)` makes it of other text: each line is cut or
+    padded to the width of `size` (columns, lines). Raises ValueError for an unknown style.
+    """
+
     def __new__(cls, texts: Sequence[tuple[str, _Style]], size: tuple[int, int]) -> Self: ...
     @property
-    def texts(self) -> list[tuple[str, _Style]]: ...
+    def texts(self) -> list[tuple[str, _Style]]:
+        """Each line from the top, as text and style: "plain", "bold" or "reverse"."""
     @property
-    def room(self) -> int: ...
+    def room(self) -> int:
+        """Number of task rows that fit; 0 for lines made of text."""
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """Number of task rows, shown or scrolled off; 0 for lines made of text."""
 
 @final
 class Canvas:
+    """What a terminal shows, so that only lines that change are written.
+
+    `clear`, `bold`, `reverse` and `normal` are the terminal's escape sequences. `lines` are those
+    that move the cursor to the begin of each line.
+    """
+
     def __new__(
         cls,
         *,
@@ -632,9 +1363,21 @@ class Canvas:
         reverse: str = "",
         normal: str = "",
     ) -> Self: ...
-    def draw(self, lines: Lines) -> str: ...
+    def draw(self, lines: Lines) -> str:
+        """Return what to write to the terminal so that it shows these lines."""
 
-def safe(text: str) -> str: ...
-def percent(value: float | None) -> str: ...
-def bytes_rate(value: float | None) -> str: ...
-def missing(interval: Interval) -> str: ...
+def safe(text: str) -> str:
+    """Return `text` with everything visible that could control a terminal.
+
+    Control characters become their pictures (U+2400 and so on), other invisible characters and
+    those that change direction become U+FFFD.
+    """
+
+def percent(value: float | None) -> str:
+    """Return a share as text, in per cent; "-" for None."""
+
+def bytes_rate(value: float | None) -> str:
+    """Return bytes, or bytes a second, with a binary unit; "-" for None."""
+
+def missing(interval: Interval) -> str:
+    """Return what the later snapshot of an interval lacks, in words; empty for nothing."""

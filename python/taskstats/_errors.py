@@ -1,24 +1,24 @@
-"""The package's exceptions, each with the built-in one that it also is."""
+"""The package's exceptions; each is also the built-in exception for its case."""
 
 
 class TaskstatsError(Exception):
-    """Anything that this package raises on purpose."""
+    """Base class of the exceptions of this package."""
 
 
 class NoSuchTask(TaskstatsError, ProcessLookupError):
-    """No task has that id (any more)."""
+    """No task has this id. `errno` is ESRCH."""
 
 
 class AccessDenied(TaskstatsError, PermissionError):
-    """The caller lacks a privilege; the message says which, and how to get it."""
+    """The caller lacks a privilege. The message says which, and how to get it."""
 
 
 class Unsupported(TaskstatsError, OSError):
-    """The kernel or this machine does not have what was asked for."""
+    """The kernel or this machine lacks what was requested."""
 
 
 class ParseError(TaskstatsError, ValueError):
-    """Bytes that could not be understood; `offset` says where."""
+    """Bytes are damaged or of an unknown format, at `offset` bytes from the begin."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message, offset)

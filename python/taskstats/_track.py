@@ -2,11 +2,11 @@
 
 Design decisions
 
-* A `Collector` knows who belongs to the tree and what the dead of it used. Whatever can
-  do that better takes the place of another; the rest stays as it is.
-* The total is exact where a collector counts the tree as a whole. Its split into user and
-  system time is always the tick's, estimated.
-* What is not known is None: a report says how it was made.
+* A `Collector` knows which processes belong to the tree and what the dead ones used. The best
+  collector that works here is used; the rest of the module does not depend on which.
+* The total is exact where a collector counts the tree as a whole. The split into user and
+  system time is always estimated from ticks.
+* Unknown values are None. A report says which collectors made it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_CHAIN = 4096
 
 @dataclass(slots=True)
 class CommandUse:
-    """What the tree's tasks of one command name used, as far as their exits tell."""
+    """What the processes of one command name used: their number, and CPU time in ns."""
 
     tasks: int = 0
     cpu_ns: int = 0
@@ -38,11 +38,12 @@ class CommandUse:
 
 @dataclass(slots=True)
 class TreeUse:
-    """What a tree of processes used; None where it is not known.
+    """What a tree of processes used; None is unknown.
 
-    `exact` says that `total_ns` leaves nothing out, to `resolution_ns`; the split into
-    `user_ns` and `system_ns` is estimated by the kernel from its ticks. `collector` says
-    how it was found, `notes` what is missing.
+    Times are in ns, `max_rss_kb` is the largest peak of one process in KiB, and counters are as
+    in getrusage(2). Where `exact` is true, `total_ns` leaves nothing out, to `resolution_ns`. The
+    split into `user_ns` and `system_ns` is estimated from ticks. `collector` names what counted,
+    `notes` say what is missing, `commands` has the use by command name.
     """
 
     user_ns: int = 0
@@ -67,18 +68,18 @@ class TreeUse:
 
 
 class Collector(Protocol):
-    """Something that follows a tree of processes."""
+    """Follows a tree of processes."""
 
     name: str
 
     def join(self) -> None:
-        """Called in a new child before it runs: it and all it starts belong."""
+        """Add the calling process, a new child, and all that it starts to the tree."""
 
     def poll(self) -> None:
-        """Called now and then, so that nothing is lost."""
+        """Collect what waits. Call it from time to time, so that nothing is lost."""
 
     def finish(self, use: TreeUse) -> None:
-        """Adds what is known; called once, at the end."""
+        """Add what is known to `use`. Call it once, at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,9 @@ def _living_parent(pid: int) -> int | None:
 
 
 class _Family:
-    """Which of the dead descend from `root`, by chains of parents.
+    """Which of the dead processes descend from `root`, by chains of parents.
 
-    A tree whose link is an orphan's is known only where `root` adopts orphans.
+    Orphans are known to belong only where `root` adopts them.
     """
 
     def __init__(self, root: int) -> None:
@@ -150,7 +151,7 @@ class _Family:
                 self._pending.append(dead)
 
     def is_member(self, pid: int) -> bool | None:
-        """Whether `pid` is the root or descends from it; None while that is not known."""
+        """Return whether `pid` is the root or descends from it; None while unknown."""
         for _ in range(_LONGEST_CHAIN):
             if pid == self._root:
                 return True
@@ -165,7 +166,7 @@ class _Family:
         return False
 
     def count(self, use: TreeUse) -> None:
-        """Adds counts, switches, delays and I/O, and a row a command name."""
+        """Add counts, switches, delays, I/O, and the use by command name."""
         members = self.members
         use.tasks = len(members)
         use.nvcsw = sum(dead.nvcsw for dead in members)
@@ -185,24 +186,25 @@ class _Family:
 
 
 class BpfCollector:
-    """Every process of the tree to its last nanosecond, dead or living: marked at its fork,
-    summed by the kernel."""
+    """Exact to the ns for every process, dead or living: BPF programs mark each at its fork."""
 
     name = "bpf"
 
     def __init__(self) -> None:
-        """Follow what this process starts from now on. AccessDenied or Unsupported where
-        BPF is not to be had."""
+        """Follow what this process starts from now on.
+
+        Raises AccessDenied or Unsupported where BPF does not work.
+        """
         self._tree = Tree()
 
     def join(self) -> None:
-        """Membership is inherited: nothing to do."""
+        """Do nothing: membership is inherited."""
 
     def poll(self) -> None:
-        """Nothing is lost in between."""
+        """Do nothing: the kernel keeps the sums."""
 
     def finish(self, use: TreeUse) -> None:
-        """The exact total of the dead and of those that still run, and all counts."""
+        """Add the exact total of dead and living processes, and all counts."""
         sums, commands = self._tree.finish()
         use.exact = not sums["missed"]
         if not use.exact:
@@ -213,7 +215,7 @@ class BpfCollector:
         use.resolution_ns = 1
         use.total_ns = sums["cpu_ns"]
         user_ns, system_ns = sums["tick_user_ns"], sums["tick_system_ns"]
-        # Without any tick the kernel calls it user time as well (cputime_adjust).
+        # Without a tick, cputime_adjust() counts all as user time too.
         use.system_ns = use.total_ns * system_ns // (user_ns + system_ns or 1)
         use.user_ns = use.total_ns - use.system_ns
         use.tasks = sums["processes"]
@@ -227,43 +229,42 @@ class BpfCollector:
 
 
 class ExitCollector:
-    """Exit events of taskstats: a row for every task that died. A run time is up to one
-    tick old."""
+    """Exit events of taskstats: one for each task that died; a CPU time lacks up to one tick."""
 
     name = "netlink"
 
     def __init__(self, root: int) -> None:
-        """Follow the descendants of `root`. AccessDenied without CAP_NET_ADMIN."""
+        """Follow the descendants of `root`. Raises AccessDenied without CAP_NET_ADMIN."""
         self._exits = Exits(self.name)
         self._family = _Family(root)
 
     def join(self) -> None:
-        """Membership is by parents: nothing to do."""
+        """Do nothing: parents decide on membership."""
 
     def poll(self) -> None:
-        """Takes the exits so far."""
+        """Read the exits so far, before the socket's buffer is full."""
         self._family.add([_dead(task) for task in self._exits.read()])
 
     def finish(self, use: TreeUse) -> None:
-        """Adds counts, switches, delays and I/O, and a row a command name."""
+        """Add counts, switches, delays, I/O, and the use by command name."""
         self.poll()
         use.exits_lost = self._exits.lost
         self._exits.close()
         self._family.count(use)
         seen = sum(dead.cpu_ns for dead in self._family.members)
         if not use.exact and seen > use.total_ns:
-            # Children that nobody waited for are in their exits alone.
+            # wait4 lacks children that nobody waited for; their exits have them.
             use.system_ns += seen - use.total_ns
             use.total_ns = seen
 
 
 class CgroupCollector:
-    """A cgroup of its own (v2): membership is inherited at fork, the total is exact."""
+    """A cgroup (v2) for the tree: membership is inherited at fork, the total is exact."""
 
     name = "cgroup"
 
     def __init__(self) -> None:
-        """Make the cgroup. OSError where that is not allowed or there is no cgroup v2."""
+        """Make the cgroup. Raises OSError where that is not allowed or no cgroup v2 is mounted."""
         top = next(
             (
                 Path(line.split()[4])
@@ -292,14 +293,14 @@ class CgroupCollector:
         return {name: times[f"{name}_usec"] * 1000 for name in ("usage", "user", "system")}
 
     def join(self) -> None:
-        """Moves the calling process into the cgroup."""
+        """Move the calling process into the cgroup."""
         os.write(self._joining, b"0")
 
     def poll(self) -> None:
-        """Nothing is lost in between."""
+        """Do nothing: the kernel keeps the sums."""
 
     def finish(self, use: TreeUse) -> None:
-        """The exact total; what still runs is moved out again."""
+        """Add the exact total, and move living processes back to the outer cgroup."""
         times = self._times()
         use.total_ns, use.user_ns, use.system_ns = times["usage"], times["user"], times["system"]
         use.exact = True
@@ -312,8 +313,10 @@ class CgroupCollector:
 
 
 def collectors(root: int, *, whole: bool) -> list[Collector]:
-    """The collectors that may be had here for the descendants of `root`; with `whole` also
-    those that a child has to join before it runs."""
+    """Return the collectors that work here for the descendants of `root`.
+
+    With `whole` this includes those that a child has to join before it runs.
+    """
     with contextlib.suppress(TaskstatsError, OSError):
         return [BpfCollector()]
     found: list[Collector] = []
@@ -326,7 +329,7 @@ def collectors(root: int, *, whole: bool) -> list[Collector]:
 
 
 def add_rusage(use: TreeUse, usages: Iterable[resource.struct_rusage], sign: int = 1) -> None:
-    """Adds what wait4 or getrusage gave (or takes it off)."""
+    """Add the results of wait4(2) or getrusage(2), or subtract them with `sign` -1."""
     for usage in usages:
         use.user_ns += sign * round(usage.ru_utime * 1e9)
         use.system_ns += sign * round(usage.ru_stime * 1e9)
@@ -340,7 +343,7 @@ def add_rusage(use: TreeUse, usages: Iterable[resource.struct_rusage], sign: int
 
 
 def complete(use: TreeUse, found: list[Collector]) -> None:
-    """What the collectors know beside wait4, and how the report was made."""
+    """Add what the collectors know, and say how the report was made."""
     for collector in found:
         collector.finish(use)
     use.collector = "+".join([*(collector.name for collector in found), "wait4"])
@@ -355,12 +358,11 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
 
 
 class Tracker:
-    """What the processes started in a `with` block used, with all that they started.
+    """Reports what the processes used that a `with` block starts, and all that they start.
 
-    At the block's end `use` holds the report, exact where the bpf source is to be had.
-    Elsewhere processes that still run then, and without CAP_NET_ADMIN children that nobody
-    waited for, are not in it; its `notes` say so. What other threads of this process start
-    meanwhile belongs to it as well.
+    At the block's end `use` is the report. It is exact where the bpf source works. Elsewhere it
+    lacks processes that still run, and without CAP_NET_ADMIN children that nobody waited for;
+    its `notes` say so. Processes that other threads start meanwhile are in it too.
     """
 
     def __init__(self) -> None:
@@ -376,7 +378,7 @@ class Tracker:
         return self
 
     def poll(self) -> None:
-        """Takes the exits so far; for a block that lasts long while thousands die."""
+        """Collect exits now. Call it in a long block that starts thousands of processes."""
         for collector in self._found:
             collector.poll()
 
@@ -396,5 +398,15 @@ class Tracker:
 
 
 def track() -> Tracker:
-    """A context manager that reports on the processes started in it, see `Tracker`."""
+    """Return a context manager that reports on the processes started in it, see `Tracker`.
+
+    ```python
+    import subprocess
+    import taskstats
+
+    with taskstats.track() as tracker:
+        subprocess.run(["true"])
+    print(tracker.use.total_ns)
+    ```
+    """
     return Tracker()

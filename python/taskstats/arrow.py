@@ -1,4 +1,4 @@
-"""The rows of intervals as Arrow batches of any schema; needs pyarrow (extra `export`)."""
+"""Rows of intervals as Arrow batches of a given schema; needs pyarrow (extra `export`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import pyarrow
 
 from taskstats._core import Interval, columns
 
-# Rows of a batch, as far as whole intervals allow.
+# A batch has at least this many rows, but for the last: it holds whole intervals.
 BATCH_ROWS = 65_536
 
 
 def batches(intervals: Iterable[Interval], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
-    """Batches of that schema, whose names are columns of an interval. ArrowInvalid where a
-    number is beyond its type."""
-    # Arrow makes no time of an unsigned number.
+    """Yield the rows of `intervals` as batches of `schema`.
+
+    The names of the schema are columns of `Interval.columns`. Raises ValueError for an unknown
+    column, and pyarrow.ArrowInvalid for a value that does not fit its type.
+    """
+    # Arrow casts only signed integers to timestamps.
     signed = pyarrow.schema(
         field.with_type(pyarrow.int64()) if pyarrow.types.is_timestamp(field.type) else field
         for field in schema

@@ -1,17 +1,21 @@
 """The intervals of a recorded file, and their rows.
 
-    frames = Frames(taskstats.open("day.tsd"))
-    for interval in frames.intervals():
-        ...
+```python
+import taskstats
+from taskstats.recorded import Frames
+
+frames = Frames(taskstats.open("day.tsd"))
+for interval in frames.intervals():
+    print(interval.interval_ns, len(interval))
+```
 
 Design decisions
 
-* A frame is the interval that ends with a snapshot, and has its index. There is none
-  where nobody was watching: at the first snapshot, after a reboot, where the recorder was
-  started anew, at a change between processes and threads, beside a snapshot that cannot
-  be read.
-* What plays forward continues the interval before, as a live view does; what jumps begins
-  anew with two snapshots.
+* A frame is the interval that ends with a snapshot, and has that snapshot's index. No interval
+  spans a gap in the recording: the first snapshot, a reboot, a restart of the recorder, a
+  change between processes and threads, and a damaged snapshot have no frame.
+* A step forward continues the previous interval, as the live view does. A jump computes the
+  interval from two snapshots.
 """
 
 from __future__ import annotations
@@ -27,23 +31,25 @@ Cell: TypeAlias = int | float | str | None
 
 
 class Frames:
-    """The intervals of a dump, by the index of the snapshot that ends each."""
+    """The intervals of a dump, by the index of the snapshot that ends each of them."""
 
     def __init__(self, dump: Dump) -> None:
         self.dump = dump
-        #: When each snapshot was begun, in ns since 1970.
+        #: Begin of each snapshot, in ns since 1970.
         self.times_ns = dump.times_ns
-        #: Why a snapshot cannot be read, by its index; those that were asked for.
+        #: Why a snapshot could not be read, by its index; only snapshots that were requested.
         self.lost: dict[int, str] = {}
         self._last: tuple[int, Interval] | None = None
 
     def __len__(self) -> int:
-        """Snapshots in all; frames go from 1 to one less."""
+        """Return the number of snapshots. Frames have indices from 1 to that number less one."""
         return len(self.times_ns)
 
     def snapshot(self, index: int) -> Snapshot | None:
-        """The snapshot `index`; None where it is damaged, see `lost`. OSError where the
-        file was cut short meanwhile."""
+        """Return the snapshot at `index`, or None where it is damaged; `lost` says why.
+
+        Raises OSError where the file was truncated after it was opened.
+        """
         if index in self.lost:
             return None
         try:
@@ -53,7 +59,10 @@ class Frames:
             return None
 
     def interval(self, index: int) -> Interval | None:
-        """The frame `index`; None where there is no interval (see the module's text)."""
+        """Return the frame at `index`, or None where there is no interval (see the module).
+
+        Raises OSError where the file was truncated after it was opened.
+        """
         if not 1 <= index < len(self):
             return None
         last = self._last
@@ -69,7 +78,7 @@ class Frames:
         return found
 
     def step(self, index: int, by: int) -> int | None:
-        """The nearest frame after (`by` 1) or before (-1) `index` that has an interval."""
+        """Return the nearest index with an interval, after (`by` 1) or before (-1) `index`."""
         index += by
         while 1 <= index < len(self):
             if self.interval(index) is not None:
@@ -78,14 +87,17 @@ class Frames:
         return None
 
     def at(self, time_ns: int) -> int | None:
-        """The frame in which `time_ns` lies: the first that ends at or after it, else the
-        last. None where no snapshot has an interval."""
+        """Return the index of the frame that holds `time_ns` (since 1970).
+
+        This is the first frame that ends at or after it, else the last frame. None where the
+        file has no interval.
+        """
         found = bisect_left(self.times_ns, time_ns)
         after = self.step(max(found, 1) - 1, 1)
         return after if after is not None else self.step(len(self), -1)
 
     def intervals(self, start: int = 1, stop: int | None = None) -> Iterator[Interval]:
-        """All frames from `start` up to but without `stop`."""
+        """Yield the intervals with indices from `start` to `stop`, without `stop`."""
         for index in range(max(start, 1), len(self) if stop is None else min(stop, len(self))):
             found = self.interval(index)
             if found is not None:
@@ -93,22 +105,22 @@ class Frames:
 
 
 def _watched(before: Snapshot, cur: Snapshot) -> bool:
-    """Whether one recorder took both, so that who died in between is known."""
+    """Return whether one recorder took both, so that the deaths in between are known."""
     same = all(
         getattr(before, name) == getattr(cur, name)
         for name in ("boot_id", "host", "source", "threads")
     )
-    # A recorder that was started anew has used less than the one before.
+    # A recorder that was restarted has used less CPU time than the previous one.
     return same and before.own_cpu_ns <= cur.own_cpu_ns
 
 
-# What a row has beside the kernel's fields and names.
+# Columns of a row that are no kernel field.
 _HEAD = ("time_ns", "host", "boot_id", "source", "interval_ns")
 _USED = ("user_ns", "system_ns", "steal_ns", "total_ns", "exited")
 _NAMES = ("user", "cgroup", "cmdline")
 _TEXTS = frozenset(("host", "boot_id", "source", *_NAMES))
 
-#: The columns of `rows` and their kinds: integer (0 to 2^64 - 1), signed, text or flag.
+#: The columns of `rows` by name, with their kind: integer (0 to 2^64 - 1), signed, text, flag.
 COLUMNS: dict[str, str] = {
     name: "text" if name in _TEXTS else "flag" if name == "exited" else "integer"
     for name in (*_HEAD, *_USED, *_NAMES)
@@ -124,18 +136,18 @@ COLUMNS: dict[str, str] = {
 
 
 def check(names: Sequence[str]) -> None:
-    """ValueError that lists the columns where one is none of `COLUMNS`."""
+    """Raise ValueError, with a list of the columns, for a name that is not in `COLUMNS`."""
     for name in names:
         if name not in COLUMNS:
             raise ValueError(f"no column {name!r}; the columns are: {', '.join(COLUMNS)}")
 
 
 def rows(interval: Interval, names: Sequence[str]) -> list[tuple[Cell, ...]]:
-    """A row for each task of an interval of a dump: when and where, what it used, its names
-    and fields, as far as `names` says.
+    """Return a row of the columns `names` for each task of a recorded interval.
 
-    Times are in ns; `user`, `cgroup` (its path) and `cmdline` (quoted as for a shell) are
-    those of the recorded machine. None is unknown.
+    `time_ns` is the interval's end, in ns since 1970; `user_ns` and so on are the CPU time in
+    the interval, in ns. `user`, `cgroup` (its path) and `cmdline` (quoted for a shell) are those
+    of the recorded machine. None is unknown. Raises ValueError for an unknown column.
     """
     found = interval.columns(names)
     return list(zip(*(_cells(found, name) for name in names), strict=True))

@@ -1,10 +1,10 @@
 """Intervals as lines of text: the screens and tables of ptop.
 
-    Screen   the table of tasks of one interval after the other, with what stands around it
-    Lines    the lines of a screen
-    Canvas   what is on a terminal, so that only lines that change are written
+* `Screen` lays out the table of tasks of each interval, with its header and footer.
+* `Lines` are the lines of a screen.
+* `Canvas` knows what a terminal shows, so that only lines that change are written.
 
-with the texts of single values. Nothing here has a clock or writes to a terminal.
+The functions format single values. Nothing here reads a clock or writes to a terminal.
 """
 
 from __future__ import annotations

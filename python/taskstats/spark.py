@@ -2,17 +2,16 @@
 
     spark.read.format("taskstats").load("/var/log/ptop/*.tsd")
 
-A row is a task in an interval: `time_ns`, `host`, `boot_id`, `source`, `interval_ns`, what
-the task used (`user_ns`, `system_ns`, `steal_ns`, `total_ns`), `exited`, and the kernel's
-fields. Unknown is null.
+A row is a task in an interval, with the columns of `taskstats.recorded.COLUMNS`. Unknown is
+null.
 
 Design decisions
 
-* A partition is a range of frames of one file, which a worker opens by itself: files have
-  to be where all workers see them.
-* Only the columns of the schema are read. Spark does not tell a Python source what is
-  selected: `.schema("time_ns bigint, ac_pid int")` does.
-* Spark has no unsigned numbers: a value that its type cannot hold is an error, never
+* A partition is a range of frames of one file, which a worker opens: all workers need the files
+  at the same path.
+* Only the columns of the schema are read, because Spark does not pass a `select` on to a Python
+  source: give `.schema("time_ns bigint, ac_pid int")`.
+* Spark has no unsigned integers. A value that does not fit its type is an error, never
   another number.
 """
 
@@ -40,7 +39,7 @@ from taskstats._core import open as open_dump
 from taskstats.arrow import batches
 from taskstats.recorded import COLUMNS, Frames, check
 
-# Frames of a partition unless the option framesPerPartition says other: ten minutes at 1 s.
+# Default of the option framesPerPartition: ten minutes at one snapshot a second.
 FRAMES = 600
 
 _TYPES = {
@@ -49,13 +48,13 @@ _TYPES = {
     "text": StringType(),
     "flag": BooleanType(),
 }
-# Any 64 bits, not a number of something.
+# A task_id uses all 64 bits, so it does not fit a LongType.
 _WIDE: dict[str, DataType] = {"task_id": DecimalType(20, 0)}
 
 
 @dataclass
 class Part(InputPartition):
-    """The frames from `start` up to `stop` of a file."""
+    """The frames of a file from `start` to `stop`, without `stop`."""
 
     path: str
     start: int
@@ -63,19 +62,28 @@ class Part(InputPartition):
 
 
 class TaskstatsSource(DataSource):
-    """The format `taskstats`. Options: the path or paths (globs are expanded) and
-    `framesPerPartition`."""
+    """The format `taskstats`.
+
+    Options are the path or paths, whose globs are expanded, and `framesPerPartition` (600).
+    """
 
     @classmethod
     def name(cls) -> str:
+        """Return the name of the format."""
         return "taskstats"
 
     def schema(self) -> StructType:
+        """Return all columns, for a reader without a schema of its own."""
         return StructType(
             [StructField(name, _WIDE.get(name, _TYPES[kind])) for name, kind in COLUMNS.items()]
         )
 
     def reader(self, schema: StructType) -> Reader:
+        """Return a reader of these columns.
+
+        Raises ValueError for an unknown column, option or missing path, and FileNotFoundError
+        where a glob matches nothing.
+        """
         check(schema.names)
         text = self.options.get("framesPerPartition", str(FRAMES))
         if not (text.isascii() and text.isdigit() and int(text) > 0):
@@ -106,7 +114,7 @@ class Reader(DataSourceReader):
         self.frames = frames
 
     def partitions(self) -> Sequence[InputPartition]:
-        """Every file in ranges of frames."""
+        """Return ranges of frames that cover every file."""
         return [
             Part(path, start, min(start + self.frames, count))
             for path in self.paths
@@ -115,6 +123,7 @@ class Reader(DataSourceReader):
         ]
 
     def read(self, partition: InputPartition) -> Iterator[pyarrow.RecordBatch]:
+        """Yield the rows of one range of frames."""
         assert isinstance(partition, Part), "one of ours"
         frames = Frames(open_dump(partition.path))
         intervals = frames.intervals(partition.start, partition.stop)
