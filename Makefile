@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format bench bench-kernel fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -86,6 +86,12 @@ format:
 # The man page is committed; this makes it anew from the tables of ptop.
 man: $(STAMPS)/installed
 	$(BIN)/python tools/manpage.py
+
+# The references, from docstrings: of the Python package in dist/reference, of the crates in
+# target/doc. A warning is an error.
+docs: $(STAMPS)/installed
+	$(BIN)/python tools/reference.py
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 # Each prints a table; machines are shared, so compare ratios.
 BENCHES := start snapshots books exits proposal harm dumps
