@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the programs write: struct taskstats version 14 and the extension
- * (docs/design.md). Rust reads it by the field table of taskstats-core.
+ * (docs/design/accounting.md). Rust reads it by the field table of precise-top-core.
  */
 #ifndef RECORD_H
 #define RECORD_H
