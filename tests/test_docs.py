@@ -75,12 +75,12 @@ def parse(path: Path) -> Document:
 def with_examples() -> Iterator[object]:
     """The files that have examples, with what is special about them."""
     for path in [*PAGES, *MODULES]:
-        if any(parse(path)):
+        if any(parse(path).examples()):
             name = str(path.relative_to(ROOT))
-            # Spark takes long to start, and warns of its own streams and of pandas.
+            # Spark warns of its own streams and of pandas.
             spark = "SparkSession" in path.read_text()
-            special = [pytest.mark.timeout(300), pytest.mark.filterwarnings("default")]
-            yield pytest.param(path, id=name, marks=special if spark else [])
+            marks = [pytest.mark.filterwarnings("default")] if spark else []
+            yield pytest.param(path, id=name, marks=marks)
 
 
 @pytest.fixture
@@ -101,6 +101,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", list(with_examples()))
 def test_the_examples_run(path: Path, desk: Path, needs: Callable[[bool, str], None]) -> None:
     needs(os.geteuid() == 0, "examples take exits, which needs CAP_NET_ADMIN or CAP_BPF")

@@ -865,10 +865,10 @@ class Interval:
     def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all rows as columns.
 
-        Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
-        `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots `user`, `cgroup`
-        (its path) and `cmdline` (quoted for a shell). None selects time, host, CPU times and all
-        known fields. Raises ValueError for an unknown column.
+        Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the
+        interval's end), `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots
+        `user`, `cgroup` (its path) and `cmdline` (quoted for a shell). None selects time, host,
+        CPU times and all known fields. Raises ValueError for an unknown column.
         """
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""
@@ -1175,8 +1175,8 @@ def read(
     """Return the records of all snapshots of one or more files as columns.
 
     All CPUs read in parallel, without the GIL. `columns` are names of `FIELDS`, and `time_ns` and
-    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `path`, `user`, `cgroup`
-    and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
+    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
+    `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
     `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
     are read. `mmap` and `record_size` are as in `open`.
 

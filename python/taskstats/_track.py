@@ -313,10 +313,8 @@ class CgroupCollector:
 
 
 def collectors(root: int, *, whole: bool) -> list[Collector]:
-    """Return the collectors that work here for the descendants of `root`.
-
-    With `whole` this includes those that a child has to join before it runs.
-    """
+    """The collectors that may be had here for the descendants of `root`; with `whole` also
+    those that a child has to join before it runs."""
     with contextlib.suppress(TaskstatsError, OSError):
         return [BpfCollector()]
     found: list[Collector] = []
@@ -358,11 +356,12 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
 
 
 class Tracker:
-    """Reports what the processes used that a `with` block starts, and all that they start.
+    """What the processes started in a `with` block used, with all that they started.
 
-    At the block's end `use` is the report. It is exact where the bpf source works. Elsewhere it
-    lacks processes that still run, and without CAP_NET_ADMIN children that nobody waited for;
-    its `notes` say so. Processes that other threads start meanwhile are in it too.
+    At the block's end `use` holds the report, exact where the bpf source is to be had.
+    Elsewhere processes that still run then, and without CAP_NET_ADMIN children that nobody
+    waited for, are not in it; its `notes` say so. What other threads of this process start
+    meanwhile belongs to it as well.
     """
 
     def __init__(self) -> None:
@@ -378,7 +377,7 @@ class Tracker:
         return self
 
     def poll(self) -> None:
-        """Collect exits now. Call it in a long block that starts thousands of processes."""
+        """Takes the exits so far; for a block that lasts long while thousands die."""
         for collector in self._found:
             collector.poll()
 
@@ -398,15 +397,5 @@ class Tracker:
 
 
 def track() -> Tracker:
-    """Return a context manager that reports on the processes started in it, see `Tracker`.
-
-    ```python
-    import subprocess
-    import taskstats
-
-    with taskstats.track() as tracker:
-        subprocess.run(["true"])
-    print(tracker.use.total_ns)
-    ```
-    """
+    """A context manager that reports on the processes started in it, see `Tracker`."""
     return Tracker()
