@@ -3,7 +3,7 @@
 //! Design decisions
 //!
 //! * Everything that names a field (typed getters, NumPy formats, the Python
-//!   stub, documentation, JSON keys, columns) is made from [`with_fields!`],
+//!   stub, documentation, JSON keys, columns) is made from [`with_fields!`](crate::with_fields),
 //!   so that nothing can disagree with it.
 //! * Field names are the kernel's, verbatim (`include/uapi/linux/taskstats.h`).
 //! * A field's place in the table is its number in recorded snapshots: a new field goes to

@@ -60,8 +60,10 @@ pub trait Source: Send {
     fn unchanged(&self) -> Option<Unchanged<'_>> {
         None
     }
-    /// Takes a snapshot of the whole system. The last [`Header::exited`] records are of
-    /// tasks that died since the snapshot before, where the source knows them.
+    /// Takes a snapshot of the whole machine. Its last [`Header::exited`] records are of tasks
+    /// that died since the previous snapshot, where the source knows them.
+    ///
+    /// [`Header::exited`]: precise_top_core::Header::exited
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
 }
 
