@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use precise_top_core::wire::{self, Payload};
 use precise_top_core::{
-    Column, Field, FieldSet, Flags, Header, Interval, Layout, Query, RecordMut, SharedBytes,
+    Field, FieldSet, Flags, Header, Interval, Layout, Metric, Query, RecordMut, SharedBytes,
     Snapshot, SourceKind, Table, codec,
 };
 
@@ -78,7 +78,7 @@ fn main() {
         Interval::between(Arc::clone(&prev), Arc::clone(&cur)).total().total_ns()
     });
     let interval = Interval::between(Arc::clone(&prev), Arc::clone(&cur));
-    let sort = Some(Column::TotalNs);
+    let sort = Some(Metric::TotalNs);
     let top = Query { sort, descending: true, limit: Some(50), ..Query::default() };
     measure("choose the 50 busiest", || interval.select(&top).len() as u64);
     measure("sort all by CPU time", || {

@@ -4,6 +4,6 @@ mod fill;
 mod kind;
 mod memory;
 
-pub use fill::{ColumnBuilder, Columns, Dictionary, Rows};
+pub use fill::{ColumnBuilder, Columns, Dictionary, SnapshotRows};
 pub use kind::{ColumnKind, ValueType};
 pub use memory::{Allocate, Array, Batch};

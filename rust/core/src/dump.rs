@@ -18,11 +18,11 @@
 //! The byte tables are in docs/dump-format.md.
 
 mod delta;
+mod field_table;
 mod frame;
 mod index;
 mod read;
 mod strings;
-mod table;
 mod write;
 
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};

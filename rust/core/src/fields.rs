@@ -96,7 +96,7 @@ impl Unit {
 
 /// What has to be read for a field; sources read only the groups that are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub enum FieldGroup {
     /// Ids, name, start: always there.
     Basic,
     /// CPU time and context switches.
@@ -337,7 +337,7 @@ pub struct FieldInfo {
     /// Unit of the raw value.
     pub unit: Unit,
     /// What has to be read for it.
-    pub group: Group,
+    pub group: FieldGroup,
     /// Where it stands.
     pub place: Place,
     /// One sentence for documentation.
@@ -373,7 +373,7 @@ macro_rules! define_fields {
             repr: Repr::$repr,
             kind: Kind::$kind,
             unit: Unit::$unit,
-            group: Group::$group,
+            group: FieldGroup::$group,
             place: place!($place $args),
             doc: concat!($($doc),+).trim_ascii(),
         }),+];
@@ -444,7 +444,7 @@ impl FieldSet {
     }
 
     /// All fields of a group.
-    pub fn of_group(group: Group) -> FieldSet {
+    pub fn of_group(group: FieldGroup) -> FieldSet {
         Field::ALL.iter().copied().filter(|field| field.info().group == group).collect()
     }
 
@@ -484,7 +484,7 @@ impl FieldSet {
     }
 
     /// Whether any field of the group is in the set.
-    pub fn wants(self, group: Group) -> bool {
+    pub fn wants(self, group: FieldGroup) -> bool {
         self.intersects(FieldSet::of_group(group))
     }
 

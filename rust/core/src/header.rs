@@ -238,8 +238,8 @@ impl Flags {
     pub const ONE_INSTANT: Flags = Flags(1 << 5);
     /// The tasks that died since the source's previous snapshot are among the records.
     pub const EXITS: Flags = Flags(1 << 6);
-    /// Only tasks that ran since the source's previous snapshot have a record.
-    pub const CHANGED: Flags = Flags(1 << 7);
+    /// Unchanged tasks, which did not run since the previous snapshot, have no record.
+    pub const WITHOUT_UNCHANGED: Flags = Flags(1 << 7);
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Flags) -> bool {

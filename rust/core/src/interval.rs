@@ -13,7 +13,7 @@ mod last_values;
 mod matching;
 mod usage;
 
-pub use balance::{Books, CpuUse};
+pub use balance::{Balance, CpuUse};
 pub use delta::Interval;
-pub use last_values::{LastValues, Place, Totals, Unchanged};
+pub use last_values::{LastValues, MergedRow, Totals, Unchanged};
 pub use usage::{Children, Split, Use};

@@ -25,11 +25,11 @@ pub mod table;
 pub mod wire;
 
 pub use error::{ErrorKind, ParseError};
-pub use fields::{Field, FieldSet, Group, Kind, Repr, Unit};
+pub use fields::{Field, FieldGroup, FieldSet, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
-pub use interval::{Books, Children, CpuUse, Interval};
+pub use interval::{Balance, Children, CpuUse, Interval};
 pub use layout::Layout;
 pub use record::{Identity, Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
-pub use table::{Cell, Column, Filter, Fold, FoldBy, GroupKey, Key, Query, Table, compare};
+pub use table::{Cell, Filter, GroupBy, GroupKey, Groups, Key, Metric, Query, Table, compare};

@@ -73,7 +73,7 @@ pub const UNKNOWN: u64 = u64::MAX;
 
 /// A string to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct RecordedName {
     /// What it belongs to.
     pub key: StringKey,
     /// CLOCK_BOOTTIME start in ns of a process, so that it is not taken for that of
@@ -87,7 +87,7 @@ pub struct Named {
 /// program, or a pid that is used again, has several.
 #[derive(Debug, Default)]
 pub struct Names {
-    texts: HashMap<StringKey, Vec<(u64, Named)>>,
+    texts: HashMap<StringKey, Vec<(u64, RecordedName)>>,
     /// Where strings were that cannot be read, ascending. Any string may have been among
     /// them, so that from there on the older ones are not known to hold.
     lost: Vec<(u64, ParseError)>,
@@ -95,7 +95,7 @@ pub struct Names {
 
 impl Names {
     /// Adds the strings of the frame at `offset`, which is behind those that were added.
-    pub(crate) fn add(&mut self, offset: u64, strings: Vec<Named>) {
+    pub(crate) fn add(&mut self, offset: u64, strings: Vec<RecordedName>) {
         for named in strings {
             self.texts.entry(named.key).or_default().push((offset, named));
         }
@@ -114,7 +114,7 @@ impl Names {
 
     /// The string that was in force at `offset` of the dump; None where a later one may
     /// have been lost.
-    fn at(&self, key: &StringKey, offset: u64) -> Option<&Named> {
+    fn at(&self, key: &StringKey, offset: u64) -> Option<&RecordedName> {
         let texts = self.texts.get(key)?;
         let after = texts.partition_point(|&(begin, _)| begin <= offset);
         let (begin, named) = texts.get(after.checked_sub(1)?)?;

@@ -3,5 +3,5 @@
 mod group;
 mod query;
 
-pub use group::{Fold, FoldBy, GroupKey};
-pub use query::{Cell, Column, Filter, Key, Query, Table, compare};
+pub use group::{GroupBy, GroupKey, Groups};
+pub use query::{Cell, Filter, Key, Metric, Query, Table, compare};

@@ -121,7 +121,7 @@ fn the_books_tell_what_is_left() {
     };
     let before = snapshot_with(10, &[&task(5, 1, 0, 1, 0)], cpu(100, 7));
     let after = snapshot_with(11, &[&task(5, 1, SECOND / 2, 1, 0)], cpu(100 + SECOND / 4, 17));
-    let books = Interval::between(before, after).books().expect("CPU times are known");
+    let books = Interval::between(before, after).balance().expect("CPU times are known");
     assert_eq!(books.idle_ns, SECOND / 4);
     assert_eq!(books.irq_ns, 10);
     assert_eq!(books.residual_ns, (SECOND / 4) as i64 - 10);

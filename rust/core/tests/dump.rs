@@ -5,7 +5,7 @@ mod common;
 use common::machine::Machine;
 use precise_top_core::dump::{Cursor, Frames, Index, Options, PREAMBLE, Reader, Writer};
 use precise_top_core::layout::EXTENSION_BIT;
-use precise_top_core::names::{Named, StringKey, StringKind};
+use precise_top_core::names::{RecordedName, StringKey, StringKind};
 use precise_top_core::{
     ErrorKind, Field, FieldSet, Flags, Header, Layout, SharedBytes, Snapshot, SourceKind, codec,
 };
@@ -333,7 +333,7 @@ fn uncompressed_snapshots_are_read_in_place() {
 #[test]
 fn what_ran_since_is_no_whole_snapshot() {
     let mut machine = Machine::new(29);
-    machine.flags = Flags::CHANGED;
+    machine.flags = Flags::WITHOUT_UNCHANGED;
     let (mut writer, _) = Writer::new(Options::default());
     let refused = writer.snapshot(&machine.snapshots(1)[0]).expect_err("not whole");
     assert_eq!(refused.kind, ErrorKind::BadValue);
@@ -381,14 +381,15 @@ fn names_are_those_of_their_time() {
     let record = snapshots[0].get(0).expect("a task");
     let key = StringKey::of_cmdline(&record).expect("a pid");
     let start_ns = record.ac_start_ns().expect("a start");
-    let named = |start_ns, text: &str| Named { key, start_ns, text: text.into() };
+    let named = |start_ns, text: &str| RecordedName { key, start_ns, text: text.into() };
     let (mut writer, mut bytes) = Writer::new(Options::default());
-    let mut put = |writer: &mut Writer, names: &[Named], snapshot| {
+    let mut put = |writer: &mut Writer, names: &[RecordedName], snapshot| {
         bytes.extend(writer.strings(names).expect("short"));
         bytes.extend(writer.snapshot(snapshot).expect("whole"));
     };
     put(&mut writer, &[named(start_ns, "sh\0-c\0make\0")], &snapshots[0]);
-    let later = Named { key: StringKey { kind: StringKind::Unknown(9), id: 1 }, ..named(0, "?") };
+    let later =
+        RecordedName { key: StringKey { kind: StringKind::Unknown(9), id: 1 }, ..named(0, "?") };
     put(&mut writer, &[named(start_ns, "make\0"), later], &snapshots[1]);
     // Another process of that pid, of which no snapshot tells.
     put(&mut writer, &[named(start_ns + 1, "other\0")], &snapshots[2]);
@@ -412,7 +413,7 @@ fn renamed() -> (StringKey, Writer, Vec<u8>, usize) {
     let record = snapshots[0].get(0).expect("a task");
     let key = StringKey::of_cmdline(&record).expect("a pid");
     let start_ns = record.ac_start_ns().expect("a start");
-    let named = |text: &str| Named { key, start_ns, text: text.into() };
+    let named = |text: &str| RecordedName { key, start_ns, text: text.into() };
     let (mut writer, mut bytes) = Writer::new(Options { full_every: 1, level: None });
     let mut second = 0;
     for (text, snapshot) in ["before\0", "after\0", "last\0"].into_iter().zip(&snapshots) {

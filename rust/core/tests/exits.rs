@@ -176,10 +176,10 @@ fn a_task_left_out_opens_the_books() {
     let after =
         adjusted(11, &[task(5, 1, 700 * MS), task(6, 1, 200 * MS)], &[], stat(&[(0, 100 * MS)]));
     let seen = Interval::between(before, after);
-    let books = seen.books().expect("CPU times are known");
+    let books = seen.balance().expect("CPU times are known");
     assert_eq!((books.residual_ns, books.edge_ns, books.within_ns), (0, 10 * MS, 0));
     assert!(books.is_closed());
-    let open = seen.books_without(&HashSet::from([6])).expect("CPU times are known");
+    let open = seen.balance_without(&HashSet::from([6])).expect("CPU times are known");
     assert_eq!(open.residual_ns, (200 * MS) as i64);
     assert!(!open.is_closed());
 }
@@ -188,7 +188,7 @@ fn a_task_left_out_opens_the_books() {
 fn a_cpu_that_went_widens_the_bound() {
     let before = adjusted(10, &[task(5, 1, 0)], &[], stat(&[(0, 0), (1, 0)]));
     let after = adjusted(11, &[task(5, 1, 1500 * MS)], &[], stat(&[(0, 0)]));
-    let books = Interval::between(before, after).books().expect("CPU times are known");
+    let books = Interval::between(before, after).balance().expect("CPU times are known");
     assert_eq!((books.cpus, books.available_ns, books.within_ns), (1, SECOND, SECOND));
     assert!(books.is_closed(), "half a second of the other CPU is inside the bound");
 }
@@ -211,7 +211,7 @@ fn lost_exits_count_by_their_sum() {
     let before = adjusted(10, &[task(5, 1, 0), task(6, 1, 50 * MS)], &[], clocks(10, 100));
     let after = adjusted(11, &[task(5, 1, 900 * MS)], &[], clocks(11, 100 + 149 * MS));
     let seen = Interval::between(before, after);
-    let books = seen.books().expect("clocks are known");
+    let books = seen.balance().expect("clocks are known");
     assert_eq!((books.rowless_ns, books.irq_ns, books.residual_ns), (99 * MS, MS, 0));
     assert_eq!(seen.cpu_use()[0].busy_ns, 999 * MS);
 }
@@ -224,7 +224,7 @@ fn exits_by_event_are_granted_a_tick_each() {
     old.push((ac_etime, 500_000));
     let before = adjusted(10, &[], &[], stat(&[(0, 0)]));
     let after = adjusted(11, &[], &[young, old], stat(&[(0, 990 * MS)]));
-    let books = Interval::between(before, after).books().expect("CPU times are known");
+    let books = Interval::between(before, after).balance().expect("CPU times are known");
     assert_eq!(books.within_ns, 3 * MS + 10 * MS);
 }
 
@@ -250,6 +250,6 @@ fn numbers_beyond_all_measure_are_no_panic() {
         header.cpu_times = (0..2).map(|cpu| CpuTimes::from_array(cpu, [0; 10])).collect();
     });
     let end = adjusted(1, &[], &[dead(1), dead(2)], header);
-    let books = Interval::between(start, end).books().expect("the CPUs' times are there");
+    let books = Interval::between(start, end).balance().expect("the CPUs' times are there");
     assert_eq!((books.idle_ns, books.bound_ns()), (u64::MAX, u64::MAX));
 }

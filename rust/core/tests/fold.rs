@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
 use precise_top_core::{
-    Cell, Column, Field, Filter, Flags, Fold, FoldBy, GroupKey, Interval, Query, Record, Table,
+    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Metric, Query, Record, Table,
 };
 use proptest::prelude::*;
 
@@ -51,11 +51,11 @@ fn int(cell: Option<Cell<'_>>) -> Option<i128> {
 }
 
 /// Pid and total of each group.
-fn groups(fold: &Fold) -> HashMap<i128, i128> {
+fn groups(fold: &Groups) -> HashMap<i128, i128> {
     (0..fold.rows())
         .filter_map(|row| {
-            let pid = int(fold.cell(row, Column::Field(ac_pid)))?;
-            Some((pid, int(fold.cell(row, Column::TotalNs)).unwrap_or(0)))
+            let pid = int(fold.cell(row, Metric::Field(ac_pid)))?;
+            Some((pid, int(fold.cell(row, Metric::TotalNs)).unwrap_or(0)))
         })
         .collect()
 }
@@ -68,10 +68,10 @@ fn a_build_shows_as_its_make() {
     let dead = [task(61, 60, new, 900), task(60, 50, new, 30), task(77, 999, new, 4)];
     let after = at(11, &[task(1, 0, 1, 6), task(50, 1, 1, 17)], &dead, true);
     let interval = Arc::new(Interval::between(before, after));
-    let fold = Fold::new(Arc::clone(&interval), FoldBy::Parent, &HashMap::new(), |_, _| None);
+    let fold = Groups::new(Arc::clone(&interval), GroupBy::Parent, &HashMap::new(), |_, _| None);
     // 77's parent was never seen: it stays alone.
     assert_eq!(groups(&fold), HashMap::from([(1, 1), (50, 940), (77, 4)]));
-    assert_eq!(int(fold.cell(1, Column::Tasks)), Some(3));
+    assert_eq!(int(fold.cell(1, Metric::Tasks)), Some(3));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_dead_thread_goes_to_its_own_process() {
     let before = at(10, &[task(1, 0, 1, 5), task(50, 1, 1, 7)], &[], true);
     let after = at(11, &[task(1, 0, 1, 5), task(50, 1, 1, 8)], &[thread], true);
     let interval = Arc::new(Interval::between(before, after));
-    let fold = Fold::new(interval, FoldBy::Parent, &HashMap::new(), |_, _| None);
+    let fold = Groups::new(interval, GroupBy::Parent, &HashMap::new(), |_, _| None);
     assert_eq!(groups(&fold), HashMap::from([(1, 0), (50, 41)]));
 }
 
@@ -92,7 +92,7 @@ fn the_dead_have_their_ancestors_session() {
     let after = at(11, &[task(50, 1, 1, 8), task(51, 50, 1, 2)], &dead, true);
     let interval = Arc::new(Interval::between(before, after));
     let sessions = HashMap::from([(50, 50), (51, 50)]);
-    let fold = Fold::new(interval, FoldBy::Session, &sessions, |_, _| None);
+    let fold = Groups::new(interval, GroupBy::Session, &sessions, |_, _| None);
     assert_eq!(groups(&fold), HashMap::from([(50, 33)]));
 }
 
@@ -112,8 +112,8 @@ fn waited(dead: &[Row], known: bool) -> Interval {
 #[test]
 fn children_count_for_what_they_used_in_the_interval() {
     let seen = waited(&[], false);
-    assert_eq!(int(seen.cell(0, Column::ChildUserNs)), Some(i128::from(20 * MS)));
-    assert_eq!(int(seen.cell(0, Column::AllNs)), Some(i128::from(21 * MS)));
+    assert_eq!(int(seen.cell(0, Metric::ChildUserNs)), Some(i128::from(20 * MS)));
+    assert_eq!(int(seen.cell(0, Metric::AllNs)), Some(i128::from(21 * MS)));
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn a_dead_childs_time_is_in_its_own_row_where_it_has_one() {
     let mut child = task(60, 50, 1, 50 * MS);
     child.push((ac_cutime, 2_000));
     let seen = waited(&[child], true);
-    assert_eq!(int(seen.cell(0, Column::ChildUserNs)), Some(i128::from(20 * MS)));
-    assert_eq!(int(seen.sum(Column::AllNs)), Some(i128::from(MS + 20 * MS)));
+    assert_eq!(int(seen.cell(0, Metric::ChildUserNs)), Some(i128::from(20 * MS)));
+    assert_eq!(int(seen.sum(Metric::AllNs)), Some(i128::from(MS + 20 * MS)));
 }
 
 #[test]
@@ -139,12 +139,12 @@ fn threads_make_their_process() {
     dead.retain(|&(field, _)| field != Field::ac_start_ns);
     dead.push((Field::ac_start_ns, 10 * SECOND + 1));
     let interval = Arc::new(Interval::between(before, at(11, &living, &[dead], true)));
-    let fold = Fold::new(interval, FoldBy::Process, &HashMap::new(), |_, _| None);
+    let fold = Groups::new(interval, GroupBy::Process, &HashMap::new(), |_, _| None);
     assert_eq!(fold.rows(), 2);
     assert_eq!(fold.record(0).and_then(|record| record.ac_pid()), Some(50));
-    assert_eq!(int(fold.cell(0, Column::TotalNs)), Some(i128::from(28 * MS)));
-    assert_eq!(int(fold.cell(0, Column::Tasks)), Some(3));
-    assert_eq!(int(fold.cell(1, Column::TotalNs)), Some(i128::from(5 * MS)));
+    assert_eq!(int(fold.cell(0, Metric::TotalNs)), Some(i128::from(28 * MS)));
+    assert_eq!(int(fold.cell(0, Metric::Tasks)), Some(3));
+    assert_eq!(int(fold.cell(1, Metric::TotalNs)), Some(i128::from(5 * MS)));
 }
 
 proptest! {
@@ -164,9 +164,9 @@ proptest! {
         let (living, dead) = rows.split_at(living.min(rows.len()));
         let interval = Arc::new(Interval::between(before, at(11, living, dead, true)));
         let sessions: HashMap<u32, u32> = (0..80).map(|pid| (pid, pid / 7)).collect();
-        for by in FoldBy::ALL {
-            let fold = Fold::new(Arc::clone(&interval), by, &sessions, |_, _| None);
-            for column in [Column::UserNs, Column::SystemNs, Column::TotalNs, Column::Tasks] {
+        for by in GroupBy::ALL {
+            let fold = Groups::new(Arc::clone(&interval), by, &sessions, |_, _| None);
+            for column in [Metric::UserNs, Metric::SystemNs, Metric::TotalNs, Metric::Tasks] {
                 prop_assert_eq!(int(fold.sum(column)), int(interval.sum(column)), "{:?}", by);
             }
             let mut members: Vec<_> =
@@ -177,8 +177,8 @@ proptest! {
     }
 }
 
-fn title(fold: &Fold, row: usize) -> String {
-    match fold.cell(row, Column::Title) {
+fn title(fold: &Groups, row: usize) -> String {
+    match fold.cell(row, Metric::Title) {
         Some(Cell::Text(title)) => String::from_utf8_lossy(title).into_owned(),
         other => format!("{other:?}"),
     }
@@ -196,18 +196,18 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
         _ => None,
     };
     let titles = |by| {
-        let fold = Fold::new(Arc::clone(&interval), by, &HashMap::new(), name);
+        let fold = Groups::new(Arc::clone(&interval), by, &HashMap::new(), name);
         (0..fold.rows()).map(|row| title(&fold, row)).collect::<Vec<_>>()
     };
-    assert_eq!(titles(FoldBy::Cgroup), ["/even", "cgroup 1"]);
-    assert_eq!(titles(FoldBy::User), ["2", "0", "one"]);
+    assert_eq!(titles(GroupBy::Cgroup), ["/even", "cgroup 1"]);
+    assert_eq!(titles(GroupBy::User), ["2", "0", "one"]);
     // Others are called by the task that they show.
-    assert_eq!(titles(FoldBy::Parent), ["task2", "task3", "task4", "task6"]);
+    assert_eq!(titles(GroupBy::Parent), ["task2", "task3", "task4", "task6"]);
 
-    let fold = Fold::new(Arc::clone(&interval), FoldBy::Cgroup, &HashMap::new(), name);
+    let fold = Groups::new(Arc::clone(&interval), GroupBy::Cgroup, &HashMap::new(), name);
     let chosen = |text: &str, descending| {
         let filter = Filter { text: Some(text.into()), pids: None };
-        let sort = Some(Column::Title);
+        let sort = Some(Metric::Title);
         fold.select(&Query { sort, descending, filter, ..Query::default() })
     };
     assert_eq!(chosen("EVEN", false), [0]);

@@ -72,7 +72,7 @@ fn by_thread(header: &mut Header) {
 /// What the dead used according to the rows, and to the books, which must close.
 fn of_the_dead(interval: &Interval) -> (Vec<u64>, u64) {
     let rows = (0..interval.len()).map(|row| interval.children(row).user_ns.unwrap_or(0) / MS);
-    let books = interval.books().expect("the clocks are there");
+    let books = interval.balance().expect("the clocks are there");
     assert!(books.is_closed(), "{books:?}");
     (rows.collect(), books.rowless_ns / MS)
 }
@@ -157,5 +157,5 @@ fn where_the_dead_have_rows_they_are_not_counted_again() {
     let after = instant(11, 0, &[process(1, 0, 5, 700)], exits);
     let interval = Interval::between(before, after);
     assert_eq!(interval.children(0).user_ns, Some(700 * MS));
-    assert_eq!(interval.books().map(|books| books.rowless_ns), Some(0));
+    assert_eq!(interval.balance().map(|books| books.rowless_ns), Some(0));
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use precise_top_core::dump::{Cursor, Options, Reader, Writer};
-use precise_top_core::names::{Named, StringKey};
+use precise_top_core::names::{RecordedName, StringKey};
 use precise_top_core::{
     CpuClocks, CpuTimes, Field, FieldSet, Flags, Header, Instant, Layout, SharedBytes, Snapshot,
     SourceKind, System, codec,
@@ -86,7 +86,7 @@ fn every_seed_is_a_snapshot() {
 /// A dump with frames of every kind.
 fn dump(level: Option<i32>) -> Vec<u8> {
     let (mut writer, mut bytes) = Writer::new(Options { full_every: 2, level });
-    let user = Named { key: StringKey::of_user(0), start_ns: 0, text: b"root".to_vec() };
+    let user = RecordedName { key: StringKey::of_user(0), start_ns: 0, text: b"root".to_vec() };
     bytes.extend(writer.strings(&[user]).expect("short"));
     for seconds in 1..4 {
         let snapshot = codec::decode(full(seconds)).expect("well formed");

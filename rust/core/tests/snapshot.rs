@@ -5,7 +5,7 @@ mod common;
 use common::snapshot;
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{
-    Cell, Column, CpuTimes, ErrorKind, Field, FieldSet, Filter, Header, Layout, Query, Snapshot,
+    Cell, CpuTimes, ErrorKind, Field, FieldSet, Filter, Header, Layout, Metric, Query, Snapshot,
     SourceKind, System, Table, codec,
 };
 use proptest::prelude::*;
@@ -176,7 +176,7 @@ proptest! {
         let rows: Vec<&[_]> = rows.iter().map(Vec::as_slice).collect();
         let table = snapshot(1, &rows);
         let query = Query {
-            sort: Some(Column::Field(Field::nvcsw)),
+            sort: Some(Metric::Field(Field::nvcsw)),
             descending,
             offset,
             limit,
@@ -210,17 +210,17 @@ fn filters_go_by_name_and_pid() {
 #[test]
 fn sums_go_over_the_rows_that_know() {
     let snapshot = masked();
-    assert_eq!(snapshot.sum(Column::Field(Field::ac_pid)), Some(Cell::Int(6)));
-    assert_eq!(snapshot.sum(Column::UserNs), None);
-    assert_eq!(snapshot.sum(Column::Field(Field::ac_comm)), None);
+    assert_eq!(snapshot.sum(Metric::Field(Field::ac_pid)), Some(Cell::Int(6)));
+    assert_eq!(snapshot.sum(Metric::UserNs), None);
+    assert_eq!(snapshot.sum(Metric::Field(Field::ac_comm)), None);
 }
 
 #[test]
 fn column_names_are_fields_or_made_of_them() {
-    assert_eq!(Column::from_name("ac_pid"), Some(Column::Field(Field::ac_pid)));
-    assert_eq!(Column::from_name("read_bytes_per_sec"), Some(Column::PerSec(Field::read_bytes)));
-    assert_eq!(Column::from_name("cpu_delay_total_pct"), Some(Column::Pct(Field::cpu_delay_total)));
+    assert_eq!(Metric::from_name("ac_pid"), Some(Metric::Field(Field::ac_pid)));
+    assert_eq!(Metric::from_name("read_bytes_per_sec"), Some(Metric::PerSec(Field::read_bytes)));
+    assert_eq!(Metric::from_name("cpu_delay_total_pct"), Some(Metric::Pct(Field::cpu_delay_total)));
     for name in ["", "ac_pid_per_sec", "nvcsw_pct", "rss_kb_delta", "_pct"] {
-        assert_eq!(Column::from_name(name), None, "{name}");
+        assert_eq!(Metric::from_name(name), None, "{name}");
     }
 }

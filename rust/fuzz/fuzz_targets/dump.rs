@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use precise_top_core::columns::{ColumnBuilder, ColumnKind, Dictionary, Rows};
+use precise_top_core::columns::{ColumnBuilder, ColumnKind, Dictionary, SnapshotRows};
 use precise_top_core::dump::{Copies, Cursor, Reader};
 use precise_top_core::{Field, SharedBytes, codec};
 
@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         for index in 0..reader.len().min(64) {
             match reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    builder.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+                    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
                 }
                 Err(error) => lost.push((index, error)),
             }

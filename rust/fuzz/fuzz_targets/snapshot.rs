@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use precise_top_core::{
-    Column, Field, FieldSet, Fold, FoldBy, Interval, ParseError, Query, SharedBytes, Snapshot,
+    Metric, Field, FieldSet, Groups, GroupBy, Interval, ParseError, Query, SharedBytes, Snapshot,
     Table, codec,
 };
 
@@ -45,19 +45,19 @@ fn parse(bytes: &[u8]) -> Result<Snapshot<Vec<u8>>, ParseError> {
 
 /// Everything that is made of an interval.
 fn compare(interval: Interval) {
-    let query = Query { sort: Some(Column::Field(Field::ac_pid)), ..Query::default() };
+    let query = Query { sort: Some(Metric::Field(Field::ac_pid)), ..Query::default() };
     assert_eq!(interval.select(&query).len(), interval.cur().len());
     let total = interval.total();
     for row in 0..interval.len() {
         for field in FieldSet::ALL.iter() {
-            let _ = (interval.increase(row, field), interval.cell(row, Column::PerSec(field)));
+            let _ = (interval.increase(row, field), interval.cell(row, Metric::PerSec(field)));
         }
         let _ = (interval.children(row), interval.earlier(row).is_some());
     }
-    let _ = (interval.books(), interval.cpu_times(), interval.cpu_use());
+    let _ = (interval.balance(), interval.cpu_times(), interval.cpu_use());
     let interval = Arc::new(interval);
-    for by in FoldBy::ALL {
-        let fold = Fold::new(Arc::clone(&interval), by, &HashMap::new(), |_, _| None);
+    for by in GroupBy::ALL {
+        let fold = Groups::new(Arc::clone(&interval), by, &HashMap::new(), |_, _| None);
         let members: usize = (0..fold.rows()).map(|group| fold.members(group).len()).sum();
         assert_eq!(members, interval.len(), "each row is in one group");
     }

@@ -67,7 +67,7 @@ fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| match ColumnKind::of_interval(name) {
         Some(kind) => Ok(kind),
         // Says which there are.
-        None => crate::interval::column(name).map(ColumnKind::Use),
+        None => crate::interval::column(name).map(ColumnKind::Metric),
     };
     names.iter().map(kind).collect()
 }
@@ -154,14 +154,14 @@ pub(crate) fn of_intervals(
         Some(names) => kinds_of_interval(names)?,
         None => {
             let used = [
-                precise_top_core::Column::UserNs,
-                precise_top_core::Column::SystemNs,
-                precise_top_core::Column::StealNs,
-                precise_top_core::Column::TotalNs,
+                precise_top_core::Metric::UserNs,
+                precise_top_core::Metric::SystemNs,
+                precise_top_core::Metric::StealNs,
+                precise_top_core::Metric::TotalNs,
             ];
             let mut kinds = kinds_of(FieldSet::EMPTY);
             kinds.push(ColumnKind::IntervalNs);
-            kinds.extend(used.map(ColumnKind::Use));
+            kinds.extend(used.map(ColumnKind::Metric));
             let filled = intervals.iter().map(|interval| interval.cur().filled());
             let filled = filled.fold(FieldSet::EMPTY, FieldSet::union);
             kinds.extend(filled.iter().map(ColumnKind::Field));
@@ -263,8 +263,8 @@ fn arrow_field(kind: ColumnKind) -> arrow_schema::Field {
         },
         ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => DataType::UInt64,
         ColumnKind::Exited => DataType::Boolean,
-        ColumnKind::Use(column) if column.is_share() => DataType::Float64,
-        ColumnKind::Use(_) => DataType::UInt64,
+        ColumnKind::Metric(column) if column.is_share() => DataType::Float64,
+        ColumnKind::Metric(_) => DataType::UInt64,
         _ => text(),
     };
     let unit = kind.unit();

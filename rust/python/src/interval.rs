@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use precise_top_core::{Cell, Column, Field, Filter, Fold, FoldBy, Interval, Query, Table};
+use precise_top_core::{Cell, Field, Filter, GroupBy, Groups, Interval, Metric, Query, Table};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,8 +13,8 @@ use crate::columns::PyColumns;
 use crate::snapshot::PySnapshot;
 use crate::task::lossy;
 
-pub(crate) fn column(name: &str) -> PyResult<Column> {
-    Column::from_name(name).ok_or_else(|| {
+pub(crate) fn column(name: &str) -> PyResult<Metric> {
+    Metric::from_name(name).ok_or_else(|| {
         PyValueError::new_err(format!(
             "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
              _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, title, or user, system, steal, \
@@ -23,7 +23,7 @@ pub(crate) fn column(name: &str) -> PyResult<Column> {
     })
 }
 
-pub(crate) fn columns(names: &[String]) -> PyResult<Vec<Column>> {
+pub(crate) fn columns(names: &[String]) -> PyResult<Vec<Metric>> {
     names.iter().map(|name| column(name)).collect()
 }
 
@@ -108,7 +108,7 @@ fn sum<'py>(
 /// the living one with the smallest pid, else a dead one.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
 pub(crate) struct PyFold {
-    pub(crate) inner: Fold,
+    pub(crate) inner: Groups,
 }
 
 #[pymethods]
@@ -220,26 +220,26 @@ impl PyInterval {
     /// number); other groups are called by the task that they show. ValueError for another word, and for "session" of
     /// recorded snapshots, which know none.
     fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyFold> {
-        let by = FoldBy::from_name(by).ok_or_else(|| {
-            let names = FoldBy::ALL.map(FoldBy::name).join(", ");
+        let by = GroupBy::from_name(by).ok_or_else(|| {
+            let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
         let interval = Arc::clone(&self.inner);
-        if by == FoldBy::Session && interval.cur().names().is_some() {
+        if by == GroupBy::Session && interval.cur().names().is_some() {
             return Err(PyValueError::new_err(
                 "sessions are not recorded: choose parent, name, user or cgroup",
             ));
         }
         Ok(PyFold {
             inner: py.detach(|| match by {
-                FoldBy::User | FoldBy::Cgroup => {
+                GroupBy::User | GroupBy::Cgroup => {
                     let names = precise_top_sources::group_names(&interval);
-                    Fold::new(interval, by, &HashMap::new(), names)
+                    Groups::new(interval, by, &HashMap::new(), names)
                 }
-                FoldBy::Session => {
-                    Fold::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
+                GroupBy::Session => {
+                    Groups::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
                 }
-                _ => Fold::new(interval, by, &HashMap::new(), |_, _| None),
+                _ => Groups::new(interval, by, &HashMap::new(), |_, _| None),
             }),
         })
     }
@@ -331,7 +331,7 @@ impl PyInterval {
         py: Python<'py>,
         without: Option<HashSet<u32>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let books = self.inner.books_without(&without.unwrap_or_default());
+        let books = self.inner.balance_without(&without.unwrap_or_default());
         let row = PyDict::new(py);
         row.set_item(intern!(py, "cpus"), books.map(|books| books.cpus))?;
         row.set_item(intern!(py, "available_ns"), books.map(|books| books.available_ns))?;

@@ -1,12 +1,12 @@
 //! What stands below the rows: how they are shown, and the books.
 
-use precise_top_core::Books;
+use precise_top_core::Balance;
 
 use crate::screen::{Choice, View};
 
 /// The identity of an interval in per cent of one CPU: all that was found, and what is left
 /// of the CPUs with what may be left; ! marks more than that.
-pub(crate) fn books(books: &Books, interval_ns: u64) -> String {
+pub(crate) fn books(books: &Balance, interval_ns: u64) -> String {
     let share = |ns: f64| ns * 100.0 / interval_ns as f64;
     let tasks = share(books.tasks_ns as f64 + books.rowless_ns as f64);
     let irq = share(books.irq_ns as f64);

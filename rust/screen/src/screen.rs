@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use precise_top_core::interval::{Place, Unchanged};
+use precise_top_core::interval::{MergedRow, Unchanged};
 use precise_top_core::{
-    Books, Cell, Column as Source, CpuTimes, Field, Filter, Flags, Header, Interval, Query,
+    Balance, Cell, CpuTimes, Field, Filter, Flags, Header, Interval, Metric as Source, Query,
     SourceKind, System, Table as Rows, state,
 };
 
@@ -188,7 +188,7 @@ pub struct View<'a> {
     /// Per CPU the increase of its times.
     pub cpus: Vec<CpuTimes>,
     /// Where the CPUs' time went.
-    pub books: Option<Books>,
+    pub books: Option<Balance>,
     /// Sums of the table's columns, where they have one.
     pub sums: Vec<Option<Cell<'a>>>,
     /// The lines of the rows on this screen.
@@ -219,7 +219,7 @@ impl<'a> View<'a> {
             Some(totals) => (totals.tasks, totals.states.clone()),
             None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
         };
-        let (cpus, books) = (interval.cpu_split(), interval.books());
+        let (cpus, books) = (interval.cpu_split(), interval.balance());
         let books = books.filter(|_| interval.interval_ns() > 0);
         let number = rows_kept(rows, resting, &choice.filter, now);
         let room = Heights::new(height, cpus.len(), now.system.is_some(), books.is_some()).tasks;
@@ -292,8 +292,8 @@ fn texts(
         return rows.select(query).into_iter().map(row).collect();
     };
     let row = |place| match place {
-        Place::Ran(row) => table.row(users, |column| rows.cell(row as usize, column)),
-        Place::Rests(row) => table.row(users, |column| resting.cell(row as usize, column)),
+        MergedRow::Ran(row) => table.row(users, |column| rows.cell(row as usize, column)),
+        MergedRow::Unchanged(row) => table.row(users, |column| resting.cell(row as usize, column)),
     };
     resting.select_with(rows, query).into_iter().map(row).collect()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use precise_top_core::{
-    Books, Cell, Column as Source, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout,
+    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout, Metric as Source,
     SharedBytes, Snapshot, SourceKind, System,
 };
 use precise_top_screen::screen::{Heights, LEAST_TASKS};
@@ -112,7 +112,7 @@ fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
             .filter(|_| rows > 0)
             .collect(),
         cpus: (0..cpus).map(cpu).collect(),
-        books: Some(Books {
+        books: Some(Balance {
             cpus,
             available_ns: 2_000_000_000,
             tasks_ns: 247_000_000,
@@ -255,7 +255,7 @@ proptest! {
                 swap_free_kb: n[9],
             }),
             cpus: vec![CpuTimes::from_array(u32::MAX, std::array::from_fn(|at| n[10 + at]))],
-            books: Some(Books {
+            books: Some(Balance {
                 cpus: u32::MAX,
                 available_ns: n[20],
                 tasks_ns: n[21],
@@ -294,7 +294,7 @@ fn a_residual_beyond_its_bound_is_called_out() {
     };
     let seen = view(&table, 40, 2);
     assert!(!shows(&seen, "%!"));
-    let books = seen.books.map(|books| Books { residual_ns: 5_000_000, ..books });
+    let books = seen.books.map(|books| Balance { residual_ns: 5_000_000, ..books });
     assert!(shows(&View { books, ..seen }, "residual +0.500 ±0.020%!"));
 }
 

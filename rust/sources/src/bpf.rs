@@ -499,7 +499,7 @@ impl Source for Bpf {
             .with(Flags::TRUNCATED, control.wanted > control.count)
             .with(Flags::EXITS, self.watching.is_some())
             .with(Flags::ONE_INSTANT, exact)
-            .with(Flags::CHANGED, since != 0);
+            .with(Flags::WITHOUT_UNCHANGED, since != 0);
         header.masks = vec![filled];
         let indices_at = self.pool.indices_at(&chosen);
         let size = self.layout.record_size();
@@ -526,11 +526,11 @@ impl Source for Bpf {
         let rows = Rows { count, dead: &dead, dead_mask: dead_mask as u8 };
         let (bytes, records, indices) = self.pool.lend(&chosen, rows);
         let snapshot = Snapshot::new(header, self.layout.clone(), bytes, records, indices)?;
-        let base = changed.as_ref().map(|changed| changed.before(&snapshot)).transpose()?;
+        let base = changed.as_ref().map(|changed| changed.values_before(&snapshot)).transpose()?;
         let mut snapshot = snapshot;
         self.changed = match changed {
             Some(mut changed) if since != 0 => {
-                changed.take(&snapshot);
+                changed.merge(&snapshot);
                 if control.by_log != 0 {
                     snapshot = snapshot.with_unchanged(changed.unchanged().number() as u32);
                     self.wanted[threads] = changed.unchanged().totals().tasks;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use precise_top_core::{Field, FieldSet, Flags, Group, Header, Interval, SourceKind};
+use precise_top_core::{Field, FieldGroup, FieldSet, Flags, Header, Interval, SourceKind};
 use precise_top_sources::{Request, Source, open, sources};
 
 fn bpf() -> Option<Box<dyn Source>> {
@@ -69,7 +69,7 @@ impl Drop for Children {
 }
 
 fn cpu() -> FieldSet {
-    FieldSet::of_group(Group::Cpu)
+    FieldSet::of_group(FieldGroup::Cpu)
 }
 
 fn exact() -> Request {
@@ -225,7 +225,7 @@ fn tasks_that_outgrow_the_array_rest_like_others() {
     assert!(!grown.header().flags.contains(Flags::TRUNCATED));
     assert!(children.pids().into_iter().all(|pid| grown.find_pid(pid).is_some()));
     let last = Arc::new(source.snapshot(&request).expect("a snapshot"));
-    assert!(last.header().flags.contains(Flags::CHANGED));
+    assert!(last.header().flags.contains(Flags::WITHOUT_UNCHANGED));
     assert!(!Interval::is_whole(&last, &grown), "the sleepers' values are not in it");
     let resting = source.unchanged().expect("a snapshot of what ran");
     assert!(resting.totals().tasks >= children.pids().len());
@@ -235,11 +235,11 @@ fn tasks_that_outgrow_the_array_rest_like_others() {
 fn only_the_groups_that_are_wanted_are_read() {
     let Some(mut source) = bpf() else { return };
     for (group, field) in [
-        (Group::Memory, Field::rss_kb),
-        (Group::Io, Field::read_char),
-        (Group::Delay, Field::cpu_delay_total),
-        (Group::Exe, Field::ac_exe_inode),
-        (Group::Cgroup, Field::cgroup_id),
+        (FieldGroup::Memory, Field::rss_kb),
+        (FieldGroup::Io, Field::read_char),
+        (FieldGroup::Delay, Field::cpu_delay_total),
+        (FieldGroup::Exe, Field::ac_exe_inode),
+        (FieldGroup::Cgroup, Field::cgroup_id),
     ] {
         for (fields, held) in [(FieldSet::of(&[field]), true), (cpu(), false)] {
             let request = Request { fields, ..Request::default() };
@@ -279,7 +279,7 @@ fn residuals(load: &str, seconds: usize, rows: Rows) -> Option<(Vec<f64>, u32)> 
     let mut interval = Interval::between(first, next);
     let (mut found, mut died) = (Vec::new(), 0);
     for _ in 0..seconds {
-        let books = interval.books().expect("the books");
+        let books = interval.balance().expect("the books");
         found.push(books.residual_ns as f64 / interval.interval_ns() as f64);
         died += interval.cur().header().exited;
         assert_eq!(interval.cur().header().exits_lost, 0);
@@ -380,7 +380,7 @@ fn the_books_close_while_a_cpu_goes_and_comes() {
         assert_eq!(cpus, [2, 2, 1, 1, 2, 2, 2]);
         for (place, pair) in snapshots.windows(2).enumerate() {
             let interval = Interval::between(Arc::clone(&pair[0]), Arc::clone(&pair[1]));
-            let books = interval.books().expect("the books");
+            let books = interval.balance().expect("the books");
             let share = books.residual_ns as f64 / interval.interval_ns() as f64;
             assert!(books.is_closed(), "{rows:?}, interval {place}: {share} of a CPU, {books:?}");
             // Where as many are there at both ends they close as ever.
@@ -432,7 +432,7 @@ fn the_books_close_over_a_sleep_of_the_machine() {
             let length_ns = interval.interval_ns();
             // The scheduler's clock stops a little later, and begins earlier.
             let lengths = awake_ns - 10_000_000..=awake_ns + 50_000_000 + slept_ns / 2;
-            let books = interval.books().expect("the books");
+            let books = interval.balance().expect("the books");
             // To go to sleep the machine takes its second CPU away. Emulated clocks do not
             // always go on as they stopped.
             let share = books.residual_ns as f64 / length_ns as f64;
@@ -474,7 +474,7 @@ fn a_clock_that_is_set_changes_no_interval() {
         let interval = Interval::between(before, after);
         let difference = Duration::from_nanos(interval.interval_ns()).abs_diff(lasted);
         assert!(difference < Duration::from_millis(500), "{difference:?}");
-        let books = interval.books().expect("the books");
+        let books = interval.balance().expect("the books");
         let share = books.residual_ns as f64 / interval.interval_ns() as f64;
         assert!(share.abs() < 0.002, "{share} of a CPU");
     }

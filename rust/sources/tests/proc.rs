@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use precise_top_core::{
-    Column, Field, FieldSet, FieldStatus, Flags, Interval, SharedBytes, Snapshot, SourceKind, Table,
+    Field, FieldSet, FieldStatus, Flags, Interval, Metric, SharedBytes, Snapshot, SourceKind, Table,
 };
 use precise_top_sources::{Error, Request, Source, open};
 
@@ -111,7 +111,7 @@ impl Seen {
         assert!(Interval::is_whole(&from, &to));
         let (kind, begin) = (to.header().source, self.after.header().sched_clock_ns);
         let interval = Interval::between(from, to);
-        let books = interval.books().expect("the clocks are there");
+        let books = interval.balance().expect("the clocks are there");
         if kind == SourceKind::Proc {
             assert!(books.is_closed(), "{books:?}");
         }
@@ -255,7 +255,7 @@ fn what_ran_since_is_whole_with_what_rests() {
         let request = request(threads, true);
         let mut witness = Witness::new();
         let mut before = witness.see(&mut *source, &request);
-        assert!(!before.snapshot.header().flags.contains(Flags::CHANGED));
+        assert!(!before.snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED));
         let all = before.snapshot.len();
         assert!(all > 200);
         for _ in 0..5 {
@@ -263,7 +263,7 @@ fn what_ran_since_is_whole_with_what_rests() {
             let seen = witness.see(&mut *source, &request);
             let now = Arc::clone(&seen.snapshot);
             let header = now.header();
-            assert!(header.flags.contains(Flags::CHANGED));
+            assert!(header.flags.contains(Flags::WITHOUT_UNCHANGED));
             let is_proc = source.kind() == SourceKind::Proc;
             assert!(!is_proc || header.syscalls == 2);
             // A few ms of grace let some in that did not run.
@@ -304,7 +304,7 @@ fn a_death_among_the_resting_is_not_overlooked() {
             }
             let now = witness.see(&mut *source, &request);
             calls.push(now.snapshot.header().syscalls);
-            changed.push(now.snapshot.header().flags.contains(Flags::CHANGED));
+            changed.push(now.snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED));
             before.closed(&now);
             before = now;
         }
@@ -342,10 +342,10 @@ fn the_books_close_while_threads_and_processes_come_and_go() {
             thread::sleep(Duration::from_millis(100));
             let now = witness.see(&mut **source, &request);
             let interval = before.closed(&now);
-            let books = interval.books().expect("the clocks are there");
+            let books = interval.balance().expect("the clocks are there");
             dead_ns += books.rowless_ns;
             // The snapshot view's sum is the same time, with the steal time.
-            let all = interval.sum(Column::AllNs);
+            let all = interval.sum(Metric::AllNs);
             let Some(precise_top_core::Cell::Int(all)) = all else { panic!("{all:?}") };
             let found = i128::from(books.tasks_ns + books.rowless_ns);
             let steal = i128::from(books.steal_ns);

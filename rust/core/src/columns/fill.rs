@@ -39,7 +39,7 @@ pub struct Columns {
 impl Columns {
     /// The columns of one snapshot. What only an interval has is unknown.
     pub fn of(snapshot: &Snapshot<SharedBytes>, kinds: &[ColumnKind]) -> Columns {
-        Columns::of_rows([Rows { snapshot, interval: None, path: "" }].into_iter(), kinds)
+        Columns::of_rows([SnapshotRows { snapshot, interval: None, path: "" }].into_iter(), kinds)
     }
 
     /// The columns of intervals: a row for each record of their later snapshots, all in one
@@ -48,7 +48,7 @@ impl Columns {
         intervals: impl Iterator<Item = &'a Interval> + Clone,
         kinds: &[ColumnKind],
     ) -> Columns {
-        let rows = |interval: &'a Interval| Rows {
+        let rows = |interval: &'a Interval| SnapshotRows {
             snapshot: interval.cur(),
             interval: Some(interval),
             path: "",
@@ -56,7 +56,10 @@ impl Columns {
         Columns::of_rows(intervals.map(rows), kinds)
     }
 
-    fn of_rows<'a>(all: impl Iterator<Item = Rows<'a>> + Clone, kinds: &[ColumnKind]) -> Columns {
+    fn of_rows<'a>(
+        all: impl Iterator<Item = SnapshotRows<'a>> + Clone,
+        kinds: &[ColumnKind],
+    ) -> Columns {
         let count = all.clone().map(|rows| rows.snapshot.len()).sum();
         let mut filling = ColumnBuilder::new(kinds, count, zeros);
         all.for_each(|rows| filling.add(&rows));
@@ -68,7 +71,7 @@ impl Columns {
 
 /// A snapshot whose records become rows, and what is known beside it.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub struct SnapshotRows<'a> {
     /// The records.
     pub snapshot: &'a Snapshot<SharedBytes>,
     /// The interval that ends with the snapshot, for columns of use.
@@ -152,7 +155,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a snapshot's records.
-    pub fn add(&mut self, rows: &Rows<'_>) {
+    pub fn add(&mut self, rows: &SnapshotRows<'_>) {
         let snapshot = rows.snapshot;
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
         let end = self.len + snapshot.len();
@@ -232,7 +235,7 @@ impl ColumnBuilder {
 
 /// Some records of a snapshot, and where they go.
 struct Block<'a> {
-    rows: &'a Rows<'a>,
+    rows: &'a SnapshotRows<'a>,
     /// Fields that any record of the snapshot has.
     filled: FieldSet,
     /// Fields that all of these records have.
@@ -371,7 +374,7 @@ impl ColumnInProgress {
             ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline => {
                 self.fill_names(memory, block);
             }
-            ColumnKind::Use(column) => {
+            ColumnKind::Metric(column) => {
                 for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
                     let here = place..place + 1;
                     match interval.and_then(|interval| interval.cell(row, column)) {
@@ -564,7 +567,7 @@ mod tests {
         let filled = |room: usize| {
             let mut filling = ColumnBuilder::new(&kinds, room, zeros);
             for _ in 0..40 {
-                filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+                filling.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
             }
             filling.finish()
         };
@@ -587,7 +590,7 @@ mod tests {
         assert_eq!((pids, codes, valid), values(roomy));
 
         let mut filling = ColumnBuilder::new(&[ColumnKind::Host], 3, zeros);
-        filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+        filling.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
         assert_eq!(filling.columns[0].start, None, "zeros take no memory");
         filling.remap_codes(0, &[0]);
         assert_eq!(filling.columns[0].start, None);
@@ -598,7 +601,7 @@ mod tests {
 
         // What was promised and did not come is given back at once.
         let mut filling = ColumnBuilder::new(&kinds, 1 << 18, zeros);
-        filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+        filling.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
         filling.trim();
         assert!(filling.memory.words.len() < 400);
     }
@@ -641,7 +644,7 @@ mod tests {
             let mut filling = ColumnBuilder::new(&kinds, room, zeros);
             let zero = 2 * BLOCK_ROWS + 3;
             for snapshot in [snapshot(0, zero, true), snapshot(zero, BLOCK_ROWS + 5, false)] {
-                filling.add(&Rows { snapshot: &snapshot, interval: None, path: "" });
+                filling.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
             }
             let (mut batch, _) = filling.finish();
             for (number, column) in batch.columns.clone().into_iter().enumerate() {

@@ -33,7 +33,7 @@ pub enum ColumnKind {
     /// The interval's length in ns.
     IntervalNs,
     /// What a row of an interval has by its difference to the row before.
-    Use(table::Column),
+    Metric(table::Metric),
 }
 
 impl ColumnKind {
@@ -86,7 +86,7 @@ impl ColumnKind {
             ColumnKind::Cgroup => "cgroup",
             ColumnKind::Cmdline => "cmdline",
             ColumnKind::IntervalNs => "interval_ns",
-            ColumnKind::Use(column) => return column.name(),
+            ColumnKind::Metric(column) => return column.name(),
         })
     }
 
@@ -97,14 +97,14 @@ impl ColumnKind {
     }
 
     /// The column of that name that an interval has: those of its later snapshot, its
-    /// length, and what [`table::Column`] knows.
+    /// length, and what [`table::Metric`] knows.
     pub fn of_interval(name: &str) -> Option<ColumnKind> {
         if name == "interval_ns" {
             return Some(ColumnKind::IntervalNs);
         }
         // A row of an interval is called as its record is.
-        let used = || table::Column::from_name(name).filter(|&used| used != table::Column::Title);
-        ColumnKind::from_name(name).or_else(|| used().map(ColumnKind::Use))
+        let used = || table::Metric::from_name(name).filter(|&used| used != table::Metric::Title);
+        ColumnKind::from_name(name).or_else(|| used().map(ColumnKind::Metric))
     }
 
     /// The unit's name, empty for none.
@@ -114,7 +114,7 @@ impl ColumnKind {
             ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => {
                 Cow::Borrowed("ns")
             }
-            ColumnKind::Use(column) => column.unit(),
+            ColumnKind::Metric(column) => column.unit(),
             _ => Cow::Borrowed(""),
         }
     }
@@ -155,8 +155,8 @@ impl ValueType {
             },
             ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => ValueType::U64,
             ColumnKind::Exited => ValueType::Bool,
-            ColumnKind::Use(column) if column.is_share() => ValueType::F64,
-            ColumnKind::Use(_) => ValueType::U64,
+            ColumnKind::Metric(column) if column.is_share() => ValueType::F64,
+            ColumnKind::Metric(_) => ValueType::U64,
             _ => ValueType::Text,
         }
     }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::table::{Column, Rule, Table, number, set_number};
+use super::field_table::{FieldEntry, FieldTable, Rule, number, set_number};
 use super::{Input, put_varint, unzigzag, zigzag};
 use crate::codec;
 use crate::fields::Field;
@@ -79,17 +79,17 @@ impl<B: AsRef<[u8]>> Whole<B> {
 
 /// How the columns go on by themselves from one snapshot to the next.
 struct Advance<'a> {
-    columns: Vec<&'a Column>,
+    columns: Vec<&'a FieldEntry>,
     ns: u64,
     us: u64,
     swapped: bool,
 }
 
 impl<'a> Advance<'a> {
-    fn new(table: &'a Table, swapped: bool, from: u64, to: u64) -> Advance<'a> {
-        let moving = |column: &&Column| matches!(column.rule, Rule::ClockNs | Rule::ClockUs);
+    fn new(table: &'a FieldTable, swapped: bool, from: u64, to: u64) -> Advance<'a> {
+        let moving = |column: &&FieldEntry| matches!(column.rule, Rule::ClockNs | Rule::ClockUs);
         Advance {
-            columns: table.columns.iter().filter(moving).collect(),
+            columns: table.entries.iter().filter(moving).collect(),
             ns: to.wrapping_sub(from),
             // A difference of quotients, so that rounding does not add up.
             us: (to / 1000).wrapping_sub(from / 1000),
@@ -111,9 +111,15 @@ impl<'a> Advance<'a> {
 }
 
 /// What a column is expected to hold, once the columns before it are known.
-fn expected(table: &Table, column: &Column, base: &[u8], row: &[u8], swapped: bool) -> u64 {
+fn expected(
+    table: &FieldTable,
+    column: &FieldEntry,
+    base: &[u8],
+    row: &[u8],
+    swapped: bool,
+) -> u64 {
     let old = number(base, column.offset, column.width, swapped);
-    let Some(like) = column.like.and_then(|like| table.columns.get(like)) else { return old };
+    let Some(like) = column.like.and_then(|like| table.entries.get(like)) else { return old };
     let before = number(base, like.offset, like.width, swapped);
     let now = number(row, like.offset, like.width, swapped);
     cut(old.wrapping_add(now.wrapping_sub(before)), column.width)
@@ -144,7 +150,7 @@ impl Encoder {
     /// were.
     pub(super) fn encode<B: AsRef<[u8]>>(
         &mut self,
-        table: &Table,
+        table: &FieldTable,
         prev: &Whole<B>,
         cur: &mut Whole<Vec<u8>>,
         tolerance_ns: u64,
@@ -184,7 +190,7 @@ impl Encoder {
             }
             let mut set = Vec::new();
             let mut values = Vec::new();
-            for (position, column) in table.columns.iter().enumerate() {
+            for (position, column) in table.entries.iter().enumerate() {
                 let place = column.offset..column.offset + column.width;
                 if column.is_number() {
                     let expected = expected(table, column, &base, row, swapped);
@@ -200,7 +206,7 @@ impl Encoder {
                 }
             }
             if mask != mask_before {
-                set.push(table.columns.len());
+                set.push(table.entries.len());
                 values.push(mask);
             }
             let next = self.sets.len() as u64;
@@ -219,8 +225,8 @@ impl Encoder {
 }
 
 /// Takes times that go on by themselves for what is expected, where they are near it.
-fn settle(table: &Table, base: &[u8], row: &mut [u8], swapped: bool, tolerance_ns: u64) {
-    for column in &table.columns {
+fn settle(table: &FieldTable, base: &[u8], row: &mut [u8], swapped: bool, tolerance_ns: u64) {
+    for column in &table.entries {
         let tolerance = match column.rule {
             Rule::Same => continue,
             Rule::ClockNs | Rule::Derived => tolerance_ns,
@@ -382,7 +388,7 @@ fn take_header(input: &mut Input<'_>, prev: &[u8], swapped: bool) -> Option<Vec<
 /// The byte form of the snapshot that `payload` makes of `prev`; None where the payload
 /// is none for it. `sets` grows by those that it names first.
 pub(super) fn apply<B: AsRef<[u8]>>(
-    table: &Table,
+    table: &FieldTable,
     sets: &mut Sets,
     prev: &Whole<B>,
     payload: &[u8],
@@ -476,15 +482,15 @@ fn exited(header: &[u8]) -> Option<usize> {
     codec::exited(header).map(|exited| exited as usize)
 }
 
-fn take_set(input: &mut Input<'_>, table: &Table) -> Option<Vec<usize>> {
-    let length = input.length().filter(|&length| length <= table.columns.len() + 1)?;
+fn take_set(input: &mut Input<'_>, table: &FieldTable) -> Option<Vec<usize>> {
+    let length = input.length().filter(|&length| length <= table.entries.len() + 1)?;
     let mut set = Vec::with_capacity(length);
     let mut last = 0_usize;
     for index in 0..length {
         let gap = input.length()?;
         last = last.checked_add(gap)?;
         // The one behind the last column is the index into the masks.
-        if last > table.columns.len() || (index > 0 && gap == 0) {
+        if last > table.entries.len() || (index > 0 && gap == 0) {
             return None;
         }
         set.push(last);
@@ -495,7 +501,7 @@ fn take_set(input: &mut Input<'_>, table: &Table) -> Option<Vec<usize>> {
 /// Writes a row that differs from `base` in the columns of `set`. Gives its mask's index
 /// where that is in the set.
 fn take_row(
-    table: &Table,
+    table: &FieldTable,
     set: &[usize],
     input: &mut Input<'_>,
     base: &[u8],
@@ -504,7 +510,7 @@ fn take_row(
 ) -> Option<Option<u8>> {
     row.copy_from_slice(base);
     let mut changed = set.iter().copied().peekable();
-    for (position, column) in table.columns.iter().enumerate() {
+    for (position, column) in table.entries.iter().enumerate() {
         let is_changed = changed.next_if_eq(&position).is_some();
         if !column.is_number() {
             if is_changed {

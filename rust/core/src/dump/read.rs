@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::delta::{self, Sets, Whole};
+use super::field_table::FieldTable;
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
 use super::strings;
-use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
-use crate::names::{Named, Names, NamesAt};
+use crate::names::{Names, NamesAt, RecordedName};
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Bytes of a dump that cannot be read, and why.
@@ -49,7 +49,7 @@ struct State {
     index: usize,
     whole: Whole<SharedBytes>,
     /// Checksum of the table, and the table once a delta needed it.
-    table: (u32, Option<Table>),
+    table: (u32, Option<FieldTable>),
     sets: Sets,
     checksum: u32,
 }
@@ -257,14 +257,14 @@ impl Reader {
     }
 
     /// The table before a snapshot, which must be the one of that checksum.
-    fn table(&self, frames: &Index, index: usize, checksum: u32) -> Result<Table, ParseError> {
+    fn table(&self, frames: &Index, index: usize, checksum: u32) -> Result<FieldTable, ParseError> {
         let missing = ParseError::new(ErrorKind::MissingBase, 0);
         let frame = self.frame(frames.table(index).ok_or(missing)?, None)?;
         if frame.checksum != checksum {
             return Err(ParseError::new(ErrorKind::MissingBase, frame.offset));
         }
         let payload = frame.payload(self.bytes.as_ref())?;
-        Table::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
+        FieldTable::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
 
     /// All names of the dump. Those that damage makes uncertain are unknown.
@@ -289,7 +289,7 @@ impl Reader {
         })
     }
 
-    fn strings(&self, entry: &Entry) -> Result<Vec<Named>, ParseError> {
+    fn strings(&self, entry: &Entry) -> Result<Vec<RecordedName>, ParseError> {
         let frame = self.frame(entry, None)?;
         let payload = frame.payload(self.bytes.as_ref())?;
         strings::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))

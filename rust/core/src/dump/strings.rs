@@ -1,10 +1,10 @@
 //! The byte form of the names of a dump.
 
 use super::Input;
-use crate::names::{Named, StringKey, StringKind};
+use crate::names::{RecordedName, StringKey, StringKind};
 
 /// The byte form of a frame's strings.
-pub(super) fn encode(strings: &[Named]) -> Vec<u8> {
+pub(super) fn encode(strings: &[RecordedName]) -> Vec<u8> {
     let mut out = Vec::new();
     for named in strings {
         super::put_varint(&mut out, named.key.kind.number());
@@ -17,7 +17,7 @@ pub(super) fn encode(strings: &[Named]) -> Vec<u8> {
 }
 
 /// The strings of a frame; None where the bytes are none.
-pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Named>> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Vec<RecordedName>> {
     let mut input = Input::new(bytes);
     let mut strings = Vec::new();
     while !input.is_empty() {
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Named>> {
         let key = StringKey { kind, id: input.varint()? };
         let start_ns = input.varint()?;
         let length = input.length()?;
-        strings.push(Named { key, start_ns, text: input.take(length)?.to_vec() });
+        strings.push(RecordedName { key, start_ns, text: input.take(length)?.to_vec() });
     }
     Some(strings)
 }

@@ -1,15 +1,15 @@
 //! Makes frames of snapshots.
 
 use super::delta::{Encoder, Whole};
+use super::field_table::FieldTable;
 use super::frame::{self, Draft, Frame, FrameKind};
 use super::index::{self, Entry, Index};
 use super::strings;
-use super::table::Table;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::Flags;
 use crate::layout::Layout;
-use crate::names::Named;
+use crate::names::RecordedName;
 use crate::snapshot::Snapshot;
 
 /// How a dump is written.
@@ -39,7 +39,7 @@ pub struct Writer {
     offset: usize,
     entries: Vec<Entry>,
     last_index: u64,
-    table: Option<(Layout, Table, Frame)>,
+    table: Option<(Layout, FieldTable, Frame)>,
     last: Option<(Whole<Vec<u8>>, Frame)>,
     encoder: Encoder,
     since_full: u32,
@@ -94,14 +94,14 @@ impl Writer {
         &mut self,
         snapshot: &Snapshot<B>,
     ) -> Result<Vec<u8>, ParseError> {
-        if snapshot.header().flags.contains(Flags::CHANGED) {
+        if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
             return Err(ParseError::new(ErrorKind::BadValue, 0));
         }
         let mut out = Vec::new();
         let mut whole = Whole::new(codec::encode(snapshot))?;
         let layout = snapshot.layout();
         if self.table.as_ref().is_none_or(|(known, ..)| known != layout) {
-            let table = Table::of_layout(layout);
+            let table = FieldTable::of_layout(layout);
             let frame = self.put(&mut out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
             self.table = Some((layout.clone(), table, frame));
             self.last = None;
@@ -131,7 +131,7 @@ impl Writer {
     }
 
     /// A frame of strings; empty where there are none.
-    pub fn strings(&mut self, strings: &[Named]) -> Result<Vec<u8>, ParseError> {
+    pub fn strings(&mut self, strings: &[RecordedName]) -> Result<Vec<u8>, ParseError> {
         let mut out = Vec::new();
         if !strings.is_empty() {
             self.put(&mut out, FrameKind::Strings, &strings::encode(strings), 0, 0, 0)?;

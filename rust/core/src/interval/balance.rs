@@ -20,7 +20,7 @@ const EXACT_PART: u64 = 10_000;
 
 /// Where the machine's CPU time went, in ns over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Books {
+pub struct Balance {
     /// CPUs that were online at both ends.
     pub cpus: u32,
     /// These CPUs × the interval: what there was.
@@ -49,7 +49,7 @@ pub struct Books {
     pub within_ns: u64,
 }
 
-impl Books {
+impl Balance {
     /// What the residual may be in all.
     pub fn bound_ns(&self) -> u64 {
         self.edge_ns.saturating_add(self.within_ns)
@@ -132,14 +132,14 @@ impl Interval {
     /// The CPUs' books, None where a snapshot lacks the CPUs' times. Where both
     /// snapshots are of one instant, idle, irq and steal time come from the run
     /// queues' clocks, to the ns; else from /proc/stat, in its steps.
-    pub fn books(&self) -> Option<Books> {
-        self.books_without(&HashSet::new())
+    pub fn balance(&self) -> Option<Balance> {
+        self.balance_without(&HashSet::new())
     }
 
     /// The books as they would be had these pids been overlooked: to see that they do
     /// not close then.
-    pub fn books_without(&self, pids: &HashSet<u32>) -> Option<Books> {
-        let mut books = self.books_by_clocks().or_else(|| self.books_by_times())?;
+    pub fn balance_without(&self, pids: &HashSet<u32>) -> Option<Balance> {
+        let mut books = self.balance_by_clocks().or_else(|| self.balance_by_times())?;
         books.available_ns = self.interval_ns().saturating_mul(u64::from(books.cpus));
         let used = self.total();
         let left_out = self.use_of(pids);
@@ -187,7 +187,7 @@ impl Interval {
     }
 
     /// The books without tasks and residual, by /proc/stat.
-    fn books_by_times(&self) -> Option<Books> {
+    fn balance_by_times(&self) -> Option<Balance> {
         let cpus = self.cpu_times();
         let sum = |of: fn(&CpuTimes) -> u64| saturating_sum(cpus.iter().map(of));
         let step_ns = self.cur().header().cpu_times_step_ns;
@@ -207,20 +207,20 @@ impl Interval {
         let tick = if late { step_ns.saturating_mul(2) } else { 0 };
         let age = self.walks_ns().saturating_add(tick);
         let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
-        let books = Books {
+        let books = Balance {
             cpus: cpus.len() as u32,
             idle_ns: sum(idle_of),
             irq_ns: sum(|cpu| cpu.irq_ns.saturating_add(cpu.softirq_ns)),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns,
             edge_ns,
-            ..Books::default()
+            ..Balance::default()
         };
         (!cpus.is_empty()).then_some(books)
     }
 
     /// The books without tasks and residual, by the run queues' clocks.
-    fn books_by_clocks(&self) -> Option<Books> {
+    fn balance_by_clocks(&self) -> Option<Balance> {
         let cpus = self.cpu_use();
         let sum = |of: fn(&CpuUse) -> u64| saturating_sum(cpus.iter().map(of));
         let count = cpus.len() as u64;
@@ -236,14 +236,14 @@ impl Interval {
         } else {
             0
         };
-        let books = Books {
+        let books = Balance {
             cpus: cpus.len() as u32,
             idle_ns: sum(|cpu| cpu.idle_ns),
             irq_ns: sum(|cpu| cpu.irq_ns),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns: 1,
             edge_ns: (count.saturating_mul(self.interval_ns()) / EXACT_PART).saturating_add(hidden),
-            ..Books::default()
+            ..Balance::default()
         };
         (!cpus.is_empty()).then_some(books)
     }

@@ -48,7 +48,7 @@ impl Interval {
         match cur.base() {
             Some(base) => base.header().begin == prev.header().begin,
             // Of all tasks: the sleepers' values before are not in a snapshot of what ran.
-            None => !prev.header().flags.contains(Flags::CHANGED),
+            None => !prev.header().flags.contains(Flags::WITHOUT_UNCHANGED),
         }
     }
 

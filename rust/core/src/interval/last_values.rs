@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::record_buffer::RecordBuffer;
 use crate::snapshot::{SharedBytes, Snapshot};
 use crate::state;
-use crate::table::{Cell, Column, Key, Query, Table, compare};
+use crate::table::{Cell, Key, Metric, Query, Table, compare};
 
 type Name = (u64, u64);
 
@@ -138,7 +138,7 @@ impl LastValues {
     }
 
     /// The values before of the tasks of the next snapshot.
-    pub fn before(
+    pub fn values_before(
         &self,
         next: &Snapshot<SharedBytes>,
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
@@ -165,8 +165,8 @@ impl LastValues {
         all.into_snapshot(header, self.layout.clone())
     }
 
-    /// Takes in what ran.
-    pub fn take(&mut self, partial: &Snapshot<SharedBytes>) {
+    /// Merges a partial snapshot.
+    pub fn merge(&mut self, partial: &Snapshot<SharedBytes>) {
         self.serial += 1;
         self.fresh = 0;
         for (row, record) in partial.iter().enumerate() {
@@ -281,14 +281,16 @@ impl Unchanged<'_> {
     }
 
     /// The rows that a query chooses of a table of what ran and of these, in its order.
-    pub fn select_with(&self, ran: &dyn Table, query: &Query) -> Vec<Place> {
+    pub fn select_with(&self, ran: &dyn Table, query: &Query) -> Vec<MergedRow> {
         let end = query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
         let both = Query { offset: 0, limit: Some(end), ..query.clone() };
         let ran_key = |row: u32| ran.key(row as usize, query.sort?);
         let chosen = ran.select(&both).into_iter();
-        let mut keyed: Vec<_> = chosen.map(|row| (ran_key(row), Place::Ran(row))).collect();
+        let mut keyed: Vec<_> = chosen.map(|row| (ran_key(row), MergedRow::Ran(row))).collect();
         let key = |row: u32| self.key(row as usize, query.sort?);
-        keyed.extend(self.select(&both).into_iter().map(|row| (key(row), Place::Rests(row))));
+        keyed.extend(
+            self.select(&both).into_iter().map(|row| (key(row), MergedRow::Unchanged(row))),
+        );
         if query.sort.is_some() {
             keyed.sort_by(|a, b| compare(a.0, b.0, query.descending));
         }
@@ -299,11 +301,11 @@ impl Unchanged<'_> {
 
 /// A row of what ran, or of what did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum MergedRow {
     /// Its number in the table of what ran.
     Ran(u32),
     /// Its number in [`Unchanged`].
-    Rests(u32),
+    Unchanged(u32),
 }
 
 impl Table for Unchanged<'_> {
@@ -312,8 +314,8 @@ impl Table for Unchanged<'_> {
     }
 
     /// Who did not run used nothing: only what the records themselves say differs.
-    fn is_level(&self, column: Column) -> bool {
-        !matches!(column, Column::Field(_) | Column::CpuNs | Column::Title)
+    fn is_level(&self, column: Metric) -> bool {
+        !matches!(column, Metric::Field(_) | Metric::CpuNs | Metric::Title)
     }
 
     /// None for a task that is none of them.
@@ -321,44 +323,44 @@ impl Table for Unchanged<'_> {
         (*self.kept.written.get(row)? != self.kept.serial).then(|| self.kept.record(row))
     }
 
-    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+    fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
         let record = self.record(row)?;
         let known = |field: Field| record.filled().contains(field).then_some(());
         match column {
-            Column::Field(field @ (Field::ac_etime | Field::ac_tgetime)) => {
+            Metric::Field(field @ (Field::ac_etime | Field::ac_tgetime)) => {
                 let since_ns =
                     self.kept.header.begin.monotonic_ns.checked_sub(record.ac_time_ns()?)?;
                 Some(Cell::Int(i128::from(record.unsigned(field)? + since_ns / 1000)))
             }
-            Column::Field(field) => record.value(field).map(Cell::from),
-            Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
-            Column::Exited => None,
-            Column::Title => record.ac_comm().map(Cell::Text),
-            Column::Tasks => Some(Cell::Int(1)),
-            Column::UserNs | Column::SystemNs | Column::TotalNs | Column::AllNs => {
+            Metric::Field(field) => record.value(field).map(Cell::from),
+            Metric::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Metric::Exited => None,
+            Metric::Title => record.ac_comm().map(Cell::Text),
+            Metric::Tasks => Some(Cell::Int(1)),
+            Metric::UserNs | Metric::SystemNs | Metric::TotalNs | Metric::AllNs => {
                 Some(Cell::Int(0))
             }
-            Column::UserPct | Column::SystemPct | Column::TotalPct | Column::AllPct => {
+            Metric::UserPct | Metric::SystemPct | Metric::TotalPct | Metric::AllPct => {
                 Some(Cell::Float(0.0))
             }
-            Column::Delta(field) => {
+            Metric::Delta(field) => {
                 known(field).filter(|()| field.info().kind == Kind::Counter).map(|()| Cell::Int(0))
             }
             _ => {
                 known(column.field()?)?;
                 let whole = matches!(
                     column,
-                    Column::StealNs
-                        | Column::ChildUserNs
-                        | Column::ChildSystemNs
-                        | Column::ChildStealNs
+                    Metric::StealNs
+                        | Metric::ChildUserNs
+                        | Metric::ChildSystemNs
+                        | Metric::ChildStealNs
                 );
                 Some(if whole { Cell::Int(0) } else { Cell::Float(0.0) })
             }
         }
     }
 
-    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+    fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
         match self.cell(row, column)? {
             Cell::Int(number) => Some(Key::Int(number)),
             Cell::Text(text) => Some(Key::Text(text)),

@@ -11,14 +11,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::query::{Cell, Column, Key, Table, is_of_record};
+use super::query::{Cell, Key, Metric, Table, is_of_record};
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
 use crate::record::Record;
 
 /// What tasks are gathered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FoldBy {
+pub enum GroupBy {
     /// Process, for intervals of threads; a group shows its leader.
     Process,
     /// What died goes to its nearest living ancestor; the living stay apart.
@@ -33,32 +33,32 @@ pub enum FoldBy {
     Cgroup,
 }
 
-impl FoldBy {
+impl GroupBy {
     /// All of them.
-    pub const ALL: [FoldBy; 6] = [
-        FoldBy::Process,
-        FoldBy::Parent,
-        FoldBy::Session,
-        FoldBy::Name,
-        FoldBy::User,
-        FoldBy::Cgroup,
+    pub const ALL: [GroupBy; 6] = [
+        GroupBy::Process,
+        GroupBy::Parent,
+        GroupBy::Session,
+        GroupBy::Name,
+        GroupBy::User,
+        GroupBy::Cgroup,
     ];
 
     /// The name used on the command line.
     pub const fn name(self) -> &'static str {
         match self {
-            FoldBy::Process => "process",
-            FoldBy::Parent => "parent",
-            FoldBy::Session => "session",
-            FoldBy::Name => "name",
-            FoldBy::User => "user",
-            FoldBy::Cgroup => "cgroup",
+            GroupBy::Process => "process",
+            GroupBy::Parent => "parent",
+            GroupBy::Session => "session",
+            GroupBy::Name => "name",
+            GroupBy::User => "user",
+            GroupBy::Cgroup => "cgroup",
         }
     }
 
     /// The one of that name.
-    pub fn from_name(name: &str) -> Option<FoldBy> {
-        FoldBy::ALL.into_iter().find(|by| by.name() == name)
+    pub fn from_name(name: &str) -> Option<GroupBy> {
+        GroupBy::ALL.into_iter().find(|by| by.name() == name)
     }
 }
 
@@ -97,7 +97,7 @@ const ASKED: usize = 4;
 
 /// An interval's rows in groups.
 #[derive(Clone, Debug)]
-pub struct Fold {
+pub struct Groups {
     interval: Arc<Interval>,
     /// Rows of each group, the one that is shown first.
     groups: Vec<Vec<usize>>,
@@ -105,16 +105,16 @@ pub struct Fold {
     titles: Vec<Option<Vec<u8>>>,
 }
 
-impl Fold {
+impl Groups {
     /// The groups of an interval. `sessions` gives the session of living processes; it
-    /// is used for [`FoldBy::Session`] only. `name` gives the name of a group, of which it is
+    /// is used for [`GroupBy::Session`] only. `name` gives the name of a group, of which it is
     /// told a member; a group without a name is called by its number.
     pub fn new(
         interval: Arc<Interval>,
-        by: FoldBy,
+        by: GroupBy,
         sessions: &HashMap<u32, u32>,
         name: impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>>,
-    ) -> Fold {
+    ) -> Groups {
         let family = Family::of(&interval);
         let mut order: HashMap<Common<'_>, usize> = HashMap::new();
         let (mut groups, mut named): (Vec<Vec<usize>>, Vec<_>) = (Vec::new(), Vec::new());
@@ -144,7 +144,7 @@ impl Fold {
             Some(names.next().unwrap_or_else(|| group.number()))
         };
         let titles = named.into_iter().zip(&groups).map(title).collect();
-        Fold { interval, groups, titles }
+        Groups { interval, groups, titles }
     }
 
     /// The interval whose rows they are.
@@ -157,7 +157,7 @@ impl Fold {
         self.groups.get(group).map_or(&[], Vec::as_slice)
     }
 
-    fn increase(&self, group: usize, column: Column) -> Option<u64> {
+    fn increase(&self, group: usize, column: Metric) -> Option<u64> {
         self.members(group)
             .iter()
             .filter_map(|&row| self.interval.increase_behind(row, column))
@@ -165,7 +165,7 @@ impl Fold {
     }
 }
 
-impl Table for Fold {
+impl Table for Groups {
     fn rows(&self) -> usize {
         self.groups.len()
     }
@@ -181,8 +181,8 @@ impl Table for Fold {
         }
     }
 
-    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
-        if column == Column::Title {
+    fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
+        if column == Metric::Title {
             return self.title(row).map(Cell::Text);
         }
         if is_of_record(column) {
@@ -191,8 +191,8 @@ impl Table for Fold {
         self.interval.shown(column, self.increase(row, column)?)
     }
 
-    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
-        if column == Column::Title {
+    fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
+        if column == Metric::Title {
             return self.title(row).map(Key::Text);
         }
         if is_of_record(column) {
@@ -236,23 +236,25 @@ impl<'a> Family<'a> {
         Family { interval, heirs }
     }
 
-    fn common(&self, row: usize, by: FoldBy, sessions: &HashMap<u32, u32>) -> Common<'a> {
+    fn common(&self, row: usize, by: GroupBy, sessions: &HashMap<u32, u32>) -> Common<'a> {
         let alone = Common::Row(row);
         let Some(record) = self.interval.cur().get(row) else { return alone };
         let heir = || self.heirs.get(row).copied().flatten();
         match by {
-            FoldBy::Process => record.ac_tgid().map_or(alone, Common::Process),
-            FoldBy::Parent => heir().map_or(alone, Common::Row),
-            FoldBy::Name => record.ac_comm().map_or(alone, Common::Name),
-            FoldBy::User => record.ac_uid().map_or(alone, |uid| Common::Named(GroupKey::User(uid))),
-            FoldBy::Session => {
+            GroupBy::Process => record.ac_tgid().map_or(alone, Common::Process),
+            GroupBy::Parent => heir().map_or(alone, Common::Row),
+            GroupBy::Name => record.ac_comm().map_or(alone, Common::Name),
+            GroupBy::User => {
+                record.ac_uid().map_or(alone, |uid| Common::Named(GroupKey::User(uid)))
+            }
+            GroupBy::Session => {
                 let living = heir().and_then(|row| self.interval.cur().get(row));
                 let of = |pid: Option<u32>| sessions.get(&pid?).copied();
                 living
                     .and_then(|record| of(record.ac_pid()).or_else(|| of(record.ac_tgid())))
                     .map_or(alone, Common::Session)
             }
-            FoldBy::Cgroup => record
+            GroupBy::Cgroup => record
                 .cgroup_id()
                 .or_else(|| self.interval.cur().get(heir()?)?.cgroup_id())
                 .map_or(alone, |id| Common::Named(GroupKey::Cgroup(id))),

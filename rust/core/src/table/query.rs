@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 
 /// One column of a table of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Column {
+pub enum Metric {
     /// A field's value now.
     Field(Field),
     /// Exact CPU time since the task's start, in ns.
@@ -68,42 +68,42 @@ pub enum Column {
     AllPct,
     /// Number of tasks in the row.
     Tasks,
-    /// What the row is called: a group's user or cgroup (see [`Fold`]), else the command
+    /// What the row is called: a group's user or cgroup (see [`Groups`]), else the command
     /// name.
     ///
-    /// [`Fold`]: crate::table::Fold
+    /// [`Groups`]: crate::table::Groups
     Title,
 }
 
 /// The names of the columns that are not those of a field.
-const NAMES: [(&str, Column); 20] = [
-    ("cpu_ns", Column::CpuNs),
-    ("user_ns", Column::UserNs),
-    ("system_ns", Column::SystemNs),
-    ("steal_ns", Column::StealNs),
-    ("total_ns", Column::TotalNs),
-    ("user_pct", Column::UserPct),
-    ("system_pct", Column::SystemPct),
-    ("steal_pct", Column::StealPct),
-    ("total_pct", Column::TotalPct),
-    ("exited", Column::Exited),
-    ("cuser_ns", Column::ChildUserNs),
-    ("csystem_ns", Column::ChildSystemNs),
-    ("csteal_ns", Column::ChildStealNs),
-    ("cuser_pct", Column::ChildUserPct),
-    ("csystem_pct", Column::ChildSystemPct),
-    ("csteal_pct", Column::ChildStealPct),
-    ("all_ns", Column::AllNs),
-    ("all_pct", Column::AllPct),
-    ("tasks", Column::Tasks),
-    ("title", Column::Title),
+const NAMES: [(&str, Metric); 20] = [
+    ("cpu_ns", Metric::CpuNs),
+    ("user_ns", Metric::UserNs),
+    ("system_ns", Metric::SystemNs),
+    ("steal_ns", Metric::StealNs),
+    ("total_ns", Metric::TotalNs),
+    ("user_pct", Metric::UserPct),
+    ("system_pct", Metric::SystemPct),
+    ("steal_pct", Metric::StealPct),
+    ("total_pct", Metric::TotalPct),
+    ("exited", Metric::Exited),
+    ("cuser_ns", Metric::ChildUserNs),
+    ("csystem_ns", Metric::ChildSystemNs),
+    ("csteal_ns", Metric::ChildStealNs),
+    ("cuser_pct", Metric::ChildUserPct),
+    ("csystem_pct", Metric::ChildSystemPct),
+    ("csteal_pct", Metric::ChildStealPct),
+    ("all_ns", Metric::AllNs),
+    ("all_pct", Metric::AllPct),
+    ("tasks", Metric::Tasks),
+    ("title", Metric::Title),
 ];
 
-impl Column {
+impl Metric {
     /// The column of that name: a field's name, a derived name such as `total_ns`
     /// or `cpu_ns`, or a counter's name with `_delta`, `_per_sec` or, for counters
     /// of time, `_pct`.
-    pub fn from_name(name: &str) -> Option<Column> {
+    pub fn from_name(name: &str) -> Option<Metric> {
         let counter = |suffix: &str| {
             let field = Field::from_name(name.strip_suffix(suffix)?)?;
             (field.info().kind == Kind::Counter).then_some(field)
@@ -111,25 +111,25 @@ impl Column {
         if let Some(&(_, column)) = NAMES.iter().find(|(known, _)| *known == name) {
             Some(column)
         } else if let Some(field) = Field::from_name(name) {
-            Some(Column::Field(field))
+            Some(Metric::Field(field))
         } else if let Some(field) = counter("_delta") {
-            Some(Column::Delta(field))
+            Some(Metric::Delta(field))
         } else if let Some(field) = counter("_per_sec") {
-            Some(Column::PerSec(field))
+            Some(Metric::PerSec(field))
         } else {
             let field = counter("_pct")?;
             nanoseconds_per_unit(field)?;
-            Some(Column::Pct(field))
+            Some(Metric::Pct(field))
         }
     }
 
-    /// The name that [`Column::from_name`] takes.
+    /// The name that [`Metric::from_name`] takes.
     pub fn name(self) -> Cow<'static, str> {
         match self {
-            Column::Field(field) => Cow::Borrowed(field.name()),
-            Column::Delta(field) => Cow::Owned(format!("{}_delta", field.name())),
-            Column::PerSec(field) => Cow::Owned(format!("{}_per_sec", field.name())),
-            Column::Pct(field) => Cow::Owned(format!("{}_pct", field.name())),
+            Metric::Field(field) => Cow::Borrowed(field.name()),
+            Metric::Delta(field) => Cow::Owned(format!("{}_delta", field.name())),
+            Metric::PerSec(field) => Cow::Owned(format!("{}_per_sec", field.name())),
+            Metric::Pct(field) => Cow::Owned(format!("{}_pct", field.name())),
             _ => {
                 let known = NAMES.iter().find(|(_, column)| *column == self);
                 Cow::Borrowed(known.map_or("", |(name, _)| name))
@@ -140,12 +140,12 @@ impl Column {
     /// The unit's name, empty for none.
     pub fn unit(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Column::Field(field) | Column::Delta(field) => field.info().unit.name(),
-            Column::PerSec(field) => {
+            Metric::Field(field) | Metric::Delta(field) => field.info().unit.name(),
+            Metric::PerSec(field) => {
                 return Cow::Owned(format!("{}/s", field.info().unit.name()));
             }
-            Column::Exited | Column::Title => "",
-            Column::Tasks => "count",
+            Metric::Exited | Metric::Title => "",
+            Metric::Tasks => "count",
             _ if self.is_share() => "%",
             _ => "ns",
         })
@@ -155,30 +155,30 @@ impl Column {
     pub const fn is_share(self) -> bool {
         matches!(
             self,
-            Column::UserPct
-                | Column::SystemPct
-                | Column::StealPct
-                | Column::TotalPct
-                | Column::ChildUserPct
-                | Column::ChildSystemPct
-                | Column::ChildStealPct
-                | Column::AllPct
-                | Column::PerSec(_)
-                | Column::Pct(_)
+            Metric::UserPct
+                | Metric::SystemPct
+                | Metric::StealPct
+                | Metric::TotalPct
+                | Metric::ChildUserPct
+                | Metric::ChildSystemPct
+                | Metric::ChildStealPct
+                | Metric::AllPct
+                | Metric::PerSec(_)
+                | Metric::Pct(_)
         )
     }
 
     /// The field that must have been read for this column; None for those of CPU time.
     pub fn field(self) -> Option<Field> {
         match self {
-            Column::Field(field)
-            | Column::Delta(field)
-            | Column::PerSec(field)
-            | Column::Pct(field) => Some(field),
-            Column::StealNs | Column::StealPct => Some(Field::ac_sttime),
-            Column::ChildUserNs | Column::ChildUserPct => Some(Field::ac_cutime),
-            Column::ChildSystemNs | Column::ChildSystemPct => Some(Field::ac_cstime),
-            Column::ChildStealNs | Column::ChildStealPct => Some(Field::ac_csttime),
+            Metric::Field(field)
+            | Metric::Delta(field)
+            | Metric::PerSec(field)
+            | Metric::Pct(field) => Some(field),
+            Metric::StealNs | Metric::StealPct => Some(Field::ac_sttime),
+            Metric::ChildUserNs | Metric::ChildUserPct => Some(Field::ac_cutime),
+            Metric::ChildSystemNs | Metric::ChildSystemPct => Some(Field::ac_cstime),
+            Metric::ChildStealNs | Metric::ChildStealPct => Some(Field::ac_csttime),
             _ => None,
         }
     }
@@ -246,7 +246,7 @@ impl Filter {
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     /// What to sort by; None keeps the snapshot's order.
-    pub sort: Option<Column>,
+    pub sort: Option<Metric>,
     /// Largest first.
     pub descending: bool,
     /// Rows to keep.
@@ -264,9 +264,9 @@ pub trait Table {
     /// The row's record.
     fn record(&self, row: usize) -> Option<Record<'_>>;
     /// What the column shows in the row; None where unknown.
-    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>>;
+    fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>>;
     /// What the column sorts the row by; None where unknown.
-    fn key(&self, row: usize, column: Column) -> Option<Key<'_>>;
+    fn key(&self, row: usize, column: Metric) -> Option<Key<'_>>;
 
     /// What the row is called.
     fn title(&self, row: usize) -> Option<&[u8]> {
@@ -279,7 +279,7 @@ pub trait Table {
     }
 
     /// Whether a column is the same in all rows, so that there is nothing to sort.
-    fn is_level(&self, _column: Column) -> bool {
+    fn is_level(&self, _column: Metric) -> bool {
         false
     }
 
@@ -310,7 +310,7 @@ pub trait Table {
     }
 
     /// Sum of a column over all rows that know it; None where none does, or for text.
-    fn sum(&self, column: Column) -> Option<Cell<'_>> {
+    fn sum(&self, column: Metric) -> Option<Cell<'_>> {
         let mut sum = None;
         for row in 0..self.rows() {
             sum = match (sum, self.cell(row, column)) {
@@ -363,40 +363,40 @@ impl<B: AsRef<[u8]>> Table for Snapshot<B> {
     }
 
     /// Fields and `cpu_ns`; a single snapshot knows no use.
-    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+    fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
         let record = self.get(row)?;
         match column {
-            Column::Field(field) => record.value(field).map(Cell::from),
-            Column::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
-            Column::Exited => self.is_exited(row).then_some(Cell::Int(1)),
-            Column::Title => self.title(row).map(Cell::Text),
+            Metric::Field(field) => record.value(field).map(Cell::from),
+            Metric::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Metric::Exited => self.is_exited(row).then_some(Cell::Int(1)),
+            Metric::Title => self.title(row).map(Cell::Text),
             _ => None,
         }
     }
 
-    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+    fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
         self.cell(row, column).and_then(cell_key)
     }
 }
 
 impl Interval {
     /// The column whose whole number stands behind a rate or share.
-    pub(crate) fn increase_behind(&self, row: usize, column: Column) -> Option<u64> {
+    pub(crate) fn increase_behind(&self, row: usize, column: Metric) -> Option<u64> {
         let used = || self.usage(row);
         match column {
-            Column::UserNs | Column::UserPct => Some(used()?.user_ns),
-            Column::SystemNs | Column::SystemPct => Some(used()?.system_ns),
-            Column::StealNs | Column::StealPct => used()?.steal_ns,
-            Column::TotalNs | Column::TotalPct => Some(used()?.total_ns()),
-            Column::Delta(field) | Column::PerSec(field) | Column::Pct(field) => {
+            Metric::UserNs | Metric::UserPct => Some(used()?.user_ns),
+            Metric::SystemNs | Metric::SystemPct => Some(used()?.system_ns),
+            Metric::StealNs | Metric::StealPct => used()?.steal_ns,
+            Metric::TotalNs | Metric::TotalPct => Some(used()?.total_ns()),
+            Metric::Delta(field) | Metric::PerSec(field) | Metric::Pct(field) => {
                 self.increase(row, field)
             }
-            Column::ChildUserNs | Column::ChildUserPct => self.children(row).user_ns,
-            Column::ChildSystemNs | Column::ChildSystemPct => self.children(row).system_ns,
-            Column::ChildStealNs | Column::ChildStealPct => self.children(row).steal_ns,
-            Column::AllNs | Column::AllPct => self.all_ns(row),
-            Column::Tasks => Some(1),
-            Column::Field(_) | Column::CpuNs | Column::Exited | Column::Title => None,
+            Metric::ChildUserNs | Metric::ChildUserPct => self.children(row).user_ns,
+            Metric::ChildSystemNs | Metric::ChildSystemPct => self.children(row).system_ns,
+            Metric::ChildStealNs | Metric::ChildStealPct => self.children(row).steal_ns,
+            Metric::AllNs | Metric::AllPct => self.all_ns(row),
+            Metric::Tasks => Some(1),
+            Metric::Field(_) | Metric::CpuNs | Metric::Exited | Metric::Title => None,
         }
     }
 
@@ -407,20 +407,20 @@ impl Interval {
     }
 
     /// What a column shows of the whole number behind it.
-    pub(crate) fn shown(&self, column: Column, increase: u64) -> Option<Cell<'static>> {
+    pub(crate) fn shown(&self, column: Metric, increase: u64) -> Option<Cell<'static>> {
         match column {
-            Column::UserPct
-            | Column::SystemPct
-            | Column::StealPct
-            | Column::TotalPct
-            | Column::ChildUserPct
-            | Column::ChildSystemPct
-            | Column::ChildStealPct
-            | Column::AllPct => self.percent(increase as f64),
-            Column::Pct(field) => {
+            Metric::UserPct
+            | Metric::SystemPct
+            | Metric::StealPct
+            | Metric::TotalPct
+            | Metric::ChildUserPct
+            | Metric::ChildSystemPct
+            | Metric::ChildStealPct
+            | Metric::AllPct => self.percent(increase as f64),
+            Metric::Pct(field) => {
                 self.percent(increase as f64 * nanoseconds_per_unit(field)? as f64)
             }
-            Column::PerSec(_) => {
+            Metric::PerSec(_) => {
                 let interval = self.interval_ns() as f64;
                 (interval > 0.0).then(|| Cell::Float(increase as f64 * 1e9 / interval))
             }
@@ -430,8 +430,8 @@ impl Interval {
 }
 
 /// Whether a column shows the record itself rather than a use.
-pub(crate) const fn is_of_record(column: Column) -> bool {
-    matches!(column, Column::Field(_) | Column::CpuNs | Column::Exited | Column::Title)
+pub(crate) const fn is_of_record(column: Metric) -> bool {
+    matches!(column, Metric::Field(_) | Metric::CpuNs | Metric::Exited | Metric::Title)
 }
 
 impl Table for Interval {
@@ -443,14 +443,14 @@ impl Table for Interval {
         self.cur().get(row)
     }
 
-    fn cell(&self, row: usize, column: Column) -> Option<Cell<'_>> {
+    fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
         if is_of_record(column) {
             return self.cur().cell(row, column);
         }
         self.shown(column, self.increase_behind(row, column)?)
     }
 
-    fn key(&self, row: usize, column: Column) -> Option<Key<'_>> {
+    fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
         if is_of_record(column) {
             return self.cur().key(row, column);
         }

@@ -1,6 +1,6 @@
 //! Which fields a run fills, and which the kernel has not.
 
-use precise_top_core::{Field, FieldSet, FieldStatus, Group, Header};
+use precise_top_core::{Field, FieldGroup, FieldSet, FieldStatus, Header};
 
 use super::Bpf;
 use crate::source::Request;
@@ -37,11 +37,11 @@ impl Bpf {
     pub(super) fn flags_of(&self, request: &Request) -> u32 {
         let mut flags = 0;
         for (group, bit) in [
-            (Group::Memory, bits::MEMORY),
-            (Group::Io, bits::IO),
-            (Group::Delay, bits::DELAY),
-            (Group::Exe, bits::EXE),
-            (Group::Cgroup, bits::CGROUP),
+            (FieldGroup::Memory, bits::MEMORY),
+            (FieldGroup::Io, bits::IO),
+            (FieldGroup::Delay, bits::DELAY),
+            (FieldGroup::Exe, bits::EXE),
+            (FieldGroup::Cgroup, bits::CGROUP),
         ] {
             if request.fields.wants(group) {
                 flags |= bit;
@@ -61,9 +61,9 @@ impl Bpf {
         let lacks = |bit: u64, fields: FieldSet| {
             if absent & bit == 0 { FieldSet::EMPTY } else { fields }
         };
-        let io = FieldSet::of_group(Group::Io);
-        let delays = FieldSet::of_group(Group::Delay);
-        let cgroup = FieldSet::of_group(Group::Cgroup);
+        let io = FieldSet::of_group(FieldGroup::Io);
+        let delays = FieldSet::of_group(FieldGroup::Delay);
+        let cgroup = FieldSet::of_group(FieldGroup::Cgroup);
         let unsupported = NEVER
             .union(lacks(bits::NO_COMPACT, COMPACT))
             .union(lacks(bits::NO_WPCOPY, WPCOPY))
@@ -75,10 +75,10 @@ impl Bpf {
             .union(lacks(bits::NO_DELAYS, delays.difference(CPU_DELAY)));
         let mut filled = self.layout.fields().difference(unsupported);
         for (bit, fields) in [
-            (bits::MEMORY, FieldSet::of_group(Group::Memory)),
+            (bits::MEMORY, FieldSet::of_group(FieldGroup::Memory)),
             (bits::IO, io),
             (bits::DELAY, delays),
-            (bits::EXE, FieldSet::of_group(Group::Exe)),
+            (bits::EXE, FieldSet::of_group(FieldGroup::Exe)),
             (bits::CGROUP, cgroup),
         ] {
             if flags & bit == 0 {

@@ -10,7 +10,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use precise_top_core::{Field, FieldSet, Group, Header, Layout, Record, RecordMut};
+use precise_top_core::{Field, FieldGroup, FieldSet, Header, Layout, Record, RecordMut};
 
 use crate::errors::Error;
 use crate::host::Host;
@@ -97,8 +97,8 @@ impl Hidden {
             let Some(filled) = self.reader.fill(&mut view, pid, None, FieldSet::ALL) else {
                 continue;
             };
-            let lasting = FieldSet::of_group(Group::Basic)
-                .union(FieldSet::of_group(Group::State))
+            let lasting = FieldSet::of_group(FieldGroup::Basic)
+                .union(FieldSet::of_group(FieldGroup::State))
                 .union(KEPT);
             let filled = filled.intersection(lasting);
             self.processes.push(Process { pid, record, filled, used_ns: None });
@@ -155,7 +155,7 @@ impl Hidden {
                 };
                 place.fill(0);
                 let Some(mut view) = RecordMut::new(place, layout) else { break };
-                let wanted = FieldSet::of_group(Group::Cpu);
+                let wanted = FieldSet::of_group(FieldGroup::Cpu);
                 if let Some(filled) = self.reader.fill(&mut view, process.pid, Some(tid), wanted) {
                     of_others += Record::new(place, layout, filled)
                         .and_then(|record| record.ac_sum_exec_ns())

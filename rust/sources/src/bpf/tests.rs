@@ -121,7 +121,7 @@ fn exits_beyond_the_memory_for_them_are_counted_with_their_time() {
     assert!(header.exits_lost >= 50, "{} lost", header.exits_lost);
     // A shell takes some hundred microseconds to come and go.
     assert!(header.overflow_ns > 50 * 100_000, "{} ns lost", header.overflow_ns);
-    let books = Interval::between(first, next).books().expect("the books");
+    let books = Interval::between(first, next).balance().expect("the books");
     assert!(books.rowless_ns >= 50 * 100_000, "{books:?}");
 }
 
@@ -211,7 +211,7 @@ fn where_more_ran_than_the_log_holds_all_are_walked_over() {
     }
     let (snapshot, run) = ran(&mut source);
     assert_eq!(run.by_log, 0);
-    assert!(snapshot.header().flags.contains(Flags::CHANGED));
+    assert!(snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED));
     assert!(snapshot.header().exited as usize >= 1500 * cpus);
     assert_eq!(snapshot.header().exits_lost, 0);
     let (_, run) = ran(&mut source);
@@ -274,7 +274,7 @@ fn the_books_close_beside_a_hidden_process() {
             let row = interval.cur().find_pid(hidden).expect("the hidden process");
             let used = interval.usage(row).expect("its use").total_ns();
             assert!(used > 1_000_000, "{used} ns");
-            let books = interval.books().expect("the books");
+            let books = interval.balance().expect("the books");
             residuals.push(books.residual_ns as f64 / interval.interval_ns() as f64);
         }
         residuals.sort_by(|a, b| a.abs().total_cmp(&b.abs()));

@@ -1,6 +1,6 @@
 //! Which fields an answer, a process and an exit event have.
 
-use precise_top_core::{Field, FieldSet, Group};
+use precise_top_core::{Field, FieldGroup, FieldSet};
 
 use crate::host;
 
@@ -86,7 +86,7 @@ pub(super) const FROM_PROCFS: FieldSet = FieldSet::of(&[
 pub(crate) const ADDED: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_start_ns]);
 
 pub(crate) fn delays_that_need_the_switch() -> FieldSet {
-    FieldSet::of_group(Group::Delay).without(Field::cpu_count).without(Field::cpu_delay_total)
+    FieldSet::of_group(FieldGroup::Delay).without(Field::cpu_count).without(Field::cpu_delay_total)
 }
 
 /// Fields that are not counted while delay accounting is off.

@@ -146,12 +146,12 @@ impl Assembler {
         let snapshot = self.rows(request, header, taken, threads.as_ref().filter(|_| changed))?;
         let base = rows.as_ref().map(|rows| {
             // Where a task has died, the tasks before are all there.
-            if changed { rows.before(&snapshot) } else { rows.all() }
+            if changed { rows.values_before(&snapshot) } else { rows.all() }
         });
         let base = base.transpose()?;
         let rows = match rows {
             Some(mut rows) if changed => {
-                rows.take(&snapshot);
+                rows.merge(&snapshot);
                 rows
             }
             _ if request.changed => LastValues::new(&snapshot, request.threads, request.fields),
@@ -230,7 +230,7 @@ impl Assembler {
             .flags
             .with(Flags::THREADS, request.threads)
             .with(Flags::ONE_INSTANT, true)
-            .with(Flags::CHANGED, known.is_some());
+            .with(Flags::WITHOUT_UNCHANGED, known.is_some());
         header.syscalls += taken.fetched.syscalls;
         let size = self.layout.record_size();
         let ([all, partial], unsupported) = self.filled(&header);

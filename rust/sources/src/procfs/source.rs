@@ -10,7 +10,7 @@
 //!   read leaves its fields unfilled in that record.
 
 use precise_top_core::{
-    FieldSet, FieldStatus, Flags, Group, Header, Layout, RecordBuffer, RecordMut, SharedBytes,
+    FieldGroup, FieldSet, FieldStatus, Flags, Header, Layout, RecordBuffer, RecordMut, SharedBytes,
     Snapshot, SourceKind,
 };
 
@@ -97,7 +97,7 @@ impl Source for Procfs {
         let all = records.filled();
         header.set_status(all, FieldStatus::Filled);
         header.set_status(off, FieldStatus::Off);
-        if request.fields.wants(Group::Io) {
+        if request.fields.wants(FieldGroup::Io) {
             header.set_status(IO.difference(all), FieldStatus::Denied);
         }
         Host::end(&mut header);

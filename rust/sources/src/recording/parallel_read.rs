@@ -9,7 +9,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use precise_top_core::ParseError;
-use precise_top_core::columns::{Allocate, ColumnBuilder, ColumnKind, Columns, Dictionary, Rows};
+use precise_top_core::columns::{
+    Allocate, ColumnBuilder, ColumnKind, Columns, Dictionary, SnapshotRows,
+};
 use precise_top_core::dump::{Copies, Cursor, Reader};
 
 /// What could not be read.
@@ -156,7 +158,11 @@ impl Job {
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    filling.add(&Rows { snapshot: &snapshot, interval: None, path: part.path });
+                    filling.add(&SnapshotRows {
+                        snapshot: &snapshot,
+                        interval: None,
+                        path: part.path,
+                    });
                 }
                 Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
             }

@@ -21,7 +21,7 @@ use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use precise_top_core::dump::{Index, Options, Writer, is_dump};
-use precise_top_core::names::{Named, StringKey, UNKNOWN, exact_start};
+use precise_top_core::names::{RecordedName, StringKey, UNKNOWN, exact_start};
 use precise_top_core::{Record, Snapshot};
 
 use super::process_names::{ProcNames, user_name};
@@ -212,7 +212,7 @@ impl Recorder {
     }
 
     /// The names that the present file lacks.
-    fn names<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<Named> {
+    fn names<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<RecordedName> {
         let mut names = Vec::new();
         let mut processes = HashMap::with_capacity(snapshot.len());
         // A program may write over its arguments, which nothing else tells of.
@@ -224,7 +224,7 @@ impl Recorder {
                 && self.named.insert(key)
                 && let Some(text) = user_name(uid)
             {
-                names.push(Named { key, start_ns: 0, text });
+                names.push(RecordedName { key, start_ns: 0, text });
             }
             // Of the dead nothing else is to be asked.
             if row >= living {
@@ -251,7 +251,11 @@ impl Recorder {
                             // stand where it is not known what this one is.
                             let start_ns =
                                 if text.is_some() { arguments.image.start_ns } else { UNKNOWN };
-                            names.push(Named { key, start_ns, text: text.unwrap_or_default() });
+                            names.push(RecordedName {
+                                key,
+                                start_ns,
+                                text: text.unwrap_or_default(),
+                            });
                         }
                         arguments
                     }
@@ -265,7 +269,7 @@ impl Recorder {
                 && let Some(text) = self.proc.cgroup_path(pid, id)
             {
                 self.named.insert(key);
-                names.push(Named { key, start_ns: 0, text });
+                names.push(RecordedName { key, start_ns: 0, text });
             }
         }
         self.processes = processes;

@@ -1,11 +1,11 @@
-//! The columns of a record, as a delta needs them: all its bytes, named where the
+//! The entries of a record, as a delta needs them: all its bytes, named where the
 //! writer's field table has a name for them.
 
 use super::Input;
 use crate::fields::{Field, Repr};
 use crate::layout::Layout;
 
-/// How a column is expected to go on by itself.
+/// How an entry is expected to go on by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// As it was.
@@ -24,27 +24,27 @@ impl Rule {
 
 /// Some bytes of every record that are compared as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Column {
+pub(super) struct FieldEntry {
     pub(super) offset: usize,
     pub(super) width: usize,
     pub(super) rule: Rule,
-    /// A column before this one that grows by the same.
+    /// An entry before this one that grows by the same.
     pub(super) like: Option<usize>,
     pub(super) name: String,
 }
 
-impl Column {
+impl FieldEntry {
     /// Whether it is a number of up to eight bytes.
     pub(super) fn is_number(&self) -> bool {
         self.width <= 8
     }
 }
 
-/// All columns of records of one layout.
+/// All entries of records of one layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Table {
+pub(super) struct FieldTable {
     pub(super) record_size: usize,
-    pub(super) columns: Vec<Column>,
+    pub(super) entries: Vec<FieldEntry>,
 }
 
 /// Times that go on by themselves.
@@ -68,19 +68,19 @@ const fn like(field: Field) -> Option<Field> {
     }
 }
 
-impl Table {
-    /// The columns of `layout`; what no field names is taken word by word.
-    pub(super) fn of_layout(layout: &Layout) -> Table {
-        let mut columns: Vec<Column> = Vec::new();
+impl FieldTable {
+    /// The entries of `layout`; what no field names is taken word by word.
+    pub(super) fn of_layout(layout: &Layout) -> FieldTable {
+        let mut entries: Vec<FieldEntry> = Vec::new();
         let mut covered = vec![false; layout.record_size()];
         let mut places = [None; Field::COUNT];
         for &field in Field::ALL {
             let Some(offset) = layout.offset(field) else { continue };
             let width = field.info().repr.size();
             covered[offset..offset + width].fill(true);
-            places[field as usize] = Some(columns.len());
+            places[field as usize] = Some(entries.len());
             let like = like(field).and_then(|like| places[like as usize]);
-            columns.push(Column {
+            entries.push(FieldEntry {
                 offset,
                 width,
                 rule: if field.info().repr == Repr::Comm { Rule::Same } else { rule(field) },
@@ -96,7 +96,7 @@ impl Table {
             }
             let free = covered[at..].iter().take(8).take_while(|&&covered| !covered).count();
             let width = [8, 4, 2, 1].into_iter().find(|&width| width <= free).unwrap_or(1);
-            columns.push(Column {
+            entries.push(FieldEntry {
                 offset: at,
                 width,
                 rule: Rule::Same,
@@ -105,31 +105,31 @@ impl Table {
             });
             at += width;
         }
-        Table { record_size: layout.record_size(), columns }
+        FieldTable { record_size: layout.record_size(), entries }
     }
 
     /// The table's byte form.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         super::put_varint(&mut out, self.record_size as u64);
-        super::put_varint(&mut out, self.columns.len() as u64);
-        for column in &self.columns {
-            super::put_varint(&mut out, column.offset as u64);
-            super::put_varint(&mut out, column.width as u64);
-            super::put_varint(&mut out, column.rule as u64);
-            super::put_varint(&mut out, column.like.map_or(0, |like| like as u64 + 1));
-            super::put_varint(&mut out, column.name.len() as u64);
-            out.extend_from_slice(column.name.as_bytes());
+        super::put_varint(&mut out, self.entries.len() as u64);
+        for entry in &self.entries {
+            super::put_varint(&mut out, entry.offset as u64);
+            super::put_varint(&mut out, entry.width as u64);
+            super::put_varint(&mut out, entry.rule as u64);
+            super::put_varint(&mut out, entry.like.map_or(0, |like| like as u64 + 1));
+            super::put_varint(&mut out, entry.name.len() as u64);
+            out.extend_from_slice(entry.name.as_bytes());
         }
         out
     }
 
     /// The table of a byte form; None where that is none.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Table> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<FieldTable> {
         let mut input = Input::new(bytes);
         let record_size = input.length()?;
         let count = input.length()?;
-        let mut columns: Vec<Column> = Vec::new();
+        let mut entries: Vec<FieldEntry> = Vec::new();
         for index in 0..count {
             let offset = input.length()?;
             let width = input.length()?;
@@ -141,7 +141,7 @@ impl Table {
             let fits = offset.checked_add(width).is_some_and(|end| end <= record_size);
             let like = match like.checked_sub(1) {
                 None => None,
-                Some(like) if number && columns.get(like)?.is_number() => Some(like),
+                Some(like) if number && entries.get(like)?.is_number() => Some(like),
                 Some(_) => return None,
             };
             if width == 0 || !fits || like.is_some_and(|like| like >= index) {
@@ -150,9 +150,9 @@ impl Table {
             if !number && (width < 8 || rule != Rule::Same) {
                 return None;
             }
-            columns.push(Column { offset, width, rule, like, name });
+            entries.push(FieldEntry { offset, width, rule, like, name });
         }
-        input.is_empty().then_some(Table { record_size, columns })
+        input.is_empty().then_some(FieldTable { record_size, entries })
     }
 }
 
