@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Builds a kernel with this project's series, for tests in a virtual machine.
 
-    tools/kernel.py            # builds it unless that has been done; prints its path
+    tools/kernel.py            # builds it unless the cache has it; prints its path
     tools/kernel.py --plain    # the same kernel without the series, to compare with
     tools/kernel.py --debug    # with lockdep, KASAN and DEBUG_ATOMIC_SLEEP
     tools/guest.py --kernel "$(tools/kernel.py)" -- cat /proc/version
 
-Source is Debian's linux-source-6.12, unpacked anew for each build, so that nothing is
-left over from another. What was built is kept in the cache, under a name that is the
-hash of source, patches and configuration, with the series' selftests beside it.
+The source is Debian's linux-source-6.12. Each build unpacks it again, so that no build leaves
+anything behind. The cache keeps image and selftests, keyed by the hash of source version,
+patches and configuration.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "precis
 PATCHES = Path(__file__).resolve().parent.parent / "kernel-patches"
 SOURCE = Path("/usr/src/linux-source-6.12.tar.xz")
 SELFTESTS = "tools/testing/selftests/taskstats"
-# What the kernel says when it has caught itself at something.
+# Messages of a kernel that found a fault in itself.
 COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|possible .* detected|INFO: .*lock|general prot")
-# Nothing of where and when it was built is in the kernel.
+# Keep place and time of the build out of the image.
 ENVIRONMENT = {
     **os.environ,
     "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 2026",
@@ -46,20 +46,20 @@ class KernelError(Exception):
 
 
 def series(*, plain: bool = False) -> list[Path]:
-    """The patches of a variant, in order. The steal clock for tests is always there."""
+    """The patches of a variant, in order; the steal clock for tests is always the last."""
     names = [] if plain else (PATCHES / "series").read_text().splitlines()
     listed = [PATCHES / name for name in names if name and not name.startswith("#")]
     return [*listed, *sorted((PATCHES / "test").glob("*.patch"))]
 
 
 def configuration(*, debug: bool = False) -> str:
-    """What is set on top of allnoconfig."""
+    """The options set on top of allnoconfig."""
     text = (PATCHES / "config").read_text()
     return text + (PATCHES / "config.debug").read_text() if debug else text
 
 
 def kept(*, plain: bool = False, debug: bool = False) -> Path:
-    """The directory in the cache that a variant has."""
+    """The cache directory of a variant."""
     version = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Version}", "linux-source-6.12"],
         check=False,
@@ -78,7 +78,7 @@ def kept(*, plain: bool = False, debug: bool = False) -> Path:
 
 
 def image(*, plain: bool = False, debug: bool = False) -> Path:
-    """The image of a variant, built where it is not in the cache."""
+    """The image of a variant; builds it where the cache lacks it."""
     target = kept(plain=plain, debug=debug)
     if not (target / "vmlinuz").exists():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -126,13 +126,13 @@ def _build(scratch: Path, *, plain: bool, debug: bool) -> Path:
 
 
 def make_command() -> list[str]:
-    """Builds on all CPUs, and what was compiled before not again."""
+    """The make command: on all CPUs, through ccache where it is installed."""
     make = ["make", "-s", f"-j{os.cpu_count()}"]
     return [*make, "CC=ccache gcc"] if shutil.which("ccache") else make
 
 
 def _check_config(scratch: Path, *, plain: bool) -> None:
-    """Kconfig drops without a word what it does not know or what lacks something."""
+    """Raises KernelError where Kconfig dropped an option; it does so silently."""
     chosen = set((scratch / ".config").read_text().splitlines())
     wanted = (scratch / "fragment").read_text().splitlines()
     lost = [
@@ -147,7 +147,7 @@ def _check_config(scratch: Path, *, plain: bool) -> None:
 
 
 def _make(make: Sequence[str], scratch: Path) -> None:
-    """Builds, and every half a minute tells how far it is."""
+    """Builds the image, and reports progress every 30 s."""
     say("building; this takes some 5 to 10 minutes on two CPUs")
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
@@ -159,7 +159,7 @@ def _make(make: Sequence[str], scratch: Path) -> None:
                 process.wait(30)
                 break
             except subprocess.TimeoutExpired:
-                # Unlike rglob, walk does not mind directories that go away.
+                # Unlike rglob, walk ignores directories that vanish.
                 names = (name for _, _, files in os.walk(scratch) for name in files)
                 objects = sum(name.endswith(".o") for name in names)
                 say(f"{objects} objects after {time.monotonic() - begun:.0f} s")
@@ -169,7 +169,7 @@ def _make(make: Sequence[str], scratch: Path) -> None:
 
 
 def run(command: Sequence[str], scratch: Path, stdin: IO[str] | None = None) -> str:
-    """What a command says that is run in a directory; KernelError where it fails."""
+    """Runs a command in a directory and returns its output; KernelError where it fails."""
     try:
         done = subprocess.run(
             command,
@@ -191,7 +191,7 @@ def run(command: Sequence[str], scratch: Path, stdin: IO[str] | None = None) -> 
 
 
 def say(text: str) -> None:
-    """Tells how far it is."""
+    """Reports progress on standard error."""
     print(f"kernel: {text}", file=sys.stderr, flush=True)
 
 

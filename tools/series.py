@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Checks the kernel series as its reviewers would, patch by patch.
 
-    tools/series.py     # says nothing but what it does, unless something is wrong
+    tools/series.py     # reports progress, and the first fault
 
-Each patch is applied with git am on what is before it, passes checkpatch --strict, and the
-objects that the series touches are built with W=1, with the series' options on and off, without
-a warning that the base does not give. What was found right is noted in the cache, under the hash
-of source, patches and configuration, and not checked again.
+Each patch applies with git am on the ones before it and passes checkpatch --strict. The objects
+that the series touches build with W=1, with the series' options on and off, without a warning
+that the base lacks. The cache records a series that passed, keyed by the hash of source version,
+patches and configuration.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 
 import kernel
 
-# What checkpatch says of these, and why it stays, is in kernel-patches/README.md.
+# kernel-patches/README.md explains these findings of checkpatch.
 ALLOWED = {
     "0004": {"MACRO_ARG_REUSE"},
     "0007": {"MEMORY_BARRIER"},
 }
 ALLOWED_IN_ALL = {"FILE_PATH_CHANGES"}
-# Of the scheduler, what includes the other files that the series touches.
+# The scheduler's objects that include the other files of the series.
 SCHEDULER = [f"kernel/sched/{name}.c" for name in ("fair", "build_policy", "build_utility")]
 GIT = ("git", "-c", "user.name=series", "-c", "user.email=series@localhost")
 
@@ -49,7 +49,7 @@ def _check(tree: Path, patches: list[Path]) -> None:
     kernel.say("unpacking the source")
     kernel.run(["tar", "-xJf", str(kernel.SOURCE), "--strip-components=1"], tree)
     touched = _touched(patches)
-    # git am asks only for the files that it changes.
+    # git am needs only the files that it changes.
     kernel.run([*GIT, "init", "-q"], tree)
     kernel.run([*GIT, "add", "-f", *(name for name in touched if (tree / name).exists())], tree)
     kernel.run([*GIT, "commit", "-q", "-m", "base"], tree)
@@ -76,13 +76,13 @@ def _check(tree: Path, patches: list[Path]) -> None:
 
 
 def _touched(patches: list[Path]) -> list[str]:
-    """The files that the series makes or changes."""
+    """The files that the series adds or changes."""
     found = re.compile(r"^diff --git a/(\S+) ", re.MULTILINE)
     return sorted({name for patch in patches for name in found.findall(patch.read_text())})
 
 
 def _warnings(tree: Path, variant: str, touched: list[str]) -> set[str]:
-    """What the compiler says of the objects as the tree stands, without line numbers."""
+    """The compiler's warnings on the tree as it is, without line numbers."""
     make = [*kernel.make_command(), f"O={variant}"]
     config = [f"KCONFIG_ALLCONFIG={tree / variant / 'fragment'}", "allnoconfig"]
     kernel.run([*make, *config], tree)
@@ -98,7 +98,7 @@ def _warnings(tree: Path, variant: str, touched: list[str]) -> set[str]:
 
 
 def _is_object(tree: Path, variant: str, source: Path) -> bool:
-    """Whether a file is there and compiled by itself in this configuration."""
+    """Whether a file exists and is compiled on its own in this configuration."""
     rules = (tree / source).with_name("Makefile").read_text().replace("\\\n", " ")
     rule = re.search(rf"^obj-(\S+)\s.*\b{source.stem}\.o\b", rules, re.MULTILINE)
     if rule is None or not (tree / source).exists():
