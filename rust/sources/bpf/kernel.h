@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's structures as far as the programs read them. Offsets are those of
- * the running kernel (CO-RE): only names and types count here. A name with three
- * underscores is another version of the structure before them.
+ * The kernel's structures as far as the programs read them. The loader sets
+ * offsets and widths to those of the running kernel (CO-RE): only names and kinds
+ * count here. Every integer is declared unsigned, also where the kernel's is signed:
+ * the width of a signed field cannot be adjusted. Code that needs the sign casts to
+ * the signed type. A name with three underscores is another version of the structure
+ * before them.
  */
 #ifndef KERNEL_H
 #define KERNEL_H
@@ -60,8 +63,8 @@ struct rq {
 	u64 idle_stamp;
 	struct task_struct *curr, *idle, *stop;
 	u64 nr_switches;
-	s32 cpu;
-	s32 online;
+	u32 cpu;
+	u32 online;
 };
 
 struct cfs_rq {
@@ -107,12 +110,12 @@ struct taskstats {
 };
 
 typedef struct {
-	s32 counter;
+	u32 counter;
 } atomic_t;
 
 struct signal_struct {
 	atomic_t live;
-	s32 nr_threads;
+	u32 nr_threads;
 	u64 utime, stime, cutime, cstime, gtime, cgtime;
 	unsigned long nvcsw, nivcsw, min_flt, maj_flt, maxrss;
 	u64 sum_sched_runtime;
@@ -122,7 +125,7 @@ struct signal_struct {
 };
 
 struct percpu_counter {
-	s64 count;
+	u64 count;
 };
 
 struct super_block {
@@ -146,7 +149,7 @@ struct mm_struct {
 
 /* Before 6.2; copied whole. */
 struct atomic_long___old {
-	long counter;
+	unsigned long counter;
 };
 struct mm_rss_stat___old {
 	struct atomic_long___old count[4];
@@ -172,7 +175,7 @@ struct pid_namespace {
 };
 
 struct upid {
-	s32 nr;
+	u32 nr;
 	struct pid_namespace *ns;
 };
 
@@ -197,14 +200,14 @@ struct task_struct {
 	struct thread_info thread_info;
 	u32 __state;
 	u32 flags;
-	s32 on_cpu;
-	s32 static_prio;
+	u32 on_cpu;
+	u32 static_prio;
 	u32 policy;
 	struct sched_entity se;
 	struct sched_info sched_info;
 	struct mm_struct *mm;
-	s32 exit_state, exit_code;
-	s32 pid, tgid;
+	u32 exit_state, exit_code;
+	u32 pid, tgid;
 	struct task_struct *real_parent, *group_leader;
 	struct pid *thread_pid;
 	u64 utime, stime, gtime;
@@ -222,7 +225,7 @@ struct task_struct {
 
 /* Before 5.14, and where thread_info is not part of the task. */
 struct task_struct___old {
-	long state;
+	unsigned long state;
 	u32 cpu;
 };
 

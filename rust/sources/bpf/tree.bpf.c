@@ -241,7 +241,7 @@ static __always_inline u64 use_now(struct tree *tree, struct task_struct *t)
 		s64 since;
 
 		sum = *(volatile u64 *)&t->se.sum_exec_runtime;
-		if (!q || !*(volatile s32 *)&t->on_cpu)
+		if (!q || !*(volatile u32 *)&t->on_cpu)
 			return sum;
 		exec_start = *(volatile u64 *)&t->se.exec_start;
 		clock = *(volatile u64 *)&q->clock;

@@ -42,7 +42,7 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
 		if (*(volatile u64 *)&t->se.sum_exec_runtime == r->sum &&
 		    *(volatile u64 *)&t->se.exec_start == r->exec_start &&
 		    *(volatile u64 *)&q->clock == r->clock &&
-		    *(volatile s32 *)&t->on_cpu == r->on_cpu)
+		    *(volatile u32 *)&t->on_cpu == r->on_cpu)
 			return;
 		c->retries++;
 	}
