@@ -137,13 +137,29 @@ fn make_ring(name: &str, page: usize) -> Result<OwnedFd, Error> {
     bpf::create_map(name, spec, None).map_err(refused)
 }
 
+/// Whether the caller may create the least map of a kind that needs CAP_BPF. A larger map
+/// that is refused with EPERM is then refused for its size.
+fn may_make_maps() -> bool {
+    let spec = MapSpec {
+        kind: LRU_HASH,
+        key_size: 8,
+        value_size: 8,
+        max_entries: 1,
+        ..MapSpec::default()
+    };
+    bpf::create_map("probe", spec, None).is_ok()
+}
+
 fn locked(exits: &Mutex<Exits>) -> MutexGuard<'_, Exits> {
     exits.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(error: std::io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EPERM) => loader::denied(),
+        Some(libc::EPERM) => match bpf::memory_limit() {
+            Some(limit) if may_make_maps() => loader::out_of_memory(limit),
+            _ => loader::denied(),
+        },
         Some(libc::ENOSYS) => Error::Unsupported {
             reason: "the kernel has no BPF".into(),
             hint: "it needs a kernel with CONFIG_BPF_SYSCALL=y".into(),

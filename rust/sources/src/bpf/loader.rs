@@ -215,6 +215,19 @@ pub(crate) fn denied() -> Error {
     }
 }
 
+/// The refusal for want of locked memory.
+pub(crate) fn out_of_memory(limit: u64) -> Error {
+    Error::AccessDenied {
+        reason: format!(
+            "BPF maps need more locked memory than RLIMIT_MEMLOCK allows ({} KiB); kernels before \
+             5.11 charge maps to it",
+            limit >> 10
+        ),
+        hint: "raise the limit (ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit)"
+            .into(),
+    }
+}
+
 /// Borrows every descriptor of a list of named maps.
 pub(crate) fn borrowed<'a>(
     maps: &'a [(&'static str, &'a OwnedFd)],

@@ -7,6 +7,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use aya_obj::generated::bpf_insn;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::thread::without_signals;
 
@@ -151,6 +152,41 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int>
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
 }
 
+/// Runs a command that needs kernel memory. Kernels before 5.11 charge that memory to
+/// RLIMIT_MEMLOCK and fail with EPERM where the limit is too low. Raises the limit then, and
+/// keeps it only where that helped: on these kernels later maps need it as well.
+///
+/// # Safety
+///
+/// As for [`bpf`].
+unsafe fn bpf_with_memory<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the caller's promise.
+    let first = unsafe { bpf(command, attr) };
+    let Err(error) = &first else { return first };
+    if error.raw_os_error() != Some(libc::EPERM) {
+        return first;
+    }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) else { return first };
+    let raised = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
+        .or_else(|_| setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard));
+    if soft == RLIM_INFINITY || raised.is_err() {
+        return first;
+    }
+    // SAFETY: the caller's promise.
+    let second = unsafe { bpf(command, attr) };
+    if second.is_err() {
+        // Lowering a limit needs no privilege.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
+    }
+    second
+}
+
+/// The limit of locked memory in bytes; None where there is no limit.
+pub(crate) fn memory_limit() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    Some(soft).filter(|&soft| soft != RLIM_INFINITY)
+}
+
 fn ptr_of<T>(value: &mut T) -> *mut c_void {
     (&raw mut *value).cast()
 }
@@ -190,7 +226,7 @@ pub(crate) fn create_map(
         ..MapCreate::default()
     };
     // SAFETY: these are the attributes of this command, and hold no pointer.
-    unsafe { bpf(MAP_CREATE, &mut attr) }.map(owned)
+    unsafe { bpf_with_memory(MAP_CREATE, &mut attr) }.map(owned)
 }
 
 /// Puts a map into an array of maps.
@@ -282,7 +318,7 @@ pub(crate) fn load_program(
         loop {
             attempts += 1;
             // SAFETY: the instructions and the license live for the length of the call.
-            match unsafe { bpf(PROG_LOAD, &mut attr) } {
+            match unsafe { bpf_with_memory(PROG_LOAD, &mut attr) } {
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
                 done => break done,
             }
