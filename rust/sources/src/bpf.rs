@@ -10,6 +10,7 @@
 //! * Facts that need a system call of their own (/proc/stat, load, memory) are read
 //!   only where they are asked for.
 
+mod btf;
 mod exit_slots;
 mod exit_stream;
 mod exits;
@@ -18,6 +19,7 @@ mod hidden;
 mod loader;
 mod pool;
 mod process_tree;
+mod relocate;
 mod run;
 mod run_log;
 

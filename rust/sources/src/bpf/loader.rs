@@ -2,21 +2,22 @@
 //!
 //! Design decisions
 //!
-//! * aya-obj parses the object and relocates it (CO-RE); loading is a handful of
-//!   bpf(2) calls of our own, because aya 0.14 knows neither preemptible programs
-//!   nor kernel functions. It can go when an aya that builds here does.
-//! * Calls of kernel functions are marked by numbers no helper has
-//!   (bpf/taskstats.bpf.c), and get the functions' ids here.
+//! * aya-obj parses and links the object; relocate.rs fits it to the kernel. Loading is a
+//!   handful of bpf(2) calls of our own, because aya 0.14 supports neither preemptible
+//!   programs nor kernel functions.
+//! * Calls of kernel functions are marked by numbers that no helper has (bpf/task.h). The
+//!   loader replaces them by the functions' ids.
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::io;
+use std::{fs, io};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use aya_obj::btf::{Btf, BtfKind};
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Map, Object};
 
+use super::btf::{Btf, kind};
+use super::relocate::{self, Fit};
 use crate::errors::Error;
 use crate::sys::bpf::{self, ProgramKind};
 
@@ -43,6 +44,8 @@ const KERNEL_FUNCTIONS: [&str; 11] = [
 ];
 /// How many of them walk all tasks; with the others one is found by its id.
 const WALKING: usize = 9;
+/// Where the kernel describes its types.
+const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 const CAST: &str = "bpf_rdonly_cast";
 const MARK: i32 = 0x7f_0000;
 /// BPF_ALU64 | BPF_MOV | BPF_X
@@ -58,25 +61,38 @@ const LOG_LINES: usize = 4;
 pub(crate) struct Loader {
     object: Object,
     kernel: Btf,
+    fit: Fit,
     /// The ids of [`KERNEL_FUNCTIONS`]; looking one up reads all names of the kernel.
     functions: [Option<u32>; KERNEL_FUNCTIONS.len()],
 }
 
 impl Loader {
-    /// Reads the kernel's types, and relocates the programs' accesses by them.
+    /// Reads the kernel's types, and fits the programs' accesses to them.
     pub(crate) fn new(object: &[u8]) -> Result<Loader, Error> {
-        let kernel = Btf::from_sys_fs().map_err(|_| Error::Unsupported {
-            reason: "the kernel does not describe its types (/sys/kernel/btf/vmlinux)".into(),
+        let types = fs::read(KERNEL_TYPES).map_err(|_| Error::Unsupported {
+            reason: format!("the kernel does not describe its types ({KERNEL_TYPES})"),
             hint: "it needs a kernel with CONFIG_DEBUG_INFO_BTF=y".into(),
         })?;
-        let mut object = Object::parse(object).map_err(damaged)?;
-        object.relocate_btf(&kernel).map_err(|error| Error::Unsupported {
-            reason: format!("this kernel's types do not fit: {error}"),
-            hint: String::new(),
-        })?;
-        let functions =
-            KERNEL_FUNCTIONS.map(|name| kernel.id_by_type_name_kind(name, BtfKind::Func).ok());
-        Ok(Loader { object, kernel, functions })
+        Loader::for_kernel(object, types)
+    }
+
+    /// The same for a kernel with these types.
+    pub(crate) fn for_kernel(bytes: &[u8], types: Vec<u8>) -> Result<Loader, Error> {
+        let kernel = Btf::parse(types)?;
+        let mut object = Object::parse(bytes).map_err(damaged)?;
+        let fit = relocate::relocate(bytes, &mut object, &kernel)
+            .ok_or_else(|| damaged("its relocations cannot be read"))?;
+        let wanted = KERNEL_FUNCTIONS.map(|name| (kind::FUNC, name));
+        let mut functions = [None; KERNEL_FUNCTIONS.len()];
+        for (place, found) in functions.iter_mut().zip(kernel.find_all(&wanted)) {
+            *place = found.first().copied();
+        }
+        Ok(Loader { object, kernel, fit, functions })
+    }
+
+    /// How the programs' accesses fit the kernel.
+    pub(crate) fn fit(&self) -> &Fit {
+        &self.fit
     }
 
     /// Whether the kernel lets programs walk all tasks in one run (6.7).
@@ -117,9 +133,9 @@ impl Loader {
         let kind = match target {
             Target::Call => ProgramKind::Syscall,
             Target::Tracepoint(point) => {
-                ProgramKind::Tracepoint(self.id(&format!("btf_trace_{point}"), BtfKind::Typedef)?)
+                ProgramKind::Tracepoint(self.id(&format!("btf_trace_{point}"), kind::TYPEDEF)?)
             }
-            Target::Tasks => ProgramKind::Iterator(self.id("bpf_iter_task", BtfKind::Func)?),
+            Target::Tasks => ProgramKind::Iterator(self.id("bpf_iter_task", kind::FUNC)?),
         };
         let mut instructions = function.instructions.clone();
         self.call_kernel_functions(&mut instructions)?;
@@ -149,8 +165,8 @@ impl Loader {
         Ok(())
     }
 
-    fn id(&self, name: &str, kind: BtfKind) -> Result<u32, Error> {
-        self.kernel.id_by_type_name_kind(name, kind).map_err(|_| absent(name))
+    fn id(&self, name: &str, kind: u8) -> Result<u32, Error> {
+        self.kernel.find(kind, name).ok_or_else(|| absent(name))
     }
 }
 
