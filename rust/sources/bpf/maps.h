@@ -74,7 +74,7 @@ struct {
 	__type(value, u64);
 } noted SEC(".maps");
 
-/* Per CPU the processes that ran there, one after the other (log.h), */
+/* Per CPU the processes that ran there, one after the other (run_log.h), */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -107,7 +107,7 @@ struct cpu {
 	u64 known;	/* whether the CPU is known to be idle or not */
 	/* what the programs at switches and exits cost here */
 	u64 switches, hooks_ns;
-	/* the log of who ran here (log.h): its end, its end before the last run's instant, and
+	/* the log of who ran here (run_log.h): its end, its end before the last run's instant, and
 	 * its end before the one before, from where on the next run has to read it */
 	u64 log_end, log_next, log_begin;
 	u64 queue;	/* struct rq */

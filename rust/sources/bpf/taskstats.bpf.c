@@ -13,8 +13,8 @@
  *   ids: a kernel without them loads the iterator program of the same object.
  */
 
-#include "log.h"
-#include "watch.h"
+#include "run_log.h"
+#include "hooks.h"
 
 char LICENSE[] SEC("license") = "GPL";
 

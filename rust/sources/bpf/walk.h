@@ -5,8 +5,8 @@
 #ifndef WALK_H
 #define WALK_H
 
-#include "fill.h"
-#include "use.h"
+#include "fields.h"
+#include "cpu_time.h"
 
 /* Processes may be in the list in another order than that of their start by this much. */
 #define ORDER_NS 10000000

@@ -3,7 +3,7 @@
 //! Design decisions
 //!
 //! * The programs give out numbers one after the other; a number's slot is where it falls
-//!   in the array (bpf/watch.h). Slots are freed in any order: those of tasks that take long
+//!   in the array (bpf/hooks.h). Slots are freed in any order: those of tasks that take long
 //!   to die stay in use, and the programs pass over them when they come around.
 //! * A number that was given out is looked at until its slot tells what became of it, so
 //!   that a task in the middle of its claim is not overlooked.

@@ -1,4 +1,4 @@
-//! Who ran since the last snapshot, by the log that the switch program keeps (bpf/log.h):
+//! Who ran since the last snapshot, by the log that the switch program keeps (bpf/run_log.h):
 //! with it a snapshot of only what ran costs nothing for those that rest.
 //!
 //! Design decisions
@@ -19,7 +19,7 @@ use super::make_array;
 use crate::errors::Error;
 use crate::sys::shared::{Control, Mapping};
 
-/// Entries of a CPU's log, and of its table of those noted last, as in bpf/log.h.
+/// Entries of a CPU's log, and of its table of those noted last, as in bpf/run_log.h.
 const LOG: usize = 1024;
 const LOGGED: usize = 256;
 /// Processes that a run can meet,

@@ -16,8 +16,8 @@
  * - A ring that came around is told of: user space walks over all tasks instead. Of an id
  *   that is not in use any more it knows by the slot.
  */
-#ifndef LOG_H
-#define LOG_H
+#ifndef RUN_LOG_H
+#define RUN_LOG_H
 
 #include "walk.h"
 

@@ -2,11 +2,11 @@
 /*
  * What is noted at switches and exits.
  */
-#ifndef WATCH_H
-#define WATCH_H
+#ifndef HOOKS_H
+#define HOOKS_H
 
-#include "fill.h"
-#include "use.h"
+#include "fields.h"
+#include "cpu_time.h"
 
 /* Slots that are tried for a task that exits. */
 #define PROBES 8

@@ -2,8 +2,8 @@
 /*
  * What a task had used at the instant of a run.
  */
-#ifndef USE_H
-#define USE_H
+#ifndef CPU_TIME_H
+#define CPU_TIME_H
 
 #include "maps.h"
 

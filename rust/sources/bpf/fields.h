@@ -2,8 +2,8 @@
 /*
  * The fields of a record.
  */
-#ifndef FILL_H
-#define FILL_H
+#ifndef FIELDS_H
+#define FIELDS_H
 
 #include "maps.h"
 
