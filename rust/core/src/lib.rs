@@ -30,6 +30,6 @@ pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, Sourc
 pub use interval::{Balance, Children, CpuUse, Interval};
 pub use layout::Layout;
 pub use record::{Identity, Record, RecordMut, Value};
-pub use record_buffer::RecordBuffer;
+pub use record_buffer::{RecordBuffer, mask_index};
 pub use snapshot::{SharedBytes, Snapshot};
 pub use table::{Cell, Filter, GroupBy, GroupKey, Groups, Key, Metric, Query, Table, compare};

@@ -6,7 +6,24 @@ use crate::header::Header;
 use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
-/// RecordBuffer in one run of memory, with the fields that each holds.
+/// The index of a set of fields among the `masks` of a snapshot, which it joins if need be.
+///
+/// An index is one byte. Sources make a handful of masks; should there ever be more than 256,
+/// the last one holds what all further ones have in common.
+pub fn mask_index(masks: &mut Vec<FieldSet>, filled: FieldSet) -> u8 {
+    const LAST: usize = u8::MAX as usize;
+    if let Some(known) = masks.iter().take(LAST + 1).position(|&mask| mask == filled) {
+        return known as u8;
+    }
+    if masks.len() > LAST {
+        masks[LAST] = masks[LAST].intersection(filled);
+        return u8::MAX;
+    }
+    masks.push(filled);
+    (masks.len() - 1) as u8
+}
+
+/// Records in one piece of memory, with the fields that each holds.
 pub struct RecordBuffer {
     bytes: Vec<u8>,
     size: usize,
@@ -25,7 +42,7 @@ impl RecordBuffer {
         }
     }
 
-    /// RecordBuffer that are in `bytes` already; each still needs its [`RecordBuffer::mark`].
+    /// Records that are in `bytes` already; each still needs its [`RecordBuffer::mark`].
     pub fn from_bytes(bytes: Vec<u8>, size: usize) -> RecordBuffer {
         let count = bytes.len() / size;
         RecordBuffer { bytes, size, masks: Vec::new(), indices: Vec::with_capacity(count) }
@@ -39,19 +56,8 @@ impl RecordBuffer {
 
     /// Says which fields the next record without a mark holds.
     pub fn mark(&mut self, filled: FieldSet) {
-        let known = self.masks.iter().position(|&mask| mask == filled);
-        let index = known.unwrap_or_else(|| {
-            // An index is one byte. Sources make a handful of kinds; should there
-            // ever be more, the last one holds what all of them have in common.
-            if self.masks.len() > usize::from(u8::MAX) {
-                let last = self.masks.len() - 1;
-                self.masks[last] = self.masks[last].intersection(filled);
-                return last;
-            }
-            self.masks.push(filled);
-            self.masks.len() - 1
-        });
-        self.indices.push(index as u8);
+        let index = mask_index(&mut self.masks, filled);
+        self.indices.push(index);
     }
 
     /// The records so far.

@@ -16,6 +16,7 @@ use crate::header::{Header, SourceKind};
 use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, LARGEST_VERSION, Layout};
 use crate::names::NamesAt;
 use crate::record::Record;
+use crate::record_buffer::mask_index;
 
 /// Bytes shared between snapshots and their views.
 #[derive(Clone)]
@@ -261,8 +262,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     }
 
     /// This snapshot with the exits of `others` beside its own, in a copy. Needed where
-    /// snapshots in between were left out. MixedVersions where a layout differs, BadCount
-    /// where there are too many kinds of records.
+    /// snapshots in between were left out. MixedVersions where a layout differs.
     pub fn with_exits<'a, C: AsRef<[u8]> + 'a>(
         &self,
         others: impl Iterator<Item = &'a Snapshot<C>> + Clone,
@@ -281,13 +281,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
             for row in (0..other.len()).filter(|&row| other.is_exited(row)) {
                 let Some(record) = other.get(row) else { continue };
                 let mask = other.mask(row);
-                let known = masks.iter().position(|&held| held == mask).unwrap_or_else(|| {
-                    masks.push(mask);
-                    masks.len() - 1
-                });
-                indices.push(
-                    u8::try_from(known).map_err(|_| ParseError::new(ErrorKind::BadCount, 0))?,
-                );
+                indices.push(mask_index(&mut masks, mask));
                 bytes.extend_from_slice(record.bytes());
                 header.exited += 1;
             }

@@ -16,7 +16,7 @@
 
 static __always_inline u64 steal_of(struct rq *q)
 {
-	return bpf_core_field_exists(q->prev_steal_time_rq) ? q->prev_steal_time_rq : 0;
+	return OPTIONAL(q->prev_steal_time_rq);
 }
 
 /* One consistent reading of a task's run time and its queue's clocks. */
@@ -33,9 +33,7 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
 		r->on_cpu = t->on_cpu;
 		r->sum = t->se.sum_exec_runtime;
 		r->exec_start = t->se.exec_start;
-		r->arrival = bpf_core_field_exists(t->sched_info.last_arrival) ?
-				     t->sched_info.last_arrival :
-				     0;
+		r->arrival = OPTIONAL(t->sched_info.last_arrival);
 		r->clock = q->clock;
 		r->clock_task = q->clock_task;
 		barrier();
@@ -58,7 +56,7 @@ static __always_inline void keep_clocks(struct control *c, struct cpu *cpu, stru
 	cpu->clock = r->clock;
 	cpu->clock_task = r->clock_task;
 	cpu->steal = steal_of(q);
-	cpu->online = q->online;
+	cpu->online = bpf_core_field_exists(q->online) ? q->online : 1;
 	cpu->queue = (u64)q;
 	if (wants(c, RUN_EXACT) && cpu->noted_serial == c->serial) {
 		/* The task that ran at t0 was corrected by these. */

@@ -46,9 +46,7 @@ static __always_inline u32 cpu_of(struct task_struct *t)
 {
 	if (bpf_core_field_exists(t->thread_info.cpu))
 		return t->thread_info.cpu;
-	if (bpf_core_field_exists(((struct task_struct___old *)t)->cpu))
-		return ((struct task_struct___old *)t)->cpu;
-	return 0;
+	return OPTIONAL(((struct task_struct___old *)t)->cpu);
 }
 
 /* A pid's number in the taker's namespace; 0 where it has none there. */
@@ -90,31 +88,39 @@ static __always_inline void find_taker(struct control *c)
 
 SUBPROGRAM int read_memory(struct control *c, struct record *r, struct mm_struct *mm)
 {
-	u64 rss = resident(mm), vm = mm->total_vm;
+	u64 rss = resident(mm), vm = OPTIONAL(mm->total_vm);
 
 	r->rss_kb = KB(rss, c);
 	r->vm_kb = KB(vm, c);
-	r->hiwater_rss = KB(greater(rss, mm->hiwater_rss), c);
-	r->hiwater_vm = KB(greater(vm, mm->hiwater_vm), c);
+	r->hiwater_rss = KB(greater(rss, OPTIONAL(mm->hiwater_rss)), c);
+	r->hiwater_vm = KB(greater(vm, OPTIONAL(mm->hiwater_vm)), c);
 	return 0;
 }
 
 SUBPROGRAM int read_exe(struct record *r, struct mm_struct *mm)
 {
-	/* Without a file all of this reads as zero. */
-	struct inode *inode = mm->exe_file->f_inode;
-	u32 s_dev = inode->i_sb->s_dev;
-	u32 major = s_dev >> 20, minor = s_dev & 0xfffff;
+	u32 s_dev = 0, major, minor;
+	struct super_block *sb = 0;
+	struct inode *inode = 0;
+	struct file *file = 0;
 
+	if (!bpf_core_field_exists(mm->exe_file) || !bpf_core_field_exists(file->f_inode))
+		return 0;
+	/* Without a file all of this reads as zero. */
+	inode = mm->exe_file->f_inode;
+	if (bpf_core_field_exists(inode->i_sb) && bpf_core_field_exists(sb->s_dev))
+		s_dev = inode->i_sb->s_dev;
+	major = s_dev >> 20;
+	minor = s_dev & 0xfffff;
 	/* new_encode_dev(), include/linux/kdev_t.h */
 	r->ac_exe_dev = (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
-	r->ac_exe_inode = inode->i_ino;
+	r->ac_exe_inode = OPTIONAL(inode->i_ino);
 	return 0;
 }
 
 SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_struct *t)
 {
-	struct mm_struct *mm = FROM(t)->mm;
+	struct mm_struct *mm = OPTIONAL_FROM(t, mm);
 
 	/* A kernel thread may have borrowed one. */
 	if (mm && !(t->flags & PF_KTHREAD)) {
@@ -138,7 +144,7 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 /* What a task has counted, and what all dead threads of a process have, under one name. */
 #define ADD_COUNTS(from, run)                                                              \
 	do {                                                                               \
-		u64 utime = (from)->utime, stime = (from)->stime;                          \
+		u64 utime = OPTIONAL((from)->utime), stime = OPTIONAL((from)->stime);      \
                                                                                            \
 		ADD(cpu_run_real_total, utime + stime);                                    \
 		ADD(cpu_run_virtual_total, run);                                           \
@@ -147,29 +153,30 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		ADD(ac_utimescaled, us(utime));                                            \
 		ADD(ac_stimescaled, us(stime));                                            \
 		ADD(cpu_scaled_run_real_total, utime + stime);                             \
-		ADD(ac_gtime, us((from)->gtime));                                          \
-		ADD(nvcsw, (from)->nvcsw);                                                 \
-		ADD(nivcsw, (from)->nivcsw);                                               \
+		ADD(ac_gtime, us(OPTIONAL((from)->gtime)));                                \
+		ADD(nvcsw, OPTIONAL((from)->nvcsw));                                       \
+		ADD(nivcsw, OPTIONAL((from)->nivcsw));                                     \
 		if (wants(c, RUN_MEMORY)) {                                                \
-			ADD(ac_minflt, (from)->min_flt);                                   \
-			ADD(ac_majflt, (from)->maj_flt);                                   \
+			ADD(ac_minflt, OPTIONAL((from)->min_flt));                         \
+			ADD(ac_majflt, OPTIONAL((from)->maj_flt));                         \
 		}                                                                          \
-		if (wants(c, RUN_IO) && bpf_core_field_exists((from)->ioac.rchar)) {       \
-			ADD(read_char, (from)->ioac.rchar);                                \
-			ADD(write_char, (from)->ioac.wchar);                               \
-			ADD(read_syscalls, (from)->ioac.syscr);                            \
-			ADD(write_syscalls, (from)->ioac.syscw);                           \
-			ADD(read_bytes, (from)->ioac.read_bytes);                          \
-			ADD(write_bytes, (from)->ioac.write_bytes);                        \
-			ADD(cancelled_write_bytes, (from)->ioac.cancelled_write_bytes);    \
+		if (wants(c, RUN_IO)) {                                                    \
+			ADD(read_char, OPTIONAL((from)->ioac.rchar));                      \
+			ADD(write_char, OPTIONAL((from)->ioac.wchar));                     \
+			ADD(read_syscalls, OPTIONAL((from)->ioac.syscr));                  \
+			ADD(write_syscalls, OPTIONAL((from)->ioac.syscw));                 \
+			ADD(read_bytes, OPTIONAL((from)->ioac.read_bytes));                \
+			ADD(write_bytes, OPTIONAL((from)->ioac.write_bytes));              \
+			ADD(cancelled_write_bytes,                                         \
+			    OPTIONAL((from)->ioac.cancelled_write_bytes));                 \
 		}                                                                          \
 	} while (0)
 
 /* Likewise delays, whose times have names that end with `total`. */
 #define ADD_DELAY(d, name, total)                                                          \
 	do {                                                                               \
-		ADD(name##_count, (d)->name##_count);                                      \
-		ADD(name##_delay_total, (d)->name##total);                                 \
+		ADD(name##_count, OPTIONAL((d)->name##_count));                            \
+		ADD(name##_delay_total, OPTIONAL((d)->name##total));                       \
 	} while (0)
 #define ADD_DELAYS(d, total)                                                               \
 	do {                                                                               \
@@ -177,24 +184,18 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		ADD_DELAY(d, swapin, total);                                               \
 		ADD_DELAY(d, freepages, total);                                            \
 		ADD_DELAY(d, thrashing, total);                                            \
-		if (bpf_core_field_exists((d)->compact_count))                             \
-			ADD_DELAY(d, compact, total);                                      \
-		if (bpf_core_field_exists((d)->wpcopy_count))                              \
-			ADD_DELAY(d, wpcopy, total);                                       \
-		if (bpf_core_field_exists((d)->irq_count))                                 \
-			ADD_DELAY(d, irq, total);                                          \
+		ADD_DELAY(d, compact, total);                                              \
+		ADD_DELAY(d, wpcopy, total);                                               \
+		ADD_DELAY(d, irq, total);                                                  \
 	} while (0)
 
 SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 {
-	struct task_delay_info *d = 0;
+	struct task_delay_info *d;
 
-	if (bpf_core_field_exists(t->sched_info.run_delay)) {
-		ADD(cpu_count, t->sched_info.pcount);
-		ADD(cpu_delay_total, t->sched_info.run_delay);
-	}
-	if (bpf_core_field_exists(t->delays))
-		d = FROM(t)->delays;
+	ADD(cpu_count, OPTIONAL(t->sched_info.pcount));
+	ADD(cpu_delay_total, OPTIONAL(t->sched_info.run_delay));
+	d = OPTIONAL_FROM(t, delays);
 	if (d) {
 		ADD_DELAYS(d, _delay);
 	} else if (!keep) {
@@ -214,9 +215,9 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 				      u64 keep)
 {
 	ADD_COUNTS(t, t->se.sum_exec_runtime);
-	if (wants(c, RUN_MEMORY) && bpf_core_field_exists(t->acct_rss_mem1)) {
-		ADD(coremem, t->acct_rss_mem1 * c->page_size / (1000 * 1024));
-		ADD(virtmem, t->acct_vm_mem1 * c->page_size / (1000 * 1024));
+	if (wants(c, RUN_MEMORY)) {
+		ADD(coremem, OPTIONAL(t->acct_rss_mem1) * c->page_size / (1000 * 1024));
+		ADD(virtmem, OPTIONAL(t->acct_vm_mem1) * c->page_size / (1000 * 1024));
 	}
 	if (wants(c, RUN_DELAY))
 		fill_delays(r, t, keep);
@@ -227,7 +228,7 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 					     struct signal_struct *s)
 {
-	struct taskstats *d = bpf_core_field_exists(s->stats) ? s->stats : 0;
+	struct taskstats *d = OPTIONAL(s->stats);
 	const u64 keep = ~0ULL;
 
 	/* No thread has died yet. */
@@ -241,6 +242,18 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 	return 0;
 }
 
+static __always_inline u64 cgroup_of(struct task_struct *t)
+{
+	struct kernfs_node *kn = 0;
+	struct cgroup *group = 0;
+	struct css_set *set = 0;
+
+	if (!bpf_core_field_exists(t->cgroups) || !bpf_core_field_exists(set->dfl_cgrp) ||
+	    !bpf_core_field_exists(group->kn) || !bpf_core_field_exists(kn->id))
+		return 0;
+	return FROM(t)->cgroups->dfl_cgrp->kn->id;
+}
+
 /* The part of a record that is one task's: a thread's, or a process's leader's. */
 SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
 			u64 real_s)
@@ -251,18 +264,22 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	u64 age_us = now > started ? us(now - started) : 0;
 	u64 leader_started = FROM(t)->group_leader->start_time;
 	u32 task_flags = t->flags;
-	u64 utime = s->utime, stime = s->stime;
+	u64 utime = OPTIONAL(s->utime), stime = OPTIONAL(s->stime);
+	const struct cred *cred = OPTIONAL_FROM(t, real_cred);
 
 	r->version = RECORD_VERSION;
-	r->ac_exitcode = task_flags & PF_EXITING ? t->exit_code : 0;
+	r->ac_exitcode = task_flags & PF_EXITING ? OPTIONAL(t->exit_code) : 0;
 	r->ac_flag = (t->pid == t->tgid && (task_flags & PF_FORKNOEXEC) ? 0x1 : 0) |
 		     (task_flags & PF_SUPERPRIV ? 0x2 : 0) | (task_flags & PF_DUMPCORE ? 0x8 : 0) |
 		     (task_flags & PF_SIGNALED ? 0x10 : 0);
-	r->ac_nice = t->static_prio - 120;
-	r->ac_sched = t->policy;
-	__builtin_memcpy(r->ac_comm, t->comm, sizeof(t->comm));
-	r->ac_uid = FROM(t)->real_cred->uid.val;
-	r->ac_gid = FROM(t)->real_cred->gid.val;
+	r->ac_nice = OPTIONAL(t->static_prio) - 120;
+	r->ac_sched = OPTIONAL(t->policy);
+	if (bpf_core_field_exists(t->comm))
+		__builtin_memcpy(r->ac_comm, t->comm, sizeof(t->comm));
+	if (cred) {
+		r->ac_uid = OPTIONAL(cred->uid.val);
+		r->ac_gid = OPTIONAL(cred->gid.val);
+	}
 	r->ac_etime = age_us;
 	r->ac_tgetime = leader_started == started ? age_us :
 			now > leader_started	  ? us(now - leader_started) :
@@ -271,17 +288,17 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	r->ac_btime = r->ac_btime64;
 	r->ac_time_ns = now;
 	r->ac_start_ns = t->start_boottime;
-	r->ac_cutime = us(s->cutime);
-	r->ac_cstime = us(s->cstime);
+	r->ac_cutime = us(OPTIONAL(s->cutime));
+	r->ac_cstime = us(OPTIONAL(s->cstime));
 	r->state = state_of(t);
 	r->cpu = cpu_of(t);
-	r->num_threads = s->nr_threads;
+	r->num_threads = OPTIONAL(s->nr_threads);
 	r->task_flags = task_flags;
 	r->tg_utime = us(utime);
 	r->tg_stime = us(stime);
 	r->tg_sum_exec_ns = s->sum_sched_runtime;
-	if (wants(c, RUN_CGROUP) && bpf_core_field_exists(t->cgroups))
-		r->cgroup_id = FROM(t)->cgroups->dfl_cgrp->kn->id;
+	if (wants(c, RUN_CGROUP))
+		r->cgroup_id = cgroup_of(t);
 	return 0;
 }
 

@@ -47,6 +47,8 @@ static __always_inline u64 idle_before_hidden(const struct cpu *cpu)
  */
 static __always_inline void come_back(struct cpu *cpu, struct rq *q)
 {
+	if (!bpf_core_field_exists(q->stop) || !bpf_core_field_exists(q->nr_switches))
+		return;
 	if (cpu->is_idle || !cpu->stop_switches || q->nr_switches - cpu->stop_switches != 2)
 		return;
 	cpu->idle_start = cpu->stop_base + q->stop->se.sum_exec_runtime;
@@ -76,7 +78,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	 * CPUs. It measures that as idle time (sched_balance_newidle()), and so does this.
 	 */
 	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) : 0;
-	stops = next == q->stop;
+	stops = bpf_core_field_exists(q->stop) && next == q->stop;
 	if (!noting && prev->pid && next->pid && !gap && !stops)
 		return 0;
 	cpu = the_cpu(q->cpu);
@@ -86,7 +88,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		come_back(cpu, q);
 	if (stops) {
 		cpu->stop_base = q->clock_task - next->se.sum_exec_runtime;
-		cpu->stop_switches = q->nr_switches;
+		cpu->stop_switches = OPTIONAL(q->nr_switches);
 	}
 	if (noting && cpu->noted_serial != noting) {
 		s64 past = q->clock - c->sched_ns;
@@ -122,7 +124,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	cpu->is_idle = !next->pid;
 	if (!next->pid) {
 		cpu->idle_start = q->clock_task - gap;
-		cpu->idle_switches = q->nr_switches;
+		cpu->idle_switches = OPTIONAL(q->nr_switches);
 	} else {
 		cpu->idle_sum += gap;
 	}
@@ -134,12 +136,12 @@ SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 lea
 {
 	if (leaves) {
 		cpu->idle_end = bpf_ktime_get_ns() + c->offset_ns - (q->clock - q->clock_task);
-		cpu->idle_switches = q->nr_switches;
+		cpu->idle_switches = OPTIONAL(q->nr_switches);
 		cpu->halted = 0;
 		return 0;
 	}
 	cpu->halted = 1;
-	if (cpu->is_idle && q->nr_switches == cpu->idle_switches)
+	if (cpu->is_idle && OPTIONAL(q->nr_switches) == cpu->idle_switches)
 		return 0;
 	/*
 	 * Something ran here that hides. Since it had nothing to do, the CPU is idle
@@ -147,10 +149,10 @@ SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 lea
 	 */
 	cpu->idle_sum += idle_before_hidden(cpu);
 	cpu->idle_start = q->clock_task;
-	if (bpf_core_field_exists(q->idle_stamp) && q->idle_stamp)
+	if (OPTIONAL(q->idle_stamp))
 		cpu->idle_start -= not_negative(q->clock - q->idle_stamp);
 	cpu->is_idle = cpu->known = 1;
-	cpu->idle_switches = q->nr_switches;
+	cpu->idle_switches = OPTIONAL(q->nr_switches);
 	return 0;
 }
 
@@ -192,7 +194,7 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 		*(volatile u64 *)&slot->state = SLOT_DEAD;
 	}
 	/* A leader that waits to be reaped is known by its state; another thread is not. */
-	if (!t->ptrace || t->pid == t->tgid)
+	if (!OPTIONAL(t->ptrace) || t->pid == t->tgid)
 		bpf_map_delete_elem(&slot_of, &key);
 	return 0;
 }
@@ -207,6 +209,11 @@ SUBPROGRAM int was_walked(struct control *c, struct task_struct *t)
 		return FROM(t)->group_leader->start_time <= c->last_start;
 	met = bpf_map_lookup_elem(&row_of, &key);
 	return met && met->serial == c->serial;
+}
+
+static __always_inline bool is_last_thread(struct signal_struct *s)
+{
+	return bpf_core_field_exists(s->live.counter) && !s->live.counter;
 }
 
 SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
@@ -250,21 +257,21 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
 	fill_sums(c, r, t, 0);
 	/* The last thread of a process stands for those that were released before. */
-	if (!wants(c, RUN_THREADS) && !FROM(t)->signal->live.counter)
+	if (!wants(c, RUN_THREADS) && is_last_thread(FROM(t)->signal))
 		add_dead_threads(c, r, FROM(t)->signal);
 	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
 	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
 	 * says includes what the process was before it became a command. */
-	mm = FROM(t)->mm;
-	r->hiwater_rss = mm ? KB(greater(resident(mm), mm->hiwater_rss), c) :
-			      KB(FROM(t)->signal->maxrss, c);
+	mm = OPTIONAL_FROM(t, mm);
+	r->hiwater_rss = mm ? KB(greater(resident(mm), OPTIONAL(mm->hiwater_rss)), c) :
+			      KB(max_rss(FROM(t)->signal), c);
 	slot->outside = !fill_ids(c, r, t);
 	write_id(c, &r->task_id, t);
 	slot->task = key;
 	slot->process_start = FROM(t)->group_leader->start_boottime;
 	write_id(c, &slot->process_id, FROM(t)->signal);
 	slot->leader = t->pid == t->tgid;
-	slot->ptraced = t->ptrace;
+	slot->ptraced = OPTIONAL(t->ptrace);
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
 	slot->tgid = t->tgid;
 	slot->walked = was_walked(c, t) ? c->noting : 0;

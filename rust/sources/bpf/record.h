@@ -73,19 +73,6 @@ enum {
 	RUN_CGROUP = 1 << 6,
 };
 
-/* What kernels may lack. */
-enum {
-	ABSENT_QUEUE = 1 << 0,	/* the way from a task to its run queue */
-	ABSENT_COMPACT = 1 << 1,
-	ABSENT_WPCOPY = 1 << 2,
-	ABSENT_IRQ = 1 << 3,
-	ABSENT_IO = 1 << 4,
-	ABSENT_DELAYS = 1 << 5,
-	ABSENT_XACCT = 1 << 6,
-	ABSENT_CGROUPS = 1 << 7,
-	ABSENT_SCHED_INFO = 1 << 8,
-};
-
 /* One CPU, in a mapped array by its number. All times in ns. */
 struct cpu {
 	/* of the last run: the clocks its running task was corrected by */
@@ -153,7 +140,6 @@ struct control {
 	u64 retries;		/* readings repeated because the task was just changing */
 	u64 torn;		/* readings still torn after all repeats */
 	u64 exits;		/* exit slots [tail, exits) were read by the run */
-	u64 absent;		/* ABSENT_*: what this kernel has not */
 	u64 log_lost;		/* more ran than the log can tell: there is no result */
 	/* kept by the programs */
 	u64 visited;		/* tasks met in the present part */

@@ -43,6 +43,16 @@ static __always_inline bool has_hole(const struct cpu *cpu, u64 switches, u64 id
 	return cpu->seen_switches && unseen && (unseen + 1) / 2 != idled + !!cpu->now;
 }
 
+/* Whether the kernel tells the switches of a CPU, by which hidden ones are found. */
+static __always_inline bool counts_switches(struct rq *q)
+{
+	struct task_struct *t = 0;
+
+	return bpf_core_field_exists(q->nr_switches) && bpf_core_field_exists(q->curr) &&
+	       bpf_core_field_exists(q->idle) && bpf_core_field_exists(t->nvcsw) &&
+	       bpf_core_field_exists(t->nivcsw);
+}
+
 static __always_inline u64 idle_switches(struct rq *q)
 {
 	return q->idle->nvcsw + q->idle->nivcsw;
@@ -72,8 +82,12 @@ SUBPROGRAM int log_process(struct control *c, struct cpu *cpu, u32 tgid)
  * been. */
 SUBPROGRAM int log_unseen(struct control *c, struct cpu *cpu, struct rq *q, u32 idles)
 {
-	u64 switches = q->nr_switches, idle = idle_switches(q);
+	u64 switches, idle;
 
+	if (!counts_switches(q))
+		return 0;
+	switches = q->nr_switches;
+	idle = idle_switches(q);
 	/* Without this one. */
 	if (switches - 1 != cpu->seen_switches) {
 		log_process(c, cpu, cpu->now);
@@ -152,7 +166,7 @@ SUBPROGRAM int read_clocks(struct control *c, struct cpu *cpu)
 	struct reading r = {};
 	struct rq *q;
 
-	if (!cpu->queue)
+	if (!cpu->queue || !has_clocks())
 		return 0;
 	q = QUEUE(cpu->queue);
 	for (int i = 0; i < READINGS; i++) {
@@ -189,6 +203,10 @@ SUBPROGRAM int list_current(struct control *c, struct cpu *cpu)
 
 	if (!c->hides || !cpu->queue)
 		return 0;
+	if (!counts_switches(q)) {
+		c->log_lost = 1;
+		return 0;
+	}
 	list(c, q->curr->tgid);
 	c->log_lost |= has_hole(cpu, q->nr_switches, idle_switches(q));
 	return 0;

@@ -32,11 +32,20 @@
 #define SUBPROGRAM static __attribute__((noinline))
 
 /*
+ * A field that a kernel may lack, or that it describes so that it cannot be read: 0 there.
+ * The loader names such a field and withdraws the columns made from it. A field that is read
+ * without this is one that no snapshot can do without.
+ */
+#define OPTIONAL(field) (bpf_core_field_exists(field) ? (field) : 0)
+
+/*
  * A task whose pointers are to be followed. What is read of a task that the verifier
  * vouches for needs no check of its address; but for each pointer followed from it the
  * verifier searches all of the kernel's types, which takes half a second.
  */
 #define FROM(t) ((struct task_struct *)rdonly_cast(t, bpf_core_type_id_kernel(struct task_struct)))
+/* A pointer of a task that a kernel may lack. */
+#define OPTIONAL_FROM(t, field) (bpf_core_field_exists((t)->field) ? FROM(t)->field : 0)
 
 static __always_inline u64 state_of(struct task_struct *t)
 {
@@ -45,14 +54,26 @@ static __always_inline u64 state_of(struct task_struct *t)
 	if (bpf_core_field_exists(t->__state))
 		bits = t->__state;
 	else
-		bits = ((struct task_struct___old *)t)->state;
+		bits = OPTIONAL(((struct task_struct___old *)t)->state);
 	return (bits & 0xffff) | (u32)t->exit_state << 16;
+}
+
+/* Whether the clocks of a run queue can be read. */
+static __always_inline bool has_clocks(void)
+{
+	struct rq *q = 0;
+
+	return bpf_core_field_exists(q->clock) && bpf_core_field_exists(q->clock_task) &&
+	       bpf_core_field_exists(q->cpu);
 }
 
 static __always_inline struct rq *queue_of(struct task_struct *t)
 {
+	struct cfs_rq *cfs = 0;
+
 	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
-	if (!bpf_core_field_exists(t->se.cfs_rq))
+	if (!bpf_core_field_exists(t->se.cfs_rq) || !bpf_core_field_exists(cfs->rq) ||
+	    !has_clocks())
 		return 0;
 	return FROM(t)->se.cfs_rq->rq;
 }
@@ -74,6 +95,12 @@ static __always_inline u64 pages(s64 a, s64 b, s64 c)
 	return not_negative(a) + not_negative(b) + not_negative(c);
 }
 
+/* The most resident pages that a process had, once its memory is gone. */
+static __always_inline u64 max_rss(struct signal_struct *s)
+{
+	return OPTIONAL(s->maxrss);
+}
+
 /* Resident pages: file, anonymous and shared memory. */
 static __always_inline u64 resident(struct mm_struct *mm)
 {
@@ -85,7 +112,8 @@ static __always_inline u64 resident(struct mm_struct *mm)
 		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
 		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
 	}
-	return pages(mm->rss_stat[0].count, mm->rss_stat[1].count, mm->rss_stat[3].count);
+	return pages(OPTIONAL(mm->rss_stat[0].count), OPTIONAL(mm->rss_stat[1].count),
+		     OPTIONAL(mm->rss_stat[3].count));
 }
 
 #endif

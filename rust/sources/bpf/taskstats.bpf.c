@@ -21,34 +21,6 @@ char LICENSE[] SEC("license") = "GPL";
 /* Every so many switches the cost of watching one is measured. */
 #define SAMPLE 64
 
-/* Options of the kernel, known once the program is loaded. */
-static __always_inline u64 find_absent(void)
-{
-	struct task_struct *t = 0;
-	struct task_delay_info *d = 0;
-	u64 absent = 0;
-
-	if (!bpf_core_field_exists(t->se.cfs_rq))
-		absent |= ABSENT_QUEUE;
-	if (!bpf_core_field_exists(t->ioac.rchar))
-		absent |= ABSENT_IO;
-	if (!bpf_core_field_exists(t->acct_rss_mem1))
-		absent |= ABSENT_XACCT;
-	if (!bpf_core_field_exists(t->cgroups))
-		absent |= ABSENT_CGROUPS;
-	if (!bpf_core_field_exists(t->sched_info.run_delay))
-		absent |= ABSENT_SCHED_INFO;
-	if (!bpf_core_field_exists(t->delays))
-		return absent | ABSENT_DELAYS;
-	if (!bpf_core_field_exists(d->compact_delay))
-		absent |= ABSENT_COMPACT;
-	if (!bpf_core_field_exists(d->wpcopy_delay))
-		absent |= ABSENT_WPCOPY;
-	if (!bpf_core_field_exists(d->irq_delay))
-		absent |= ABSENT_IRQ;
-	return absent;
-}
-
 /* The scheduler's clock - CLOCK_MONOTONIC, as well as it can be told just now. */
 static __always_inline void estimate_offset(struct control *c)
 {
@@ -61,7 +33,7 @@ static __always_inline void estimate_offset(struct control *c)
 		/* A maximum over the past must be able to follow a clock that is slewed. */
 		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
 	c->offset_fresh = now;
-	if (!bpf_core_field_exists(taker->se.cfs_rq))
+	if (!queue_of(taker))
 		return;
 	offset = BPF_CORE_READ(taker, se.cfs_rq, rq, clock) - bpf_ktime_get_ns();
 	if (offset > c->offset_ns)
@@ -71,7 +43,6 @@ static __always_inline void estimate_offset(struct control *c)
 /* Begins a run: from its instant on, switches are noted. */
 static __always_inline void begin(struct control *c)
 {
-	c->absent = find_absent();
 	c->count = c->wanted = c->unchanged = 0;
 	c->outside = c->outside_ns = c->own_ns = 0;
 	c->retries = c->torn = 0;

@@ -146,11 +146,11 @@ static __always_inline void leave(struct tree *tree, u64 key, struct member *mem
 /* The most memory that the task's process had. */
 static __always_inline u64 peak(struct task_struct *t)
 {
-	struct mm_struct *mm = FROM(t)->mm;
+	struct mm_struct *mm = OPTIONAL_FROM(t, mm);
 
 	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
 	 * says includes what the process was before it became a command. */
-	return mm ? greater(resident(mm), mm->hiwater_rss) : FROM(t)->signal->maxrss;
+	return mm ? greater(resident(mm), OPTIONAL(mm->hiwater_rss)) : max_rss(FROM(t)->signal);
 }
 
 SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struct *t)
@@ -159,31 +159,29 @@ SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struc
 	struct signal_struct *signal = FROM(t)->signal;
 	u64 rss = peak(t);
 	struct command_use *row;
-	struct command command;
+	struct command command = {};
 
 	if (ADD(member->counted, 1))
 		return 0;
-	__builtin_memcpy(command.name, leader->comm, sizeof(command.name));
+	if (bpf_core_field_exists(leader->comm))
+		__builtin_memcpy(command.name, leader->comm, sizeof(command.name));
 	member->command = command;
-	ADD(tree->utime, t->utime);
-	ADD(tree->stime, t->stime);
-	ADD(tree->minflt, t->min_flt);
-	ADD(tree->majflt, t->maj_flt);
-	ADD(tree->nvcsw, t->nvcsw);
-	ADD(tree->nivcsw, t->nivcsw);
-	if (bpf_core_field_exists(t->sched_info.run_delay))
-		ADD(tree->cpu_delay_ns, t->sched_info.run_delay);
-	if (bpf_core_field_exists(t->ioac.read_bytes)) {
-		ADD(tree->read_bytes, t->ioac.read_bytes);
-		ADD(tree->write_bytes, t->ioac.write_bytes);
-	}
+	ADD(tree->utime, OPTIONAL(t->utime));
+	ADD(tree->stime, OPTIONAL(t->stime));
+	ADD(tree->minflt, OPTIONAL(t->min_flt));
+	ADD(tree->majflt, OPTIONAL(t->maj_flt));
+	ADD(tree->nvcsw, OPTIONAL(t->nvcsw));
+	ADD(tree->nivcsw, OPTIONAL(t->nivcsw));
+	ADD(tree->cpu_delay_ns, OPTIONAL(t->sched_info.run_delay));
+	ADD(tree->read_bytes, OPTIONAL(t->ioac.read_bytes));
+	ADD(tree->write_bytes, OPTIONAL(t->ioac.write_bytes));
 	/* Another's death at the same moment may be missed here: it has to come between. */
 	if (rss > *(volatile u64 *)&tree->max_rss)
 		*(volatile u64 *)&tree->max_rss = rss;
 	if (t->pid != t->tgid)
 		return 0;
 	/* A leader that another thread's exec ends: the process goes on. */
-	if (bpf_core_field_exists(signal->group_exec_task) && signal->group_exec_task)
+	if (OPTIONAL(signal->group_exec_task))
 		return 0;
 	row = row_of_command(&command);
 	if (row)

@@ -167,7 +167,7 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	c->row_ran |= c->ran | (t->flags & PF_EXITING);
 	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
 	/* The row of a sleeper with one thread would only be thrown away. */
-	if (c->row_outside || (!c->row_ran && s->nr_threads == 1))
+	if (c->row_outside || (!c->row_ran && OPTIONAL(s->nr_threads) == 1))
 		return 0;
 	r = place_of_row(c);
 	if (r)

@@ -252,9 +252,22 @@ impl Btf {
         }
         None
     }
+}
 
-    /// The bytes, and where the member of that name is described in them.
-    #[cfg(test)]
+/// Changes of what a kernel has.
+#[cfg(test)]
+impl Btf {
+    /// The number of types.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The description of a member.
     pub(crate) fn member_bytes(&mut self, structure: &str, name: &str) -> Option<&mut [u8]> {
         let of = self.get(self.find(STRUCT, structure)?)?;
         let index = self.members(of).position(|member| member.name == name.as_bytes())?;
@@ -262,10 +275,55 @@ impl Btf {
         self.bytes.get_mut(at..at + MEMBER)
     }
 
-    /// The bytes.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Makes a member a bit-field.
+    pub(crate) fn make_bit_field(&mut self, structure: &str, name: &str, bits: u32) -> Option<()> {
+        let of = self.get(self.find(STRUCT, structure)?)?;
+        self.bytes[of.start + 7] |= 0x80;
+        let member = self.member_bytes(structure, name)?;
+        let offset = u32_at(member, 8)?;
+        member[8..12].copy_from_slice(&(bits << 24 | offset).to_ne_bytes());
+        Some(())
+    }
+
+    /// Takes away the name of a field's last member, in all structures that lead there: a
+    /// path is as "se.exec_start" or "rss_stat[0].count".
+    pub(crate) fn hide(&mut self, structure: &str, path: &str) {
+        let plain = structure.split("___").next().unwrap_or_default();
+        let mut ids = self.find_all(&[(STRUCT, plain)]).remove(0);
+        let steps: Vec<String> = path
+            .split('.')
+            .map(|step| step.split('[').next().unwrap_or_default().to_owned())
+            .collect();
+        for (taken, step) in steps.iter().enumerate() {
+            let mut next = Vec::new();
+            for id in ids {
+                self.hide_member(id, step.as_bytes(), taken + 1 == steps.len(), &mut next);
+            }
+            ids = next;
+        }
+    }
+
+    fn hide_member(&mut self, id: u32, name: &[u8], last: bool, next: &mut Vec<u32>) {
+        let Some((_, of)) = self.resolve(id) else { return };
+        let of = match self.array(of).and_then(|array| self.resolve(array.element)) {
+            Some((_, element)) => element,
+            None => of,
+        };
+        let members: Vec<(bool, u32)> =
+            self.members(of).map(|member| (member.name == name, member.type_id)).collect();
+        let anonymous: Vec<bool> = self.members(of).map(|member| member.name.is_empty()).collect();
+        for (index, (is_it, type_id)) in members.into_iter().enumerate() {
+            let at = of.start + TYPE + index * MEMBER;
+            if anonymous[index] {
+                self.hide_member(type_id, name, last, next);
+            } else if is_it && last {
+                // The name of the type itself is the name of no member.
+                let other = self.bytes[of.start..of.start + 4].to_vec();
+                self.bytes[at..at + 4].copy_from_slice(&other);
+            } else if is_it {
+                next.push(type_id);
+            }
+        }
     }
 }
 

@@ -64,8 +64,7 @@ impl ExitFeed for Bpf {
             .with(Flags::DELAYACCT, self.delayacct);
         header.exited = dead.len() as u32;
         (header.exits_lost, header.overflow_ns) = (lost, lost_ns);
-        let absent = self.control.read::<Control>(0).absent;
-        let filled = self.say_fields(&mut header, FLAGS, absent).difference(GONE);
+        let filled = self.say_fields(&mut header, FLAGS).difference(GONE);
         let mut records = RecordBuffer::new(self.layout.record_size(), dead.len());
         dead.iter().for_each(|record| records.push(record, filled));
         Ok(Some(records.into_snapshot(header, self.layout.clone())?))

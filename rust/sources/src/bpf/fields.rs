@@ -1,11 +1,12 @@
-//! Which fields a run fills, and which the kernel has not.
+//! Which fields a run fills, and which ones the kernel lacks.
 
 use precise_top_core::{Field, FieldGroup, FieldSet, FieldStatus, Header};
 
 use super::Bpf;
+use super::relocate::Fit;
 use crate::source::Request;
 
-/// RUN_* and ABSENT_* of bpf/record.h.
+/// RUN_* of bpf/record.h.
 pub(super) mod bits {
     pub(in super::super) const THREADS: u32 = 1;
     pub(in super::super) const EXACT: u32 = 1 << 1;
@@ -14,24 +15,153 @@ pub(super) mod bits {
     pub(in super::super) const DELAY: u32 = 1 << 4;
     pub(in super::super) const EXE: u32 = 1 << 5;
     pub(in super::super) const CGROUP: u32 = 1 << 6;
-    pub(in super::super) const NO_QUEUE: u64 = 1;
-    pub(in super::super) const NO_COMPACT: u64 = 1 << 1;
-    pub(in super::super) const NO_WPCOPY: u64 = 1 << 2;
-    pub(in super::super) const NO_IRQ: u64 = 1 << 3;
-    pub(in super::super) const NO_IO: u64 = 1 << 4;
-    pub(in super::super) const NO_DELAYS: u64 = 1 << 5;
-    pub(in super::super) const NO_XACCT: u64 = 1 << 6;
-    pub(in super::super) const NO_CGROUPS: u64 = 1 << 7;
-    pub(in super::super) const NO_SCHED_INFO: u64 = 1 << 8;
 }
 
 /// What a mainline kernel does not count for a task.
 const NEVER: FieldSet = FieldSet::of(&[Field::ac_sttime, Field::ac_csttime]);
-const COMPACT: FieldSet = FieldSet::of(&[Field::compact_count, Field::compact_delay_total]);
-const WPCOPY: FieldSet = FieldSet::of(&[Field::wpcopy_count, Field::wpcopy_delay_total]);
-const IRQ: FieldSet = FieldSet::of(&[Field::irq_count, Field::irq_delay_total]);
 const CPU_DELAY: FieldSet = FieldSet::of(&[Field::cpu_count, Field::cpu_delay_total]);
-const XACCT: FieldSet = FieldSet::of(&[Field::coremem, Field::virtmem]);
+
+/// Fields of a record, and the kernel's fields that they are made from, as "structure.field";
+/// "a|b" where either serves. What is in no row here, no snapshot can do without.
+#[rustfmt::skip]
+const MADE_FROM: &[(&[Field], &[&str])] = {
+    use Field as F;
+    &[
+        (&[F::ac_exitcode], &["task_struct.exit_code"]),
+        (&[F::ac_nice], &["task_struct.static_prio"]),
+        (&[F::ac_sched], &["task_struct.policy"]),
+        (&[F::ac_comm], &["task_struct.comm"]),
+        (&[F::ac_uid], &["task_struct.real_cred", "cred.uid.val"]),
+        (&[F::ac_gid], &["task_struct.real_cred", "cred.gid.val"]),
+        (&[F::state], &["task_struct.__state|task_struct___old.state"]),
+        (&[F::cpu], &["task_struct.thread_info.cpu|task_struct___old.cpu"]),
+        (&[F::num_threads], &["signal_struct.nr_threads"]),
+        (&[F::ac_utime, F::ac_utimescaled], &["task_struct.utime", "signal_struct.utime"]),
+        (&[F::ac_stime, F::ac_stimescaled], &["task_struct.stime", "signal_struct.stime"]),
+        (&[F::cpu_run_real_total, F::cpu_scaled_run_real_total],
+         &["task_struct.utime", "signal_struct.utime", "task_struct.stime", "signal_struct.stime"]),
+        (&[F::tg_utime], &["signal_struct.utime"]),
+        (&[F::tg_stime], &["signal_struct.stime"]),
+        (&[F::ac_gtime], &["task_struct.gtime", "signal_struct.gtime"]),
+        (&[F::ac_cutime], &["signal_struct.cutime"]),
+        (&[F::ac_cstime], &["signal_struct.cstime"]),
+        (&[F::nvcsw], &["task_struct.nvcsw", "signal_struct.nvcsw"]),
+        (&[F::nivcsw], &["task_struct.nivcsw", "signal_struct.nivcsw"]),
+        (&[F::ac_minflt], &["task_struct.min_flt", "signal_struct.min_flt"]),
+        (&[F::ac_majflt], &["task_struct.maj_flt", "signal_struct.maj_flt"]),
+        (&[F::rss_kb, F::hiwater_rss], &["task_struct.mm",
+         "mm_struct.rss_stat[0].count|mm_rss_stat___old.count[0].counter",
+         "mm_struct.rss_stat[1].count|mm_rss_stat___old.count[1].counter",
+         "mm_struct.rss_stat[3].count|mm_rss_stat___old.count[3].counter"]),
+        (&[F::hiwater_rss], &["mm_struct.hiwater_rss"]),
+        (&[F::vm_kb, F::hiwater_vm], &["task_struct.mm", "mm_struct.total_vm"]),
+        (&[F::hiwater_vm], &["mm_struct.hiwater_vm"]),
+        (&[F::coremem], &["task_struct.acct_rss_mem1"]),
+        (&[F::virtmem], &["task_struct.acct_vm_mem1"]),
+        (&[F::ac_exe_dev], &["task_struct.mm", "mm_struct.exe_file", "file.f_inode",
+         "inode.i_sb", "super_block.s_dev"]),
+        (&[F::ac_exe_inode],
+         &["task_struct.mm", "mm_struct.exe_file", "file.f_inode", "inode.i_ino"]),
+        (&[F::cgroup_id],
+         &["task_struct.cgroups", "css_set.dfl_cgrp", "cgroup.kn", "kernfs_node.id"]),
+        (&[F::read_char], &["task_struct.ioac.rchar", "signal_struct.ioac.rchar"]),
+        (&[F::write_char], &["task_struct.ioac.wchar", "signal_struct.ioac.wchar"]),
+        (&[F::read_syscalls], &["task_struct.ioac.syscr", "signal_struct.ioac.syscr"]),
+        (&[F::write_syscalls], &["task_struct.ioac.syscw", "signal_struct.ioac.syscw"]),
+        (&[F::read_bytes], &["task_struct.ioac.read_bytes", "signal_struct.ioac.read_bytes"]),
+        (&[F::write_bytes], &["task_struct.ioac.write_bytes", "signal_struct.ioac.write_bytes"]),
+        (&[F::cancelled_write_bytes], &["task_struct.ioac.cancelled_write_bytes",
+         "signal_struct.ioac.cancelled_write_bytes"]),
+        (&[F::cpu_count],
+         &["task_struct.sched_info.pcount", "signal_struct.stats", "taskstats.cpu_count"]),
+        (&[F::cpu_delay_total],
+         &["task_struct.sched_info.run_delay", "signal_struct.stats", "taskstats.cpu_delay_total"]),
+        (&[F::blkio_count, F::blkio_delay_total, F::swapin_count, F::swapin_delay_total,
+           F::freepages_count, F::freepages_delay_total, F::thrashing_count,
+           F::thrashing_delay_total, F::compact_count, F::compact_delay_total, F::wpcopy_count,
+           F::wpcopy_delay_total, F::irq_count, F::irq_delay_total],
+         &["task_struct.delays", "signal_struct.stats"]),
+        (&[F::blkio_count], &["task_delay_info.blkio_count", "taskstats.blkio_count"]),
+        (&[F::blkio_delay_total], &["task_delay_info.blkio_delay", "taskstats.blkio_delay_total"]),
+        (&[F::swapin_count], &["task_delay_info.swapin_count", "taskstats.swapin_count"]),
+        (&[F::swapin_delay_total],
+         &["task_delay_info.swapin_delay", "taskstats.swapin_delay_total"]),
+        (&[F::freepages_count], &["task_delay_info.freepages_count", "taskstats.freepages_count"]),
+        (&[F::freepages_delay_total],
+         &["task_delay_info.freepages_delay", "taskstats.freepages_delay_total"]),
+        (&[F::thrashing_count], &["task_delay_info.thrashing_count", "taskstats.thrashing_count"]),
+        (&[F::thrashing_delay_total],
+         &["task_delay_info.thrashing_delay", "taskstats.thrashing_delay_total"]),
+        (&[F::compact_count], &["task_delay_info.compact_count", "taskstats.compact_count"]),
+        (&[F::compact_delay_total],
+         &["task_delay_info.compact_delay", "taskstats.compact_delay_total"]),
+        (&[F::wpcopy_count], &["task_delay_info.wpcopy_count", "taskstats.wpcopy_count"]),
+        (&[F::wpcopy_delay_total],
+         &["task_delay_info.wpcopy_delay", "taskstats.wpcopy_delay_total"]),
+        (&[F::irq_count], &["task_delay_info.irq_count", "taskstats.irq_count"]),
+        (&[F::irq_delay_total], &["task_delay_info.irq_delay", "taskstats.irq_delay_total"]),
+    ]
+};
+
+/// Every field of the kernel that columns are made from.
+#[cfg(test)]
+pub(super) fn sources() -> impl Iterator<Item = &'static str> {
+    MADE_FROM.iter().flat_map(|(_, sources)| *sources).flat_map(|source| source.split('|'))
+}
+
+/// The way from a task to the clocks of its run queue, without which no value is of one
+/// instant.
+const QUEUE: &[&str] =
+    &["task_struct.se.cfs_rq", "cfs_rq.rq", "rq.clock", "rq.clock_task", "rq.cpu"];
+
+/// What the programs cannot read on a kernel.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    /// Fields of records that cannot be made.
+    pub(super) fields: FieldSet,
+    /// Whether there is no way to the run queues' clocks.
+    pub(super) queue: bool,
+    /// The same for people: which field of which structure costs what.
+    pub(super) texts: Vec<String>,
+}
+
+impl Lacking {
+    /// What a kernel lacks that the programs were fitted to.
+    pub(super) fn of(fit: &Fit) -> Lacking {
+        let mut lacking = Lacking::default();
+        let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
+        for (fields, sources) in MADE_FROM {
+            let Some(cause) = sources.iter().find_map(|source| unreadable(fit, source)) else {
+                continue;
+            };
+            lacking.fields = lacking.fields.union(FieldSet::of(fields));
+            let names = fields.iter().map(|field| field.info().name);
+            match causes.iter_mut().find(|(known, _)| *known == cause) {
+                Some((_, all)) => all.extend(names),
+                None => causes.push((cause, names.collect())),
+            }
+        }
+        if let Some(cause) = QUEUE.iter().find_map(|source| unreadable(fit, source)) {
+            lacking.queue = true;
+            causes.push((cause, vec!["values of one instant"]));
+        }
+        lacking.texts = causes
+            .into_iter()
+            .map(|(cause, costs)| format!("no {} ({cause})", costs.join(", ")))
+            .collect();
+        lacking
+    }
+}
+
+/// Why none of the alternatives in "a|b" can be read; None where one can.
+fn unreadable(fit: &Fit, alternatives: &str) -> Option<String> {
+    let mut first = None;
+    for source in alternatives.split('|') {
+        let reason = fit.reason(source)?;
+        first.get_or_insert_with(|| format!("{source} {reason}"));
+    }
+    first
+}
 
 impl Bpf {
     pub(super) fn flags_of(&self, request: &Request) -> u32 {
@@ -56,30 +186,17 @@ impl Bpf {
         flags
     }
 
-    /// Says in the header what the records of such a run hold; gives that.
-    pub(super) fn say_fields(&self, header: &mut Header, flags: u32, absent: u64) -> FieldSet {
-        let lacks = |bit: u64, fields: FieldSet| {
-            if absent & bit == 0 { FieldSet::EMPTY } else { fields }
-        };
-        let io = FieldSet::of_group(FieldGroup::Io);
+    /// Writes into the header which fields such a run fills, and returns them.
+    pub(super) fn say_fields(&self, header: &mut Header, flags: u32) -> FieldSet {
         let delays = FieldSet::of_group(FieldGroup::Delay);
-        let cgroup = FieldSet::of_group(FieldGroup::Cgroup);
-        let unsupported = NEVER
-            .union(lacks(bits::NO_COMPACT, COMPACT))
-            .union(lacks(bits::NO_WPCOPY, WPCOPY))
-            .union(lacks(bits::NO_IRQ, IRQ))
-            .union(lacks(bits::NO_IO, io))
-            .union(lacks(bits::NO_XACCT, XACCT))
-            .union(lacks(bits::NO_CGROUPS, cgroup))
-            .union(lacks(bits::NO_SCHED_INFO, CPU_DELAY))
-            .union(lacks(bits::NO_DELAYS, delays.difference(CPU_DELAY)));
+        let unsupported = NEVER.union(self.lacking.fields);
         let mut filled = self.layout.fields().difference(unsupported);
         for (bit, fields) in [
             (bits::MEMORY, FieldSet::of_group(FieldGroup::Memory)),
-            (bits::IO, io),
+            (bits::IO, FieldSet::of_group(FieldGroup::Io)),
             (bits::DELAY, delays),
             (bits::EXE, FieldSet::of_group(FieldGroup::Exe)),
-            (bits::CGROUP, cgroup),
+            (bits::CGROUP, FieldSet::of_group(FieldGroup::Cgroup)),
         ] {
             if flags & bit == 0 {
                 filled = filled.difference(fields);

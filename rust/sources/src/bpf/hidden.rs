@@ -10,7 +10,9 @@
 use std::collections::HashSet;
 use std::fs;
 
-use precise_top_core::{Field, FieldGroup, FieldSet, Header, Layout, Record, RecordMut};
+use precise_top_core::{
+    Field, FieldGroup, FieldSet, Header, Layout, Record, RecordMut, mask_index,
+};
 
 use crate::errors::Error;
 use crate::host::Host;
@@ -44,7 +46,7 @@ pub(crate) struct Hidden {
     processes: Vec<Process>,
     /// When the clocks were read, CLOCK_MONOTONIC.
     read_ns: u64,
-    /// RecordBuffer of the last snapshot: threads count.
+    /// Records of the last snapshot: threads count.
     rows: usize,
 }
 
@@ -57,7 +59,7 @@ impl Hidden {
         Ok(Hidden { reader: Reader::new(host)?, processes: Vec::new(), read_ns: 0, rows: 0 })
     }
 
-    /// RecordBuffer that are appended to a snapshot.
+    /// Records that are appended to a snapshot.
     pub(crate) fn len(&self) -> usize {
         self.rows.max(self.processes.len())
     }
@@ -191,12 +193,8 @@ fn now_ns() -> u64 {
 }
 
 fn mark(header: &mut Header, indices: &mut [u8], row: usize, filled: FieldSet) {
-    let known = header.masks.iter().position(|&mask| mask == filled);
-    let index = known.unwrap_or_else(|| {
-        header.masks.push(filled);
-        header.masks.len() - 1
-    });
+    let index = mask_index(&mut header.masks, filled);
     if let Some(place) = indices.get_mut(row) {
-        *place = index as u8;
+        *place = index;
     }
 }

@@ -8,10 +8,10 @@
 //! * Calls of kernel functions are marked by numbers that no helper has (bpf/task.h). The
 //!   loader replaces them by the functions' ids.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
-use std::{fs, io};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::{fs, io};
 
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Map, Object};
@@ -19,6 +19,7 @@ use aya_obj::{Map, Object};
 use super::btf::{Btf, kind};
 use super::relocate::{self, Fit};
 use crate::errors::Error;
+use crate::privilege::has_bpf;
 use crate::sys::bpf::{self, ProgramKind};
 
 /// The programs of snapshots.
@@ -54,6 +55,8 @@ const COPY: u8 = 0xbf;
 const CALL: u8 = 0x85;
 /// BPF_PSEUDO_KFUNC_CALL
 const KERNEL_FUNCTION_CALL: u8 = 2;
+/// The helper that lockdown=confidentiality takes away.
+const PROBE_READ: &str = "bpf_probe_read_kernel";
 /// Lines of the verifier's log that go into an error.
 const LOG_LINES: usize = 4;
 
@@ -139,7 +142,8 @@ impl Loader {
         };
         let mut instructions = function.instructions.clone();
         self.call_kernel_functions(&mut instructions)?;
-        Ok(Prepared { name, kind, instructions, license: program.license.clone() })
+        let license = program.license.clone();
+        Ok(Prepared { name, kind, instructions, license, unreadable: self.fit.unreadable() })
     }
 
     fn call_kernel_functions(&self, instructions: &mut [bpf_insn]) -> Result<(), Error> {
@@ -176,13 +180,15 @@ pub(crate) struct Prepared {
     kind: ProgramKind,
     instructions: Vec<bpf_insn>,
     license: CString,
+    /// What the verifier's message may lead to.
+    unreadable: HashMap<i32, String>,
 }
 
 impl Prepared {
     /// Has the kernel check it.
     pub(crate) fn load(self) -> Result<OwnedFd, Error> {
         bpf::load_program(self.name, self.kind, &self.instructions, &self.license)
-            .map_err(|(error, log)| refused(self.name, &error, &log))
+            .map_err(|(error, log)| refused(self.name, &error, &log, &self.unreadable))
     }
 }
 
@@ -208,18 +214,68 @@ fn damaged(error: impl std::fmt::Display) -> Error {
     }
 }
 
-/// The kernel's refusal, with the end of the verifier's log.
-fn refused(program: &str, error: &io::Error, log: &str) -> Error {
-    if error.raw_os_error() == Some(libc::EPERM) {
+/// The kernel's refusal of a program: the privilege, the field or the helper that is missing,
+/// or else the verifier's reason.
+fn refused(
+    program: &str,
+    error: &io::Error,
+    log: &str,
+    unreadable: &HashMap<i32, String>,
+) -> Error {
+    // Without CAP_PERFMON the verifier refuses any access to the kernel's memory.
+    if error.raw_os_error() == Some(libc::EPERM) || !has_bpf() {
         return denied();
     }
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    // The last line counts instructions; it is kept, as it tells how far the check came.
-    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("; ");
-    let colon = if end.is_empty() { "" } else { ": " };
+    let reason = if let Some(text) = unreadable_access(log, unreadable) {
+        format!("the BPF program {program} needs a field that this kernel lacks: {text}")
+    } else if log.contains(PROBE_READ) && log.contains("cannot use helper") {
+        return locked_down();
+    } else {
+        let reason = reason_in(log);
+        let colon = if reason.is_empty() { "" } else { ": " };
+        format!("the kernel refuses the BPF program {program} ({error}){colon}{reason}")
+    };
+    Error::Unsupported { reason, hint: String::new() }
+}
+
+/// The access that an instruction in the log stands for ("invalid func unknown#195887105").
+fn unreadable_access<'a>(log: &str, unreadable: &'a HashMap<i32, String>) -> Option<&'a str> {
+    log.split("unknown#").skip(1).find_map(|rest| {
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        unreadable.get(&digits.parse().ok()?).map(String::as_str)
+    })
+}
+
+/// The verifier's reason. Its log traces instructions ("12: (85) call …"), each with the
+/// state of registers ("R0=…", "; source"); the reason comes behind the last one. Counts of
+/// instructions follow, and from Linux 7.3 on also suggestions.
+fn reason_in(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let is_trace = |line: &&str| {
+        line.split_once(": ").is_some_and(|(number, rest)| {
+            number.bytes().all(|byte| byte.is_ascii_digit())
+                && (rest.starts_with('(') || rest.starts_with('R'))
+        })
+    };
+    let last = lines.iter().rposition(is_trace).unwrap_or(0);
+    let behind = lines[last.min(lines.len())..].iter().take_while(|line| {
+        // What is said about the whole check.
+        !line.starts_with("processed ") && !line.starts_with("verification time")
+    });
+    behind.take(LOG_LINES).copied().collect::<Vec<_>>().join("; ")
+}
+
+/// The refusal of a kernel that keeps its memory from root as well.
+fn locked_down() -> Error {
+    let mode = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let cause = if mode.contains("[confidentiality]") {
+        "the kernel is locked down (lockdown=confidentiality)"
+    } else {
+        "the kernel refuses the helper bpf_probe_read_kernel, as with lockdown=confidentiality"
+    };
     Error::Unsupported {
-        reason: format!("the kernel refuses the BPF program {program} ({error}){colon}{end}"),
-        hint: String::new(),
+        reason: format!("{cause}: BPF programs may not read its memory"),
+        hint: "boot with lockdown=integrity or without lockdown".into(),
     }
 }
 
@@ -272,7 +328,7 @@ mod tests {
             assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
             return;
         }
-        let shown = refused("empty", &error, &log).to_string();
+        let shown = refused("empty", &error, &log, &HashMap::new()).to_string();
         assert!(shown.contains("refuses the BPF program empty"), "{shown}");
         assert!(shown.contains("R0 !read_ok"), "{shown}");
     }

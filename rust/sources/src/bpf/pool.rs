@@ -15,20 +15,13 @@ use std::sync::Arc;
 
 use precise_top_core::SharedBytes;
 
+use super::maps::{ARRAY, ARRAY_OF_MAPS, INNER_MAP, MMAPABLE};
 use crate::errors::Error;
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::Mapping;
 
 /// Arrays that may be lent at a time.
 pub(crate) const LENT: usize = 4;
-/// BPF_MAP_TYPE_ARRAY
-pub(crate) const ARRAY: u32 = 2;
-/// BPF_MAP_TYPE_ARRAY_OF_MAPS
-const ARRAY_OF_MAPS: u32 = 12;
-/// BPF_F_MMAPABLE
-pub(crate) const MMAPABLE: u32 = 1 << 10;
-/// BPF_F_INNER_MAP: the arrays may differ in length.
-const INNER_MAP: u32 = 1 << 12;
 
 /// One array: room for records, and behind them an index byte for each.
 pub(crate) struct Output {

@@ -17,18 +17,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::loader::{self, Loader, Target};
-use super::{HASH, make_array, map, refused};
+use super::maps::{HASH, make_array, make_hash, map};
 use crate::errors::Error;
 use crate::host::Host;
-use crate::sys::bpf::{self, MapSpec};
+use crate::sys::bpf;
 use crate::sys::shared::{Mapping, TreeWords};
 
 /// Members that may live at a time.
-const MEMBERS: u32 = 65536;
+const MEMBERS: usize = 65536;
 /// Bytes of a member in its map.
-const MEMBER: u32 = 24;
+const MEMBER: usize = 24;
 /// Names of commands.
-const COMMANDS: u32 = 8192;
+const COMMANDS: usize = 8192;
 /// How long a task may take from its release to its last switch, and how often to look.
 const PATIENCE: u32 = 1000;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -92,19 +92,13 @@ pub struct CommandSums {
     pub cpu_ns: u64,
 }
 
-fn make_hash(name: &str, key: u32, value: u32, entries: u32) -> Result<OwnedFd, Error> {
-    let spec =
-        MapSpec { kind: HASH, key_size: key, value_size: value, max_entries: entries, flags: 0 };
-    bpf::create_map(name, spec, None).map_err(refused)
-}
-
 impl Tree {
     /// Begins to follow. AccessDenied without CAP_BPF and CAP_PERFMON; Unsupported where
     /// the kernel lacks what it needs (before 5.14).
     pub fn open() -> Result<Tree, Error> {
         let trees = make_array("trees", size_of::<TreeWords>(), 1)?;
-        let members = make_hash("members", 8, MEMBER, MEMBERS)?;
-        let commands = make_hash("commands", 16, 16, COMMANDS)?;
+        let members = make_hash(HASH, "members", [8, MEMBER], MEMBERS)?;
+        let commands = make_hash(HASH, "commands", [16, 16], COMMANDS)?;
         let mut loader = Loader::new(loader::TREE)?;
         let maps = [("trees", &trees), ("members", &members), ("commands", &commands)];
         loader.link(&loader::borrowed(&maps))?;

@@ -82,7 +82,7 @@ pub(crate) struct Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dot = if self.field.is_empty() { "" } else { "." };
-        write!(f, "struct {}{dot}{}", self.structure, self.field)
+        write!(f, "{}{dot}{}", self.structure, self.field)
     }
 }
 
@@ -107,10 +107,14 @@ impl Fit {
         self.accesses.iter().map(|(access, reason)| (access, *reason))
     }
 
-    /// The access that the verifier met, by the function number in its message.
-    pub(crate) fn poisoned(&self, function: i32) -> Option<(&Access, Reason)> {
-        let (access, reason) = self.accesses.get((function ^ POISON) as usize)?;
-        Some((access, (*reason)?))
+    /// The accesses that cannot be made, by the function number in the verifier's message.
+    pub(crate) fn unreadable(&self) -> HashMap<i32, String> {
+        let numbered = (0..).map(|number| POISON | number).zip(&self.accesses);
+        numbered
+            .filter_map(|(number, (access, reason))| {
+                Some((number, format!("{access} {}", (*reason)?)))
+            })
+            .collect()
     }
 }
 
@@ -353,12 +357,7 @@ fn follow(local: &Btf, steps: &[Step<'_>], kernel: &Btf, root: u32) -> Result<Pl
 }
 
 /// The member of that name, also inside anonymous ones, with its offset from the beginning.
-fn find_member<'a>(
-    btf: &'a Btf,
-    of: Type,
-    name: &[u8],
-    depth: usize,
-) -> Option<(u32, Member<'a>)> {
+fn find_member<'a>(btf: &'a Btf, of: Type, name: &[u8], depth: usize) -> Option<(u32, Member<'a>)> {
     let depth = depth.checked_sub(1)?;
     for member in btf.members(of) {
         if member.name == name {
@@ -406,7 +405,8 @@ fn check_width(
         let fits = theirs_of.length == 0 || theirs_of.length >= ours_of.length;
         let same = local.size(ours_of.element) == kernel.size(theirs_of.element);
         // The elements of another length are structures, whose members are looked at.
-        let structures = local.resolve(ours_of.element).map(|(_, of)| of.kind) == Some(kind::STRUCT);
+        let structures =
+            local.resolve(ours_of.element).map(|(_, of)| of.kind) == Some(kind::STRUCT);
         return if fits && (same || structures) { Ok(()) } else { Err(Reason::OtherWidth) };
     }
     let adapts = matches!(code & CLASS, LDX) && Some(width(code)) == ours;
@@ -471,12 +471,12 @@ fn instruction<'a>(object: &'a mut Object, relocation: &Relocation) -> Option<&'
 fn instructions<'a>(object: &'a mut Object, relocation: &Relocation) -> Option<&'a mut [bpf_insn]> {
     let size = size_of::<bpf_insn>();
     let functions = object.functions.values_mut();
-    let function = functions.filter(|function| function.section_index.0 == relocation.section).find(
-        |function| {
+    let function = functions
+        .filter(|function| function.section_index.0 == relocation.section)
+        .find(|function| {
             let start = function.section_offset;
             (start..start + function.instructions.len() * size).contains(&relocation.at)
-        },
-    )?;
+        })?;
     let at = (relocation.at - function.section_offset) / size;
     Some(&mut function.instructions[at..])
 }
@@ -521,40 +521,4 @@ fn apply(
 }
 
 #[cfg(test)]
-mod scratch {
-    use super::*;
-    #[test]
-    fn same_as_aya() {
-        for name in std::fs::read_dir("/tmp/bpf/btf").unwrap() {
-            let path = name.unwrap().path();
-            let bytes = std::fs::read(&path).unwrap();
-            for (which, object) in [("snap", super::super::loader::SNAPSHOTS), ("tree", super::super::loader::TREE)] {
-                let at = std::time::Instant::now();
-                let kernel = Btf::parse(bytes.clone()).unwrap();
-                let mut ours = Object::parse(object).unwrap();
-                let fit = relocate(object, &mut ours, &kernel).expect("relocates");
-                let t = at.elapsed();
-                println!("{} {which} {} accesses {t:?}", path.display(), fit.accesses.len());
-                for (access, reason) in fit.accesses() {
-                    if path.ends_with("running.btf") { println!("   {access}"); }
-                if let Some(reason) = reason { println!("   {access} {reason}"); }
-                }
-                let at = std::time::Instant::now();
-                let theirs_btf = aya_obj::btf::Btf::parse(&bytes, Default::default()).unwrap();
-                let mut theirs = Object::parse(object).unwrap();
-                if let Err(e) = theirs.relocate_btf(&theirs_btf) { println!("   aya: {e}"); continue; }
-                println!("   aya {:?}", at.elapsed());
-                let mut diffs = 0;
-                for (key, f) in &ours.functions {
-                    let g = &theirs.functions[key];
-                    for (i, (a, b)) in f.instructions.iter().zip(&g.instructions).enumerate() {
-                        let same = a.code == b.code && a.off == b.off && a.imm == b.imm && a.src_reg() == b.src_reg() && a.dst_reg() == b.dst_reg();
-                        let poison = a.code == CALL && a.imm & !0xffff == POISON && b.imm == 0xbad2310;
-                        if !same && !poison { diffs += 1; println!("   {} {i}: {:x} {:x} {:x} / {:x} {:x} {:x}", f.name, a.code, a.off, a.imm, b.code, b.off, b.imm); }
-                    }
-                }
-                println!("   diffs {diffs}");
-            }
-        }
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use precise_top_core::interval::LastValues;
 
 use super::loader::{Loader, Prepared, Target};
-use super::make_array;
+use super::maps::make_array;
 use crate::errors::Error;
 use crate::sys::shared::{Control, Mapping};
 
@@ -26,6 +26,9 @@ const LOGGED: usize = 256;
 pub(super) const LISTED: usize = 8192;
 /// and of these, zombies.
 const ZOMBIES: usize = LISTED / 2;
+
+/// Bytes from one value of an array to the next: the kernel rounds them up to 8.
+pub(super) const STRIDE: usize = 8;
 
 /// The maps `ran`, `logged` and `listed`.
 pub(super) fn make_maps(cpu_count: usize) -> Result<[OwnedFd; 3], Error> {
@@ -95,7 +98,7 @@ impl RunLog {
         }
         control.write(offset_of!(Control, listed), zombies.len() as u64);
         for (n, pid) in zombies.enumerate() {
-            self.listed.write(n * size_of::<u64>(), pid);
+            self.listed.write(n * STRIDE, pid);
         }
         true
     }

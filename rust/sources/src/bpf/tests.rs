@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use precise_top_core::{Interval, Table};
+use precise_top_core::{Flags, Interval, Table};
 
 use super::*;
 
@@ -130,7 +130,7 @@ fn slots_that_nobody_looked_at_while_the_numbers_came_around_are_found() {
     let Some(mut source) = opened() else { return };
     source.snapshot(&exact()).expect("a snapshot");
     // Nobody empties the slots meanwhile.
-    source.beside = None;
+    source.worker = None;
     locked(&source.exits).slots().tell_after(usize::MAX);
     let mut child = shells(1);
     child.iter_mut().for_each(|child| drop(child.wait()));

@@ -22,6 +22,10 @@ const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
 
+/// BPF_PROG_TYPE_TRACING
+const TRACING: u32 = 26;
+/// BPF_PROG_TYPE_SYSCALL
+const SYSCALL: u32 = 31;
 /// BPF_TRACE_ITER
 const ATTACH_ITER: u32 = 28;
 /// BPF_TRACE_RAW_TP
@@ -296,9 +300,9 @@ pub(crate) fn load_program(
     license: &CStr,
 ) -> Result<OwnedFd, (io::Error, String)> {
     let (prog_type, expected_attach_type, attach_btf_id, prog_flags) = match kind {
-        ProgramKind::Syscall => (31, 0, 0, SLEEPABLE),
-        ProgramKind::Tracepoint(id) => (26, ATTACH_RAW_TP, id, 0),
-        ProgramKind::Iterator(id) => (26, ATTACH_ITER, id, 0),
+        ProgramKind::Syscall => (SYSCALL, 0, 0, SLEEPABLE),
+        ProgramKind::Tracepoint(id) => (TRACING, ATTACH_RAW_TP, id, 0),
+        ProgramKind::Iterator(id) => (TRACING, ATTACH_ITER, id, 0),
     };
     let mut attr = ProgLoad {
         prog_type,

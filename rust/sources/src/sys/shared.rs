@@ -183,7 +183,6 @@ pub(crate) struct Control {
     pub(crate) retries: u64,
     pub(crate) torn: u64,
     pub(crate) exits: u64,
-    pub(crate) absent: u64,
     pub(crate) log_lost: u64,
     pub(crate) visited: u64,
     pub(crate) finding: u64,

@@ -1,0 +1,203 @@
+//! Opening the source: the best way that the kernel allows, and why a better one is refused.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use precise_top_core::Layout;
+
+use super::exit_slots::{SLOTS, Slots};
+use super::exits::Exits;
+use super::fields::Lacking;
+use super::hidden::Hidden;
+use super::loader::{self, Loader, Target};
+use super::maps::{Maps, map};
+use super::pool::Pool;
+use super::run::Way;
+use super::run_log::{self, RunLog};
+use super::{Bpf, PART, VERSION};
+use crate::errors::Error;
+use crate::host::{self, Host};
+use crate::sys::bpf;
+use crate::sys::shared::{Control, CpuWords, Mapping};
+use crate::sys::thread::ForkGuard;
+
+/// What PRECISE_TOP_BPF_WAY may be set to: only the way of older kernels is tried then.
+const ITERATOR: &str = "iterator";
+/// CPUs that are assumed where the kernel does not list them.
+const MOST_CPUS: usize = 4096;
+
+/// CPUs that there may ever be.
+fn possible_cpus() -> usize {
+    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next().and_then(|word| word.parse::<usize>().ok());
+    last.map_or(MOST_CPUS, |last| last + 1)
+}
+
+/// Numbers that nobody can guess.
+fn random_key() -> Result<[u64; 2], Error> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| Error::os("read /dev/urandom", error))?;
+    let (low, high) =
+        (u128::from_ne_bytes(bytes) as u64, (u128::from_ne_bytes(bytes) >> 64) as u64);
+    Ok([low, high])
+}
+
+/// The program that walks over all tasks, in one call if the kernel allows that. Adds to
+/// `refusals` why it does not.
+fn load_walk(loader: &Loader, refusals: &mut Vec<String>) -> Result<Way, Error> {
+    let is_asked = std::env::var_os("PRECISE_TOP_BPF_WAY").is_none_or(|way| way != ITERATOR);
+    if loader.has_one_call() && is_asked {
+        match loader.load("snapshot", Target::Call) {
+            Ok(program) => return Ok(Way::OneCall(program)),
+            // The iterator needs the same privilege.
+            Err(error @ Error::AccessDenied { .. }) => return Err(error),
+            Err(error) => refusals.push(error.to_string()),
+        }
+    }
+    let walk = loader.load("each_task", Target::Tasks).map_err(|error| match refusals.pop() {
+        Some(first) => Error::Unsupported { reason: first, hint: String::new() },
+        None => error,
+    })?;
+    let link = bpf::link_iterator(walk.as_fd())
+        .map_err(|error| Error::os("link the task iterator", error))?;
+    Ok(Way::Iterator(link))
+}
+
+/// The programs at switches and exits. None, with the reason in `refusals`, where the kernel
+/// refuses them: snapshots are less exact then.
+fn load_watchers(loader: &Loader, way: &Way, refusals: &mut Vec<String>) -> Option<[OwnedFd; 2]> {
+    if matches!(way, Way::Iterator(_)) {
+        return None;
+    }
+    let load = |name, point| loader.load(name, Target::Tracepoint(point));
+    let both = load("switched", "sched_switch")
+        .and_then(|switched| Ok([switched, load("exits", "sched_process_exit")?]));
+    both.map_err(|error| refusals.push(error.to_string())).ok()
+}
+
+impl Bpf {
+    /// Loads the programs. With PRECISE_TOP_BPF_WAY=iterator in the environment it takes the
+    /// way of older kernels, for tests and measurements on a newer one.
+    ///
+    /// AccessDenied without CAP_BPF and CAP_PERFMON, or where the limit of locked memory is too
+    /// low; Unsupported where the kernel lacks what any walk needs.
+    pub(crate) fn open() -> Result<Bpf, Error> {
+        Bpf::open_without(0)
+    }
+
+    /// Treats a process as hidden by the kernel, as some kernels do.
+    pub(super) fn open_without(left_out: u32) -> Result<Bpf, Error> {
+        let controls = Maps::controls()?;
+        Bpf::open_with(Loader::new(loader::SNAPSHOTS)?, controls, left_out)
+    }
+
+    pub(super) fn open_with(
+        mut loader: Loader,
+        controls: OwnedFd,
+        left_out: u32,
+    ) -> Result<Bpf, Error> {
+        let layout = Layout::of_version(VERSION)?;
+        let cpu_count = possible_cpus();
+        let host = Host::new();
+        let page = host.page_size() as usize;
+        let maps = Maps::new(controls, &layout, cpu_count, page)?;
+        let pool = Pool::new(layout.record_size())?;
+        loader.link(&loader::borrowed(&maps.named(&pool)))?;
+        let mut refusals = Vec::new();
+        let way = load_walk(&loader, &mut refusals)?;
+        let watchers = load_watchers(&loader, &way, &mut refusals);
+        let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
+        set_up(&control, &host, left_out)?;
+        let slots = map(&maps.slots, SLOTS * Slots::size_of_one(&layout))?;
+        let slots =
+            Slots::new(Arc::clone(&control), slots, maps.slot_of, &maps.deaths, page, &layout)?;
+        let exits = Exits::new(slots, &layout);
+        let cpus = map(&maps.cpus, cpu_count * size_of::<CpuWords>())?;
+        let listed = map(&maps.listed, run_log::LISTED * run_log::STRIDE)?;
+        let kept = [
+            maps.controls,
+            maps.cpus,
+            maps.slots,
+            maps.notes,
+            maps.noted,
+            maps.row_of,
+            maps.ran,
+            maps.logged,
+            maps.listed,
+        ];
+        let mut source = Bpf {
+            hidden: Hidden::new(&host)?,
+            lacking: Lacking::of(loader.fit()),
+            refusals,
+            host,
+            layout,
+            way,
+            control,
+            cpus,
+            cpu_count,
+            pool,
+            wanted: [0; 2],
+            log: RunLog::new(&loader, listed, kept.into()),
+            delayacct: host::delayacct() == Some(true),
+            watchers,
+            exits: Arc::new(Mutex::new(exits)),
+            deaths: maps.deaths,
+            worker: None,
+            home: ForkGuard::new(),
+            hidden_watchers: Vec::new(),
+            watching: None,
+            exited: 0,
+            changed: None,
+            looked_ns: 0,
+        };
+        source.warm_up()?;
+        source.look_for_hidden()?;
+        if source.hidden.len() > 0 {
+            source.watch_for_hidden(&loader);
+        }
+        Ok(source)
+    }
+
+    /// Loads the programs that watch idle states and the ends of tasks, where tasks hide.
+    fn watch_for_hidden(&mut self, loader: &Loader) {
+        self.control.write(offset_of!(Control, hides), 1_u64);
+        let programs = [("idles", "cpu_idle"), ("freed", "sched_process_free")];
+        for (name, point) in programs {
+            // Without it the balance is only less exact.
+            match loader.load(name, Target::Tracepoint(point)) {
+                Ok(program) => self.hidden_watchers.push(program),
+                Err(error) => self.refusals.push(error.to_string()),
+            }
+        }
+    }
+}
+
+/// The words that stay as they are.
+fn set_up(control: &Mapping, host: &Host, left_out: u32) -> Result<(), Error> {
+    let key = random_key()?;
+    control.write(offset_of!(Control, key), key[0]);
+    control.write(offset_of!(Control, key) + size_of::<u64>(), key[1]);
+    control.write(offset_of!(Control, page_size), host.page_size());
+    control.write(offset_of!(Control, part), PART);
+    control.write(offset_of!(Control, left_out), u64::from(left_out));
+    // Any reading is greater.
+    control.write(offset_of!(Control, offset_ns), (i64::MIN / 2).cast_unsigned());
+    Ok(())
+}
+
+/// Links an object to maps of its own, which the result keeps.
+#[cfg(test)]
+pub(super) fn test_maps(loader: &mut Loader) -> (Maps, Pool) {
+    let layout = Layout::of_version(VERSION).expect("a layout");
+    let page = Host::new().page_size() as usize;
+    let controls = Maps::controls().expect("a map");
+    let maps = Maps::new(controls, &layout, possible_cpus(), page).expect("maps");
+    let pool = Pool::new(layout.record_size()).expect("a pool");
+    loader.link(&loader::borrowed(&maps.named(&pool))).expect("an object that links");
+    (maps, pool)
+}
