@@ -21,12 +21,14 @@ mod delta;
 mod field_table;
 mod frame;
 mod index;
+mod intervals;
 mod read;
 mod strings;
 mod write;
 
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
+pub use intervals::{Gap, Intervals};
 pub use read::{Copies, Cursor, Damage, Reader};
 pub use write::{Options, Writer};
 

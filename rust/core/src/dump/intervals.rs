@@ -1,0 +1,138 @@
+//! The intervals of a recording: one for each snapshot that continues the snapshot before it.
+//!
+//! Design decisions
+//!
+//! * An interval has the index of the snapshot that ends it. There is no interval across a
+//!   gap: tasks that died unobserved would be missing from it. [`Gap`] lists the reasons.
+//! * Snapshots that are read in order continue the split of user and system time of the
+//!   interval before, as a live view does. A jump starts again with two snapshots.
+//! * The caller reads the snapshots, so that one rule serves [`Reader`] and files that
+//!   check more than the bytes.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::read::{Cursor, Reader};
+use crate::error::ParseError;
+use crate::header::Header;
+use crate::interval::Interval;
+use crate::snapshot::{SharedBytes, Snapshot};
+
+/// Why no interval ends with a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap<E = ParseError> {
+    /// The recording has no snapshot before it.
+    First,
+    /// The snapshot at `index`, either end of the interval, cannot be read.
+    Unreadable {
+        /// The index of that snapshot.
+        index: usize,
+        /// Why it cannot be read.
+        error: E,
+    },
+    /// The machine was booted in between.
+    Boot,
+    /// The snapshots are of different machines.
+    Host,
+    /// The snapshots are of different sources.
+    Source,
+    /// One snapshot has threads as rows, the other processes.
+    Threads,
+    /// The recorder was started again in between.
+    Recorder,
+}
+
+impl<E> Gap<E> {
+    /// Why the two snapshots cannot be the ends of one interval; None where they can.
+    ///
+    /// Both must come from one run of one recorder, so that the exits in between are
+    /// known. A recorder that was started again has used less CPU time than the one
+    /// before it (`own_cpu_ns`).
+    pub fn between(before: &Header, after: &Header) -> Option<Gap<E>> {
+        if before.boot_id != after.boot_id {
+            Some(Gap::Boot)
+        } else if before.host != after.host {
+            Some(Gap::Host)
+        } else if before.source != after.source {
+            Some(Gap::Source)
+        } else if before.threads() != after.threads() {
+            Some(Gap::Threads)
+        } else if before.own_cpu_ns > after.own_cpu_ns {
+            Some(Gap::Recorder)
+        } else {
+            None
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Gap<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gap::First => write!(f, "no snapshot precedes it"),
+            Gap::Unreadable { index, error } => write!(f, "snapshot {index}: {error}"),
+            Gap::Boot => write!(f, "the machine was booted in between"),
+            Gap::Host => write!(f, "the snapshots are of different machines"),
+            Gap::Source => write!(f, "the snapshots are of different sources"),
+            Gap::Threads => write!(f, "only one of the snapshots has threads as rows"),
+            Gap::Recorder => write!(f, "the recorder was started again in between"),
+        }
+    }
+}
+
+/// Makes the intervals of one recording and remembers the last one, so that the next
+/// interval continues it.
+#[derive(Clone, Debug, Default)]
+pub struct Intervals {
+    last: Option<(usize, Arc<Interval>)>,
+}
+
+impl Intervals {
+    /// The interval that ends with the snapshot `index`, or why there is none.
+    ///
+    /// `read` returns the snapshot at an index. It is called for those of `index - 1` and
+    /// `index` that the last interval does not hold, in this order, and for the second
+    /// also where the first cannot be read: so the caller sees every error.
+    pub fn get<E>(
+        &mut self,
+        index: usize,
+        mut read: impl FnMut(usize) -> Result<Arc<Snapshot<SharedBytes>>, E>,
+    ) -> Result<Arc<Interval>, Gap<E>> {
+        let Some(index_before) = index.checked_sub(1) else { return Err(Gap::First) };
+        let last = match &self.last {
+            Some((at, last)) if *at == index => return Ok(Arc::clone(last)),
+            Some((at, last)) if *at == index_before => Some(Arc::clone(last)),
+            _ => None,
+        };
+        let before = match &last {
+            Some(last) => Ok(Arc::clone(last.cur())),
+            None => read(index_before),
+        };
+        let after = read(index);
+        let before = before.map_err(|error| Gap::Unreadable { index: index_before, error })?;
+        let after = after.map_err(|error| Gap::Unreadable { index, error })?;
+        if let Some(gap) = Gap::between(before.header(), after.header()) {
+            return Err(gap);
+        }
+        let interval = Arc::new(match last {
+            Some(last) => last.then(after),
+            None => Interval::between(before, after),
+        });
+        self.last = Some((index, Arc::clone(&interval)));
+        Ok(interval)
+    }
+}
+
+impl Reader {
+    /// The intervals that end with the snapshots of `range`, in order, or why there is none.
+    pub fn intervals(
+        &self,
+        range: Range<usize>,
+    ) -> impl Iterator<Item = Result<Arc<Interval>, Gap>> + '_ {
+        let (mut intervals, mut cursor) = (Intervals::default(), Cursor::default());
+        let end = range.end.min(self.len());
+        (range.start..end).map(move |index| {
+            intervals.get(index, |index| self.snapshot(index, &mut cursor).map(Arc::new))
+        })
+    }
+}

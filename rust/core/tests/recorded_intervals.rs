@@ -1,0 +1,115 @@
+//! Intervals of recordings: none across a gap, and each reason by name.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::machine::Machine;
+use precise_top_core::dump::{Gap, Intervals, Options, Reader, Writer};
+use precise_top_core::{
+    ErrorKind, Flags, Header, Interval, ParseError, SharedBytes, Snapshot, SourceKind,
+};
+
+const FULL: Options = Options { full_every: 1, level: None };
+
+fn machine() -> Machine {
+    Machine::new(3)
+}
+
+/// A snapshot of the same records with another header.
+fn with_header(
+    snapshot: &Snapshot<Vec<u8>>,
+    adjust: impl FnOnce(&mut Header),
+) -> Snapshot<Vec<u8>> {
+    let mut header = snapshot.header().clone();
+    adjust(&mut header);
+    let mut bytes = snapshot.record_bytes().to_vec();
+    let records = 0..bytes.len();
+    bytes.extend_from_slice(snapshot.mask_indices());
+    let indices = records.end..bytes.len();
+    Snapshot::new(header, snapshot.layout().clone(), bytes, records, indices).expect("well formed")
+}
+
+fn recorded(snapshots: &[Snapshot<Vec<u8>>]) -> Vec<u8> {
+    let (mut writer, mut bytes) = Writer::new(FULL);
+    for snapshot in snapshots {
+        bytes.extend(writer.snapshot(snapshot).expect("of all tasks"));
+    }
+    bytes
+}
+
+fn intervals(bytes: Vec<u8>) -> Vec<Result<Arc<Interval>, Gap>> {
+    let reader = Reader::new(SharedBytes::new(bytes), None).expect("a dump");
+    reader.intervals(0..usize::MAX).collect()
+}
+
+#[test]
+fn snapshots_in_order_continue_the_interval_before() {
+    let snapshots = machine().snapshots(6);
+    let found = intervals(recorded(&snapshots));
+    assert!(matches!(found[0], Err(Gap::First)));
+    let shared: Vec<_> =
+        snapshots.into_iter().map(|snapshot| Arc::new(snapshot.into_shared())).collect();
+    let mut expected = Interval::between(Arc::clone(&shared[0]), Arc::clone(&shared[1]));
+    for index in 1..6 {
+        let interval = found[index].as_ref().expect("no gap");
+        assert_eq!(interval.interval_ns(), expected.interval_ns());
+        for row in 0..expected.len() {
+            assert_eq!(interval.usage(row), expected.usage(row));
+            assert_eq!(interval.split(row), expected.split(row));
+        }
+        if let Some(next) = shared.get(index + 1) {
+            expected = expected.then(Arc::clone(next));
+        }
+    }
+}
+
+#[test]
+fn a_jump_starts_again_with_two_snapshots() {
+    let snapshots: Vec<_> = machine().snapshots(6).into_iter().map(|s| s.into_shared()).collect();
+    let (mut intervals, mut read) = (Intervals::default(), Vec::new());
+    for index in [2, 3, 3, 5, 1] {
+        let found = intervals.get(index, |index| {
+            read.push(index);
+            Ok::<_, ParseError>(Arc::new(snapshots[index].clone()))
+        });
+        let begin = snapshots[index - 1].header().begin;
+        assert_eq!(found.expect("no gap").prev().header().begin, begin);
+    }
+    assert_eq!(read, [1, 2, 3, 4, 5, 0, 1]);
+}
+
+#[test]
+fn no_interval_spans_a_change() {
+    let snapshots = machine().snapshots(2);
+    let gap = |adjust: fn(&mut Header)| {
+        let second = with_header(&snapshots[1], adjust);
+        let mut found = intervals(recorded(&[snapshots[0].clone(), second]));
+        found.remove(1).err()
+    };
+    assert_eq!(gap(|_| {}), None);
+    assert_eq!(gap(|header| header.boot_id[3] ^= 1), Some(Gap::Boot));
+    assert_eq!(gap(|header| header.host.push('2')), Some(Gap::Host));
+    assert_eq!(gap(|header| header.source = SourceKind::Proc), Some(Gap::Source));
+    assert_eq!(
+        gap(|header| header.flags = header.flags.with(Flags::THREADS, true)),
+        Some(Gap::Threads)
+    );
+    assert_eq!(gap(|header| header.own_cpu_ns = 1), Some(Gap::Recorder));
+}
+
+#[test]
+fn both_neighbours_of_a_damaged_snapshot_have_no_interval() {
+    let snapshots = machine().snapshots(5);
+    let mut bytes = recorded(&snapshots);
+    let damaged = recorded(&snapshots[..3]).len() - 100;
+    bytes[damaged] ^= 1;
+    let found = intervals(bytes);
+    for index in [2, 3] {
+        let Err(Gap::Unreadable { index: damaged, error }) = &found[index] else {
+            panic!("{:?}", found[index]);
+        };
+        assert_eq!((*damaged, error.kind), (2, ErrorKind::BadChecksum));
+    }
+    assert!(found[1].is_ok() && found[4].is_ok());
+}
