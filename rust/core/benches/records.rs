@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use precise_top_core::wire::{self, Payload};
 use precise_top_core::{
     Field, FieldSet, Flags, Header, Interval, Layout, Metric, Query, RecordMut, SharedBytes,
-    Snapshot, SourceKind, Table, codec,
+    Snapshot, SourceKind, TaskTable, codec,
 };
 
 const TASKS: usize = 10_000;

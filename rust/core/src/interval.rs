@@ -15,5 +15,5 @@ mod usage;
 
 pub use balance::{Balance, CpuUse};
 pub use delta::Interval;
-pub use last_values::{LastValues, MergedRow, Totals, Unchanged};
+pub use last_values::{LastValues, Totals, Unchanged};
 pub use usage::{Children, Split, Use};

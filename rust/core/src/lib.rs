@@ -14,6 +14,7 @@ pub mod dump;
 pub mod error;
 pub mod fields;
 pub mod header;
+pub mod identity;
 pub mod interval;
 pub mod layout;
 pub mod names;
@@ -27,9 +28,12 @@ pub mod wire;
 pub use error::{ErrorKind, ParseError};
 pub use fields::{Field, FieldGroup, FieldSet, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
+pub use identity::{Identity, TaskKey};
 pub use interval::{Balance, Children, CpuUse, Interval};
 pub use layout::Layout;
-pub use record::{Identity, Record, RecordMut, Value};
+pub use record::{Record, RecordMut, Value};
 pub use record_buffer::{RecordBuffer, mask_index};
 pub use snapshot::{SharedBytes, Snapshot};
-pub use table::{Cell, Filter, GroupBy, GroupKey, Groups, Key, Metric, Query, Table, compare};
+pub use table::{
+    Cell, Filter, GroupBy, GroupKey, Groups, Key, MergedRow, Metric, Query, TaskTable, compare,
+};

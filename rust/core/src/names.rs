@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::ParseError;
+use crate::identity::is_of_process;
 use crate::record::Record;
 
 /// What a string is the name of.
@@ -152,20 +153,10 @@ impl NamesAt {
     /// The arguments of the process that a record is of, each ended by a NUL.
     pub fn cmdline(&self, record: &Record<'_>) -> Option<&[u8]> {
         let named = self.names.at(&StringKey::of_cmdline(record)?, self.offset)?;
-        let start = exact_start(record);
-        let same = match (named.start_ns, start) {
-            (UNKNOWN, _) => false,
-            (0, _) | (_, 0) => true,
-            // A thread may have come later than its process, not earlier.
-            (process, start) if record.ac_tgid() != record.ac_pid() => process <= start,
-            (process, start) => process == start,
-        };
-        same.then_some(&named.text)
+        if named.start_ns == UNKNOWN {
+            return None;
+        }
+        let process_start_ns = (named.start_ns != 0).then_some(named.start_ns);
+        is_of_process(record, process_start_ns).then_some(&named.text)
     }
-}
-
-/// The start that tells tasks of the same pid apart, 0 where none does.
-pub fn exact_start(record: &Record<'_>) -> u64 {
-    // A source without task ids derives starts, which wobble.
-    record.task_id().and(record.ac_start_ns()).unwrap_or(0)
 }

@@ -96,15 +96,6 @@ impl<'a> Record<'a> {
     pub fn cpu_ns(&self) -> Option<u64> {
         self.unsigned(Field::ac_sum_exec_ns).or_else(|| self.unsigned(Field::cpu_run_virtual_total))
     }
-
-    /// What names the task for its life, as far as the record knows.
-    pub fn identity(&self) -> Identity {
-        Identity {
-            pid: self.ac_pid().unwrap_or(0),
-            start_ns: self.ac_start_ns(),
-            task_id: self.task_id().filter(|&id| id != 0),
-        }
-    }
 }
 
 macro_rules! getter {
@@ -164,18 +155,6 @@ impl std::fmt::Debug for Record<'_> {
             .field("ac_comm", &self.ac_comm().map(String::from_utf8_lossy))
             .finish_non_exhaustive()
     }
-}
-
-/// Names a task for its life: by `task_id` where a source has it, else by pid
-/// and start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Thread id, 0 where unknown.
-    pub pid: u32,
-    /// CLOCK_BOOTTIME start in ns.
-    pub start_ns: Option<u64>,
-    /// The source's own name for the task.
-    pub task_id: Option<u64>,
 }
 
 /// Writes fields into the bytes of a record; what a source uses to make one.

@@ -171,6 +171,11 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         self.records.len() / self.layout.record_size()
     }
 
+    /// Number of records of living tasks, which are the first.
+    pub fn living(&self) -> usize {
+        self.len().saturating_sub(self.header.exited as usize)
+    }
+
     /// Whether the record at `index` is of a task that died since the source's
     /// previous snapshot; those are the last.
     pub fn is_exited(&self, index: usize) -> bool {
@@ -251,7 +256,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     where
         B: Clone,
     {
-        let living = self.len().saturating_sub(self.header.exited as usize);
+        let living = self.living();
         let mut exits = self.clone();
         exits.records.start += living * self.layout.record_size();
         if self.header.masks.len() > 1 {

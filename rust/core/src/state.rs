@@ -69,7 +69,7 @@ pub fn name(state: u32) -> &'static str {
 /// Number of living tasks in each state; those whose state is not known are left out.
 pub fn count<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    let living = snapshot.len().saturating_sub(snapshot.header().exited as usize);
+    let living = snapshot.living();
     for state in snapshot.iter().take(living).filter_map(|record| record.state()) {
         *counts.entry(name(state)).or_insert(0) += 1;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{snapshot, snapshot_with};
 use precise_top_core::interval::{Split, Use};
-use precise_top_core::{CpuTimes, Field, Flags, Interval, Table};
+use precise_top_core::{CpuTimes, Field, Flags, Interval, TaskTable};
 use proptest::prelude::*;
 
 use Field::{ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, nvcsw, task_id};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
 use precise_top_core::{
-    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Metric, Query, Record, Table,
+    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Metric, Query, Record,
+    TaskTable,
 };
 use proptest::prelude::*;
 

@@ -6,7 +6,7 @@ use common::snapshot;
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{
     Cell, CpuTimes, ErrorKind, Field, FieldSet, Filter, Header, Layout, Metric, Query, Snapshot,
-    SourceKind, System, Table, codec,
+    SourceKind, System, TaskTable, codec,
 };
 use proptest::prelude::*;
 

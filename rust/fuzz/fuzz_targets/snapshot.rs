@@ -10,7 +10,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use precise_top_core::{
     Metric, Field, FieldSet, Groups, GroupBy, Interval, ParseError, Query, SharedBytes, Snapshot,
-    Table, codec,
+    TaskTable, codec,
 };
 
 fuzz_target!(|bytes: &[u8]| {

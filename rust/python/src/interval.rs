@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use precise_top_core::{Cell, Field, Filter, GroupBy, Groups, Interval, Metric, Query, Table};
+use precise_top_core::{Cell, Field, Filter, GroupBy, Groups, Interval, Metric, Query, TaskTable};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -80,7 +80,7 @@ impl Asked<'_, '_> {
 
 pub(crate) fn select<'py>(
     py: Python<'py>,
-    table: &impl Table,
+    table: &impl TaskTable,
     names: &[String],
     asked: Asked<'_, 'py>,
 ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
@@ -97,7 +97,7 @@ pub(crate) fn select<'py>(
 
 fn sum<'py>(
     py: Python<'py>,
-    table: &impl Table,
+    table: &impl TaskTable,
     names: &[String],
 ) -> PyResult<Bound<'py, PyTuple>> {
     let columns = columns(names)?;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
 use precise_top_core::interval::Unchanged;
-use precise_top_core::{Interval, Table as TaskTable};
+use precise_top_core::{Interval, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
     Canvas, Choice, Column, Form, Lines, Sequences, Style, Table, Users, View, missing,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::wire::Id;
-use precise_top_core::{FieldSet, SourceKind, Table};
+use precise_top_core::{FieldSet, SourceKind, TaskTable};
 use precise_top_sources::{Netlink, Report, Request, Source};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use precise_top_core::interval::{MergedRow, Unchanged};
+use precise_top_core::interval::Unchanged;
 use precise_top_core::{
-    Balance, Cell, CpuTimes, Field, Filter, Flags, Header, Interval, Metric as Source, Query,
-    SourceKind, System, Table as Rows, state,
+    Balance, Cell, CpuTimes, Field, Filter, Flags, Header, Interval, MergedRow, Metric as Source,
+    Query, SourceKind, System, TaskTable as Rows, state,
 };
 
 use crate::foot;

@@ -1,6 +1,6 @@
 //! Tables of tasks: titles, units, rows and sums.
 
-use precise_top_core::{Cell, Interval, Metric as Source, Table as Rows, state};
+use precise_top_core::{Cell, Interval, Metric as Source, TaskTable as Rows, state};
 
 use crate::screen::Choice;
 use crate::text::{self, Side, UNKNOWN};

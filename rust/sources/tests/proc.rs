@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use precise_top_core::{
-    Field, FieldSet, FieldStatus, Flags, Interval, Metric, SharedBytes, Snapshot, SourceKind, Table,
+    Field, FieldSet, FieldStatus, Flags, Interval, Metric, SharedBytes, Snapshot, SourceKind,
+    TaskTable,
 };
 use precise_top_sources::{Error, Request, Source, open};
 

@@ -23,7 +23,7 @@ use crate::fields::{COMM_LEN, Field, FieldSet};
 use crate::interval::Interval;
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
-use crate::table::{Cell, Table};
+use crate::table::{Cell, TaskTable};
 
 /// RecordBuffer in columns.
 #[derive(Clone, Debug)]
@@ -357,7 +357,7 @@ impl ColumnInProgress {
                 None => self.mark_unknown(block.places.clone()),
             },
             ColumnKind::Exited => {
-                let living = snapshot.len().saturating_sub(header.exited as usize);
+                let living = snapshot.living();
                 let living = living.saturating_sub(block.first).min(block.places.len());
                 let exited = block.places.start + living..block.places.end;
                 if !exited.is_empty() {

@@ -20,6 +20,7 @@ use super::ancestors::{self, Step};
 use super::delta::Interval;
 use super::usage::{Children, Split};
 use crate::header::Flags;
+use crate::identity::ProcessKey;
 use crate::record::Record;
 
 /// User, system and steal time.
@@ -135,7 +136,7 @@ impl Interval {
         let threads = self.cur().header().threads();
         let processes: HashMap<_, Record<'_>> = if threads {
             let leaders = self.prev().iter().filter(|record| leads(record, true));
-            leaders.map(|record| ((record.ac_pid(), record.ac_start_ns()), record)).collect()
+            leaders.map(|record| (ProcessKey::of(&record), record)).collect()
         } else {
             HashMap::new()
         };
@@ -143,7 +144,7 @@ impl Interval {
             let record = self.cur().get(row).filter(|record| leads(record, threads))?;
             let now = counters(&record, threads);
             // After an exec by another thread the leader is another task, of the same process.
-            let process = processes.get(&(record.ac_pid(), record.ac_start_ns())).copied();
+            let process = processes.get(&ProcessKey::of(&record)).copied();
             let Some(earlier) = process.or_else(|| self.earlier(row)) else {
                 return self.is_born(row).then_some(now);
             };
@@ -171,11 +172,11 @@ impl Interval {
             .iter()
             .enumerate()
             .filter(|(row, record)| threads && !self.is_exited(*row) && leads(record, true))
-            .map(|(_, record)| (record.ac_pid(), record.ac_start_ns()))
+            .map(|(_, record)| ProcessKey::of(&record))
             .collect();
         let is_gone = |row: usize, record: &Record<'_>| {
             // A leader may have gone and its process live on, under another one.
-            !lives[row] && !living.contains(&(record.ac_pid(), record.ac_start_ns()))
+            !lives[row] && !living.contains(&ProcessKey::of(record))
         };
         let gone: HashMap<u32, usize> = prev
             .iter()

@@ -1,45 +1,41 @@
-//! Which record of the earlier snapshot is the same task's as one of the later.
+//! Finds the earlier record of each task. The rules are in [`crate::identity`].
 
 use std::collections::HashMap;
 
-use crate::header::{Flags, SourceKind};
-use crate::record::Record;
+use crate::identity::Identity;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
-    /// The task was in the earlier snapshot at this index.
+    /// The task has the record at this index in the earlier snapshot.
     Same(u32),
-    /// The task began in the interval: all it ever used, it used now.
+    /// The task started in the interval: its whole use belongs to it.
     Born,
-    /// The task is older than the interval but was not seen before it.
+    /// The task is older than the interval, but has no earlier record.
     Unseen,
-    /// The task has another row, which tells more.
+    /// The task has another row, with a greater use.
     Repeated,
 }
 
-/// Per record of `cur`, its match in `prev`.
+/// The match in `prev` of each record of `cur`.
 pub(super) fn match_all(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> Vec<Match> {
     let mut matches = match_records(prev, cur);
-    forget_repeated(cur, &mut matches);
+    mark_repeated(cur, &mut matches);
     prefer_greatest(prev, &mut matches);
     matches
 }
 
-/// How many records ahead a match is looked for before the index is made: a few
-/// tasks die between two snapshots, the others keep their order.
+/// How many records ahead to look for a match before an index is built: few tasks exit
+/// between two snapshots, and the others keep their order.
 const LOOK_AHEAD: usize = 8;
-/// How far two derived starts of one task may lie apart.
-const WOBBLE_NS: u64 = 20_000_000;
 
-/// A task that is met in the walk and among the exits, or in several exits, counts
-/// once: where its value is greatest.
-fn forget_repeated(cur: &Snapshot<SharedBytes>, matches: &mut [Match]) {
-    let living = cur.len().saturating_sub(cur.header().exited as usize);
+/// Counts a task once that has several rows, in the walk and among the exits: where its
+/// use is greatest.
+fn mark_repeated(cur: &Snapshot<SharedBytes>, matches: &mut [Match]) {
+    let living = cur.living();
     if living == cur.len() {
         return;
     }
-    let slack = if has_derived_starts(cur) { WOBBLE_NS } else { 0 };
     let mut rows: HashMap<u32, Vec<usize>> = HashMap::new();
     for row in living..cur.len() {
         if let Some(pid) = cur.get(row).and_then(|record| record.ac_pid()) {
@@ -56,7 +52,8 @@ fn forget_repeated(cur: &Snapshot<SharedBytes>, matches: &mut [Match]) {
         for (at, &a) in same_pid.iter().enumerate() {
             for &b in &same_pid[at + 1..] {
                 let (Some(one), Some(other)) = (cur.get(a), cur.get(b)) else { continue };
-                if matches[a] == Match::Repeated || !is_one_task(&one, &other, slack) {
+                let is_same = || one.identity().is_same_row(&other.identity(), cur.header());
+                if matches[a] == Match::Repeated || !is_same() {
                     continue;
                 }
                 let less = if one.cpu_ns() < other.cpu_ns() { a } else { b };
@@ -66,14 +63,13 @@ fn forget_repeated(cur: &Snapshot<SharedBytes>, matches: &mut [Match]) {
     }
 }
 
-/// Where the earlier snapshot met a task in its walk and among its exits, the greater
-/// value is what it had used: its increase begins there.
+/// Where the earlier snapshot has a task in its walk and among its exits, the greater use
+/// is what the interval starts from.
 fn prefer_greatest(prev: &Snapshot<SharedBytes>, matches: &mut [Match]) {
-    let living = prev.len().saturating_sub(prev.header().exited as usize);
+    let living = prev.living();
     if living == prev.len() {
         return;
     }
-    let slack = if has_derived_starts(prev) { WOBBLE_NS } else { 0 };
     let mut exits: HashMap<u32, usize> = HashMap::new();
     for row in living..prev.len() {
         if let Some(pid) = prev.get(row).and_then(|record| record.ac_pid()) {
@@ -86,21 +82,10 @@ fn prefer_greatest(prev: &Snapshot<SharedBytes>, matches: &mut [Match]) {
         let exit = record.ac_pid().and_then(|pid| exits.get(&pid)).copied();
         if let Some((exit, other)) = exit.and_then(|exit| Some((exit, prev.get(exit)?)))
             && other.cpu_ns() > record.cpu_ns()
-            && is_one_task(&record, &other, slack)
+            && record.identity().is_same_row(&other.identity(), prev.header())
         {
             *found = Match::Same(exit as u32);
         }
-    }
-}
-
-/// Whether two records of one snapshot are of one task.
-fn is_one_task(one: &Record<'_>, other: &Record<'_>, slack_ns: u64) -> bool {
-    let (a, b) = (one.identity(), other.identity());
-    match (a.task_id, b.task_id, a.start_ns, b.start_ns) {
-        (Some(a), Some(b), _, _) if a != b => false,
-        (_, _, Some(a), Some(b)) => a.abs_diff(b) <= slack_ns,
-        (Some(_), Some(_), _, _) => true,
-        _ => false,
     }
 }
 
@@ -113,21 +98,27 @@ fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> V
             if !same_boot {
                 return Match::Unseen;
             }
+            let identity = record.identity();
             let ahead = (expected..(expected + LOOK_AHEAD).min(prev.len()))
-                .find(|&row| prev.get(row).is_some_and(|old| is_same(prev, &old, &record)));
-            let found =
-                ahead.or_else(|| index.get_or_insert_with(|| Index::of(prev)).find(prev, &record));
+                .find(|&row| is_same(prev, row, &identity));
+            let found = ahead
+                .or_else(|| index.get_or_insert_with(|| Index::of(prev)).find(prev, &identity));
             match found {
                 Some(row) => {
                     expected = row + 1;
                     // A snapshot has at most u32::MAX records.
                     Match::Same(row as u32)
                 }
-                None if is_born(prev, cur, &record) => Match::Born,
+                None if identity.is_born(prev.header(), cur.header()) => Match::Born,
                 None => Match::Unseen,
             }
         })
         .collect()
+}
+
+fn is_same(prev: &Snapshot<SharedBytes>, row: usize, identity: &Identity) -> bool {
+    let earlier = prev.get(row);
+    earlier.is_some_and(|earlier| identity.continues(&earlier.identity(), prev.header()))
 }
 
 /// Rows of a snapshot by pid and by task_id.
@@ -149,61 +140,10 @@ impl Index {
         index
     }
 
-    fn find(&self, prev: &Snapshot<SharedBytes>, record: &Record<'_>) -> Option<usize> {
-        let identity = record.identity();
+    fn find(&self, prev: &Snapshot<SharedBytes>, identity: &Identity) -> Option<usize> {
         let by_id = identity.task_id.and_then(|id| self.by_task_id.get(&id));
         let by_pid = self.by_pid.get(&identity.pid);
-        [by_id, by_pid]
-            .into_iter()
-            .flatten()
-            .copied()
-            .find(|&row| prev.get(row).is_some_and(|old| is_same(prev, &old, record)))
+        let mut rows = [by_id, by_pid].into_iter().flatten().copied();
+        rows.find(|&row| is_same(prev, row, identity))
     }
-}
-
-/// Whether two records are of one task.
-fn is_same(prev: &Snapshot<SharedBytes>, earlier: &Record<'_>, later: &Record<'_>) -> bool {
-    let (before, now) = (earlier.identity(), later.identity());
-    if let (Some(a), Some(b)) = (before.task_id, now.task_id) {
-        // A task_id may be given anew after a task's end, to a younger task only. An
-        // exec by another thread than the leader takes the leader's, older, start over.
-        let younger = matches!((before.start_ns, now.start_ns), (Some(a), Some(b)) if b > a);
-        return a == b && !younger && now.start_ns.is_none_or(|start| !is_after_begin(prev, start));
-    }
-    if before.pid != now.pid || now.pid == 0 {
-        return false;
-    }
-    match (before.start_ns, now.start_ns) {
-        // A task may have begun while the earlier snapshot was taken.
-        (Some(before), Some(start)) if has_derived_starts(prev) => {
-            !is_after_begin(prev, start) || start.abs_diff(before) <= WOBBLE_NS
-        }
-        (Some(a), Some(b)) => a == b,
-        _ => true,
-    }
-}
-
-fn has_derived_starts(snapshot: &Snapshot<SharedBytes>) -> bool {
-    snapshot.header().flags.contains(Flags::DERIVED_STARTS)
-}
-
-fn is_after_begin(prev: &Snapshot<SharedBytes>, start_ns: u64) -> bool {
-    start_ns > prev.header().begin.boottime_ns
-}
-
-/// Whether a task without an earlier record began after the earlier snapshot.
-fn is_born(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>, record: &Record<'_>) -> bool {
-    // An exec by another thread than the leader takes the leader's start over. But what
-    // has a name and was in no snapshot of all began after it.
-    let header = prev.header();
-    if matches!(header.source, SourceKind::Proc | SourceKind::Netlink)
-        && header.flags.contains(Flags::ONE_INSTANT)
-        && header.threads() == cur.header().threads()
-        && record.identity().task_id.is_some()
-    {
-        return true;
-    }
-    // A start in clock ticks is cut to the tick before; one step of grace.
-    let grace = cur.header().cpu_times_step_ns;
-    record.ac_start_ns().is_some_and(|start| is_after_begin(prev, start.saturating_add(grace)))
 }

@@ -11,7 +11,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::query::{Cell, Key, Metric, Table, is_of_record};
+use super::metric::Metric;
+use super::query::{Cell, Key, TaskTable};
+use super::tasks::{cell_of_increase, increase_of};
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
 use crate::record::Record;
@@ -160,12 +162,12 @@ impl Groups {
     fn increase(&self, group: usize, column: Metric) -> Option<u64> {
         self.members(group)
             .iter()
-            .filter_map(|&row| self.interval.increase_behind(row, column))
+            .filter_map(|&row| increase_of(&self.interval, row, column))
             .reduce(u64::saturating_add)
     }
 }
 
-impl Table for Groups {
+impl TaskTable for Groups {
     fn rows(&self) -> usize {
         self.groups.len()
     }
@@ -185,17 +187,17 @@ impl Table for Groups {
         if column == Metric::Title {
             return self.title(row).map(Cell::Text);
         }
-        if is_of_record(column) {
+        if column.is_of_record() {
             return self.interval.cell(*self.members(row).first()?, column);
         }
-        self.interval.shown(column, self.increase(row, column)?)
+        cell_of_increase(&self.interval, column, self.increase(row, column)?)
     }
 
     fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
         if column == Metric::Title {
             return self.title(row).map(Key::Text);
         }
-        if is_of_record(column) {
+        if column.is_of_record() {
             return self.interval.key(*self.members(row).first()?, column);
         }
         self.increase(row, column).map(|n| Key::Int(i128::from(n)))

@@ -16,7 +16,7 @@
 use std::collections::{HashMap, HashSet};
 
 use precise_top_core::Kind;
-use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, state};
+use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, TaskKey, state};
 
 use super::exit_slots::{Slot, Slots};
 use crate::source::MOST_EXITS;
@@ -30,9 +30,6 @@ pub(crate) const GONE: FieldSet = FieldSet::of(&[
     Field::ac_exe_dev,
     Field::ac_exe_inode,
 ]);
-
-/// A row's task_id and ac_start_ns: the first alone may soon be another's.
-type Key = (u64, u64);
 
 /// What is known of a process's dead threads.
 #[derive(Default)]
@@ -49,7 +46,7 @@ struct ExitRows {
     used_ns: u64,
     is_final: bool,
     /// Whose thread it is.
-    process: Key,
+    process: TaskKey,
     leader: bool,
     /// Whether it is outside the caller's pid namespace.
     outside: bool,
@@ -65,7 +62,7 @@ impl ExitRows {
         ExitRows {
             used_ns: if is_final { words.end } else { words.used },
             is_final,
-            process: (words.process_id, words.process_start),
+            process: TaskKey { id: words.process_id, start_ns: words.process_start },
             leader: words.leader != 0,
             outside: words.outside != 0,
             walked: words.serial == words.met || words.serial == words.walked,
@@ -87,7 +84,7 @@ pub(crate) struct Exits {
     threads: bool,
     /// Whether no snapshot was taken yet: what died before it is no part of any interval.
     first: bool,
-    processes: HashMap<Key, Process>,
+    processes: HashMap<TaskKey, Process>,
     outside_ns: u64,
 }
 
@@ -104,9 +101,9 @@ pub(crate) struct Collected {
 #[derive(Default)]
 struct Met {
     /// Of tasks that are dead, and not reaped.
-    dead: HashSet<Key>,
+    dead: HashSet<TaskKey>,
     /// Of those that were not when the run began, and may be in no row.
-    dying: HashSet<Key>,
+    dying: HashSet<TaskKey>,
 }
 
 /// One process's dead threads that are in no row yet.
@@ -199,7 +196,7 @@ impl Exits {
     /// Brings the rows of a run up to the exits, and gives those that have no row.
     pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
         let mut collected = Collected::default();
-        let mut waiting: HashMap<Key, Waiting> = HashMap::new();
+        let mut waiting: HashMap<TaskKey, Waiting> = HashMap::new();
         // A task that died while the run lasted has had a part of its time after the run's
         // instant: that is for the next run, so its slot stays.
         let mut partial = Vec::new();
@@ -238,7 +235,7 @@ impl Exits {
     }
 
     /// The name of the row that a task has while it lives.
-    fn row_of(&self, dead: &ExitRows) -> Key {
+    fn row_of(&self, dead: &ExitRows) -> TaskKey {
         if self.threads { key_of(&dead.record, &self.layout) } else { dead.process }
     }
 
@@ -248,7 +245,7 @@ impl Exits {
         if self.pending.is_empty() && partial.is_empty() {
             return met;
         }
-        let dying: HashSet<Key> = partial.iter().map(|dead| self.row_of(dead)).collect();
+        let dying: HashSet<TaskKey> = partial.iter().map(|dead| self.row_of(dead)).collect();
         for row in rows.chunks_exact(self.layout.record_size()) {
             let state = Record::new(row, &self.layout, FieldSet::ALL).and_then(|row| row.state());
             let key = key_of(row, &self.layout);
@@ -278,7 +275,7 @@ impl Exits {
     fn count(
         &mut self,
         dead: ExitRows,
-        waiting: &mut HashMap<Key, Waiting>,
+        waiting: &mut HashMap<TaskKey, Waiting>,
         collected: &mut Collected,
     ) {
         let used_ns = dead.used_ns;
@@ -306,7 +303,12 @@ impl Exits {
     }
 
     /// Adds what dead threads used to the rows of their processes.
-    fn add_to_rows(&mut self, waiting: &mut HashMap<Key, Waiting>, rows: &mut [u8], all_met: bool) {
+    fn add_to_rows(
+        &mut self,
+        waiting: &mut HashMap<TaskKey, Waiting>,
+        rows: &mut [u8],
+        all_met: bool,
+    ) {
         let layout = self.layout.clone();
         let layout = &layout;
         let mut seen = HashSet::new();
@@ -341,7 +343,7 @@ impl Exits {
     }
 
     /// Makes records of the processes that have no row any more.
-    fn make_records(&mut self, waiting: HashMap<Key, Waiting>, collected: &mut Collected) {
+    fn make_records(&mut self, waiting: HashMap<TaskKey, Waiting>, collected: &mut Collected) {
         let layout = &self.layout;
         for (key, dead) in waiting {
             let known = self.processes.remove(&key).unwrap_or_default();
@@ -349,8 +351,8 @@ impl Exits {
             let kept = leader.clone().filter(|_| !dead.complete);
             let mut record = process_record(leader, dead.last, layout);
             if let Some(mut view) = RecordMut::new(&mut record, layout) {
-                view.set(Field::task_id, key.0);
-                view.set(Field::ac_start_ns, key.1);
+                view.set(Field::task_id, key.id);
+                view.set(Field::ac_start_ns, key.start_ns);
             }
             let used_ns = known.done_ns + dead.used_ns;
             collected.records.push(with_use(record, layout, used_ns, dead.complete));
@@ -362,9 +364,9 @@ impl Exits {
     }
 }
 
-fn key_of(record: &[u8], layout: &Layout) -> Key {
-    let Some(record) = Record::new(record, layout, FieldSet::ALL) else { return (0, 0) };
-    (record.task_id().unwrap_or(0), record.ac_start_ns().unwrap_or(0))
+fn key_of(record: &[u8], layout: &Layout) -> TaskKey {
+    let record = Record::new(record, layout, FieldSet::ALL);
+    record.map_or_else(TaskKey::default, |record| TaskKey::of(&record))
 }
 
 /// The record with what its task had used. One that will be told again, because its task

@@ -198,7 +198,7 @@ impl Bpf {
             Some(mut last) if plan.since != 0 => {
                 last.merge(&snapshot);
                 if run.by_log != 0 {
-                    snapshot = snapshot.with_unchanged(last.unchanged().number() as u32);
+                    snapshot = snapshot.with_unchanged(last.unchanged().task_count() as u32);
                     self.wanted[usize::from(plan.threads)] = last.unchanged().totals().tasks;
                 }
                 Some(last)

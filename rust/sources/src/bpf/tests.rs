@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use precise_top_core::{Flags, Interval, Table};
+use precise_top_core::{Flags, Interval, TaskTable};
 
 use super::*;
 

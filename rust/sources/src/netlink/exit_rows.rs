@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use precise_top_core::identity::is_same_exit;
 use precise_top_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut, state};
 
 use super::exit_listener::{Event, Listener};
@@ -26,8 +27,6 @@ use crate::sys::worker::Worker;
 const GATHER_MS: i32 = 50;
 /// ac_flag: the last thread of its process (AGROUP).
 const LAST_THREAD: u8 = 0x20;
-/// How much later than it was a start may seem that was derived from an exit.
-const START_SLACK_NS: u64 = 1_000_000_000;
 
 struct Gathered {
     listener: Listener,
@@ -251,7 +250,7 @@ fn finish(bytes: &mut [u8], layout: &Layout, start_ns: u64, header: &Header) -> 
 fn same(row: &Row, layout: &Layout, walk: &HashMap<u32, Known>) -> Option<Known> {
     let record = Record::new(&row.bytes, layout, FieldSet::ALL)?;
     let found = walk.get(&record.ac_pid()?)?;
-    (record.ac_start_ns()?.abs_diff(found.start_ns) <= START_SLACK_NS).then_some(*found)
+    is_same_exit(record.ac_start_ns()?, found.start_ns).then_some(*found)
 }
 
 /// Gives the row the start that the walk knows, and its run time where that is more.

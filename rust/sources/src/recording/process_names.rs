@@ -11,15 +11,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, User};
-use precise_top_core::names::exact_start;
+use precise_top_core::identity::is_same_in_proc;
 use precise_top_core::{GroupKey, Interval, Record};
 
 use crate::host::Host;
 use crate::procfs::reader::start_of;
-
-/// How far the start of a record may be off that has no task id: it is derived from an
-/// age that was read a little earlier or later.
-const WOBBLE_NS: u64 = 1_000_000_000;
 
 /// Asks /proc.
 pub(crate) struct ProcNames {
@@ -42,12 +38,7 @@ impl ProcNames {
         let text = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         // Only now: who has the pid at the end had it before, if it is the same.
         let start_ns = start_of(&fs::read(format!("/proc/{pid}/stat")).ok()?, self.tick_ns)?;
-        let same = match (exact_start(record), record.ac_start_ns()) {
-            (0, Some(about)) => start_ns.abs_diff(about) <= WOBBLE_NS + self.tick_ns,
-            (0, None) => true,
-            (exact, _) => exact / self.tick_ns * self.tick_ns == start_ns,
-        };
-        same.then_some(text)
+        is_same_in_proc(record, start_ns, self.tick_ns).then_some(text)
     }
 
     /// The path of the cgroup v2 of that id, which a task was in; None where the task has

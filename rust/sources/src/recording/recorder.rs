@@ -21,7 +21,7 @@ use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use precise_top_core::dump::{Index, Options, Writer, is_dump};
-use precise_top_core::names::{RecordedName, StringKey, UNKNOWN, exact_start};
+use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, Snapshot};
 
 use super::process_names::{ProcNames, user_name};
@@ -288,7 +288,7 @@ struct Image {
 impl Image {
     fn of(record: &Record<'_>) -> Image {
         Image {
-            start_ns: exact_start(record),
+            start_ns: record.exact_start_ns().unwrap_or(0),
             comm: record.ac_comm().unwrap_or_default().to_vec(),
             exe: (record.ac_exe_dev(), record.ac_exe_inode()),
         }

@@ -1,0 +1,196 @@
+//! Task identity: whether two records are of the same task.
+//!
+//! The kernel reuses pids, so a pid names a task only together with the task's start or
+//! its `task_id`. No other module compares starts. Each rule states its tolerance, and
+//! the tolerance follows from how the start was measured:
+//!
+//! | compared | rule | tolerance |
+//! |---|---|---|
+//! | records of the `bpf` and `proc` sources, in tables ([`TaskKey`]) | equal `task_id` and start | 0: the kernel's own numbers |
+//! | two snapshots ([`Identity::continues`]) | equal `task_id`, else equal pid and start | 0; 20 ms for derived starts |
+//! | rows of one snapshot ([`Identity::is_same_row`]) | no different `task_id`, equal start | 0; 20 ms for derived starts |
+//! | a leader before and after an exec ([`ProcessKey`]) | equal pid and start | 0 |
+//! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
+//! | a record and /proc, asked later ([`is_same_in_proc`]) | equal pid (by the caller), start | one tick; 1 s + one tick for derived starts |
+//! | a record and a recorded command line ([`is_of_process`]) | equal process id (by the caller), start | 0 |
+//! | intervals of a recording ([`is_same_in_recording`]) | equal pid (by the caller), start | 1 s |
+//!
+//! A start is *derived* where the source computes it from the clock and the task's age
+//! ([`Flags::DERIVED_STARTS`]): it differs by milliseconds from snapshot to snapshot.
+
+use crate::header::{Flags, Header, SourceKind};
+use crate::record::Record;
+
+/// How far two derived starts of one task differ at most: both are computed within one
+/// walk, from a clock that was read some milliseconds before or after the age.
+const DERIVED_TOLERANCE_NS: u64 = 20_000_000;
+/// How far a start derived from an exit differs from the walk's at most: the event waits
+/// in the socket until it is read, and its age ends before that.
+const EXIT_TOLERANCE_NS: u64 = 1_000_000_000;
+/// How far a derived start differs from that of /proc at most: its age was read a little
+/// earlier or later. A pid is not reused within this time.
+const PROC_TOLERANCE_NS: u64 = 1_000_000_000;
+/// How far the starts of one task differ at most in one recording. A pid is not reused
+/// within this time.
+const RECORDING_TOLERANCE_NS: u64 = 1_000_000_000;
+
+/// What names a task for its life, as far as one record knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Thread id, 0 where unknown.
+    pub pid: u32,
+    /// CLOCK_BOOTTIME start in ns.
+    pub start_ns: Option<u64>,
+    /// The source's own name for the task, never 0.
+    pub task_id: Option<u64>,
+}
+
+impl Record<'_> {
+    /// What names the task for its life, as far as the record knows.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            pid: self.ac_pid().unwrap_or(0),
+            start_ns: self.ac_start_ns(),
+            task_id: self.task_id().filter(|&id| id != 0),
+        }
+    }
+
+    /// CLOCK_BOOTTIME start in ns, where it is exact: it then tells tasks of one pid apart.
+    /// None for derived starts.
+    pub fn exact_start_ns(&self) -> Option<u64> {
+        // A source without task ids derives starts.
+        self.task_id().and(self.ac_start_ns()).filter(|&start| start != 0)
+    }
+}
+
+impl Identity {
+    /// Whether two rows of one snapshot are of one task, which the source met in its walk
+    /// and among the exits.
+    pub(crate) fn is_same_row(&self, other: &Identity, header: &Header) -> bool {
+        let tolerance_ns = if has_derived_starts(header) { DERIVED_TOLERANCE_NS } else { 0 };
+        match (self.task_id, other.task_id, self.start_ns, other.start_ns) {
+            (Some(a), Some(b), _, _) if a != b => false,
+            (_, _, Some(a), Some(b)) => a.abs_diff(b) <= tolerance_ns,
+            (Some(_), Some(_), _, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether this is the task that was `earlier` in the snapshot of `header`.
+    pub(crate) fn continues(&self, earlier: &Identity, header: &Header) -> bool {
+        if let (Some(a), Some(b)) = (earlier.task_id, self.task_id) {
+            // The kernel may reuse a task_id after the task's end, for a younger task only.
+            // After an exec by another thread the new leader has the old one's earlier start.
+            let is_younger =
+                matches!((earlier.start_ns, self.start_ns), (Some(a), Some(b)) if b > a);
+            return a == b
+                && !is_younger
+                && self.start_ns.is_none_or(|start_ns| !is_after_begin(header, start_ns));
+        }
+        if earlier.pid != self.pid || self.pid == 0 {
+            return false;
+        }
+        match (earlier.start_ns, self.start_ns) {
+            // A task may have started while the earlier snapshot was taken.
+            (Some(a), Some(b)) if has_derived_starts(header) => {
+                !is_after_begin(header, b) || a.abs_diff(b) <= DERIVED_TOLERANCE_NS
+            }
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        }
+    }
+
+    /// Whether this task, which has no record in the snapshot `before`, started after it.
+    pub(crate) fn is_born(&self, before: &Header, after: &Header) -> bool {
+        // An exec by another thread takes over the leader's start. But a task that has a
+        // task_id and was not in a snapshot of all tasks started after that.
+        if matches!(before.source, SourceKind::Proc | SourceKind::Netlink)
+            && before.flags.contains(Flags::ONE_INSTANT)
+            && before.threads() == after.threads()
+            && self.task_id.is_some()
+        {
+            return true;
+        }
+        // A start in clock ticks is rounded down to the tick.
+        let tick_ns = after.cpu_times_step_ns;
+        self.start_ns.is_some_and(|start| is_after_begin(before, start.saturating_add(tick_ns)))
+    }
+}
+
+fn has_derived_starts(header: &Header) -> bool {
+    header.flags.contains(Flags::DERIVED_STARTS)
+}
+
+fn is_after_begin(header: &Header, start_ns: u64) -> bool {
+    start_ns > header.begin.boottime_ns
+}
+
+/// The key of a task in tables of sources that know starts exactly. The `task_id` alone
+/// may soon name another task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TaskKey {
+    /// The `task_id`; the pid where the record has none.
+    pub id: u64,
+    /// CLOCK_BOOTTIME start in ns, 0 where unknown.
+    pub start_ns: u64,
+}
+
+impl TaskKey {
+    /// The key of the record's task.
+    pub fn of(record: &Record<'_>) -> TaskKey {
+        // Processes that are hidden from BPF have no task_id.
+        let id = record.task_id().unwrap_or_else(|| u64::from(record.ac_pid().unwrap_or(0)));
+        TaskKey { id, start_ns: record.ac_start_ns().unwrap_or(0) }
+    }
+}
+
+/// The key of a process among leaders' rows: an exec by another thread makes that thread
+/// the leader, with the old leader's pid and start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessKey {
+    pid: Option<u32>,
+    start_ns: Option<u64>,
+}
+
+impl ProcessKey {
+    /// The key of the process whose leader the record is of.
+    pub(crate) fn of(leader: &Record<'_>) -> ProcessKey {
+        ProcessKey { pid: leader.ac_pid(), start_ns: leader.ac_start_ns() }
+    }
+}
+
+/// Whether an exit event and a row of a walk, both of one pid, are of one task. Both
+/// starts are derived, in ns of CLOCK_BOOTTIME.
+pub fn is_same_exit(exit_start_ns: u64, walk_start_ns: u64) -> bool {
+    exit_start_ns.abs_diff(walk_start_ns) <= EXIT_TOLERANCE_NS
+}
+
+/// Whether the task of a record is the one that /proc shows under its pid, with the start
+/// `proc_start_ns`, rounded down to a multiple of `tick_ns`.
+pub fn is_same_in_proc(record: &Record<'_>, proc_start_ns: u64, tick_ns: u64) -> bool {
+    match (record.exact_start_ns(), record.ac_start_ns()) {
+        (Some(start_ns), _) => start_ns / tick_ns * tick_ns == proc_start_ns,
+        (None, Some(derived)) => proc_start_ns.abs_diff(derived) <= PROC_TOLERANCE_NS + tick_ns,
+        (None, None) => true,
+    }
+}
+
+/// Whether the task of a record belongs to the process that started at `process_start_ns`,
+/// which has the record's process id. An unknown start is no difference.
+pub(crate) fn is_of_process(record: &Record<'_>, process_start_ns: Option<u64>) -> bool {
+    match (process_start_ns, record.exact_start_ns()) {
+        (None, _) | (_, None) => true,
+        // A thread may start later than its process, not earlier.
+        (Some(process), Some(start)) if record.ac_tgid() != record.ac_pid() => process <= start,
+        (Some(process), Some(start)) => process == start,
+    }
+}
+
+/// Whether two records of one recording, both of one pid, are of one task, by their starts
+/// in ns of CLOCK_BOOTTIME. An unknown start is no difference.
+pub fn is_same_in_recording(start_ns: Option<u64>, other_ns: Option<u64>) -> bool {
+    match (start_ns, other_ns) {
+        (Some(a), Some(b)) => a.abs_diff(b) < RECORDING_TOLERANCE_NS,
+        _ => true,
+    }
+}
