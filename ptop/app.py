@@ -302,10 +302,10 @@ def _go(feed: Feed, state: State, columns: Mapping[str, table.Column]) -> str:
         where = "after" if place == "spike" else "before"
         said = f"no spike of {column.title} {where} this: {why}" if why else ""
     elif place.startswith("time "):
-        from ptop import when
+        from ptop import times
 
         try:
-            feed.seek(when.parse(place.removeprefix("time "), feed.time_ns))
+            feed.seek(times.parse_time(place.removeprefix("time "), feed.time_ns))
         except ValueError as error:
             return str(error)
     return f"{feed.position()}  {said}".rstrip()

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import taskstats
 
 from ptop import batch
-from ptop.options import Parser, add_delay, add_source, count, pid
+from ptop.args import Parser, add_delay, add_source, count, pid
 
 # The terms of the identity, in the order in which they are shown.
 TERMS = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")

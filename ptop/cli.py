@@ -14,7 +14,7 @@ import taskstats
 
 from ptop import columns as table
 from ptop import format as fmt
-from ptop.options import Parser, add_delay, add_source, add_threads, view_options
+from ptop.args import Parser, add_delay, add_source, add_threads, view_options
 from ptop.state import Limits, State
 
 # mypy's name for "only for type checkers", without the import of typing.

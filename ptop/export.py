@@ -26,7 +26,7 @@ import taskstats
 from taskstats.recorded import COLUMNS, Frames, check, rows
 
 from ptop import csvout, progress, replay
-from ptop.options import Parser
+from ptop.args import Parser
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import taskstats
 
 from ptop import format as fmt
-from ptop.options import Parser, add_delay, add_source, add_threads, count, size, span
+from ptop.args import Parser, add_delay, add_source, add_threads, count, size, span
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -12,9 +12,9 @@ import taskstats
 from taskstats.recorded import Frames
 
 from ptop import format as fmt
-from ptop import when
+from ptop import times
+from ptop.args import Parser
 from ptop.feed import RecordedFeed
-from ptop.options import Parser
 from ptop.state import FASTEST, SLOWEST
 
 
@@ -40,7 +40,7 @@ def parser(view_options: argparse.ArgumentParser) -> Parser:
     options.add_argument(
         "--at",
         metavar="TIME",
-        help=f"begin with the interval of this time: {when.FORMS}; + counts from the first"
+        help=f"begin with the interval of this time: {times.FORMS}; + counts from the first"
         " snapshot, - (as in --at=-5m) from the last; with -b that interval alone, without it all;"
         " where there is none at that time the nearest, which is said",
     )
@@ -58,7 +58,7 @@ def _time_ns(frames: Frames, text: str) -> int:
     """A time that a user typed; ValueError where it is none."""
     # A clock time is that of the recording's last day, -5m is before its end.
     nearest = frames.times_ns[0 if text.strip().startswith("+") else -1]
-    return when.parse(text, nearest)
+    return times.parse_time(text, nearest)
 
 
 def _holds(recordings: Sequence[Frames]) -> str:

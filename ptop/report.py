@@ -21,7 +21,7 @@ from taskstats.recorded import Frames
 
 from ptop import csvout, progress, replay
 from ptop import format as fmt
-from ptop.options import Parser, count, seconds
+from ptop.args import Parser, count, seconds
 
 # A start that is derived wobbles; a pid does not come again within this time.
 WOBBLE_NS = 1_000_000_000

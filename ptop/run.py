@@ -29,8 +29,8 @@ import taskstats
 from taskstats import _track as tracking
 
 from ptop import format as fmt
+from ptop.args import Parser
 from ptop.invocation import as_root
-from ptop.options import Parser
 
 FORWARDED = (
     signal.SIGHUP,

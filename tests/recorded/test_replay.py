@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from machine import damage, record  # type: ignore[import-not-found]
 from taskstats.recorded import Frames
 
-from ptop import when
 from ptop.columns import COLUMNS, VIEWS, user_name
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
 from ptop.state import FASTEST, Limits, State, press
+from ptop.times import parse_time
 from ptop.view import View, wanted
 
 SIZE = (100, 40)
@@ -349,8 +349,8 @@ def test_what_is_usual_is_no_spike(before: list[float], value: float) -> None:
 )
 def test_times_as_they_are_typed(text: str, expected: float) -> None:
     noon = round(time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1)) * 1e9)
-    assert (when.parse(text, noon) - noon) / 1e9 == expected
-    assert when.parse(f"@{noon // 10**9}", 0) == noon
+    assert (parse_time(text, noon) - noon) / 1e9 == expected
+    assert parse_time(f"@{noon // 10**9}", 0) == noon
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_times_as_they_are_typed(text: str, expected: float) -> None:
 )
 def test_what_is_no_time_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="is no time; write 12:34"):
-        when.parse(text, 0)
+        parse_time(text, 0)
 
 
 def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:

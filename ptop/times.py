@@ -11,7 +11,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 FORMS = "12:34, 12:34:56, '2026-11-23 12:34:56', +90s, -5m, or @ and seconds since 1970"
 
 
-def parse(text: str, now_ns: int) -> int:
+def parse_time(text: str, now_ns: int) -> int:
     """What `text` means beside the time `now_ns`: a clock time is the one nearest to it,
     +90s and -5m count from it. ValueError that lists the forms."""
     text = text.strip()
