@@ -29,6 +29,7 @@ from taskstats.screen import Canvas, Lines
 from ptop import columns as table
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.state import Limits, State, press
+from ptop.text import user_name
 from ptop.view import View, wanted
 
 
@@ -118,7 +119,7 @@ def show(
     limits: Limits,
     intervals: int | None,
     color: bool,
-    user: Callable[[int], str] = table.user_name,
+    user: Callable[[int], str] = user_name,
 ) -> int:
     """The view of a feed until the user quits; gives the exit status."""
     # With NO_COLOR blessed gives no cursor motion either.

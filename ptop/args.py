@@ -11,8 +11,8 @@ from typing import NoReturn
 import taskstats
 
 from ptop import columns as table
-from ptop import format as fmt
 from ptop.state import DELAYS, parse_delay
+from ptop.text import safe
 
 # More is meant by nobody, and all below can count as far.
 MOST = 10**9
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong so that no word that was given steers the terminal."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(fmt.safe(message))
+        super().error(safe(message))
 
 
 def delay(text: str) -> float:

@@ -11,9 +11,8 @@ from typing import Any, TextIO
 import taskstats
 from taskstats.screen import Screen, missing
 
-from ptop import csvout
-from ptop import format as fmt
-from ptop.columns import Cell, Column, titled, user_name
+from ptop.columns import Cell, Column, titled
+from ptop.text import csv_writer, offset_s, stamp, user_name
 
 # What every task has in JSON and CSV, before the chosen columns.
 BASE = (
@@ -89,7 +88,7 @@ def _screen(choice: Choice) -> Screen:
     return Screen(
         [titled(column, choice.fold) for column in choice.columns],
         user=choice.user,
-        offset_s=fmt.offset_s,
+        offset_s=offset_s,
         sort=choice.sort,
         descending=choice.descending,
         text=choice.text,
@@ -102,7 +101,7 @@ def _table(interval: taskstats.Interval, choice: Choice, screen: Screen, out: Te
     now = interval.cur
     lacks = missing(interval)
     out.write(
-        f"{fmt.stamp(now.time_ns)}  interval {interval.interval_ns / 1e9:.3f} s"
+        f"{stamp(now.time_ns)}  interval {interval.interval_ns / 1e9:.3f} s"
         f"  cpus {interval.cpus}  source {now.source}{f'  missing: {lacks}' if lacks else ''}\n"
     )
     for line in screen.table(_rows(interval, choice)):
@@ -166,7 +165,7 @@ def write(stream: Iterator[taskstats.Interval], choice: Choice, style: str, out:
     """Writes every interval of `stream` as `style` (table, json, csv) says."""
     if style == "csv":
         names = _names(choice)
-        writer = csvout.writer(out)
+        writer = csv_writer(out)
         writer.writerow(["time", "interval_ns", *(name for name, _ in names)])
         for interval in stream:
             head = (interval.cur.time_ns / 1e9, interval.interval_ns)

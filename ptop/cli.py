@@ -13,9 +13,9 @@ from dataclasses import replace
 import taskstats
 
 from ptop import columns as table
-from ptop import format as fmt
 from ptop.args import Parser, add_delay, add_source, add_threads, view_options
 from ptop.state import Limits, State
+from ptop.text import as_root, safe
 
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
@@ -79,11 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except (taskstats.TaskstatsError, OSError) as error:
         advice = _advice(error, words)
-        sys.stderr.write(f"ptop: {fmt.safe(_reason(error))}{f'; {advice}' if advice else ''}\n")
+        sys.stderr.write(f"ptop: {safe(_reason(error))}{f'; {advice}' if advice else ''}\n")
         if _root_may(error, words):
-            from ptop.invocation import as_root
-
-            sys.stderr.write(f"type: {fmt.safe(as_root(*words))}\n")
+            sys.stderr.write(f"type: {safe(as_root(*words))}\n")
         return EXIT_FAILURE
     return status
 

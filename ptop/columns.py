@@ -3,10 +3,8 @@ and the fields to collect are made."""
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 
 Cell = int | float | str | None
 
@@ -33,15 +31,6 @@ class Column:
         """Whether the sum of all rows means something."""
         share = self.source.endswith(("_pct", "_per_sec")) and self.form != "raw"
         return share or self.key in {"num_threads", "tasks"}
-
-
-@cache
-def user_name(uid: int) -> str:
-    """The name of a user of this machine; the number where there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _delay(key: str, title: str, field: str, what: str) -> Column:

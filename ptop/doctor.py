@@ -8,7 +8,7 @@ from typing import TextIO
 
 import taskstats
 
-from ptop.invocation import as_root
+from ptop.text import as_root
 
 
 def write(style: str, out: TextIO) -> None:

@@ -25,8 +25,9 @@ from typing import IO, Any, TextIO
 import taskstats
 from taskstats.recorded import COLUMNS, Frames, check, rows
 
-from ptop import csvout, progress, replay
+from ptop import progress, replay
 from ptop.args import Parser
+from ptop.text import csv_writer
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -82,7 +83,7 @@ def _intervals(spans: Sequence[Span]) -> Intervals:
 
 def write_csv(found: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    writer = csvout.writer(text)
+    writer = csv_writer(text)
     writer.writerow(names)
     for interval in found:
         writer.writerows(rows(interval, names))

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 
 import taskstats
 
-from ptop import format as fmt
 from ptop.args import Parser, add_delay, add_source, add_threads, count, size, span
+from ptop.text import safe
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise
             finally:
                 if there:
-                    name = fmt.safe(options.output)
+                    name = safe(options.output)
                     sys.stderr.write(f"ptop: {written} snapshots were written to {name}\n")
     return 0
 
@@ -133,11 +133,11 @@ def check(arguments: Sequence[str]) -> int:
         lost = sum(row["snapshot"] is not None for row in damage)
         times = dump.times_ns
         span = f" over {(times[-1] - times[0]) / 1e9:.3f} s" if times else ""
-        sys.stdout.write(f"{fmt.safe(name)}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
+        sys.stdout.write(f"{safe(name)}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
         for row in damage:
             what = "" if row["snapshot"] is None else f"snapshot {row['snapshot']}: "
             sys.stdout.write(
-                f"  bytes {row['begin']} to {row['end']}: {what}{fmt.safe(row['reason'])}\n"
+                f"  bytes {row['begin']} to {row['end']}: {what}{safe(row['reason'])}\n"
             )
         status = status or int(bool(damage))
     return status

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import taskstats
 from taskstats.recorded import Frames
 
-from ptop import format as fmt
 from ptop import times
 from ptop.args import Parser
 from ptop.feed import RecordedFeed
 from ptop.state import FASTEST, SLOWEST
+from ptop.text import safe, stamp
 
 
 def _speed(text: str) -> float:
@@ -70,7 +70,7 @@ def _holds(recordings: Sequence[Frames]) -> str:
         assert last is not None, "there are frames"
         begins.append(frames.times_ns[first - 1])
         ends.append(frames.times_ns[last])
-    return f"the recording holds {fmt.stamp(min(begins))} to {fmt.stamp(max(ends))}"
+    return f"the recording holds {stamp(min(begins))} to {stamp(max(ends))}"
 
 
 def open_frames(path: str) -> Frames:
@@ -115,12 +115,12 @@ def tell_lost(frames: Frames) -> None:
         first = min(frames.lost)
         said.append(
             f"{len(frames.lost)} of {len(frames)} snapshots were left out,"
-            f" the first of them {first}: {fmt.safe(frames.lost[first])}"
+            f" the first of them {first}: {safe(frames.lost[first])}"
         )
     said += filter(None, [unfinished(frames)])
     if said:
-        lines = "".join(f"ptop: {fmt.safe(path)}: {line}\n" for line in said)
-        sys.stderr.write(f"{lines}type: ptop check {fmt.safe(shlex.quote(path))}\n")
+        lines = "".join(f"ptop: {safe(path)}: {line}\n" for line in said)
+        sys.stderr.write(f"{lines}type: ptop check {safe(shlex.quote(path))}\n")
 
 
 def spans(

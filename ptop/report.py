@@ -19,9 +19,9 @@ from typing import Any, TextIO
 import taskstats
 from taskstats.recorded import Frames
 
-from ptop import csvout, progress, replay
-from ptop import format as fmt
+from ptop import progress, replay
 from ptop.args import Parser, count, seconds
+from ptop.text import UNKNOWN, bytes_rate, csv_writer, percent, safe, stamp
 
 # A start that is derived wobbles; a pid does not come again within this time.
 WOBBLE_NS = 1_000_000_000
@@ -123,7 +123,7 @@ class Totals:
         key = (cur.host, cur.boot_id, pid)
         seen = self._by_pid.get(key)
         if seen is None or not _same(seen.start_ns, start):
-            seen = Seen(pid, start, name or "", fmt.UNKNOWN, fmt.UNKNOWN, 0)
+            seen = Seen(pid, start, name or "", UNKNOWN, UNKNOWN, 0)
             self._by_pid[key] = seen
             self.tasks.append(seen)
         # exec and setuid change these; the last is what the task was.
@@ -203,17 +203,17 @@ def _table(title: str, rows: Iterable[tuple[str, Use]], span_ns: int) -> list[st
     for name, use in rows:
         share = None if use.cpu_ns is None else 100 * use.cpu_ns / (span_ns or 1)
         cpu, delay = (
-            fmt.UNKNOWN if ns is None else f"{ns / 1e9:.3f}s" for ns in (use.cpu_ns, use.delay_ns)
+            UNKNOWN if ns is None else f"{ns / 1e9:.3f}s" for ns in (use.cpu_ns, use.delay_ns)
         )
         lines.append(
-            f"{cpu:>10} {fmt.percent(share):>7} {delay:>9} {_bytes(use.read_bytes):>7}"
-            f" {_bytes(use.write_bytes):>7} {use.tasks:>6}  {fmt.safe(name)}"
+            f"{cpu:>10} {percent(share):>7} {delay:>9} {_bytes(use.read_bytes):>7}"
+            f" {_bytes(use.write_bytes):>7} {use.tasks:>6}  {safe(name)}"
         )
     return lines
 
 
 def _bytes(value: int | None) -> str:
-    return fmt.bytes_rate(None if value is None else float(value))
+    return bytes_rate(None if value is None else float(value))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -293,7 +293,7 @@ Tables = Sequence[tuple[str, str, Sequence[tuple[str, Use]]]]
 
 def _write_tables(totals: Totals, tables: Tables, out: TextIO) -> None:
     out.write(
-        f"{fmt.stamp(totals.first_ns)} to {fmt.stamp(totals.last_ns)}  {totals.frames} intervals,"
+        f"{stamp(totals.first_ns)} to {stamp(totals.last_ns)}  {totals.frames} intervals,"
         f" {totals.interval_ns / 1e9:.1f} s in all, {len(totals.tasks)} tasks ran\n"
     )
     for group, order, rows in tables:
@@ -324,7 +324,7 @@ def _write_json(totals: Totals, tables: Tables, out: TextIO) -> None:
 
 
 def _write_csv(tables: Tables, out: TextIO) -> None:
-    writer = csvout.writer(out)
+    writer = csv_writer(out)
     names = ("cpu_ns", "delay_ns", "read_bytes", "write_bytes", "tasks")
     writer.writerow(["group", "by", "name", *names])
     for group, order, rows in tables:

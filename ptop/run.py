@@ -28,9 +28,8 @@ from typing import Any, NoReturn, TextIO
 import taskstats
 from taskstats import _track as tracking
 
-from ptop import format as fmt
 from ptop.args import Parser
-from ptop.invocation import as_root
+from ptop.text import as_root, safe
 
 FORWARDED = (
     signal.SIGHUP,
@@ -92,7 +91,7 @@ def _become(command: list[str], found: Sequence[tracking.Collector], failed: int
             why = f"no command {command[0]!r}: check its name or give its path"
     except OSError as error:
         why = f"{command[0]}: {error.strerror}: {_remedy(command, error)}"
-    sys.stderr.write(f"ptop: {fmt.safe(why)}\n")
+    sys.stderr.write(f"ptop: {safe(why)}\n")
     sys.stderr.flush()
     os.write(failed, b"x")
     os._exit(status)
@@ -253,7 +252,7 @@ def _write(text: str, out: TextIO, name: str | None) -> None:
         out.write(text)
         out.flush()
     except OSError as error:
-        shown = fmt.safe(name or "standard error")
+        shown = safe(name or "standard error")
         sys.stderr.write(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
     if name:
         with contextlib.suppress(OSError):

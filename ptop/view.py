@@ -8,9 +8,9 @@ import taskstats
 from taskstats.screen import Lines, Screen
 
 from ptop import columns as table
-from ptop import format as fmt
 from ptop import render
 from ptop.state import Limits, State
+from ptop.text import offset_s, user_name
 
 
 def wanted(state: State, columns: Mapping[str, table.Column]) -> set[str]:
@@ -27,14 +27,14 @@ class View:
         state: State,
         columns: Mapping[str, table.Column],
         limits: Limits,
-        user: Callable[[int], str] = table.user_name,
+        user: Callable[[int], str] = user_name,
     ) -> None:
         self.state = state
         self.columns = columns
         self.screen = Screen(
             [table.titled(columns[key], state.fold) for key in state.columns],
             user=user,
-            offset_s=fmt.offset_s,
+            offset_s=offset_s,
             sort=table.titled(columns[state.sort], state.fold).source,
             descending=state.descending,
             text=state.text or None,

@@ -1,4 +1,6 @@
-"""Who may import whom, read from the sources."""
+"""Which Python module may import which, and which crate may depend on which.
+
+Imports inside functions and under TYPE_CHECKING count as well."""
 
 from __future__ import annotations
 
@@ -6,93 +8,43 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PTOP_MAY = {
-    "__init__": set(),
-    "__main__": {"ptop.cli"},
-    "format": {"taskstats.screen"},
-    "csvout": set(),
-    "columns": set(),
-    "state": {"ptop.columns"},
-    "render": {"ptop.columns", "ptop.state"},
-    "invocation": set(),
-    "doctor": {"ptop.invocation", "taskstats"},
-    "args": {"ptop.columns", "ptop.format", "ptop.state", "taskstats"},
-    "audit": {"ptop.batch", "ptop.args", "taskstats"},
-    "record": {"ptop.format", "ptop.args", "taskstats"},
-    "run": {"ptop.format", "ptop.invocation", "ptop.args", "taskstats"},
-    "batch": {"ptop.columns", "ptop.csvout", "ptop.format", "taskstats", "taskstats.screen"},
-    "times": set(),
-    "view": {
-        "ptop.columns",
-        "ptop.format",
-        "ptop.render",
-        "ptop.state",
-        "taskstats",
-        "taskstats.screen",
-    },
-    "feed": {"taskstats", "taskstats.recorded"},
-    "replay": {
-        "ptop.feed",
-        "ptop.format",
-        "ptop.args",
-        "ptop.state",
-        "ptop.times",
-        "taskstats",
-        "taskstats.recorded",
-    },
-    "progress": {"tqdm"},
-    "report": {
-        "ptop.csvout",
-        "ptop.format",
-        "ptop.args",
-        "ptop.progress",
-        "ptop.replay",
-        "taskstats",
-        "taskstats.recorded",
-    },
-    "export": {
-        "ptop.csvout",
-        "ptop.args",
-        "ptop.progress",
-        "ptop.replay",
-        "pyarrow",
-        "taskstats",
-        "taskstats.recorded",
-    },
-    "app": {
-        "ptop.columns",
-        "ptop.feed",
-        "ptop.state",
-        "ptop.view",
-        "ptop.times",
-        "taskstats",
-        "taskstats.screen",
-        "blessed",
-        "blessed.keyboard",
-    },
-    "cli": {
+
+# The lowest layer first. A module may import modules of the layers before its own.
+LAYERS = (
+    ("ptop.columns", "ptop.text", "ptop.times"),
+    ("ptop.feed", "ptop.progress", "ptop.state"),
+    ("ptop.args", "ptop.render"),
+    ("ptop.replay", "ptop.view", "ptop.batch"),
+    (
         "ptop.app",
         "ptop.audit",
-        "ptop.batch",
-        "ptop.columns",
         "ptop.doctor",
         "ptop.export",
-        "ptop.feed",
-        "ptop.format",
-        "ptop.invocation",
-        "ptop.args",
         "ptop.record",
-        "ptop.replay",
         "ptop.report",
         "ptop.run",
-        "ptop.state",
-        "taskstats",
-    },
+    ),
+    ("ptop.cli",),
+    ("ptop.__main__",),
+)
+LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
+# These modules hold a docstring only.
+PACKAGES = ("ptop",)
+# Packages beside the standard library and taskstats, and the only module that may import each.
+OUTSIDE = {"blessed": "ptop.app", "pyarrow": "ptop.export", "tqdm": "ptop.progress"}
+# Modules without a machine behind them, and the pure modules of taskstats that they may import.
+PURE = {
+    "ptop.columns": (),
+    "ptop.render": (),
+    "ptop.state": (),
+    "ptop.text": ("taskstats.screen",),
+    "ptop.times": (),
 }
 CRATES_MAY = {
     "core": set(),
@@ -102,35 +54,104 @@ CRATES_MAY = {
 }
 
 
-def imports(path: Path) -> set[str]:
-    """Modules outside the standard library that a file imports, anywhere in it."""
+def imports(source: str, package: str) -> set[str]:
+    """The dotted names outside the standard library that a module of `package` imports,
+    such as taskstats.Source, wherever in the module that is."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "ptop":
-                found |= {f"ptop.{name.name}" for name in node.names}
-            else:
-                found.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            origin = [node.module] if node.module else []
+            if node.level:
+                parents = package.split(".")
+                origin = [*parents[: len(parents) - node.level + 1], *origin]
+            found |= {".".join([*origin, name.name]) for name in node.names}
     return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ptop").glob("*.py")), ids=lambda path: path.stem)
-def test_ptop_modules_import_what_they_may(path: Path) -> None:
-    assert imports(path) <= PTOP_MAY[path.stem]
+def refusals(module: str, names: set[str]) -> Iterator[str]:
+    """Those of the imported `names` that a module of ptop may not import."""
+    for name in names:
+        root, _, _ = name.partition(".")
+        if root == "ptop":
+            # The name is a module, or something in one.
+            target = name if name in LAYER else name.rpartition(".")[0]
+            if LAYER.get(target, len(LAYERS)) >= LAYER[module]:
+                yield name
+        elif root == "taskstats":
+            if module in PURE and not name.startswith(PURE[module] or "nothing"):
+                yield name
+        elif OUTSIDE.get(root) != module:
+            yield name
+
+
+def modules(folder: Path) -> dict[str, Path]:
+    """Every module below a folder by its dotted name; a package has its folder's name."""
+    found = {}
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(modules(ROOT / "ptop")))
+def test_ptop_modules_import_what_they_may(module: str) -> None:
+    source = modules(ROOT / "ptop")[module].read_text()
+    if module in PACKAGES:
+        (docstring,) = ast.parse(source).body
+        assert isinstance(docstring, ast.Expr)
+        return
+    assert module in LAYER, "a new module needs a layer"
+    names = imports(source, module.rpartition(".")[0])
+    assert list(refusals(module, names)) == []
+
+
+def test_every_module_with_a_rule_exists() -> None:
+    named = {*LAYER, *PACKAGES, *OUTSIDE.values(), *PURE}
+    assert named == set(modules(ROOT / "ptop"))
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("ptop.text", "from blessed import Terminal"),
+        ("ptop.columns", "import taskstats"),
+        ("ptop.text", "from taskstats import Source"),
+        ("ptop.state", "from ptop.render import prompt"),
+        ("ptop.columns", "from ptop import text"),
+        ("ptop.columns", "from .text import safe"),
+        ("ptop.columns", "from . import text"),
+        ("ptop.columns", "import ptop.text"),
+        ("ptop.cli", "import numpy"),
+    ],
+)
+@pytest.mark.parametrize("indented", [False, True])
+def test_a_forbidden_import_is_seen(module: str, statement: str, indented: bool) -> None:
+    source = f"def late():\n    {statement}\n" if indented else statement
+    assert len(list(refusals(module, imports(source, "ptop")))) == 1
+
+
+def test_allowed_imports_are_not_refused() -> None:
+    source = """
+import json
+from ptop import columns
+from ptop.text import safe
+from .times import parse_time
+"""
+    assert list(refusals("ptop.cli", imports(source, "ptop"))) == []
 
 
 def test_the_package_does_not_know_the_tool() -> None:
-    # Spark is a data source's host; nothing else imports that module.
+    # Spark hosts the data source; no other module imports it.
     may = {
         "arrow.py": {"taskstats", "pyarrow"},
         "spark.py": {"taskstats", "pyarrow", "pyspark"},
     }
     for path in (ROOT / "python").rglob("*.py"):
-        roots = {name.split(".")[0] for name in imports(path)}
-        assert roots <= may.get(path.name, {"taskstats"}), path
-        assert "taskstats.spark" not in imports(path), path
+        names = imports(path.read_text(), "taskstats")
+        assert {name.split(".")[0] for name in names} <= may.get(path.name, {"taskstats"}), path
+        assert not any(name.startswith("taskstats.spark") for name in names), path
 
 
 @pytest.mark.parametrize("crate", sorted(CRATES_MAY))
@@ -157,9 +178,3 @@ def test_unsafe_stands_only_where_it_may() -> None:
         if re.search(r"\bunsafe (\{|fn|impl)", path.read_text())
     }
     assert holds == may
-
-
-def test_the_harness_sees_a_forbidden_import(tmp_path: Path) -> None:
-    bad = tmp_path / "format.py"
-    bad.write_text("def late():\n    from blessed import Terminal\n    return Terminal\n")
-    assert imports(bad) == {"blessed"}

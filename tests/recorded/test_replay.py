@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from machine import damage, record  # type: ignore[import-not-found]
 from taskstats.recorded import Frames
 
-from ptop.columns import COLUMNS, VIEWS, user_name
+from ptop.columns import COLUMNS, VIEWS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
 from ptop.state import FASTEST, Limits, State, press
+from ptop.text import user_name
 from ptop.times import parse_time
 from ptop.view import View, wanted
 

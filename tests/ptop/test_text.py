@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptop import format as fmt
+from ptop.text import UNKNOWN, bytes_rate, offset_s, percent, safe, stamp
 
 
 @given(st.text())
 def test_no_name_can_steer_the_terminal(name: str) -> None:
-    shown = fmt.safe(name)
+    shown = safe(name)
     assert len(shown) == len(name)
     steering = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
     assert not any(unicodedata.category(character) in steering for character in shown)
-    assert fmt.safe(shown) == shown
+    assert safe(shown) == shown
 
 
 def test_names_of_files_need_not_be_text() -> None:
-    assert fmt.safe(b"a\xff\x1b".decode(errors="surrogateescape")) == "a\ufffd\u241b"
+    assert safe(b"a\xff\x1b".decode(errors="surrogateescape")) == "a\ufffd\u241b"
 
 
 def test_unknown_is_not_zero() -> None:
-    for make in (fmt.percent, fmt.bytes_rate):
-        assert make(None) == fmt.UNKNOWN != make(0)
+    for make in (percent, bytes_rate):
+        assert make(None) == UNKNOWN != make(0)
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
@@ -38,8 +38,8 @@ def test_local_time_is_that_of_the_zone(zone: str, monkeypatch: pytest.MonkeyPat
         # Over a year, so that summer time comes and goes.
         for second in range(1_790_000_000, 1_822_000_000, 86_399 * 3):
             expected = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            assert fmt.stamp(second * 1_000_000_000) == expected
-            ahead = time.gmtime(second + fmt.offset_s(second))
+            assert stamp(second * 1_000_000_000) == expected
+            ahead = time.gmtime(second + offset_s(second))
             assert time.strftime("%Y-%m-%d %H:%M:%S", ahead) == expected
     finally:
         monkeypatch.undo()

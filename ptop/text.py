@@ -1,0 +1,94 @@
+"""Text that several commands write: safe names, times, CSV lines, commands to type.
+
+Design decisions
+
+* The values of a table become text in `taskstats.screen`, in Rust. The functions that
+  other reports need as well are re-exported here.
+* Standard library and pure functions only. What the live view does not need (csv, shlex)
+  is imported where it is used, so that the view starts quickly.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import time
+from functools import cache
+
+from taskstats.screen import bytes_rate, percent, safe
+
+# Same value as typing.TYPE_CHECKING; importing typing would slow down the start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _csv import Writer
+    from typing import TextIO
+
+__all__ = [
+    "UNKNOWN",
+    "as_root",
+    "bytes_rate",
+    "csv_writer",
+    "offset_s",
+    "percent",
+    "safe",
+    "stamp",
+    "user_name",
+]
+
+UNKNOWN = "-"
+
+
+def offset_s(time_s: int) -> int:
+    """Offset of local time from UTC in seconds, at `time_s` seconds since 1970."""
+    return time.localtime(time_s).tm_gmtoff
+
+
+def stamp(time_ns: int) -> str:
+    """Local date and time of `time_ns` (since 1970) to the second, in a form that
+    `ptop.times` parses."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9))
+
+
+@cache
+def user_name(uid: int) -> str:
+    """The name of a user of this machine, or the number if there is no such user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+class _NewlineEnds:
+    """Ends each CSV line with a newline alone, as other Unix tools do."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._write = out.write
+
+    def write(self, line: str) -> int:
+        return self._write(line[:-2] + "\n")
+
+
+def csv_writer(out: TextIO) -> Writer:
+    """A csv.writer whose rows can be read back unchanged, whatever a name contains."""
+    import csv
+
+    # csv.writer quotes the characters of its line terminator. A carriage return in a name
+    # must be quoted too, so the terminator contains one.
+    return csv.writer(_NewlineEnds(out), lineterminator="\r\n")
+
+
+def as_root(*arguments: str) -> str:
+    """The shell command that runs `ptop` as root with these arguments.
+
+    It has the full path of the program, because sudo's PATH does not contain the directory
+    of a virtual environment.
+    """
+    import shlex
+
+    program = sys.argv[0]
+    if os.path.basename(program) == "ptop":
+        words = [os.path.abspath(program)]
+    else:
+        words = [sys.executable, "-m", "ptop"]
+    return shlex.join(["sudo", *words, *arguments])
