@@ -312,13 +312,13 @@ class CgroupCollector:
             self.path.rmdir()
 
 
-def collectors(root: int, *, whole: bool) -> list[Collector]:
-    """The collectors that may be had here for the descendants of `root`; with `whole` also
-    those that a child has to join before it runs."""
+def collectors(root: int, *, cgroup: bool) -> list[Collector]:
+    """The collectors that are available here for the descendants of `root`; with `cgroup`
+    also the one that a child has to join before it execs."""
     with contextlib.suppress(TaskstatsError, OSError):
         return [BpfCollector()]
     found: list[Collector] = []
-    if whole:
+    if cgroup:
         with contextlib.suppress(OSError, StopIteration, KeyError):
             found.append(CgroupCollector())
     with contextlib.suppress(TaskstatsError, OSError):
@@ -356,30 +356,46 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
 
 
 class Tracker:
-    """What the processes started in a `with` block used, with all that they started.
+    """What the processes started in a `with` block used, including all their descendants.
 
-    At the block's end `use` holds the report, exact where the bpf source is to be had.
-    Elsewhere processes that still run then, and without CAP_NET_ADMIN children that nobody
-    waited for, are not in it; its `notes` say so. What other threads of this process start
-    meanwhile belongs to it as well.
+    At the end of the block `use` holds the report, which is exact if the bpf source is
+    available. Without it, processes that still run then are not counted; without
+    CAP_NET_ADMIN, children that nobody waited for are not counted either. `notes` of the
+    report says so. Processes that other threads of this process start meanwhile are counted.
+
+    With `cgroup`, and without the bpf source, the tracker makes a cgroup (v2) of its own if
+    it may, whose total is exact. A child belongs to it if it calls `join` before it execs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cgroup: bool = False) -> None:
         self.use: TreeUse | None = None
+        self._cgroup = cgroup
         self._began = 0
         self._found: list[Collector] = []
         self._before: resource.struct_rusage | None = None
 
     def __enter__(self) -> Self:
-        self._found = collectors(os.getpid(), whole=False)
+        self._found = collectors(os.getpid(), cgroup=self._cgroup)
         self._before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._began = time.monotonic_ns()
         return self
 
+    @property
+    def needs_poll(self) -> bool:
+        """Whether `poll` has anything to do: exit events gather only without the bpf source."""
+        return any(isinstance(collector, ExitCollector) for collector in self._found)
+
     def poll(self) -> None:
-        """Takes the exits so far; for a block that lasts long while thousands die."""
+        """Read the exit events so far. Call it several times a second in a long block in
+        which thousands of processes exit; otherwise events may be lost."""
         for collector in self._found:
             collector.poll()
+
+    def join(self) -> None:
+        """Move the calling process, a new child, into the tracker's cgroup if there is one.
+        OSError if the kernel refuses that."""
+        for collector in self._found:
+            collector.join()
 
     def __exit__(
         self,
@@ -396,6 +412,6 @@ class Tracker:
         self.use = use
 
 
-def track() -> Tracker:
-    """A context manager that reports on the processes started in it, see `Tracker`."""
-    return Tracker()
+def track(*, cgroup: bool = False) -> Tracker:
+    """A context manager that reports on the processes started in its block, see `Tracker`."""
+    return Tracker(cgroup=cgroup)

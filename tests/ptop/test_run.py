@@ -217,7 +217,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
         (tmp_path / "no", 127, "check its name or give its path"),
         ("/etc/passwd", 126, "Permission denied: make it executable: chmod +x /etc/passwd"),
         (tmp_path, 126, "Permission denied: give the path of a program"),
-        (script, 126, "what its first line names is not there: check that line"),
+        (script, 126, "its interpreter does not exist: check its first line"),
         (text, 126, f"Exec format error: give its interpreter, as in: ptop run -- sh {text} a"),
     ):
         out = tmp_path / "report"
