@@ -11,8 +11,8 @@ from typing import NoReturn
 import taskstats
 
 from ptop import columns as table
-from ptop.state import DELAYS, parse_delay
 from ptop.text import safe
+from ptop.times import DELAY_RANGE, parse_delay
 
 # More is meant by nobody, and all below can count as far.
 MOST = 10**9
@@ -34,7 +34,7 @@ def delay(text: str) -> float:
     """Seconds of an interval."""
     number = parse_delay(text)
     if number is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds {DELAYS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds {DELAY_RANGE}")
     return number
 
 

@@ -14,7 +14,7 @@ import taskstats
 
 from ptop import columns as table
 from ptop.args import Parser, add_delay, add_source, add_threads, view_options
-from ptop.state import Limits, State
+from ptop.live.state import Limits, State
 from ptop.text import as_root, safe
 
 # mypy's name for "only for type checkers", without the import of typing.
@@ -202,7 +202,7 @@ def _run(options: argparse.Namespace) -> int:
     if refusal:
         sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop -b -n 1\n")
         return EXIT_USAGE
-    from ptop import app
+    from ptop.live import app
 
     state, known, limits = _view(options)
     return app.run(
@@ -250,7 +250,7 @@ def _replay(words: Sequence[str]) -> int:
     if refusal:
         sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop replay FILE -b\n")
         return EXIT_USAGE
-    from ptop import app
+    from ptop.live import app
 
     state, known, limits = _view(options)
     at = options.at is not None

@@ -14,7 +14,7 @@ from taskstats.recorded import Frames
 from ptop import times
 from ptop.args import Parser
 from ptop.feed import RecordedFeed
-from ptop.state import FASTEST, SLOWEST
+from ptop.live.state import FASTEST, SLOWEST
 from ptop.text import safe, stamp
 
 
@@ -40,7 +40,7 @@ def parser(view_options: argparse.ArgumentParser) -> Parser:
     options.add_argument(
         "--at",
         metavar="TIME",
-        help=f"begin with the interval of this time: {times.FORMS}; + counts from the first"
+        help=f"begin with the interval of this time: {times.TIME_FORMS}; + counts from the first"
         " snapshot, - (as in --at=-5m) from the last; with -b that interval alone, without it all;"
         " where there is none at that time the nearest, which is said",
     )

@@ -1,44 +1,75 @@
-"""Times that a user types, as ns since 1970. Pure but for the local time zone."""
+"""Times and lengths of time that a user types. Pure, but for the local time zone.
+
+Design decisions
+
+* The live view needs delays only: datetime is imported, and patterns are compiled, where a
+  time is parsed, so that the view starts quickly.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
 
-_STEP = re.compile(r"([+-])(\d+(?:\.\d+)?)([smhd]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+# Same value as typing.TYPE_CHECKING; importing typing would slow down the start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
 
-FORMS = "12:34, 12:34:56, '2026-11-23 12:34:56', +90s, -5m, or @ and seconds since 1970"
+# Seconds in a unit; without a unit, a number means seconds.
+UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+TIME_FORMS = "12:34, 12:34:56, '2026-11-23 12:34:56', +90s, -5m, or @ and seconds since 1970"
+
+SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.1, 86_400
+DELAY_RANGE = f"from {SHORTEST_DELAY_S} to {LONGEST_DELAY_S}"
+
+_OFFSET = r"([+-])(\d+(?:\.\d+)?)([smhd]?)"
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 
 
-def parse_time(text: str, now_ns: int) -> int:
-    """What `text` means beside the time `now_ns`: a clock time is the one nearest to it,
-    +90s and -5m count from it. ValueError that lists the forms."""
+def parse_time(text: str, reference_ns: int) -> int:
+    """The time that `text` means, in ns since 1970.
+
+    A clock time is the one nearest to `reference_ns`; +90s and -5m count from it.
+    ValueError, with the valid forms, if it is no time.
+    """
+    from datetime import datetime
+
     text = text.strip()
     try:
-        if step := _STEP.fullmatch(text):
-            seconds = float(step[2]) * _UNITS[step[3]]
-            return now_ns + round(seconds * 1e9) * (1 if step[1] == "+" else -1)
+        if offset := re.fullmatch(_OFFSET, text):
+            seconds = float(offset[2]) * UNITS_S[offset[3]]
+            return reference_ns + round(seconds * 1e9) * (1 if offset[1] == "+" else -1)
         if text.startswith("@"):
             return round(float(text[1:]) * 1e9)
-        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?", text):
-            return _clock(text, now_ns)
+        if re.fullmatch(_CLOCK, text):
+            return _nearest_clock_time(text, reference_ns)
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; write {FORMS}") from None
+        raise ValueError(f"{text!r} is no time; write {TIME_FORMS}") from None
+
+
+def parse_delay(text: str) -> float | None:
+    """The seconds between two snapshots, or None if `text` is not in `DELAY_RANGE`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if SHORTEST_DELAY_S <= seconds <= LONGEST_DELAY_S else None
 
 
 def _ns(moment: datetime) -> int:
     return round(moment.timestamp() * 1e6) * 1000
 
 
-def _clock(text: str, now_ns: int) -> int:
-    now = datetime.fromtimestamp(now_ns / 1e9)
-    at = datetime.combine(now.date(), datetime.strptime("00", "%S").time())
+def _nearest_clock_time(text: str, reference_ns: int) -> int:
+    from datetime import datetime, timedelta
+
+    reference = datetime.fromtimestamp(reference_ns / 1e9)
+    at = datetime.combine(reference.date(), datetime.strptime("00", "%S").time())
     parts = [float(part) for part in text.split(":")]
     hours, minutes, seconds = (*parts, 0.0)[:3]
     if hours > 24 or minutes >= 60 or seconds >= 60:
         raise ValueError(text)
     at += timedelta(hours=hours, minutes=minutes, seconds=seconds)
     days = (at + timedelta(days=by) for by in (-1, 0, 1))
-    return min((_ns(day) for day in days), key=lambda ns: abs(ns - now_ns))
+    return min((_ns(day) for day in days), key=lambda ns: abs(ns - reference_ns))

@@ -37,7 +37,8 @@ def source(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -
 # PR_SET_DUMPABLE makes the process readable to its new user again.
 AS_NOBODY = """
 import ctypes, os, sys
-from ptop import app, batch, cli, doctor
+from ptop import batch, cli, doctor
+from ptop.live import app
 cli.parser().format_help()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1)

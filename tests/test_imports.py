@@ -21,11 +21,11 @@ ROOT = Path(__file__).parent.parent
 # The lowest layer first. A module may import modules of the layers before its own.
 LAYERS = (
     ("ptop.columns", "ptop.text", "ptop.times"),
-    ("ptop.feed", "ptop.progress", "ptop.state"),
-    ("ptop.args", "ptop.render"),
-    ("ptop.replay", "ptop.view", "ptop.batch"),
+    ("ptop.args", "ptop.feed", "ptop.progress", "ptop.live.state"),
+    ("ptop.live.pages",),
+    ("ptop.replay", "ptop.live.view", "ptop.batch"),
     (
-        "ptop.app",
+        "ptop.live.app",
         "ptop.audit",
         "ptop.doctor",
         "ptop.export",
@@ -38,14 +38,14 @@ LAYERS = (
 )
 LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
 # These modules hold a docstring only.
-PACKAGES = ("ptop",)
+PACKAGES = ("ptop", "ptop.live")
 # Packages beside the standard library and taskstats, and the only module that may import each.
-OUTSIDE = {"blessed": "ptop.app", "pyarrow": "ptop.export", "tqdm": "ptop.progress"}
+OUTSIDE = {"blessed": "ptop.live.app", "pyarrow": "ptop.export", "tqdm": "ptop.progress"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
-    "ptop.render": (),
-    "ptop.state": (),
+    "ptop.live.pages": (),
+    "ptop.live.state": (),
     "ptop.text": ("taskstats.screen",),
     "ptop.times": (),
 }
@@ -128,7 +128,7 @@ def test_every_module_with_a_rule_exists() -> None:
         ("ptop.text", "from blessed import Terminal"),
         ("ptop.columns", "import taskstats"),
         ("ptop.text", "from taskstats import Source"),
-        ("ptop.state", "from ptop.render import prompt"),
+        ("ptop.live.state", "from ptop.live.pages import prompt"),
         ("ptop.columns", "from ptop import text"),
         ("ptop.columns", "from .text import safe"),
         ("ptop.columns", "from . import text"),
@@ -136,7 +136,7 @@ def test_every_module_with_a_rule_exists() -> None:
         ("ptop.run", "from taskstats import _track as tracking"),
         ("ptop.run", "from taskstats._core import Tree"),
         ("ptop.run", "import taskstats._core"),
-        ("ptop.cli", "from ptop.app import _Loop"),
+        ("ptop.cli", "from ptop.live.app import _Loop"),
         ("ptop.cli", "import numpy"),
     ],
 )

@@ -19,8 +19,9 @@ from unittest import mock
 
 import taskstats
 
-from ptop import cli, state
+from ptop import cli
 from ptop.columns import COLUMNS
+from ptop.live import state
 
 PAGE = Path(__file__).parent.parent / "docs/man/ptop.1"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from taskstats.screen import Lines
 
-from ptop import render
 from ptop.columns import COLUMNS, parse
-from ptop.state import Limits, State, press
-from ptop.view import View
+from ptop.live import pages
+from ptop.live.state import Limits, State, press
+from ptop.live.view import View
 
 GOLDEN = Path(__file__).parent / "screens"
 SIZE = (80, 24)
@@ -42,14 +42,14 @@ def test_a_table_is_no_page() -> None:
 
 
 def test_what_is_typed_is_asked_for() -> None:
-    assert render.prompt(State(mode="filter", entry="py")) == "filter: py_"
-    assert render.prompt(State(mode="delay")) == "seconds: _"
-    assert render.prompt(State()) is None
+    assert pages.prompt(State(mode="filter", entry="py")) == "filter: py_"
+    assert pages.prompt(State(mode="delay")) == "seconds: _"
+    assert pages.prompt(State()) is None
 
 
 def test_the_chosen_column_is_on_a_low_page() -> None:
     for cursor in range(len(COLUMNS)):
-        texts = render.chooser(State(mode="columns", cursor=cursor), COLUMNS, 5)
+        texts = pages.chooser(State(mode="columns", cursor=cursor), COLUMNS, 5)
         (at,) = [
             at for at, (_, style) in enumerate(Lines(texts, (80, 5)).texts) if style == "reverse"
         ]

@@ -296,7 +296,7 @@ def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path:
 BROKEN = """
 import itertools, sys
 from ptop import cli
-from ptop.view import View
+from ptop.live.view import View
 screens, draw = itertools.count(1), View.lines
 def lines(*arguments):
     if next(screens) == 3:

@@ -25,10 +25,10 @@ from taskstats.recorded import Frames
 
 from ptop.columns import COLUMNS, VIEWS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
-from ptop.state import FASTEST, Limits, State, press
+from ptop.live.state import FASTEST, Limits, State, press
+from ptop.live.view import View, wanted
 from ptop.text import user_name
 from ptop.times import parse_time
-from ptop.view import View, wanted
 
 SIZE = (100, 40)
 

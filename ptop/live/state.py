@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ptop.columns import COLUMNS, DEFAULT, FOLDS, VIEWS
+from ptop.times import DELAY_RANGE, parse_delay
 
-SHORTEST_DELAY, LONGEST_DELAY = 0.1, 86_400
-DELAYS = f"from {SHORTEST_DELAY} to {LONGEST_DELAY}"
 # How many times slower and faster than it was a replay may be.
 SLOWEST, FASTEST = 0.125, 128.0
 
@@ -262,17 +261,8 @@ def _enter(state: State, key: str) -> State:
             return replace(done, goto=f"time {state.entry}") if state.entry else done
         delay = parse_delay(state.entry)
         if delay is None and state.entry:
-            return replace(done, notice=f"{state.entry!r} is no number of seconds {DELAYS}")
+            return replace(done, notice=f"{state.entry!r} is no number of seconds {DELAY_RANGE}")
         return replace(done, delay=delay or state.delay)
     if len(key) == 1 and key.isprintable():
         return replace(state, entry=state.entry + key)
     return state
-
-
-def parse_delay(text: str) -> float | None:
-    """Seconds of an interval, None where `text` is no such number."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if SHORTEST_DELAY <= seconds <= LONGEST_DELAY else None

@@ -28,9 +28,9 @@ from taskstats.screen import Canvas, Lines
 
 from ptop import columns as table
 from ptop.feed import Feed, LiveFeed, RecordedFeed
-from ptop.state import Limits, State, press
+from ptop.live.state import Limits, State, press
+from ptop.live.view import View, wanted
 from ptop.text import user_name
-from ptop.view import View, wanted
 
 
 class _Stop(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ptop.columns import Column
-from ptop.state import HELP, REPLAY_HELP, State
+from ptop.live.state import HELP, REPLAY_HELP, State
 
 Text = tuple[str, Literal["plain", "bold", "reverse"]]
 

@@ -8,8 +8,8 @@ import taskstats
 from taskstats.screen import Lines, Screen
 
 from ptop import columns as table
-from ptop import render
-from ptop.state import Limits, State
+from ptop.live import pages
+from ptop.live.state import Limits, State
 from ptop.text import offset_s, user_name
 
 
@@ -45,7 +45,7 @@ class View:
             selected=state.selected,
             selecting=state.selecting,
             paused=state.paused,
-            prompt=render.prompt(state),
+            prompt=pages.prompt(state),
             notice=state.notice,
         )
 
@@ -63,7 +63,7 @@ class View:
     def page(self, size: tuple[int, int]) -> Lines | None:
         """The page that is shown in place of the table, if one is."""
         if self.state.mode == "help":
-            return Lines(render.keys(self.state.recorded), size)
+            return Lines(pages.keys(self.state.recorded), size)
         if self.state.mode == "columns":
-            return Lines(render.chooser(self.state, self.columns, size[1]), size)
+            return Lines(pages.chooser(self.state, self.columns, size[1]), size)
         return None
