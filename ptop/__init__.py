@@ -1,5 +1,12 @@
 """ptop: where a Linux machine's CPU time goes, task by task.
 
-Who may import whom: `format`, `columns` and `state` know the standard library only;
-`render` and `batch` make text of intervals; `app` alone writes to the terminal.
+    cli         the table of commands, dispatch, error messages
+    commands/   a module for each command
+    live/       the view on a terminal; live/app alone writes to the terminal
+    recordings  opening recordings and choosing their intervals
+    args        command-line options that several commands share
+    feed        where intervals come from: the machine or a recording
+    columns, times, text    pure functions of the standard library
+
+Imports go from the top of this list to its end, never back (tests/test_imports.py).
 """

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values may be."""
+"""Command-line options that several commands share: their definition and meaning."""
 
 from __future__ import annotations
 
@@ -6,32 +6,42 @@ import argparse
 import os
 import re
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import taskstats
 
-from ptop import columns as table
+from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
+from ptop.live.state import Limits, State
 from ptop.text import safe
-from ptop.times import DELAY_RANGE, parse_delay
+from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
 
-# More is meant by nobody, and all below can count as far.
-MOST = 10**9
-SHORTEST_S, LONGEST_S = 0.001, 36_500 * 86_400
-LARGEST = 1 << 50
+# Limits that no sensible value exceeds; all numbers up to them fit where they are used.
+MAX_COUNT = 10**9
+MAX_PID = 2**32 - 1
+MAX_SIZE_BYTES = 1 << 50
+MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
 
-_SIZES: Mapping[str, float] = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_TIMES: Mapping[str, float] = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+# The exit status of argparse for wrong options.
+EXIT_USAGE = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong so that no word that was given steers the terminal."""
+    """A parser of `ptop` or one of its commands. No word of the command line gets to the
+    terminal as an escape sequence."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_argument("--version", action="version", version=f"ptop {taskstats.__version__}")
 
     def error(self, message: str) -> NoReturn:
         super().error(safe(message))
 
 
 def delay(text: str) -> float:
-    """Seconds of an interval."""
+    """The seconds between two snapshots."""
     number = parse_delay(text)
     if number is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds {DELAY_RANGE}")
@@ -40,37 +50,60 @@ def delay(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number from 1 up."""
-    number = _whole(text)
-    if number is None or not 0 < number <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MOST}")
+    number = _digits(text)
+    if number is None or not 0 < number <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_COUNT}")
     return number
 
 
 def pid(text: str) -> int:
     """A process id."""
-    number = _whole(text)
-    if number is None or not 0 < number < 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is no pid, a number from 1 to {2**32 - 1}")
+    number = _digits(text)
+    if number is None or not 0 < number <= MAX_PID:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pid, a number from 1 to {MAX_PID}")
     return number
 
 
-def _whole(text: str) -> int | None:
-    """A number of digits alone, and not of so many that Python refuses them."""
+def _digits(text: str) -> int | None:
+    """A number of ASCII digits alone; Python refuses to convert thousands of them."""
     return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
 
 
 def seconds(text: str) -> float:
-    """Seconds, from 0."""
+    """Seconds, from 0 up."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to {LONGEST_S}")
+    if not 0 <= number <= MAX_LENGTH_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds from 0 to {MAX_LENGTH_S}"
+        )
     return number
 
 
-def _scaled(text: str, units: Mapping[str, float], least: float, most: float) -> float | None:
+def size(text: str) -> int:
+    """Bytes, with an optional binary unit."""
+    number = _with_unit(text, _UNITS_BYTES, 1, MAX_SIZE_BYTES)
+    if number is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: give one such as 500M or 2G, from 1 to {MAX_SIZE_BYTES >> 30}G"
+        )
+    return int(number)
+
+
+def length(text: str) -> float:
+    """Seconds, with an optional unit."""
+    number = _with_unit(text, UNITS_S, MIN_LENGTH_S, MAX_LENGTH_S)
+    if number is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no length of time: give one such as 90, 30m, 12h or 7d,"
+            f" from {MIN_LENGTH_S} to {MAX_LENGTH_S // 86_400}d"
+        )
+    return number
+
+
+def _with_unit(text: str, units: Mapping[str, int], least: float, most: float) -> float | None:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]?)", text)
     if match is None or match[2] not in units:
         return None
@@ -78,37 +111,15 @@ def _scaled(text: str, units: Mapping[str, float], least: float, most: float) ->
     return number if least <= number <= most else None
 
 
-def size(text: str) -> int:
-    """Bytes, with a binary unit."""
-    number = _scaled(text, _SIZES, 1, LARGEST)
-    if number is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not understood: give a size such as 500M or 2G,"
-            f" from 1 to {LARGEST >> 30}G"
-        )
-    return int(number)
-
-
-def span(text: str) -> float:
-    """Seconds, with a unit."""
-    number = _scaled(text, _TIMES, SHORTEST_S, LONGEST_S)
-    if number is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not understood: give a time such as 90, 30m, 12h or 7d,"
-            f" from {SHORTEST_S} to {LONGEST_S // 86_400}d"
-        )
-    return number
-
-
-def _columns(text: str) -> tuple[table.Column, ...]:
+def _columns(text: str) -> tuple[TableColumn, ...]:
     try:
-        return table.parse(text, _interval_columns())
+        return parse_columns(text, _raw_units())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _interval_columns() -> dict[str, str]:
-    """Every column an interval has by the kernel's names, with its unit."""
+def _raw_units() -> dict[str, str]:
+    """The units of all columns of an interval that have the name of a kernel field."""
     units = {field["name"]: field["unit"] for field in taskstats.FIELDS}
     for field in taskstats.FIELDS:
         if field["kind"] == "counter":
@@ -117,7 +128,7 @@ def _interval_columns() -> dict[str, str]:
     return units
 
 
-def _sort(text: str) -> table.Column:
+def _sort_column(text: str) -> TableColumn:
     columns = _columns(text)
     if len(columns) > 1:
         raise argparse.ArgumentTypeError(f"{text!r} are several columns: sort by one")
@@ -125,7 +136,7 @@ def _sort(text: str) -> table.Column:
 
 
 def _filter(text: str) -> str:
-    """A part of a name; what was typed is UTF-8, whatever the locale says."""
+    """A part of a name. The arguments are UTF-8, whatever the locale says."""
     try:
         return os.fsencode(text).decode()
     except UnicodeError:
@@ -139,12 +150,12 @@ def _pids(text: str) -> tuple[int, ...]:
         return tuple(pid(word.strip()) for word in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of pids such as 1,4711, from 1 to {2**32 - 1}"
+            f"{text!r} is no list of pids such as 1,4711, from 1 to {MAX_PID}"
         ) from None
 
 
 def add_delay(options: argparse.ArgumentParser) -> None:
-    """-d: the time from snapshot to snapshot."""
+    """Add -d, the time between two snapshots."""
     options.add_argument(
         "-d",
         "--delay",
@@ -156,23 +167,22 @@ def add_delay(options: argparse.ArgumentParser) -> None:
 
 
 def add_source(options: argparse.ArgumentParser) -> None:
-    """--source: where the numbers come from."""
+    """Add --source."""
     options.add_argument(
         "--source",
         choices=("auto", "proc", "bpf", "netlink", "procfs"),
         default="auto",
-        help="where to get the numbers (default auto: the best that works)",
+        help="where the numbers come from (default auto: the best source that works)",
     )
 
 
 def add_threads(options: argparse.ArgumentParser) -> None:
-    """--threads: a row a thread."""
+    """Add --threads."""
     options.add_argument("--threads", action="store_true", help="threads, not processes")
 
 
-def view_options() -> argparse.ArgumentParser:
-    """What to show and how: of the live view and of `ptop replay`."""
-    options = argparse.ArgumentParser(add_help=False)
+def add_table(options: argparse.ArgumentParser) -> None:
+    """Add the options that say what a table shows, on a terminal or as text."""
     options.add_argument(
         "-b", "--batch", action="store_true", help="write plain text to standard output"
     )
@@ -180,42 +190,68 @@ def view_options() -> argparse.ArgumentParser:
         "-n", "--intervals", type=count, metavar="N", help="stop after N intervals"
     )
     options.add_argument(
-        "--sort", type=_sort, metavar="COLUMN", help="sort by this column (default total_pct)"
+        "--sort", type=_sort_column, metavar="COLUMN", help="sort by COLUMN (default total_pct)"
     )
     options.add_argument(
         "--columns",
         type=_columns,
         metavar="LIST",
-        help="columns to show, separated by commas: " + ", ".join(table.COLUMNS),
+        help="columns to show, separated by commas: " + ", ".join(COLUMNS),
     )
     options.add_argument(
         "--view",
-        choices=tuple(table.VIEWS),
+        choices=tuple(COLUMN_SETS),
         default="live",
         help="live (default) or snap: with the time of dead children, as in the tool of 2010",
     )
     options.add_argument(
         "--fold",
-        choices=table.FOLDS,
-        help="gather rows: what died into its nearest living parent, or all tasks by session,"
-        " command name, user or cgroup",
+        dest="group_by",
+        choices=GROUPINGS,
+        help="group rows: threads by process, exited tasks with their nearest living parent,"
+        " or all tasks by session, command name, user or cgroup",
     )
     options.add_argument(
         "--filter",
         type=_filter,
         metavar="TEXT",
-        help="show only tasks with TEXT in the name, or that pid",
+        help="show only tasks with TEXT in their name, or with that pid",
     )
     options.add_argument(
         "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"
     )
     options.add_argument(
-        "--rows", type=count, metavar="N", help="show at most N tasks (default in batch: all)"
+        "--rows", type=count, metavar="N", help="show at most N tasks (default in batch mode: all)"
     )
     options.add_argument(
         "--format",
         choices=("table", "json", "csv"),
-        help="in batch mode: table (default), json (a line an interval) or csv",
+        help="batch mode as table (default), json (a line for each interval) or csv",
     )
     options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
-    return options
+
+
+def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...], TableColumn]:
+    """The columns that the table options ask for, and the one to sort by."""
+    columns = options.columns or column_set(options.view)
+    return columns, options.sort or COLUMNS[COLUMN_SETS[options.view].sort]
+
+
+def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColumn], Limits]:
+    """The state in which a view starts with these table options, all columns that it knows
+    by key, and its limits."""
+    shown, sort = shown_columns(options)
+    known = {**COLUMNS, **{column.key: column for column in (*shown, sort)}}
+    state = State(
+        columns=tuple(column.key for column in shown),
+        sort=sort.key,
+        descending=sort.descending,
+        filter=options.filter or "",
+        group_by=options.group_by or "",
+    )
+    return state, known, Limits(options.pid, options.rows)
+
+
+def use_color(options: argparse.Namespace) -> bool:
+    """Whether the view may use bold and reverse video."""
+    return not options.no_color and not os.environ.get("NO_COLOR")

@@ -1,18 +1,27 @@
-"""The columns of the table: one entry each, from which header, units, hot keys, help
-and the fields to collect are made."""
+"""The columns of a table.
+
+Design decisions
+
+* One entry per column. Header, unit, hot key, help, man page and the kernel fields to
+  collect all come from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 Cell = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column: `source` names what it shows (a column of `Interval.select`), `form` how
-    it is written (see `taskstats.screen.Screen`)."""
+class TableColumn:
+    """A column of a table.
+
+    `source` is the column of `Interval.select` that it shows, `form` how its values are
+    written (see `taskstats.screen.Screen`), `fields` the kernel fields that it needs beside
+    those that every snapshot has. `descending` is the order in which it is first sorted.
+    """
 
     key: str
     title: str
@@ -28,31 +37,33 @@ class Column:
 
     @property
     def summed(self) -> bool:
-        """Whether the sum of all rows means something."""
-        share = self.source.endswith(("_pct", "_per_sec")) and self.form != "raw"
-        return share or self.key in {"num_threads", "tasks"}
+        """Whether the sum over all rows is meaningful."""
+        is_rate = self.source.endswith(("_pct", "_per_sec")) and self.form != "raw"
+        return is_rate or self.key in {"num_threads", "tasks"}
 
 
-def _delay(key: str, title: str, field: str, what: str) -> Column:
-    doc = f"time waiting for {what}, in per cent of the interval"
-    return Column(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
+def _delay(key: str, title: str, field: str, what: str) -> TableColumn:
+    doc = f"time waiting for {what}, in % of the interval"
+    return TableColumn(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
 
 
-COLUMNS: Mapping[str, Column] = {
+COLUMNS: Mapping[str, TableColumn] = {
     column.key: column
     for column in (
-        Column("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
-        Column("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
-        Column("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
-        Column("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
-        Column("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
-        Column("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
-        Column("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
-        Column(
+        TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
+        TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
+        TableColumn("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
+        TableColumn("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
+        TableColumn("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
+        TableColumn("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
+        TableColumn("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
+        TableColumn(
             "steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",), "e"
         ),
-        Column("total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"),
-        Column(
+        TableColumn(
+            "total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"
+        ),
+        TableColumn(
             "cuser_pct",
             "cuser",
             "(%)",
@@ -62,7 +73,7 @@ COLUMNS: Mapping[str, Column] = {
             "dead children's user time",
             ("ac_cutime",),
         ),
-        Column(
+        TableColumn(
             "csystem_pct",
             "csys",
             "(%)",
@@ -72,7 +83,7 @@ COLUMNS: Mapping[str, Column] = {
             "dead children's system time",
             ("ac_cstime",),
         ),
-        Column(
+        TableColumn(
             "csteal_pct",
             "cste",
             "(%)",
@@ -82,31 +93,35 @@ COLUMNS: Mapping[str, Column] = {
             "dead children's steal time",
             ("ac_csttime",),
         ),
-        Column(
+        TableColumn(
             "all_pct",
             "total",
             "(%)",
             7,
             "all_pct",
             "percent",
-            "user+sys+ste, and cuser+csys+cste where the dead have no rows of their own",
+            "user+sys+ste, plus that of dead children without a row",
             ("ac_cutime", "ac_cstime"),
         ),
-        Column("tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see fold)"),
-        Column(
+        TableColumn(
+            "tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see --fold)"
+        ),
+        TableColumn(
             "cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", (), "T"
         ),
-        Column("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
-        Column("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
-        Column("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
-        Column(
+        TableColumn("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
+        TableColumn("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
+        TableColumn("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
+        TableColumn(
             "num_threads", "thr", "(#)", 5, "num_threads", "integer", "threads", ("num_threads",)
         ),
-        Column("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False),
-        Column(
+        TableColumn(
+            "cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False
+        ),
+        TableColumn(
             "rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",), "m"
         ),
-        Column("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
+        TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
         _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
         _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
         _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
@@ -115,7 +130,7 @@ COLUMNS: Mapping[str, Column] = {
         _delay("compact_delay", "compct", "compact_delay_total", "memory compaction"),
         _delay("wpcopy_delay", "wpcopy", "wpcopy_delay_total", "write-protect copies"),
         _delay("irq_delay", "irq", "irq_delay_total", "interrupts"),
-        Column(
+        TableColumn(
             "read",
             "read",
             "(b/s)",
@@ -126,7 +141,7 @@ COLUMNS: Mapping[str, Column] = {
             ("read_bytes",),
             "i",
         ),
-        Column(
+        TableColumn(
             "write",
             "write",
             "(b/s)",
@@ -137,10 +152,10 @@ COLUMNS: Mapping[str, Column] = {
             ("write_bytes",),
             "o",
         ),
-        Column(
+        TableColumn(
             "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
         ),
-        Column(
+        TableColumn(
             "nivcsw",
             "ivcsw",
             "(/s)",
@@ -150,7 +165,7 @@ COLUMNS: Mapping[str, Column] = {
             "involuntary switches",
             ("nivcsw",),
         ),
-        Column(
+        TableColumn(
             "minflt",
             "minfl",
             "(/s)",
@@ -160,7 +175,7 @@ COLUMNS: Mapping[str, Column] = {
             "minor page faults",
             ("ac_minflt",),
         ),
-        Column(
+        TableColumn(
             "majflt",
             "majfl",
             "(/s)",
@@ -170,76 +185,85 @@ COLUMNS: Mapping[str, Column] = {
             "major page faults",
             ("ac_majflt",),
         ),
-        Column(
+        TableColumn(
             "name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), "n", False, False
         ),
     )
 }
 
-DEFAULT = (
-    "pid",
-    "USER",
-    "state",
-    "ac_nice",
-    "num_threads",
-    "rss_kb",
-    "user_pct",
-    "system_pct",
-    "steal_pct",
-    "total_pct",
-    "name",
-)
-
-# The snapshot view of the 2010 tool.
-SNAP = (
-    "pid",
-    "user_pct",
-    "system_pct",
-    "steal_pct",
-    "cuser_pct",
-    "csystem_pct",
-    "csteal_pct",
-    "cpu_delay",
-    "all_pct",
-    "ac_etime",
-    "name",
-)
-
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Columns that belong together, and what they are sorted by."""
+class ColumnSet:
+    """Columns that belong together, and the key of the one to sort by."""
 
     columns: tuple[str, ...]
     sort: str
 
 
-VIEWS: Mapping[str, View] = {"live": View(DEFAULT, "total_pct"), "snap": View(SNAP, "all_pct")}
+# What --view chooses from; `snap` is the snapshot view of the tool of 2010.
+COLUMN_SETS: Mapping[str, ColumnSet] = {
+    "live": ColumnSet(
+        (
+            "pid",
+            "USER",
+            "state",
+            "ac_nice",
+            "num_threads",
+            "rss_kb",
+            "user_pct",
+            "system_pct",
+            "steal_pct",
+            "total_pct",
+            "name",
+        ),
+        sort="total_pct",
+    ),
+    "snap": ColumnSet(
+        (
+            "pid",
+            "user_pct",
+            "system_pct",
+            "steal_pct",
+            "cuser_pct",
+            "csystem_pct",
+            "csteal_pct",
+            "cpu_delay",
+            "all_pct",
+            "ac_etime",
+            "name",
+        ),
+        sort="all_pct",
+    ),
+}
 
-# What rows can be gathered by.
-FOLDS = ("process", "parent", "session", "name", "user", "cgroup")
+# The properties by which rows can be grouped.
+GROUPINGS = ("process", "parent", "session", "name", "user", "cgroup")
 
 
-def raw(name: str, unit: str) -> Column:
-    """A column that shows a kernel field or a column of an interval as it is."""
-
+def raw_column(name: str, unit: str) -> TableColumn:
+    """A column that shows a kernel field or a column of `Interval.select` without a form."""
     field = name
     for suffix in ("_delta", "_per_sec", "_pct"):
         field = field.removesuffix(suffix)
     width = max(len(name), 8)
-    return Column(name, name, f"({unit or '#'})", width, name, "raw", f"{name} as it is", (field,))
+    return TableColumn(
+        name, name, f"({unit or '#'})", width, name, "raw", f"{name} as it is", (field,)
+    )
 
 
-def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
-    """The columns of a comma-separated list: keys, titles, sources, or any name of
-    `fields`, which gives each its unit. ValueError that lists the names."""
+def parse_columns(names: str, raw_units: Mapping[str, str]) -> tuple[TableColumn, ...]:
+    """The columns of a comma-separated list.
+
+    A name is a key, title or source of `COLUMNS`, or a key of `raw_units`, which maps the
+    name of a raw column to its unit. ValueError, with the valid names, for any other.
+    """
     found = []
     for name in filter(None, map(str.strip, names.split(","))):
         column = COLUMNS.get(name) or next(
             (column for column in COLUMNS.values() if name in (column.title, column.source)), None
         )
-        if column is None and name in fields:
-            column = raw(name, fields[name])
+        if column is None and name in raw_units:
+            column = raw_column(name, raw_units[name])
         if column is None:
             known = ", ".join(COLUMNS)
             raise ValueError(
@@ -251,21 +275,18 @@ def parse(names: str, fields: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(found)
 
 
-def view(name: str) -> tuple[Column, ...]:
-    """The columns of a view."""
-    return tuple(COLUMNS[key] for key in VIEWS[name].columns)
+def column_set(name: str) -> tuple[TableColumn, ...]:
+    """The columns of `COLUMN_SETS[name]`."""
+    return tuple(COLUMNS[key] for key in COLUMN_SETS[name].columns)
 
 
-def titled(column: Column, fold: str | None) -> Column:
-    """The column, with groups' names where rows are gathered by something."""
-    return replace(column, source="title") if fold and column.key == "name" else column
+def for_groups(column: TableColumn, group_by: str | None) -> TableColumn:
+    """The column for grouped rows: the name column shows the names of the groups."""
+    return replace(column, source="title") if group_by and column.key == "name" else column
 
 
-def folding(by: str) -> set[str]:
-    """The kernel fields that folding `by` needs."""
-    return {"cgroup_id"} if by == "cgroup" else set()
-
-
-def fields(columns: tuple[Column, ...]) -> set[str]:
-    """The kernel fields that these columns need beside what always comes."""
-    return {field for column in columns for field in column.fields}
+def fields_of(columns: Iterable[TableColumn], group_by: str | None) -> set[str]:
+    """The kernel fields that these columns and this grouping need, beside those that every
+    snapshot has."""
+    fields = {field for column in columns for field in column.fields}
+    return fields | {"cgroup_id"} if group_by == "cgroup" else fields

@@ -1,9 +1,10 @@
-"""Where a view's intervals come from: the machine, or a recorded file.
+"""Where the intervals of a view or a batch come from: this machine or a recording.
 
 Design decisions
 
-* Both are `Feed`s, and what a screen shows is made from an interval alone, so that a
-  replayed frame looks as the live one did.
+* Both are a `Feed`. A screen is made from an interval alone, so a replayed frame looks as
+  the live one did.
+* A frame is an interval of a recording, see `taskstats.recorded`.
 """
 
 from __future__ import annotations
@@ -14,41 +15,50 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import taskstats
-from taskstats.recorded import Frames
 
-# The first interval is short, so that there is something to see at once.
-FIRST_DELAY = 0.2
-# Where nothing was recorded for longer, a replay goes on after this time.
-LONGEST_GAP = 5.0
-# A spike is judged by this many frames before it.
+from ptop.text import stamp
+
+# Same value as typing.TYPE_CHECKING.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from taskstats.recorded import Frames
+
+# The first live interval is short, so that there is soon something to see.
+FIRST_DELAY_S = 0.2
+# Longest time for which a replay shows one frame, at normal speed.
+LONGEST_GAP_S = 5.0
+# A spike stands out from this many frames before it: it is at least SPIKE_FACTOR times their
+# median, and more than SPIKE_SPREADS times their median deviation above it.
 SPIKE_FRAMES = 30
-# It is as many times what is usual among them, and as many of the usual differences above.
 SPIKE_FACTOR, SPIKE_SPREADS = 2.0, 5.0
-# A spike is looked for as long as this at a time, through so many frames at once.
+# Longest time that one search for a spike takes.
 SEARCH_S = 2.0
-BLOCK = 300
+# Frames that a backward search measures in one forward pass.
+PASS_FRAMES = 300
 
 
 class Feed(Protocol):
     """Intervals one after the other."""
 
+    # The current interval; None until there is one.
     interval: taskstats.Interval | None
 
-    # The tasks that are left out of the snapshots because they did not run.
-    resting: taskstats.Source | None
+    # The source that holds the unchanged tasks, which its snapshots leave out.
+    unchanged: taskstats.Source | None
 
-    # What is to be said of the way to this interval.
+    # A message about the way to this interval; may be empty.
     notice: str
 
-    def configure(self, threads: bool, folded: bool, fields: set[str]) -> bool:
-        """Asks for what is shown; True where the next interval starts anew."""
+    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
+        """Set what the intervals must contain. Returns whether a new first interval is
+        needed."""
 
     def advance(self) -> bool:
-        """The next interval; False where there is no more. The first call of a live
-        feed only begins one."""
+        """Go to the next interval; returns False at the end. The first call of a live feed
+        only starts an interval."""
 
     def wait_s(self, delay: float, speed: float) -> float:
-        """How long the interval that is shown stays."""
+        """How long to show the current interval, in seconds."""
 
 
 class LiveFeed:
@@ -58,51 +68,51 @@ class LiveFeed:
 
     def __init__(self, source: taskstats.Source) -> None:
         self.source = source
-        self.resting: taskstats.Source | None = source
-        self.asked: tuple[bool, bool, frozenset[str]] | None = None
-        self.start: taskstats.Snapshot | taskstats.Interval | None = None
+        self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
+        self._configured: tuple[bool, bool, frozenset[str]] | None = None
+        self._start: taskstats.Snapshot | taskstats.Interval | None = None
 
-    def configure(self, threads: bool, folded: bool, fields: set[str]) -> bool:
-        asked = (threads, folded, frozenset(fields))
-        if asked == self.asked:
+    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
+        wanted = (threads, grouped, frozenset(fields))
+        if wanted == self._configured:
             return False
-        self.asked = asked
-        # Groups are of all tasks; else sleepers are not read again and again.
-        self.source.configure(threads=threads, fields=sorted(fields), changed=not folded)
-        self.start = self.interval = None
+        self._configured = wanted
+        # Groups need all tasks; otherwise unchanged tasks are not read again.
+        self.source.configure(threads=threads, fields=sorted(fields), changed=not grouped)
+        self._start = self.interval = None
         return True
 
     def advance(self) -> bool:
         snapshot = self.source.snapshot()
-        if self.start is None:
-            self.start = snapshot
+        if self._start is None:
+            self._start = snapshot
         else:
-            self.start = self.interval = taskstats.usage(self.start, snapshot)
+            self._start = self.interval = taskstats.usage(self._start, snapshot)
         return True
 
     def wait_s(self, delay: float, speed: float) -> float:
-        return delay if self.interval is not None else min(FIRST_DELAY, delay)
+        return delay if self.interval is not None else min(FIRST_DELAY_S, delay)
 
 
 class RecordedFeed:
-    """Intervals of a recorded file; can be moved in both directions."""
+    """Frames of a recording; moves in both directions."""
 
-    resting: taskstats.Source | None = None
+    unchanged: taskstats.Source | None = None
 
     def __init__(self, frames: Frames, index: int) -> None:
         self.frames = frames
         self.index = index
         self.interval = frames.interval(index)
         self.notice = ""
-        # The heights of a column in frames that were looked through for spikes.
-        self.heights: dict[str, dict[int, float]] = {}
+        # Per column, the highest cell of each frame that a search for spikes has measured.
+        self._peaks: dict[str, dict[int, float]] = {}
 
-    def configure(self, threads: bool, folded: bool, fields: set[str]) -> bool:
+    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
         return False
 
     def show(self, index: int | None) -> bool:
-        """Moves to a frame; False where it is None."""
+        """Go to a frame; returns False if it is None."""
         if index is None:
             return False
         self.notice = ""
@@ -110,100 +120,96 @@ class RecordedFeed:
         self.interval = self.frames.interval(index)
         return True
 
-    def _lost(self, passed: range) -> str:
-        """What to say of the damaged snapshots among these."""
-        lost = [at for at in passed if at in self.frames.lost]
+    def advance(self) -> bool:
+        return self.step(1)
+
+    def step(self, by: int) -> bool:
+        """Go to the previous (-1) or next (1) frame; returns False if there is none."""
+        start = self.index
+        found = self.show(self.frames.step(start, by))
+        end = self.index if found else len(self.frames) if by > 0 else -1
+        self.notice = self._damage(range(min(start, end) + 1, max(start, end)))
+        return found
+
+    def go_to_end(self, last: bool) -> bool:
+        """Go to the first or last frame."""
+        return self.show(self.frames.step(*((len(self.frames), -1) if last else (0, 1))))
+
+    def seek(self, time_ns: int) -> bool:
+        """Go to the frame that contains a time."""
+        return self.show(self.frames.at(time_ns))
+
+    @property
+    def time_ns(self) -> int:
+        """End of the current frame, in ns since 1970."""
+        return self.frames.times_ns[self.index]
+
+    def position(self) -> str:
+        """Date, time and number of the current frame."""
+        return f"{stamp(self.time_ns)}  frame {self.index} of {len(self.frames) - 1}"
+
+    def _damage(self, skipped: range) -> str:
+        """A message about the damaged snapshots among these; may be empty."""
+        lost = [index for index in skipped if index in self.frames.lost]
         if not lost:
             return ""
         which = f"snapshot {lost[0]}" if len(lost) == 1 else f"{len(lost)} snapshots"
         return f"{which} left out: {self.frames.lost[lost[0]]}"
 
-    def advance(self) -> bool:
-        return self.step(1)
-
-    def step(self, by: int) -> bool:
-        """To the frame before (-1) or after (1)."""
-        start = self.index
-        found = self.show(self.frames.step(start, by))
-        end = self.index if found else len(self.frames) if by > 0 else -1
-        self.notice = self._lost(range(min(start, end) + 1, max(start, end)))
-        return found
-
-    def ends(self, last: bool) -> bool:
-        """To the first or last frame."""
-        return self.show(self.frames.step(*((len(self.frames), -1) if last else (0, 1))))
-
-    def seek(self, time_ns: int) -> bool:
-        """To the frame in which a time lies."""
-        return self.show(self.frames.at(time_ns))
-
-    @property
-    def time_ns(self) -> int:
-        """When the frame that is shown ended, in ns since 1970."""
-        return self.frames.times_ns[self.index]
-
-    def position(self) -> str:
-        """Date, time and number of the frame that is shown."""
-        return f"{self._stamp(self.index)}  frame {self.index} of {len(self.frames) - 1}"
-
-    def _stamp(self, index: int) -> str:
-        moment = time.localtime(self.frames.times_ns[index] / 1e9)
-        return time.strftime("%Y-%m-%d %H:%M:%S", moment)
-
     def spike(self, column: str, by: int) -> str:
-        """To the next (1) or previous (-1) frame in which a column's height rises out of
-        what the frames before it had; gives what to say where none is found."""
-        heights = self.heights.setdefault(column, {})
+        """Go to the next (1) or previous (-1) frame in which the peak of a column stands out
+        from the frames before it. Returns a message if none is found."""
+        peaks = self._peaks.setdefault(column, {})
         end = time.monotonic() + SEARCH_S
         index = self.index + by
         while 1 <= index < len(self.frames):
             oldest = max(1, index - SPIKE_FRAMES)
-            missing = [at for at in range(oldest, index + 1) if at not in heights]
-            if missing:
+            if any(at not in peaks for at in range(oldest, index + 1)):
                 if time.monotonic() > end:
-                    return f"none as far as {self._stamp(index)}; the same key looks further"
-                # Frames are cheap one after the other, and dear backwards.
-                self._measure(column, max(1, index - BLOCK) if by < 0 else oldest, index)
-            if stands_out(heights[index], [heights[at] for at in range(oldest, index)]):
+                    when = stamp(self.frames.times_ns[index])
+                    return f"none as far as {when}; the same key looks further"
+                # Reading frames is cheap forwards and expensive backwards.
+                self._measure(column, max(1, index - PASS_FRAMES) if by < 0 else oldest, index)
+            if stands_out(peaks[index], [peaks[at] for at in range(oldest, index)]):
                 self.show(index)
                 return ""
             index += by
         return "none at all"
 
     def _measure(self, column: str, first: int, last: int) -> None:
-        """Notes the heights of the frames from `first` to `last`."""
-        heights = self.heights[column]
-        for at in range(first, last + 1):
-            if at not in heights:
-                interval = self.frames.interval(at)
-                heights[at] = _height(interval, column) if interval is not None else math.nan
+        """Measure the peaks of the frames from `first` to `last`."""
+        peaks = self._peaks[column]
+        for index in range(first, last + 1):
+            if index not in peaks:
+                interval = self.frames.interval(index)
+                peaks[index] = _peak(interval, column) if interval is not None else math.nan
 
     def wait_s(self, delay: float, speed: float) -> float:
         following = self.index + 1
         if following >= len(self.frames):
-            return LONGEST_GAP / speed
-        gap = (self.frames.times_ns[following] - self.frames.times_ns[self.index]) / 1e9
-        return min(max(gap, 0.0), LONGEST_GAP) / speed
+            return LONGEST_GAP_S / speed
+        gap_s = (self.frames.times_ns[following] - self.time_ns) / 1e9
+        return min(max(gap_s, 0.0), LONGEST_GAP_S) / speed
 
 
-def _height(interval: taskstats.Interval, column: str) -> float:
-    """A column's highest cell; NaN where it is unknown."""
+def _peak(interval: taskstats.Interval, column: str) -> float:
+    """The highest cell of a column; NaN if unknown."""
     rows = interval.select([column], sort=column, limit=1)
     value = rows[0][0] if rows else None
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def stands_out(value: float, before: Sequence[float]) -> bool:
-    """Whether a value is a spike after those before it: out of what is usual among them,
-    and not the continuation of a spike."""
+    """Whether a value is the start of a spike: far above the values before it, the last of
+    which is not far above its own predecessors."""
     known = [other for other in before if not math.isnan(other)]
     if math.isnan(value) or not known:
         return False
-    return _above(value, known) and not (len(known) > 1 and _above(known[-1], known[:-1]))
+    return _far_above(value, known) and not (len(known) > 1 and _far_above(known[-1], known[:-1]))
 
 
-def _above(value: float, others: Sequence[float]) -> bool:
-    """Medians, so that the spikes among the others change nothing."""
+def _far_above(value: float, others: Sequence[float]) -> bool:
+    # Medians, so that other spikes among the values have no influence.
     usual = _median(others)
     spread = _median([abs(other - usual) for other in others])
     return value > usual * SPIKE_FACTOR and value > usual + SPIKE_SPREADS * spread
@@ -213,10 +219,26 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def recorded_intervals(feed: RecordedFeed, count: int | None) -> Iterator[taskstats.Interval]:
-    """The frame that is shown and those after it, `count` in all."""
+def live_intervals(
+    source: taskstats.Source, delay: float, count: int | None
+) -> Iterator[taskstats.Interval]:
+    """`count` intervals of `delay` seconds, or endless if None."""
+    start: taskstats.Snapshot | taskstats.Interval = source.snapshot()
+    due = time.monotonic()
     while count is None or count > 0:
-        assert feed.interval is not None, "a frame"
+        # A late snapshot does not delay the ones after it, nor are missed ones made up for.
+        due = max(due + delay, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
+        interval = taskstats.usage(start, source.snapshot())
+        yield interval
+        start = interval
+        count = None if count is None else count - 1
+
+
+def recorded_intervals(feed: RecordedFeed, count: int | None) -> Iterator[taskstats.Interval]:
+    """The current frame and those after it, `count` in all, or up to the end if None."""
+    while count is None or count > 0:
+        assert feed.interval is not None, "a recorded feed has a frame"
         yield feed.interval
         count = None if count is None else count - 1
         if count == 0 or not feed.advance():

@@ -36,9 +36,12 @@ def source(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -
 # Load everything first: other users may not be able to read the interpreter's files.
 # PR_SET_DUMPABLE makes the process readable to its new user again.
 AS_NOBODY = """
-import ctypes, os, sys
-from ptop import batch, cli, doctor
+import csv, ctypes, importlib, os, shlex, sys
+from ptop import cli
+from ptop.commands import batch, top
 from ptop.live import app
+for command in cli.COMMANDS.values():
+    importlib.import_module(command.module)
 cli.parser().format_help()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1)

@@ -21,26 +21,29 @@ ROOT = Path(__file__).parent.parent
 # The lowest layer first. A module may import modules of the layers before its own.
 LAYERS = (
     ("ptop.columns", "ptop.text", "ptop.times"),
-    ("ptop.args", "ptop.feed", "ptop.progress", "ptop.live.state"),
-    ("ptop.live.pages",),
-    ("ptop.replay", "ptop.live.view", "ptop.batch"),
+    ("ptop.feed", "ptop.live.state", "ptop.recordings"),
+    ("ptop.args", "ptop.live.pages"),
+    ("ptop.live.view", "ptop.commands.batch"),
+    ("ptop.live.app",),
     (
-        "ptop.live.app",
-        "ptop.audit",
-        "ptop.doctor",
-        "ptop.export",
-        "ptop.record",
-        "ptop.report",
-        "ptop.run",
+        "ptop.commands.audit",
+        "ptop.commands.check",
+        "ptop.commands.doctor",
+        "ptop.commands.export",
+        "ptop.commands.record",
+        "ptop.commands.replay",
+        "ptop.commands.report",
+        "ptop.commands.run",
+        "ptop.commands.top",
     ),
     ("ptop.cli",),
     ("ptop.__main__",),
 )
 LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
 # These modules hold a docstring only.
-PACKAGES = ("ptop", "ptop.live")
+PACKAGES = ("ptop", "ptop.commands", "ptop.live")
 # Packages beside the standard library and taskstats, and the only module that may import each.
-OUTSIDE = {"blessed": "ptop.live.app", "pyarrow": "ptop.export", "tqdm": "ptop.progress"}
+OUTSIDE = {"blessed": "ptop.live.app", "pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
@@ -133,9 +136,9 @@ def test_every_module_with_a_rule_exists() -> None:
         ("ptop.columns", "from .text import safe"),
         ("ptop.columns", "from . import text"),
         ("ptop.columns", "import ptop.text"),
-        ("ptop.run", "from taskstats import _track as tracking"),
-        ("ptop.run", "from taskstats._core import Tree"),
-        ("ptop.run", "import taskstats._core"),
+        ("ptop.commands.run", "from taskstats import _track as tracking"),
+        ("ptop.commands.run", "from taskstats._core import Tree"),
+        ("ptop.commands.run", "import taskstats._core"),
         ("ptop.cli", "from ptop.live.app import _Loop"),
         ("ptop.cli", "import numpy"),
     ],

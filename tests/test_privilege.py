@@ -47,7 +47,8 @@ def test_capabilities_of_a_new_user_namespace_are_not_enough(
 
 HIDDEN = """
 import ctypes, os, subprocess, sys, taskstats
-from ptop import batch, cli
+from ptop import cli
+from ptop.commands import batch, top
 hidepid, expected = sys.argv[1:]
 # Load everything first: other users may not be able to read the interpreter's files.
 cli.parser().format_help()

@@ -1,21 +1,20 @@
-"""Writes docs/man/ptop.1, or with --check fails where it is out of date.
+"""Writes docs/man/ptop.1; with --check, fails if it is out of date.
 
 Design decisions
 
-* The page is made from what `--help` is made from: the argument parsers (of ptop and of
-  each command), the key table and the column table. A parser is taken when it is about
-  to print its help, so a command that gets options of its own needs no entry here.
+* The page has the same sources as `--help` and the help page of the live view: the argument
+  parsers of ptop and of each command in its table, the keys and the columns. A new option
+  or command needs no entry here.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import taskstats
 
@@ -28,28 +27,35 @@ PAGE = Path(__file__).parent.parent / "docs/man/ptop.1"
 EXAMPLES = (
     ("ptop", "the live view; ? shows the keys"),
     ("ptop -b -n 3 -d 2", "three intervals of two seconds as plain tables"),
-    ("ptop --format json -n 1 --rows 10", "the ten busiest tasks for a program"),
+    ("ptop --format json -n 1 --rows 10", "the ten busiest tasks, for a program to read"),
     ("ptop -b -n 1 --columns pid,name,cpu_delay_total_delta", "any field of the kernel"),
-    ("ptop replay day.tsd --at 14:30", "the screen of half past two; arrows step"),
+    ("ptop replay day.tsd --at 14:30", "the screen of half past two; the arrow keys step"),
     ("ptop report day.tsd --from 14:00 --to 15:00", "who used most in that hour"),
     ("ptop export day.tsd -o day.parquet", "rows for pandas, Polars, DuckDB or Spark"),
     ("ptop doctor", "which sources work here, and how to get the others"),
 )
 STATUS = (
-    ("0", "done; also where the reader of a pipe went away"),
-    ("1", "the system refused, or the source does not work here: the reason is on standard error"),
+    ("0", "success, also if the reader of a pipe closed it"),
+    (
+        "1",
+        "an error: the reason is on standard error; also if ptop audit does not close, or if"
+        " ptop check finds damage",
+    ),
     ("2", "the options are wrong, or there is no terminal for the live view"),
-    ("130", "interrupted in batch mode"),
-    ("128+N", "the live view was ended by signal N"),
+    ("130", "interrupted (SIGINT) in batch mode"),
+    ("128+N", "signal N ended the live view"),
 )
 ENVIRONMENT = (
-    ("NO_COLOR", "if set and not empty, as --no-color"),
-    ("TERM", "the kind of terminal; the live view refuses dumb ones"),
+    ("NO_COLOR", "if set and not empty, the same as --no-color"),
+    ("TERM", "the type of the terminal; the live view refuses one that cannot move its cursor"),
 )
+
+# Options of ptop and all commands, listed once.
+EVERYWHERE = {"help", "version"}
 
 
 def escaped(text: str) -> str:
-    """`text` so that roff shows it as it is."""
+    """`text` with the characters escaped that roff interprets."""
     shown = text.replace("\\", "\\e").replace("-", "\\-").replace("`", "\\(ga")
     return "\\&" + shown if shown.startswith((".", "'")) else shown
 
@@ -59,35 +65,18 @@ def section(title: str) -> Iterator[str]:
 
 
 def entries(pairs: Iterator[tuple[str, str]] | tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """Tagged paragraphs of a bold head and what it means."""
+    """Tagged paragraphs: a bold head and its meaning."""
     for head, meaning in pairs:
         yield ".TP"
         yield f"\\fB{escaped(head)}\\fR"
         yield escaped(meaning)
 
 
-def help_parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser that prints the help of `ptop WORDS --help`."""
-    seen: list[argparse.ArgumentParser] = []
-
-    def keep(parser: argparse.ArgumentParser, _file: object = None) -> None:
-        seen.append(parser)
-
-    with (
-        mock.patch.object(argparse.ArgumentParser, "print_help", keep),
-        contextlib.suppress(SystemExit),
-    ):
-        cli.main([*words, "--help"])
-    return seen[0]
-
-
-def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Parsers of the commands that have options of their own."""
-    for action in parser._get_positional_actions():
-        for name in action.choices or ():
-            own = help_parser([str(name)])
-            if own.prog != parser.prog:
-                yield own
+def commands() -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands."""
+    for command in cli.COMMANDS.values():
+        parser: argparse.ArgumentParser = importlib.import_module(command.module).parser()
+        yield parser
 
 
 def synopsis(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -100,6 +89,8 @@ def synopsis(parser: argparse.ArgumentParser) -> Iterator[str]:
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
     """Every argument with its metavariable or choices, and its help."""
     for action in parser._actions:
+        if parser.prog != "ptop" and action.dest in EVERYWHERE:
+            continue
         value = action.metavar or ""
         if not value and action.choices:
             value = "|".join(str(choice) for choice in action.choices)
@@ -114,23 +105,26 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def page() -> str:
     """The whole page."""
-    parser = help_parser([])
-    own = list(commands(parser))
+    parser = cli.parser()
+    own = list(commands())
     name = parser.description or parser.prog
     lines = [
-        '.\\" Made by tools/manpage.py from the tables of ptop; `make man` writes it anew.',
+        '.\\" Generated by tools/manpage.py from the tables of ptop; `make man` updates it.',
         f'.TH PTOP 1 "" "precise\\-top {taskstats.__version__}" "User Commands"',
         *section("name"),
         f"ptop \\- {escaped(name[0].lower() + name[1:].rstrip('.'))}",
         *section("synopsis"),
         *(line for each in (parser, *own) for line in synopsis(each)),
         *section("description"),
-        "The live view shows for each interval what each task used of the CPUs, from the",
-        "scheduler's own count of nanoseconds, and what part of the CPUs' time that leaves",
-        "unexplained. An unknown value is shown as \\-, never as 0. Without a terminal,",
-        "\\fB\\-b\\fR and \\fB\\-\\-format\\fR write the same as text.",
+        "The live view shows the CPU time of each task in each interval, from the nanosecond",
+        "counters of the scheduler, and how much of the CPUs' time that leaves unexplained. An",
+        "unknown value is shown as \\-, never as 0. Without a terminal, \\fB\\-b\\fR and",
+        "\\fB\\-\\-format\\fR write the same as text.",
         ".PP",
         escaped(parser.epilog or ""),
+        ".PP",
+        "Options that ptop and a command share may stand before or after the command word.",
+        "\\fB\\-\\-help\\fR and \\fB\\-\\-version\\fR work with every command.",
         *section("options"),
         *options(parser),
     ]
@@ -140,12 +134,14 @@ def page() -> str:
         *section("keys"),
         *entries(state.HELP),
         ".PP",
-        "In a replay besides:",
+        "In a replay also:",
         *entries((key.shown, key.doc) for key in state.REPLAY_KEYS),
         *section("columns"),
-        "Besides these, every field of struct taskstats is a column under its own name; of a",
-        "counter also its growth (_delta) and rate (_per_sec).",
-        *entries((column.key, f"{column.doc} ({column.unit})") for column in COLUMNS.values()),
+        "Every field of struct taskstats is also a column under its own name; for a counter,",
+        "its growth (_delta) and rate (_per_sec) are as well.",
+        *entries(
+            (column.key, f"{column.doc} {column.unit}".rstrip()) for column in COLUMNS.values()
+        ),
         *section("exit status"),
         *entries(STATUS),
         *section("environment"),
@@ -159,16 +155,16 @@ def page() -> str:
 
 
 def main() -> int:
-    # Usage lines are coloured by newer Pythons.
+    # Newer Pythons color usage lines.
     os.environ["NO_COLOR"] = "1"
-    made = page()
+    text = page()
     if sys.argv[1:] == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text() == made:
+        if PAGE.is_file() and PAGE.read_text() == text:
             return 0
-        sys.stderr.write("docs/man/ptop.1 is out of date; write it anew with:  make man\n")
+        sys.stderr.write("docs/man/ptop.1 is out of date; type: make man\n")
         return 1
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(made)
+    PAGE.write_text(text)
     return 0
 
 

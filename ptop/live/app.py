@@ -1,16 +1,17 @@
-"""The views on a terminal, live and replayed: the only module that writes to the terminal.
+"""The live view and the replay on a terminal: the only module that writes to it.
 
 Design decisions
 
-* One thread; waiting for a key is the clock.
-* Every terminal mode is a context manager, and signals end the loop, so that the
-  terminal is as it was before anything else is said.
-* A frame is compared with the one before, and only lines that differ are written.
+* One thread. The timeout of waiting for a key is the clock.
+* Every terminal mode is a context manager, and signals end the loop, so that the terminal
+  is restored before any message is written.
+* Only the lines that differ from the previous frame are written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import curses
 import gc
 import os
 import select
@@ -26,11 +27,12 @@ from blessed import Terminal
 from blessed.keyboard import Keystroke
 from taskstats.screen import Canvas, Lines
 
-from ptop import columns as table
+from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.live.state import Limits, State, press
-from ptop.live.view import View, wanted
+from ptop.live.view import Renderer, needed_fields
 from ptop.text import user_name
+from ptop.times import parse_time
 
 
 class _Stop(Exception):
@@ -58,12 +60,12 @@ def _signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _resizes() -> Iterator[int]:
-    """A descriptor that can be read once the terminal's size may have changed."""
+    """A descriptor that becomes readable when the size of the terminal may have changed."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
-    # A stopped process is not told of a resize. The handlers do nothing; without one no
-    # signal writes to the descriptor.
+    # SIGCONT too, because a stopped process gets no SIGWINCH. The handlers do nothing, but
+    # only signals with a handler write to the descriptor.
     handlers = {
         number: signal.signal(number, lambda _number, _frame: None)
         for number in (signal.SIGWINCH, signal.SIGCONT)
@@ -80,7 +82,7 @@ def _resizes() -> Iterator[int]:
 
 
 def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
-    """A terminal of so many lines, of which nothing is known."""
+    """A canvas for a terminal of that many lines, whose content is unknown."""
     return Canvas(
         clear=str(terminal.clear),
         lines=[str(terminal.move_xy(0, row)) for row in range(lines)],
@@ -90,16 +92,28 @@ def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
     )
 
 
+def unusable_terminal() -> str | None:
+    """Why the view cannot be shown on this terminal; None if it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return "standard input and output are no terminal"
+    # Unknown terminal types cannot move the cursor.
+    with contextlib.suppress(curses.error):
+        curses.setupterm(os.environ.get("TERM") or "dumb", sys.stdout.fileno())
+        if curses.tigetstr("cup"):
+            return None
+    return "this terminal cannot move its cursor"
+
+
 def run(
     state: State,
-    columns: Mapping[str, table.Column],
+    columns: Mapping[str, TableColumn],
     *,
     source: str,
     limits: Limits,
     intervals: int | None,
     color: bool,
 ) -> int:
-    """The live view until the user quits; gives the exit status."""
+    """Show the live view until the user quits; returns the exit status."""
     with taskstats.Source(
         source,
         threads=state.threads,
@@ -115,20 +129,20 @@ def run(
 def show(
     feed: Feed,
     state: State,
-    columns: Mapping[str, table.Column],
+    columns: Mapping[str, TableColumn],
     limits: Limits,
     intervals: int | None,
     color: bool,
     user: Callable[[int], str] = user_name,
 ) -> int:
-    """The view of a feed until the user quits; gives the exit status."""
-    # With NO_COLOR blessed gives no cursor motion either.
+    """Show a feed until the user quits; returns the exit status."""
+    # With NO_COLOR set, blessed disables cursor motion as well.
     os.environ.pop("NO_COLOR", None)
     terminal = Terminal()
     stopped = 0
     with _signals(), _resizes() as resized:
         loop = _Loop(terminal, feed, state, columns, limits, intervals, color, user, resized)
-        # What is there now stays; the collector need not look through it once a second.
+        # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
         while True:
@@ -139,21 +153,21 @@ def show(
                 stopped = stop.number
             if stopped != signal.SIGTSTP:
                 break
-            # The terminal is as it was; stop as a shell expects, and go on after.
+            # The terminal is restored: stop as a shell expects, and continue here afterwards.
             stopped = 0
             os.kill(os.getpid(), signal.SIGSTOP)
     return 0 if stopped in {0, signal.SIGINT} else 128 + stopped
 
 
 class _Loop:
-    """Shows a feed's intervals and obeys keys; may be left and entered again."""
+    """Shows intervals of a feed and handles keys; `run` may be called again after a stop."""
 
     def __init__(
         self,
         terminal: Terminal,
         feed: Feed,
         state: State,
-        columns: Mapping[str, table.Column],
+        columns: Mapping[str, TableColumn],
         limits: Limits,
         intervals: int | None,
         color: bool,
@@ -169,21 +183,21 @@ class _Loop:
         self.color = color
         self.user = user
         self.resized = resized
-        self.typed = sys.stdin.fileno()
-        self.awaited = select.poll()
-        for descriptor in (self.typed, resized):
-            self.awaited.register(descriptor, select.POLLIN)
-        # Made anew where something else is chosen.
-        self.view = View(state, columns, limits, user)
-        # What a replay could not show is said until a key is pressed.
+        self.keyboard = sys.stdin.fileno()
+        self.poller = select.poll()
+        for descriptor in (self.keyboard, resized):
+            self.poller.register(descriptor, select.POLLIN)
+        # Replaced when the state changes.
+        self.renderer = Renderer(state, columns, limits, user)
+        # What a replay could not show; the notice stays until a key is pressed.
         self.left_out = state.notice
-        feed.configure(state.threads, bool(state.fold), wanted(state, columns))
+        feed.configure(state.threads, bool(state.group_by), needed_fields(state, columns))
         if feed.interval is None:
             feed.advance()
         self.due = time.monotonic() + feed.wait_s(state.delay, state.speed)
 
     def run(self) -> None:
-        """Until the user quits or all intervals are shown."""
+        """Show frames until the user quits or all intervals are shown."""
         self._measure()
         while True:
             if time.monotonic() >= self.due and not self.state.paused:
@@ -195,18 +209,18 @@ class _Loop:
                 if self.intervals is not None and self.intervals <= 0:
                     return
             left = None if self.state.paused else max(0.0, self.due - time.monotonic())
-            polled = self.awaited.poll(None if left is None else 1000 * left)
+            polled = self.poller.poll(None if left is None else 1000 * left)
             if not polled:
                 continue
             ready = [descriptor for descriptor, _ in polled]
             if self.resized in ready:
                 os.read(self.resized, 4096)
                 self._measure()
-            # Asking blessed for a key costs as much as a frame, even where there is none.
-            typed = self.typed in ready
+            # inkey costs as much as a frame, even if there is no key.
+            typed = self.keyboard in ready
             key = self.terminal.inkey(timeout=0) if typed else None
             if typed and not key:
-                # The terminal is gone.
+                # Readable without a key: the terminal is gone.
                 raise _Stop(signal.SIGHUP)
             while key:
                 self.stale = True
@@ -216,10 +230,10 @@ class _Loop:
                 key = self.terminal.inkey(timeout=0)
 
     def _measure(self) -> None:
-        """The whole screen has to be drawn anew, perhaps in another size."""
+        """Read the size of the terminal, and redraw the whole screen."""
         self.size = os.get_terminal_size(sys.stdout.fileno())
         self.canvas = _canvas(self.terminal, self.size.lines, self.color)
-        # Something has happened since the last frame.
+        # Whether the screen must be drawn before the next wait.
         self.stale = True
 
     def _advance(self) -> None:
@@ -234,7 +248,7 @@ class _Loop:
         self.left_out = self.feed.notice or self.left_out
         if self.state.notice != self.left_out:
             self.state = replace(self.state, notice=self.left_out)
-        # A frame that came late does not make the next one late too.
+        # A late frame does not delay the ones after it.
         self.due = max(self.due + self.feed.wait_s(self.state.delay, self.state.speed), now)
         if self.intervals is not None:
             self.intervals -= 1
@@ -250,70 +264,69 @@ class _Loop:
         if self.state.goto:
             notice = _go(self.feed, self.state, self.columns)
             self.state = replace(self.state, goto="", notice=notice)
-        went_on = before.paused and not self.state.paused and self.state.recorded
-        if went_on or (before.delay, before.speed) != (self.state.delay, self.state.speed):
+        resumed = before.paused and not self.state.paused and self.state.recorded
+        if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self._wait(time.monotonic())
-        fields = wanted(self.state, self.columns)
-        if self.feed.configure(self.state.threads, bool(self.state.fold), fields):
+        fields = needed_fields(self.state, self.columns)
+        if self.feed.configure(self.state.threads, bool(self.state.group_by), fields):
             self.feed.advance()
             self._wait(time.monotonic())
 
     def _draw(self, interval: taskstats.Interval) -> None:
         lines = self._lines(interval)
-        if (lines.room, lines.rows) != (self.state.page, self.state.shown) and self._settle(lines):
+        counts = (self.state.page_rows, self.state.total_rows)
+        if (lines.room, lines.rows) != counts and self._settle(lines):
             lines = self._lines(interval)
-        text = self.canvas.draw(self.view.page(self.size) or lines)
+        text = self.canvas.draw(self.renderer.page(self.size) or lines)
         if text:
             self.terminal.stream.write(text)
             self.terminal.stream.flush()
 
     def _lines(self, interval: taskstats.Interval) -> Lines:
-        if self.view.state is not self.state:
-            self.view = View(self.state, self.columns, self.limits, self.user)
-        return self.view.lines(interval, self.size, self.feed.resting)
+        if self.renderer.state is not self.state:
+            self.renderer = Renderer(self.state, self.columns, self.limits, self.user)
+        return self.renderer.lines(interval, self.size, self.feed.unchanged)
 
     def _settle(self, lines: Lines) -> bool:
-        """Takes down what paging goes by, and keeps the selection on the list; whether it
-        had to be moved."""
+        """Store the numbers of rows that paging depends on, and keep the selection on the
+        list. Returns whether the selection moved."""
         selected = min(self.state.selected, max(0, lines.rows - 1))
         top = min(self.state.top, selected)
         moved = (selected, top) != (self.state.selected, self.state.top)
         self.state = replace(
-            self.state, page=lines.room, shown=lines.rows, selected=selected, top=top
+            self.state, page_rows=lines.room, total_rows=lines.rows, selected=selected, top=top
         )
         if not moved:
-            # The view shows none of this.
-            self.view.state = self.state
+            # These numbers are not on the screen: the renderer serves the new state as well.
+            self.renderer.state = self.state
         return moved
 
 
-def _go(feed: Feed, state: State, columns: Mapping[str, table.Column]) -> str:
-    """Moves a replay where the state wants it; gives what to say of it."""
-    assert isinstance(feed, RecordedFeed), "only a replay is moved"
-    place, said = state.goto, ""
+def _go(feed: Feed, state: State, columns: Mapping[str, TableColumn]) -> str:
+    """Go to the frame that the state asks for; returns a notice."""
+    assert isinstance(feed, RecordedFeed), "only a replay has keys to go to a frame"
+    place, message = state.goto, ""
     if place in {"next", "previous"}:
         if not feed.step(1 if place == "next" else -1):
-            said = "no more"
-        said = feed.notice or said
+            message = "no more"
+        message = feed.notice or message
     elif place in {"first", "last"}:
-        feed.ends(place == "last")
+        feed.go_to_end(place == "last")
     elif place in {"spike", "spike before"}:
         column = columns[state.sort]
         why = feed.spike(column.source, 1 if place == "spike" else -1)
         where = "after" if place == "spike" else "before"
-        said = f"no spike of {column.title} {where} this: {why}" if why else ""
+        message = f"no spike of {column.title} {where} this: {why}" if why else ""
     elif place.startswith("time "):
-        from ptop import times
-
         try:
-            feed.seek(times.parse_time(place.removeprefix("time "), feed.time_ns))
+            feed.seek(parse_time(place.removeprefix("time "), feed.time_ns))
         except ValueError as error:
             return str(error)
-    return f"{feed.position()}  {said}".rstrip()
+    return f"{feed.position()}  {message}".rstrip()
 
 
 def _name(key: Keystroke) -> str:
-    """A key's name where it has one, else its character."""
+    """The name of a key if it has one, else its character."""
     named = {"\x0c": "KEY_REDRAW", "\r": "KEY_ENTER", "\n": "KEY_ENTER", "\x1b": "KEY_ESCAPE"}
     if str(key) in named:
         return named[str(key)]

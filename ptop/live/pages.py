@@ -1,16 +1,16 @@
-"""The pages that are no tables, and what is asked for at the foot of a screen: pure."""
+"""The pages of the live view that are not tables, and its prompts. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
 
-from ptop.columns import Column
+from ptop.columns import TableColumn
 from ptop.live.state import HELP, REPLAY_HELP, State
 
-Text = tuple[str, Literal["plain", "bold", "reverse"]]
+StyledLine = tuple[str, Literal["plain", "bold", "reverse"]]
 
-# What is asked for in each mode in which something is typed.
+# The prompt of each mode in which the user types a text.
 PROMPTS = {
     "filter": "filter",
     "delay": "seconds",
@@ -19,21 +19,22 @@ PROMPTS = {
 
 
 def prompt(state: State) -> str | None:
-    """What stands at the foot while something is typed."""
+    """The prompt on the last line, and what has been typed; None in other modes."""
     return f"{PROMPTS[state.mode]}: {state.entry}_" if state.mode in PROMPTS else None
 
 
-def keys(recorded: bool) -> list[Text]:
-    """The help page."""
-    bound = REPLAY_HELP if recorded else HELP
-    texts = ["", *(f"  {keys:<16} {doc}" for keys, doc in bound), "", "any key returns"]
+def help_page(recorded: bool) -> list[StyledLine]:
+    """The page of keys, for the live view or a replay."""
+    keys = REPLAY_HELP if recorded else HELP
+    texts = ["", *(f"  {shown:<16} {doc}" for shown, doc in keys), "", "any key returns"]
     return [("ptop: keys", "bold"), *((text, "plain") for text in texts)]
 
 
-def chooser(state: State, columns: Mapping[str, Column], height: int) -> list[Text]:
-    """The page of columns to choose from, as far as a screen of `height` lines shows it."""
+def column_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:
+    """The page of columns to choose from. On a screen of `height` lines the one under the
+    cursor is visible."""
     chosen = set(state.columns)
-    lines: list[Text] = []
+    lines: list[StyledLine] = []
     for index, column in enumerate(columns.values()):
         mark = "x" if column.key in chosen else " "
         text = f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}"

@@ -1,28 +1,32 @@
-"""What the user has chosen, and what each key changes. Pure: a state and a key give
-the next state."""
+"""The state of the live view, and what each key does to it. Pure: `press` maps a state and a
+key to the next state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ptop.columns import COLUMNS, DEFAULT, FOLDS, VIEWS
+from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
 from ptop.times import DELAY_RANGE, parse_delay
 
-# How many times slower and faster than it was a replay may be.
+# Limits of the speed of a replay; 1 is the speed of the recording.
 SLOWEST, FASTEST = 0.125, 128.0
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The live view's choices."""
+    """What the user has chosen, and the position on the screen.
 
-    columns: tuple[str, ...] = DEFAULT
-    sort: str = "total_pct"
+    `mode` is table, help, columns, or what is being typed: filter, delay or time. `notice`
+    is a line that replaces the sums until the next frame or key.
+    """
+
+    columns: tuple[str, ...] = COLUMN_SETS["live"].columns
+    sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
     threads: bool = False
-    fold: str = ""
-    text: str = ""
+    group_by: str = ""
+    filter: str = ""
     delay: float = 1.0
     paused: bool = False
     top: int = 0
@@ -32,21 +36,20 @@ class State:
     entry: str = ""
     cursor: int = 0
     quit: bool = False
-    # A line in place of the sums until the next frame or key.
     notice: str = ""
-    # Of a replay: how many times faster than it was, and which frame is wanted: first,
-    # last, next, previous, here, spike, spike before, or "time" and what was typed.
+    # Of a replay. `goto` is the frame to go to: first, last, next, previous, here, spike,
+    # spike before, or "time" and what was typed.
     recorded: bool = False
     speed: float = 1.0
     goto: str = ""
-    # Rows on the screen and in all, as of the last frame: what paging goes by.
-    page: int = 10
-    shown: int = 0
+    # Rows that the last frame had room for, and rows in all; paging depends on them.
+    page_rows: int = 10
+    total_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the command line leaves out of a view: other pids, rows beyond a number."""
+    """What the command line excludes from a view: other pids, rows beyond a number."""
 
     pids: tuple[int, ...] | None = None
     rows: int | None = None
@@ -64,14 +67,14 @@ def _move(by: int) -> Action:
 
 def _page(by: int) -> Action:
     def page(state: State) -> State:
-        return _select(state, state.selected + by * max(1, state.page))
+        return _select(state, state.selected + by * max(1, state.page_rows))
 
     return page
 
 
 def _select(state: State, row: int) -> State:
-    row = max(0, min(row, state.shown - 1))
-    top = min(max(state.top, row - state.page + 1), row)
+    row = max(0, min(row, state.total_rows - 1))
+    top = min(max(state.top, row - state.page_rows + 1), row)
     return replace(state, selected=row, top=top, selecting=True)
 
 
@@ -84,7 +87,7 @@ def _sort_by(key: str) -> Action:
     return sort
 
 
-def _sort_beside(by: int) -> Action:
+def _sort_by_neighbor(by: int) -> Action:
     def sort(state: State) -> State:
         at = state.columns.index(state.sort) if state.sort in state.columns else 0
         key = state.columns[(at + by) % len(state.columns)]
@@ -95,21 +98,20 @@ def _sort_beside(by: int) -> Action:
 
 
 def _switch_view(state: State) -> State:
-    other = "live" if state.columns == VIEWS["snap"].columns else "snap"
-    view = VIEWS[other]
-    return replace(state, columns=view.columns, sort=view.sort, descending=True)
+    other = COLUMN_SETS["live" if state.columns == COLUMN_SETS["snap"].columns else "snap"]
+    return replace(state, columns=other.columns, sort=other.sort, descending=True)
 
 
-def _fold(state: State) -> State:
+def _next_grouping(state: State) -> State:
     # Sessions are not recorded.
-    ways = ("", *(by for by in FOLDS if not (state.recorded and by == "session")))
-    by = ways[(ways.index(state.fold) + 1) % len(ways)]
-    return replace(state, fold=by, selected=0, top=0)
+    ways = ("", *(by for by in GROUPINGS if not (state.recorded and by == "session")))
+    by = ways[(ways.index(state.group_by) + 1) % len(ways)]
+    return replace(state, group_by=by, selected=0, top=0)
 
 
 def _goto(place: str) -> Action:
     def go(state: State) -> State:
-        # Who steps wants to look.
+        # A user who steps wants to look at the frame.
         return replace(state, goto=place, paused=True)
 
     return go
@@ -125,7 +127,7 @@ def _faster(by: float) -> Action:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key binding; `doc` is its line on the help screen."""
+    """A key binding. `shown` and `doc` are its line on the help page."""
 
     names: tuple[str, ...]
     shown: str
@@ -137,51 +139,51 @@ KEYS: tuple[Key, ...] = (
     Key(("q", "Q", "KEY_F10"), "q F10", "quit", lambda s: replace(s, quit=True)),
     Key(("?", "h", "KEY_F1"), "? h F1", "this help", lambda s: replace(s, mode="help")),
     Key(("j", "KEY_DOWN"), "j down", "select the next row", _move(1)),
-    Key(("k", "KEY_UP"), "k up", "select the row before", _move(-1)),
+    Key(("k", "KEY_UP"), "k up", "select the previous row", _move(-1)),
     Key(("KEY_PGDOWN",), "PgDn", "a page down", _page(1)),
     Key(("KEY_PGUP",), "PgUp", "a page up", _page(-1)),
     Key(("g", "KEY_HOME"), "g Home", "to the first row", lambda s: _select(s, 0)),
-    Key(("G", "KEY_END"), "G End", "to the last row", lambda s: _select(s, s.shown - 1)),
-    Key(("<", ","), "<", "sort by the column to the left", _sort_beside(-1)),
-    Key((">", "."), ">", "sort by the column to the right", _sort_beside(1)),
+    Key(("G", "KEY_END"), "G End", "to the last row", lambda s: _select(s, s.total_rows - 1)),
+    Key(("<", ","), "<", "sort by the column to the left", _sort_by_neighbor(-1)),
+    Key((">", "."), ">", "sort by the column to the right", _sort_by_neighbor(1)),
     Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
     Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
     Key(("v",), "v", "live view or snapshot view", _switch_view),
-    Key(("F",), "F", "fold the dead into parents, or tasks by a property", _fold),
+    Key(("F",), "F", "group the dead with parents, or tasks by a property", _next_grouping),
     Key(
         ("/", "KEY_F4"),
         "/ F4",
         "show only rows with a name or pid",
-        lambda s: replace(s, mode="filter", entry=s.text),
+        lambda s: replace(s, mode="filter", entry=s.filter),
     ),
     Key(("f", "KEY_F2"), "f F2", "choose columns", lambda s: replace(s, mode="columns", cursor=0)),
     Key(("d",), "d", "change the interval", lambda s: replace(s, mode="delay", entry="")),
-    Key((" ", "Z"), "space Z", "pause or go on", lambda s: replace(s, paused=not s.paused)),
+    Key((" ", "Z"), "space Z", "pause or continue", lambda s: replace(s, paused=not s.paused)),
     Key(
         ("KEY_ESCAPE",),
         "Esc",
-        "no selection, from the top",
+        "clear the selection, go to the top",
         lambda s: replace(s, selecting=False, selected=0, top=0),
     ),
 )
 
-# What a replay has besides; where a key has two meanings this is a replay's.
+# Keys of a replay. They take precedence over the keys of the live view.
 REPLAY_KEYS: tuple[Key, ...] = (
     Key(("KEY_RIGHT",), "right", "the next frame", _goto("next")),
-    Key(("KEY_LEFT",), "left", "the frame before", _goto("previous")),
+    Key(("KEY_LEFT",), "left", "the previous frame", _goto("previous")),
     Key(("]", "}"), "]", "the next spike of the sorted column", _goto("spike")),
-    Key(("[", "{"), "[", "the spike before", _goto("spike before")),
+    Key(("[", "{"), "[", "the previous spike", _goto("spike before")),
     Key(("^",), "^", "the first frame", _goto("first")),
     Key(("$",), "$", "the last frame", _goto("last")),
     Key(
         ("@", "d"),
         "@ d",
-        "go to a time; +90s and -5m count from the shown one",
+        "go to a time; +90s and -5m count from this frame",
         lambda s: replace(s, mode="time", entry="", paused=True),
     ),
     Key(("+", "="), "+", "twice as fast", _faster(2)),
     Key(("-",), "-", "half as fast", _faster(0.5)),
-    Key(("t", "H"), "t H", "which frame of how many this is", _goto("here")),
+    Key(("t", "H"), "t H", "show the number of this frame", _goto("here")),
 )
 
 _SORT_KEYS = tuple(
@@ -190,15 +192,16 @@ _SORT_KEYS = tuple(
     if column.hotkey
 )
 
-_TABLE: Mapping[str, Action] = {
+_ACTIONS: Mapping[str, Action] = {
     name: key.action for key in (*_SORT_KEYS, *KEYS) for name in key.names
 }
 
-_REPLAY_TABLE: Mapping[str, Action] = {
-    **_TABLE,
+_REPLAY_ACTIONS: Mapping[str, Action] = {
+    **_ACTIONS,
     **{name: key.action for key in REPLAY_KEYS for name in key.names},
 }
 
+# The lines of the help page: keys and what they do.
 HELP: tuple[tuple[str, str], ...] = (
     *((key.shown, key.doc) for key in KEYS),
     (
@@ -209,8 +212,7 @@ HELP: tuple[tuple[str, str], ...] = (
     ),
 )
 
-# A replay's own keys; those that it shares with the live view are on its help screen
-# in as many lines as are left.
+# The same for a replay: its own keys, and as many of the others as fit on 24 lines.
 REPLAY_HELP: tuple[tuple[str, str], ...] = (
     *((key.shown, key.doc) for key in REPLAY_KEYS),
     *(
@@ -223,19 +225,19 @@ REPLAY_HELP: tuple[tuple[str, str], ...] = (
 
 
 def press(state: State, key: str) -> State:
-    """The state after `key`: a character or a name such as KEY_UP."""
+    """The state after `key`, a character or a name such as KEY_UP."""
     state = replace(state, notice="")
     if state.mode == "help":
         return replace(state, mode="table")
     if state.mode == "columns":
-        return _choose(state, key)
+        return _choose_column(state, key)
     if state.mode in {"filter", "delay", "time"}:
-        return _enter(state, key)
-    action = (_REPLAY_TABLE if state.recorded else _TABLE).get(key)
+        return _type(state, key)
+    action = (_REPLAY_ACTIONS if state.recorded else _ACTIONS).get(key)
     return action(state) if action else state
 
 
-def _choose(state: State, key: str) -> State:
+def _choose_column(state: State, key: str) -> State:
     keys = tuple(COLUMNS)
     if key in {"j", "KEY_DOWN"}:
         return replace(state, cursor=min(state.cursor + 1, len(keys) - 1))
@@ -244,11 +246,11 @@ def _choose(state: State, key: str) -> State:
     if key != " ":
         return replace(state, mode="table")
     chosen = set(state.columns) ^ {keys[state.cursor]}
-    # A table without columns shows nothing to switch back on.
+    # At least one column stays.
     return replace(state, columns=tuple(k for k in keys if k in chosen) or state.columns)
 
 
-def _enter(state: State, key: str) -> State:
+def _type(state: State, key: str) -> State:
     if key == "KEY_ESCAPE":
         return replace(state, mode="table", entry="")
     if key in {"KEY_BACKSPACE", "KEY_DELETE"}:
@@ -256,7 +258,7 @@ def _enter(state: State, key: str) -> State:
     if key == "KEY_ENTER":
         done = replace(state, mode="table", entry="")
         if state.mode == "filter":
-            return replace(done, text=state.entry, selected=0, top=0)
+            return replace(done, filter=state.entry, selected=0, top=0)
         if state.mode == "time":
             return replace(done, goto=f"time {state.entry}") if state.entry else done
         delay = parse_delay(state.entry)

@@ -1,4 +1,4 @@
-"""What a screen shows of an interval: the one path of live and recorded views."""
+"""What a screen shows of an interval, the same for the live view and a replay."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from collections.abc import Callable, Mapping
 import taskstats
 from taskstats.screen import Lines, Screen
 
-from ptop import columns as table
+from ptop.columns import TableColumn, fields_of, for_groups
 from ptop.live import pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s, user_name
 
 
-def wanted(state: State, columns: Mapping[str, table.Column]) -> set[str]:
+def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
-    shown = tuple(columns[key] for key in {*state.columns, state.sort})
-    return table.fields(shown) | table.folding(state.fold) | {"state"}
+    shown = [columns[key] for key in {*state.columns, state.sort}]
+    return fields_of(shown, state.group_by) | {"state"}
 
 
-class View:
-    """Screens of intervals, as long as the user's choices stay the same."""
+class Renderer:
+    """Renders intervals for one state. A state that shows something else needs another
+    renderer."""
 
     def __init__(
         self,
         state: State,
-        columns: Mapping[str, table.Column],
+        columns: Mapping[str, TableColumn],
         limits: Limits,
         user: Callable[[int], str] = user_name,
     ) -> None:
         self.state = state
         self.columns = columns
         self.screen = Screen(
-            [table.titled(columns[key], state.fold) for key in state.columns],
+            [for_groups(columns[key], state.group_by) for key in state.columns],
             user=user,
             offset_s=offset_s,
-            sort=table.titled(columns[state.sort], state.fold).source,
+            sort=for_groups(columns[state.sort], state.group_by).source,
             descending=state.descending,
-            text=state.text or None,
+            text=state.filter or None,
             pids=limits.pids,
             limit=limits.rows,
             top=state.top,
-            fold=state.fold,
+            fold=state.group_by,
             selected=state.selected,
             selecting=state.selecting,
             paused=state.paused,
@@ -53,17 +54,18 @@ class View:
         self,
         interval: taskstats.Interval,
         size: tuple[int, int],
-        resting: taskstats.Source | None = None,
+        unchanged: taskstats.Source | None = None,
     ) -> Lines:
-        """The table on a screen of `size` (columns, lines). Where the interval's snapshots
-        have only tasks that ran, `resting` has the others."""
-        fold = self.state.fold
-        return self.screen.lines(interval.fold(fold) if fold else interval, resting, size)
+        """The table of an interval on a screen of `size` (columns, lines). If its snapshots
+        leave out unchanged tasks, `unchanged` is the source that holds them."""
+        group_by = self.state.group_by
+        rows = interval.fold(group_by) if group_by else interval
+        return self.screen.lines(rows, unchanged, size)
 
     def page(self, size: tuple[int, int]) -> Lines | None:
-        """The page that is shown in place of the table, if one is."""
+        """The page that replaces the table, or None."""
         if self.state.mode == "help":
-            return Lines(pages.keys(self.state.recorded), size)
+            return Lines(pages.help_page(self.state.recorded), size)
         if self.state.mode == "columns":
-            return Lines(pages.chooser(self.state, self.columns, size[1]), size)
+            return Lines(pages.column_page(self.state, self.columns, size[1]), size)
         return None

@@ -26,7 +26,7 @@ import pexpect
 import taskstats
 from taskstats._track import CgroupCollector
 
-from ptop.batch import intervals
+from ptop.feed import live_intervals
 from tests.bench import load
 
 BUSY = "while :; do :; done"
@@ -128,7 +128,7 @@ def books(source: taskstats.Source, count: int) -> tuple[list[float], float, int
     """What is left of each interval, the least first, and of all, in per cent of one CPU's
     time; with the number of tasks that died."""
     rests, rest, time_ns, died = [], 0, 0, 0
-    for interval in intervals(source, 1.0, count):
+    for interval in live_intervals(source, 1.0, count):
         found = interval.books()
         rests.append(100 * (found["residual_ns"] or 0) / interval.interval_ns)
         rest += found["residual_ns"] or 0

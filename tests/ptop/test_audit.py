@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import taskstats
 
-from ptop import audit
+from ptop.commands import audit
 
 PTOP = [sys.executable, "-m", "ptop"]
 SOURCES = [report.name for report in taskstats.sources() if report.available]
@@ -79,11 +79,11 @@ def test_the_table_says_the_verdict(left_out: bool, status: int, busy: list[int]
 
 def test_accounts_add_up() -> None:
     terms = dict.fromkeys(audit.TERMS, 0)
-    one = audit.Account(10, 1, 10, {**terms, "tasks_ns": 6}, 4, 3, 1, 2, 0)
-    two = audit.Account(10, 1, 10, {**terms, "tasks_ns": 13}, -3, 2, 1, 0, 5)
+    one = audit.Balance(10, 1, 10, {**terms, "tasks_ns": 6}, 4, 3, 1, 2, 0)
+    two = audit.Balance(10, 1, 10, {**terms, "tasks_ns": 13}, -3, 2, 1, 0, 5)
     both = one.then(two)
     assert (both.available_ns, both.terms["tasks_ns"], both.residual_ns) == (20, 19, 1)
     assert (both.bound_ns, both.exited, both.exits_lost) == (5, 2, 5)
     assert both.closed
     assert one.closed
-    assert not audit.Account(10, 1, 10, terms, 10, 3, 1, 0, 0).closed
+    assert not audit.Balance(10, 1, 10, terms, 10, 3, 1, 0, 0).closed

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from taskstats.screen import Lines
 
-from ptop.columns import COLUMNS, parse
+from ptop.columns import COLUMNS, parse_columns
 from ptop.live import pages
 from ptop.live.state import Limits, State, press
-from ptop.live.view import View
+from ptop.live.view import Renderer
 
 GOLDEN = Path(__file__).parent / "screens"
 SIZE = (80, 24)
@@ -25,7 +25,7 @@ PAGES = {
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page(name: str) -> None:
-    page = View(PAGES[name], COLUMNS, Limits()).page(SIZE)
+    page = Renderer(PAGES[name], COLUMNS, Limits()).page(SIZE)
     assert page is not None
     assert len(page.texts) == SIZE[1]
     assert all(len(text) == SIZE[0] for text, _ in page.texts)
@@ -38,7 +38,7 @@ def test_page(name: str) -> None:
 
 
 def test_a_table_is_no_page() -> None:
-    assert View(State(), COLUMNS, Limits()).page(SIZE) is None
+    assert Renderer(State(), COLUMNS, Limits()).page(SIZE) is None
 
 
 def test_what_is_typed_is_asked_for() -> None:
@@ -49,7 +49,7 @@ def test_what_is_typed_is_asked_for() -> None:
 
 def test_the_chosen_column_is_on_a_low_page() -> None:
     for cursor in range(len(COLUMNS)):
-        texts = pages.chooser(State(mode="columns", cursor=cursor), COLUMNS, 5)
+        texts = pages.column_page(State(mode="columns", cursor=cursor), COLUMNS, 5)
         (at,) = [
             at for at, (_, style) in enumerate(Lines(texts, (80, 5)).texts) if style == "reverse"
         ]
@@ -57,16 +57,16 @@ def test_the_chosen_column_is_on_a_low_page() -> None:
 
 
 def test_raw_columns_are_as_they_are() -> None:
-    (column,) = parse("nvcsw_delta", {"nvcsw_delta": "count"})
+    (column,) = parse_columns("nvcsw_delta", {"nvcsw_delta": "count"})
     assert (column.form, column.unit, column.fields) == ("raw", "(count)", ("nvcsw",))
-    (column,) = parse("nvcsw_per_sec", {"nvcsw_per_sec": "count/s"})
+    (column,) = parse_columns("nvcsw_per_sec", {"nvcsw_per_sec": "count/s"})
     assert (column.form, column.summed) == ("rate", True)
-    (column,) = parse("cpu_count_per_sec", {"cpu_count_per_sec": "count/s"})
+    (column,) = parse_columns("cpu_count_per_sec", {"cpu_count_per_sec": "count/s"})
     assert (column.form, column.summed) == ("raw", False)
 
 
 def test_every_binding_of_the_help_screen_changes_something() -> None:
-    start = State(page=10, shown=50, selected=20, top=15, selecting=True)
+    start = State(page_rows=10, total_rows=50, selected=20, top=15, selecting=True)
     for key in ("q", "?", "j", "k", "KEY_PGDOWN", "KEY_PGUP", "g", "G", "<", ">", "r", "t", "/"):
         assert press(start, key) != start, key
     assert press(start, "unbound") == start
@@ -84,7 +84,7 @@ def test_entering_a_filter_and_a_delay() -> None:
     state = State()
     for key in ("/", "a", "x", "KEY_BACKSPACE", "b", "KEY_ENTER"):
         state = press(state, key)
-    assert (state.mode, state.text) == ("table", "ab")
+    assert (state.mode, state.filter) == ("table", "ab")
     for key in ("d", "0", ".", "5", "KEY_ENTER"):
         state = press(state, key)
     assert state.delay == 0.5
@@ -98,7 +98,7 @@ def test_entering_a_filter_and_a_delay() -> None:
 
 
 def test_selection_stays_on_the_list() -> None:
-    state = State(page=5, shown=7)
+    state = State(page_rows=5, total_rows=7)
     for _ in range(20):
         state = press(state, "j")
     assert (state.selected, state.top) == (6, 2)

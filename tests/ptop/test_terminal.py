@@ -296,13 +296,13 @@ def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path:
 BROKEN = """
 import itertools, sys
 from ptop import cli
-from ptop.live.view import View
-screens, draw = itertools.count(1), View.lines
+from ptop.live.view import Renderer
+screens, draw = itertools.count(1), Renderer.lines
 def lines(*arguments):
     if next(screens) == 3:
         raise RuntimeError("cannot be drawn")
     return draw(*arguments)
-View.lines = lines
+Renderer.lines = lines
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from machine import damage, record  # type: ignore[import-not-found]
 from taskstats.recorded import Frames
 
-from ptop.columns import COLUMNS, VIEWS
+from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
 from ptop.live.state import FASTEST, Limits, State, press
-from ptop.live.view import View, wanted
+from ptop.live.view import Renderer, needed_fields
 from ptop.text import user_name
 from ptop.times import parse_time
 
@@ -56,7 +56,7 @@ def frames_of(path: Path) -> Frames:
 def screen(
     interval: taskstats.Interval, state: State, user: Callable[[int], str] = user_name
 ) -> list[tuple[str, str]]:
-    shown = View(state, COLUMNS, Limits(), user).lines(interval, SIZE)
+    shown = Renderer(state, COLUMNS, Limits(), user).lines(interval, SIZE)
     return [*shown.texts]
 
 
@@ -68,8 +68,8 @@ def test_a_replayed_screen_is_the_live_one(
 ) -> None:
     path = tmp_path / "live.tsd"
     opened = taskstats.Source(source.name, exact=True, cpu_times=True, system=True)
-    chosen = VIEWS[name]
-    state = State(columns=chosen.columns, sort=chosen.sort, fold=fold)
+    chosen = COLUMN_SETS[name]
+    state = State(columns=chosen.columns, sort=chosen.sort, group_by=fold)
     if full_every > 1:
         # What is written as changes has the age of a task to a fraction of a millisecond.
         kept = tuple(key for key in state.columns if key != "ac_etime")
@@ -77,7 +77,7 @@ def test_a_replayed_screen_is_the_live_one(
     screens = []
     with taskstats.Recorder(path, full_every=full_every) as recorder:
         live = LiveFeed(Tee(opened, recorder))  # type: ignore[arg-type]
-        live.configure(False, bool(fold), wanted(state, COLUMNS))
+        live.configure(False, bool(fold), needed_fields(state, COLUMNS))
         for _ in range(6):
             live.advance()
             if live.interval is not None:
@@ -160,7 +160,7 @@ def test_every_step_in_both_directions(recording: Path) -> None:
     while feed.step(-1):
         seen.append(feed.index)
     assert seen[7:] == [6, 5, 4, 3, 2, 1]
-    assert feed.ends(last=True)
+    assert feed.go_to_end(last=True)
     assert feed.index == 7
 
 
@@ -297,8 +297,8 @@ def test_the_feed_goes_to_spikes_from_both_sides(
         rows = interval.select([column], pids=[os.getpid()])
         return float(rows[0][0] or 0) // (1 << 20)
 
-    monkeypatch.setattr(feeds, "_height", height)
-    monkeypatch.setattr(feeds, "BLOCK", 2)
+    monkeypatch.setattr(feeds, "_peak", height)
+    monkeypatch.setattr(feeds, "PASS_FRAMES", 2)
     feed = RecordedFeed(frames_of(bursts), 1)
     column = "write_char_delta"
     assert feed.spike(column, 1) == ""
@@ -307,7 +307,7 @@ def test_the_feed_goes_to_spikes_from_both_sides(
     assert feed.index == 8
     assert feed.spike(column, 1) == "none at all"
     assert feed.index == 8
-    feed.ends(last=True)
+    feed.go_to_end(last=True)
     assert [feed.spike(column, -1), feed.index] == ["", 8]
     assert [feed.spike(column, -1), feed.index] == ["", 4]
     assert feed.spike(column, -1) == "none at all"
@@ -389,11 +389,11 @@ def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
         typed = press(typed, key)
     assert typed.goto == "time 12"
     assert not press(recorded, "t").threads
-    folds = {""}
+    groupings = {""}
     for _ in range(8):
         recorded = press(recorded, "F")
-        folds.add(recorded.fold)
-    assert folds == {"", "process", "parent", "name", "user", "cgroup"}, "sessions of today"
+        groupings.add(recorded.group_by)
+    assert groupings == {"", "process", "parent", "name", "user", "cgroup"}, "sessions of today"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -25,13 +25,13 @@ from machine import BRIEF, BRIEF_S, damage, record  # type: ignore[import-not-fo
 from pyarrow import parquet
 from taskstats.recorded import COLUMNS, Frames
 
-from ptop.report import Use, top
+from ptop.commands.report import Usage, top
 
 # With a bar at once, not after a second.
 PATIENT = """
 import sys
-from ptop import cli, progress
-progress.PATIENCE_S = 0
+from ptop import cli, recordings
+recordings.BAR_DELAY_S = 0
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -106,7 +106,7 @@ def test_a_span_without_intervals_is_an_error(
     end = f"@{times[-1] / 1e9 + 1:.6f}"
     for span, asked in (
         (("--from", "2040-01-01"), "from 2040-01-01 to the end"),
-        (("--to", "2020-01-01"), "from the begin to 2020-01-01"),
+        (("--to", "2020-01-01"), "from the beginning to 2020-01-01"),
         (("--from", "2020-01-01", "--to", "2020-01-02"), "from 2020-01-01 to 2020-01-02"),
         (("--from", end, "--to", begin), f"from {end} to {begin}"),
     ):
@@ -178,7 +178,7 @@ def test_csv_is_read_back_whatever_a_name_has(tmp_path: Path) -> None:
 
 
 def test_the_unknown_are_in_no_order() -> None:
-    rows = {"a": Use(cpu_ns=1), "b": Use(cpu_ns=3, read_bytes=5), "c": Use(cpu_ns=0)}
+    rows = {"a": Usage(cpu_ns=1), "b": Usage(cpu_ns=3, read_bytes=5), "c": Usage(cpu_ns=0)}
     assert [name for name, _ in top(rows, "cpu_ns", 9)] == ["b", "a"]
     assert [name for name, _ in top(rows, "io_bytes", 9)] == ["b"]
 
@@ -332,10 +332,10 @@ def test_what_is_read_is_not_written_over(recording: Path, tmp_path: Path) -> No
     for output in (recording, link):
         done = run("export", str(recording), "-o", str(output), "--format", "csv")
         assert done.returncode == 2
-        assert b"is what would be read: give another name to -o" in done.stderr
+        assert b"is an input: give another name to -o" in done.stderr
     done = run("export", str(recording), "-o", str(tmp_path / "rows.foo"))
     assert done.returncode == 2
-    assert b"Give --format, or a name that ends in .csv, " in done.stderr
+    assert b"give --format, or a name that ends in .csv, " in done.stderr
     assert list(tmp_path.iterdir()) == [link]
     assert recording.read_bytes() == before
 

@@ -1,0 +1,197 @@
+"""Intervals as plain tables, JSON lines or CSV.
+
+Design decisions
+
+* `writer` sets everything up, modules of the standard library included. A caller can make
+  it before it drops privileges: afterwards the interpreter's files may be unreadable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import taskstats
+from taskstats.screen import Screen, missing
+
+from ptop.args import shown_columns
+from ptop.columns import Cell, TableColumn, for_groups
+from ptop.text import csv_writer, offset_s, stamp, user_name
+
+# The keys of every task in JSON and CSV, before the chosen columns, and their sources.
+TASK_KEYS = (
+    ("pid", "ac_pid"),
+    ("tgid", "ac_tgid"),
+    ("ppid", "ac_ppid"),
+    ("uid", "ac_uid"),
+    ("ac_comm", "ac_comm"),
+    ("user_ns", "user_ns"),
+    ("system_ns", "system_ns"),
+    ("steal_ns", "steal_ns"),
+    ("total_ns", "total_ns"),
+    ("user_pct", "user_pct"),
+    ("system_pct", "system_pct"),
+    ("steal_pct", "steal_pct"),
+    ("total_pct", "total_pct"),
+    ("exited", "exited"),
+)
+SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """Which rows and columns of an interval to write. `sort` is the source of a column."""
+
+    columns: tuple[TableColumn, ...]
+    sort: str
+    descending: bool
+    filter: str | None
+    pids: tuple[int, ...] | None
+    rows: int | None
+    group_by: str | None = None
+    user: Callable[[int], str] = user_name
+
+    def rows_of(self, interval: taskstats.Interval) -> taskstats.Interval | taskstats.Fold:
+        """The rows of an interval: tasks or groups."""
+        return interval.fold(self.group_by) if self.group_by else interval
+
+    def select(
+        self, interval: taskstats.Interval, sources: Sequence[str]
+    ) -> list[tuple[Cell, ...]]:
+        """The chosen rows of an interval, with the columns `sources`."""
+        return self.rows_of(interval).select(
+            list(sources),
+            sort=self.sort,
+            descending=self.descending,
+            limit=self.rows,
+            text=self.filter,
+            pids=self.pids,
+        )
+
+    def keys(self) -> dict[str, str]:
+        """The keys of a task in JSON and CSV, and the source of each."""
+        keys = dict(TASK_KEYS)
+        if self.group_by:
+            keys |= {"tasks": "tasks", "title": "title"}
+        for column in self.columns:
+            if column.source not in keys.values():
+                keys[column.source] = column.source
+        return keys
+
+
+def row_query(options: argparse.Namespace, user: Callable[[int], str] = user_name) -> RowQuery:
+    """The query that the table options ask for. `user` maps a uid to a name."""
+    columns, sort = shown_columns(options)
+    return RowQuery(
+        columns,
+        for_groups(sort, options.group_by).source,
+        sort.descending,
+        options.filter,
+        options.pid,
+        options.rows,
+        options.group_by,
+        user,
+    )
+
+
+def writer(query: RowQuery, style: str | None, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    """A function that writes an interval to `out` as `style` says: table (also for None),
+    json or csv."""
+    make = {"csv": _csv_writer, "json": _json_writer}.get(style or "table", _table_writer)
+    write = make(query, out)
+
+    def write_and_flush(interval: taskstats.Interval) -> None:
+        write(interval)
+        out.flush()
+
+    return write_and_flush
+
+
+def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    screen = Screen(
+        [for_groups(column, query.group_by) for column in query.columns],
+        user=query.user,
+        offset_s=offset_s,
+        sort=query.sort,
+        descending=query.descending,
+        text=query.filter,
+        pids=query.pids,
+        limit=query.rows,
+    )
+
+    def write(interval: taskstats.Interval) -> None:
+        now = interval.cur
+        lacks = missing(interval)
+        out.write(
+            f"{stamp(now.time_ns)}  interval {interval.interval_ns / 1e9:.3f} s"
+            f"  cpus {interval.cpus}  source {now.source}{f'  missing: {lacks}' if lacks else ''}\n"
+        )
+        for line in screen.table(query.rows_of(interval)):
+            out.write(line.rstrip() + "\n")
+        out.write("\n")
+
+    return write
+
+
+def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    keys = query.keys()
+    lines = csv_writer(out)
+    header: list[tuple[Any, ...]] = [("time", "interval_ns", *keys)]
+
+    def write(interval: taskstats.Interval) -> None:
+        # The header comes with the first interval, as no interval may ever come.
+        lines.writerows(header)
+        header.clear()
+        when = (interval.cur.time_ns / 1e9, interval.interval_ns)
+        lines.writerows(when + row for row in query.select(interval, list(keys.values())))
+
+    return write
+
+
+def _json_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    def write(interval: taskstats.Interval) -> None:
+        json.dump(json_object(interval, query), out, separators=(",", ":"))
+        out.write("\n")
+
+    return write
+
+
+def json_object(interval: taskstats.Interval, query: RowQuery) -> dict[str, Any]:
+    """An interval as the object of a JSON line."""
+    keys = query.keys()
+    states = {key: interval.status(source) for key, source in keys.items()}
+    rows = query.select(interval, list(keys.values()))
+    return {
+        "time": interval.cur.time_ns / 1e9,
+        "interval_ns": interval.interval_ns,
+        "cpus": interval.cpus,
+        "source": interval.cur.source,
+        "unavailable": {key: state for key, state in states.items() if state != "filled"},
+        "sum": _sums(interval),
+        "tasks": [_task_object(keys, row) for row in rows],
+    }
+
+
+def _sums(interval: taskstats.Interval) -> dict[str, int | None]:
+    """The times of all tasks together, and the terms of the balance beside them."""
+    sums: dict[str, int | None] = {}
+    for name, value in zip(SUMMED_TIMES, interval.sum(list(SUMMED_TIMES)), strict=True):
+        sums[name] = int(value) if value is not None else None
+    balance = interval.books()
+    for name in ("idle_ns", "irq_ns", "rowless_ns", "residual_ns"):
+        sums[name] = balance[name]
+    # The steal time of the CPUs is known even if that of the tasks is not.
+    if balance["steal_ns"] is not None:
+        sums["steal_ns"] = balance["steal_ns"]
+    return sums
+
+
+def _task_object(keys: dict[str, str], row: Sequence[Any]) -> dict[str, Any]:
+    task = dict(zip(keys, row, strict=True))
+    # Only exited tasks have this key.
+    if task.pop("exited"):
+        task["exited"] = True
+    return task

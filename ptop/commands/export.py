@@ -1,0 +1,255 @@
+"""`ptop export`: recordings as rows for other programs.
+
+Design decisions
+
+* A row is a task in an interval: its use of the CPUs, and its kernel fields at the end of
+  the interval. Unknown is empty or null, never 0.
+* Arrow and Parquet need pyarrow, which the extra `export` installs; CSV and JSON lines need
+  the standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import IO, Any
+
+import taskstats
+from taskstats.recorded import COLUMNS, check, rows
+
+from ptop.args import Parser
+from ptop.recordings import Span, add_span, report_damage, spans, with_progress
+from ptop.text import csv_writer
+
+FORMATS = ("csv", "json", "arrow", "parquet")
+_SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+_SUFFIXES |= {".arrow": "arrow", ".ipc": "arrow", ".feather": "arrow", ".parquet": "parquet"}
+
+
+def parser() -> Parser:
+    """The options of `ptop export`."""
+    options = Parser(
+        prog="ptop export",
+        description="Writes a row for each task and interval of dumps: time, host,"
+        " boot id, what the task used of the CPUs, and its fields.",
+    )
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument(
+        "-o", "--output", metavar="FILE", help="write to FILE (default standard output)"
+    )
+    options.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="csv, json (a line for each row), arrow (IPC file) or parquet; default: by the name of"
+        " the output, else csv",
+    )
+    options.add_argument(
+        "--columns",
+        metavar="LIST",
+        help="only these, separated by commas: time_ns, host, boot_id, source, interval_ns,"
+        " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline and the"
+        " kernel's fields",
+    )
+    add_span(options)
+    return options
+
+
+def columns(text: str | None) -> list[str]:
+    """The columns of a comma-separated list, or all if None. ValueError, with the valid
+    names, for an unknown one."""
+    if text is None:
+        return list(COLUMNS)
+    names = list(dict.fromkeys(name for name in map(str.strip, text.split(",")) if name))
+    check(names)
+    if not names:
+        raise ValueError("give at least one column, for example: --columns time_ns,ac_pid,total_ns")
+    return names
+
+
+Intervals = Iterator[taskstats.Interval]
+
+
+def _intervals(found: Sequence[Span]) -> Intervals:
+    intervals = (
+        interval for frames, start, stop in found for interval in frames.intervals(start, stop)
+    )
+    return with_progress(intervals, sum(stop - start for _, start, stop in found), "exporting")
+
+
+def _write_csv(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    writer = csv_writer(text)
+    writer.writerow(names)
+    for interval in intervals:
+        writer.writerows(rows(interval, names))
+    text.flush()
+    text.detach()
+
+
+def _write_json(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    for interval in intervals:
+        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in rows(interval, names))
+        out.write("".join(lines).encode())
+
+
+def _arrow_schema(names: Sequence[str]) -> Any:
+    """The Arrow schema of these columns."""
+    import pyarrow
+
+    kinds = {
+        "integer": pyarrow.uint64(),
+        "signed": pyarrow.int64(),
+        "text": pyarrow.string(),
+        "flag": pyarrow.bool_(),
+    }
+    types = {name: kinds[COLUMNS[name]] for name in names}
+    if "time_ns" in types:
+        types["time_ns"] = pyarrow.timestamp("ns", tz="UTC")
+    return pyarrow.schema(list(types.items()))
+
+
+def _write_arrow(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+    import pyarrow
+    from taskstats import arrow
+
+    schema = _arrow_schema(names)
+    with pyarrow.ipc.new_file(out, schema) as writer:
+        for batch in arrow.batches(intervals, schema):
+            writer.write_batch(batch)
+
+
+def _write_parquet(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+    from pyarrow import parquet
+    from taskstats import arrow
+
+    schema = _arrow_schema(names)
+    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+        for batch in arrow.batches(intervals, schema):
+            writer.write_batch(batch)
+
+
+_WRITERS = {
+    "csv": _write_csv,
+    "json": _write_json,
+    "arrow": _write_arrow,
+    "parquet": _write_parquet,
+}
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[IO[bytes]]:
+    """The file that the rows go to. A regular file appears under its name when it is
+    complete."""
+    if path is None:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        return
+    try:
+        mode = _mode(path)
+        if mode is None or stat.S_ISREG(mode):
+            with _ended_by_signals(), _replaced(path, mode) as file:
+                yield file
+        else:
+            # A device or a pipe; open refuses a directory.
+            with open(path, "wb") as file:
+                yield file
+    except OSError as error:
+        # Name the file that the user typed. Errors of a dump contain the name of the dump.
+        if error.errno and (error.filename or error.strerror == os.strerror(error.errno)):
+            raise OSError(error.errno, error.strerror, path) from None
+        raise
+
+
+@contextlib.contextmanager
+def _replaced(path: str, mode: int | None) -> Iterator[IO[bytes]]:
+    """A new file that takes the place and the mode of `path` at the end of the block, or is
+    removed on an exception."""
+    # In the directory of the file itself, not of a link to it.
+    target = os.path.realpath(path)
+    unfinished = os.path.join(os.path.dirname(target), f".ptop-{os.urandom(8).hex()}.part")
+    try:
+        with open(unfinished, "xb") as file:
+            if mode is not None:
+                os.chmod(unfinished, stat.S_IMODE(mode))
+            yield file
+        os.replace(unfinished, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Signals raise SystemExit, so that an unfinished file is removed."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    # Ignored signals stay ignored, as nohup needs it.
+    ending = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in ending}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _style(options: argparse.Namespace, options_of: Parser) -> str:
+    """The format to write. Exits with a message if it is unknown or cannot be written."""
+    suffix = os.path.splitext(options.output or "")[1]
+    style = options.format or _SUFFIXES.get(suffix) or ("csv" if options.output is None else None)
+    if style is None:
+        options_of.error(
+            f"unknown format for {options.output}: give --format, or a name that ends in "
+            + ", ".join(_SUFFIXES)
+        )
+    if style in {"arrow", "parquet"}:
+        try:
+            import pyarrow  # noqa: F401  # tried before anything is written
+        except ImportError:
+            options_of.error(f"{style} needs pyarrow; type: pip install 'precise-top[export]'")
+        if options.output is None and sys.stdout.isatty():
+            options_of.error(f"{style} is no text for a terminal; name a file with -o")
+    found: str = style
+    return found
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `ptop export`; returns the exit status."""
+    options_of = parser()
+    options = options_of.parse_args(words)
+    style = _style(options, options_of)
+    if options.output is not None and os.path.exists(options.output):
+        for path in options.files:
+            if os.path.exists(path) and os.path.samefile(path, options.output):
+                options_of.error(f"{options.output} is an input: give another name to -o")
+    try:
+        names = columns(options.columns)
+        found = spans(options.files, options.since, options.until)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        options_of.error(str(error))
+    with _output(options.output) as file:
+        _WRITERS[style](_intervals(found), names, file)
+    for frames, _, _ in found:
+        report_damage(frames)
+    return 0

@@ -1,0 +1,123 @@
+"""`ptop record`: snapshots written to a file.
+
+Design decisions
+
+* Every snapshot is whole and raw. What to show of it is decided by its reader.
+* A signal ends the recording between two snapshots, never within one.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import taskstats
+
+from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
+from ptop.text import safe
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# zstd's own default.
+COMPRESSION_LEVEL = 3
+# Snapshots from one that is stored whole to the next; those between are stored as changes.
+FULL_EVERY = 300
+
+
+def parser() -> Parser:
+    """The options of `ptop record`."""
+    options = Parser(
+        prog="ptop record",
+        description="Writes snapshots of all tasks to a file, for `ptop replay` and"
+        " taskstats.open. If the file is a recording already, it is continued.",
+    )
+    options.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump to write")
+    add_delay(options)
+    options.add_argument(
+        "--for", dest="length", type=length, metavar="T", help="stop after T, such as 90, 30m or 7d"
+    )
+    add_source(options)
+    add_threads(options)
+    options.add_argument(
+        "--uncompressed",
+        action="store_true",
+        help="write every snapshot whole, so that it can be read in place: 568 bytes for each"
+        " task and snapshot",
+    )
+    options.add_argument(
+        "--sync",
+        type=length,
+        default=10.0,
+        metavar="T",
+        help="a power failure loses at most the last T (default 10s)",
+    )
+    options.add_argument(
+        "--rotate-size",
+        type=size,
+        metavar="SIZE",
+        help="when the file has SIZE, such as 500M, rename it to NAME-000001.EXT and so on, and"
+        " start a new one",
+    )
+    options.add_argument(
+        "--rotate-time", type=length, metavar="T", help="the same after T, such as 1h or 1d"
+    )
+    options.add_argument("--keep", type=count, metavar="N", help="keep at most N renamed files")
+    return options
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `ptop record`; returns the exit status."""
+    options = parser().parse_args(words)
+    # Blocked signals stay pending until `_record` waits for them, between two snapshots.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    with taskstats.Source(
+        options.source, threads=options.threads, exact=True, cpu_times=True, system=True
+    ) as source:
+        taskstats.drop_privileges(source.name)
+        with taskstats.Recorder(
+            options.output,
+            level=None if options.uncompressed else COMPRESSION_LEVEL,
+            full_every=1 if options.uncompressed else FULL_EVERY,
+            sync=options.sync,
+            rotate_bytes=options.rotate_size,
+            rotate_after=options.rotate_time,
+            keep=options.keep,
+        ) as recorder:
+            if recorder.dropped:
+                sys.stderr.write(
+                    f"ptop: {recorder.dropped} bytes of an unfinished snapshot were dropped\n"
+                )
+            written, removed = 0, False
+            try:
+                for _ in _record(source, recorder, options.delay, options.length):
+                    written += 1
+                recorder.sync()
+            except FileNotFoundError:
+                # The error says so; a count of snapshots in that file would be wrong.
+                removed = True
+                raise
+            finally:
+                if not removed:
+                    name = safe(options.output)
+                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}\n")
+    return 0
+
+
+def _record(
+    source: taskstats.Source, recorder: taskstats.Recorder, delay: float, length: float | None
+) -> Iterator[None]:
+    """Write snapshots, `delay` seconds apart, until `length` seconds are over or a signal of
+    `ENDING` arrives. Yields after each."""
+    # Integers, because sums of fractions of seconds are inexact.
+    due = time.monotonic_ns()
+    end = None if length is None else due + round(length * 1e9)
+    while True:
+        recorder.write(source.snapshot())
+        yield
+        # A late snapshot does not delay the ones after it, nor are missed ones made up for.
+        due = max(due + round(delay * 1e9), time.monotonic_ns())
+        if end is not None and due > end:
+            return
+        if signal.sigtimedwait(ENDING, max(0, due - time.monotonic_ns()) / 1e9) is not None:
+            return

@@ -1,0 +1,123 @@
+"""`ptop replay`: a recording in the live view, or its intervals as text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import taskstats
+
+from ptop.args import EXIT_USAGE, Parser, add_table, first_state, use_color
+from ptop.feed import RecordedFeed, recorded_intervals
+from ptop.live.state import FASTEST, SLOWEST
+from ptop.recordings import (
+    extent,
+    frame_begin,
+    open_frames,
+    report_damage,
+    time_in,
+    unreadable,
+)
+from ptop.times import TIME_FORMS
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not SLOWEST <= speed <= FASTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {SLOWEST} to {FASTEST}")
+    return speed
+
+
+def parser() -> Parser:
+    """The options of `ptop replay`."""
+    options = Parser(
+        prog="ptop replay",
+        description="Shows a dump as the live view would have shown it: space pauses, the"
+        " arrows step, @ goes to a time, [ and ] to the spikes of a column.",
+    )
+    add_table(options)
+    options.add_argument("file", metavar="FILE", help="a dump that `ptop record` wrote")
+    options.add_argument(
+        "--at",
+        metavar="TIME",
+        help=f"start with the interval that contains TIME: {TIME_FORMS}; + counts from the first"
+        " snapshot, - (as in --at=-5m) from the last; if there is none, start with the nearest"
+        " and report that; with -b write that interval alone, not all",
+    )
+    options.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="X",
+        help="how many times faster than recorded (default 1)",
+    )
+    return options
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `ptop replay`; returns the exit status."""
+    options_of = parser()
+    options = options_of.parse_args(words)
+    if options.group_by == "session":
+        options_of.error("sessions are not recorded; fold by parent, name, user or cgroup")
+    try:
+        feed = open_feed(options.file, options.at)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        options_of.error(str(error))
+    dump = feed.frames.dump
+
+    def user(uid: int) -> str:
+        return dump.user(uid) or str(uid)
+
+    show = _write if options.batch or options.format else _show
+    return show(options, feed, user)
+
+
+def open_feed(path: str, at: str | None) -> RecordedFeed:
+    """The frames of a file, from the time `at` on if that is given. The notice of the feed
+    says if no frame contains that time. ValueError if there is no frame or `at` is no time."""
+    frames = open_frames(path)
+    time_ns = None if at is None else time_in(frames, at)
+    index = frames.step(0, 1) if time_ns is None else frames.at(time_ns)
+    assert index is not None, "open_frames has found a frame"
+    feed = RecordedFeed(frames, index)
+    if time_ns is not None and not frame_begin(frames, index) <= time_ns <= feed.time_ns:
+        feed.notice = f"no interval at {at}, this is the nearest; {extent([frames])}"
+    return feed
+
+
+def _write(options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str]) -> int:
+    from ptop.commands import batch
+
+    # With a time, that frame alone is wanted.
+    count = options.intervals or (1 if options.at else None)
+    if feed.notice:
+        sys.stderr.write(f"ptop: {options.file}: {feed.notice}\n")
+    write = batch.writer(batch.row_query(options, user), options.format, sys.stdout)
+    for interval in recorded_intervals(feed, count):
+        write(interval)
+    report_damage(feed.frames)
+    return 0
+
+
+def _show(options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str]) -> int:
+    from ptop.live import app
+
+    refusal = app.unusable_terminal()
+    if refusal:
+        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop replay FILE -b\n")
+        return EXIT_USAGE
+    state, columns, limits = first_state(options)
+    at = options.at is not None
+    # A user who gives a time wants to look at it: start paused.
+    state = replace(state, recorded=True, paused=at, speed=options.speed)
+    notice = feed.notice or (feed.position() if at else unreadable(feed.frames))
+    state = replace(state, notice=notice)
+    return app.show(feed, state, columns, limits, options.intervals, use_color(options), user)

@@ -1,0 +1,333 @@
+"""`ptop report`: who used most over a span of recordings.
+
+Design decisions
+
+* A task is identified by its pid and start time. Its usage is the sum of its growth from
+  frame to frame, so that reused pids and exited tasks are told apart.
+* Only tasks that ran in a frame are read: the others used nothing.
+* Exited tasks that lived for a short time share one row per name.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TextIO
+
+import taskstats
+from taskstats.recorded import Frames
+
+from ptop.args import Parser, count, seconds
+from ptop.recordings import add_span, report_damage, spans, with_progress
+from ptop.text import UNKNOWN, bytes_rate, csv_writer, percent, safe, stamp
+
+# Start times that a source derives vary by less than this; no pid is reused within it.
+START_TOLERANCE_NS = 1_000_000_000
+# Rows read from an interval at a time, the busiest first.
+CHUNK_ROWS = 128
+
+_DELAYS = tuple(
+    entry["name"] for entry in taskstats.FIELDS if entry["name"].endswith("_delay_total")
+)
+_SOURCES = (
+    "ac_pid",
+    "ac_start_ns",
+    "ac_comm",
+    "ac_uid",
+    "cgroup_id",
+    "ac_etime",
+    "total_ns",
+    "read_bytes_delta",
+    "write_bytes_delta",
+    *(f"{name}_delta" for name in _DELAYS),
+)
+_TOTAL_NS = _SOURCES.index("total_ns")
+GROUPS = ("tasks", "users", "cgroups")
+# The orders of --by, and the attribute of `Usage` behind each.
+ORDERS = {"cpu": "cpu_ns", "delay": "delay_ns", "io": "io_bytes"}
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a task or a group of tasks used; None is unknown."""
+
+    cpu_ns: int | None = None
+    delay_ns: int | None = None
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+    tasks: int = 1
+
+    @property
+    def io_bytes(self) -> int | None:
+        return _plus(self.read_bytes, self.write_bytes)
+
+    def add(self, other: Usage) -> None:
+        """Add the usage, but not the number of tasks."""
+        self.cpu_ns = _plus(self.cpu_ns, other.cpu_ns)
+        self.delay_ns = _plus(self.delay_ns, other.delay_ns)
+        self.read_bytes = _plus(self.read_bytes, other.read_bytes)
+        self.write_bytes = _plus(self.write_bytes, other.write_bytes)
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+@dataclass(slots=True)
+class TaskTotal:
+    """A task as it was last seen, and its usage in all frames so far."""
+
+    pid: int
+    start_ns: int | None
+    name: str
+    user: str
+    cgroup: str
+    lived_us: int
+    usage: Usage = field(default_factory=lambda: Usage(tasks=1))
+
+
+@dataclass(slots=True)
+class Totals:
+    """The usage of every task in the frames read so far."""
+
+    tasks: list[TaskTotal] = field(default_factory=list)
+    interval_ns: int = 0
+    frames: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    # The last task that had a pid, by host, boot id and pid.
+    _by_pid: dict[tuple[str, str, int], TaskTotal] = field(default_factory=dict)
+    _alive: set[int] = field(default_factory=set)
+
+    def add(self, dump: taskstats.Dump, interval: taskstats.Interval) -> None:
+        """Add the tasks that ran in an interval of a dump."""
+        cur = interval.cur
+        self.frames += 1
+        self.interval_ns += interval.interval_ns
+        self.first_ns = min(self.first_ns or interval.prev.time_ns, interval.prev.time_ns)
+        self.last_ns = max(self.last_ns, cur.time_ns)
+        offset = 0
+        while True:
+            rows = interval.select(_SOURCES, sort="total_ns", offset=offset, limit=CHUNK_ROWS)
+            for row in rows:
+                if not row[_TOTAL_NS]:
+                    return
+                self._add_row(dump, cur, row)
+            if len(rows) < CHUNK_ROWS:
+                return
+            offset += CHUNK_ROWS
+
+    def _add_row(self, dump: taskstats.Dump, cur: taskstats.Snapshot, row: Sequence[Any]) -> None:
+        pid, start, name, uid, cgroup, lived, cpu, read, written, *delays = row
+        key = (cur.host, cur.boot_id, pid)
+        task = self._by_pid.get(key)
+        if task is None or not _same_start(task.start_ns, start):
+            task = TaskTotal(pid, start, name or "", UNKNOWN, UNKNOWN, 0)
+            self._by_pid[key] = task
+            self.tasks.append(task)
+        # exec and setuid change these; the last value counts.
+        task.name = name or task.name
+        if uid is not None:
+            task.user = dump.user(uid) or f"uid {uid}"
+        # An exited task has left its cgroup.
+        if cgroup:
+            task.cgroup = dump.cgroup(cgroup) or f"cgroup {cgroup}"
+        task.lived_us = max(task.lived_us, lived or 0)
+        known = [delay for delay in delays if delay is not None]
+        task.usage.add(Usage(cpu, sum(known) if known else None, read, written))
+
+    def end(self, snapshot: taskstats.Snapshot) -> None:
+        """Record which tasks are alive in the last snapshot of a file."""
+        for (host, boot_id, pid), total in self._by_pid.items():
+            if (host, boot_id) == (snapshot.host, snapshot.boot_id):
+                task = snapshot.by_pid(pid)
+                if (
+                    task is not None
+                    and not task.exited
+                    and _same_start(total.start_ns, task.ac_start_ns)
+                ):
+                    self._alive.add(id(total))
+                else:
+                    self._alive.discard(id(total))
+
+    def is_alive(self, task: TaskTotal) -> bool:
+        """Whether a task was alive in the last snapshot of its file."""
+        return id(task) in self._alive
+
+    def by_task(self, short_s: float) -> dict[str, Usage]:
+        """A row for each task, and one for each name of exited tasks that lived less than
+        `short_s` seconds."""
+
+        def title(task: TaskTotal) -> str:
+            short = not self.is_alive(task) and task.lived_us < short_s * 1e6
+            return f"{task.name} (short-lived)" if short else f"{task.name} [{task.pid}]"
+
+        return self._by(title)
+
+    def by_user(self) -> dict[str, Usage]:
+        """A row for each user."""
+        return self._by(lambda task: task.user)
+
+    def by_cgroup(self) -> dict[str, Usage]:
+        """A row for each cgroup, by its path."""
+        return self._by(lambda task: task.cgroup)
+
+    def _by(self, title: Callable[[TaskTotal], str]) -> dict[str, Usage]:
+        rows: dict[str, Usage] = {}
+        for task in self.tasks:
+            row = rows.setdefault(title(task), Usage(tasks=0))
+            row.add(task.usage)
+            row.tasks += task.usage.tasks
+        return rows
+
+
+def top(rows: dict[str, Usage], order: str, most: int) -> list[tuple[str, Usage]]:
+    """The `most` rows with the highest values of the attribute `order`; rows without a value
+    are left out."""
+    known = [(name, usage) for name, usage in rows.items() if getattr(usage, order)]
+    return sorted(known, key=lambda row: (-getattr(row[1], order), row[0]))[:most]
+
+
+def parser() -> Parser:
+    """The options of `ptop report`."""
+    options = Parser(
+        prog="ptop report",
+        description="Reports who used most in dumps: tasks, users and cgroups by CPU time,"
+        " by time waited (all delays together) and by bytes read and written.",
+    )
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument(
+        "--by", choices=tuple(ORDERS), action="append", help="only this order (default all three)"
+    )
+    options.add_argument(
+        "--group", choices=GROUPS, action="append", help="only these rows (default all three)"
+    )
+    options.add_argument(
+        "--rows", type=count, default=10, metavar="N", help="rows of a table (default 10)"
+    )
+    options.add_argument(
+        "--short",
+        type=seconds,
+        default=10.0,
+        metavar="S",
+        help="exited tasks that lived less than S seconds share a row for each name (default 10)",
+    )
+    options.add_argument(
+        "--format", choices=("table", "json", "csv"), default="table", help="default: table"
+    )
+    add_span(options)
+    return options
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `ptop report`; returns the exit status."""
+    options_of = parser()
+    options = options_of.parse_args(words)
+    totals = Totals()
+    try:
+        found = spans(options.files, options.since, options.until)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        options_of.error(str(error))
+    for frames, start, stop in found:
+        _add_span(totals, frames, start, stop)
+        report_damage(frames)
+    rows = {
+        "tasks": totals.by_task(options.short),
+        "users": totals.by_user(),
+        "cgroups": totals.by_cgroup(),
+    }
+    rankings = [
+        (group, order, top(rows[group], ORDERS[order], options.rows))
+        for order in options.by or ORDERS
+        for group in options.group or GROUPS
+    ]
+    write = {"table": _write_tables, "json": _write_json, "csv": _write_csv}[options.format]
+    write(totals, rankings, sys.stdout)
+    return 0
+
+
+def _add_span(totals: Totals, frames: Frames, start: int, stop: int) -> None:
+    """Add the frames of a file from `start` up to but without `stop`."""
+    for interval in with_progress(frames.intervals(start, stop), stop - start, "reading"):
+        totals.add(frames.dump, interval)
+    last = frames.snapshot(stop - 1)
+    if last is not None:
+        totals.end(last)
+
+
+def _same_start(one: int | None, other: int | None) -> bool:
+    return one is None or other is None or abs(one - other) < START_TOLERANCE_NS
+
+
+# The group, the order, and the rows of each table.
+Rankings = Sequence[tuple[str, str, Sequence[tuple[str, Usage]]]]
+
+
+def _write_tables(totals: Totals, rankings: Rankings, out: TextIO) -> None:
+    out.write(
+        f"{stamp(totals.first_ns)} to {stamp(totals.last_ns)}  {totals.frames} intervals,"
+        f" {totals.interval_ns / 1e9:.1f} s in all, {len(totals.tasks)} tasks ran\n"
+    )
+    for group, order, rows in rankings:
+        if rows:
+            lines = _table(f"{group} by {order}", rows, totals.interval_ns)
+            out.write("\n" + "\n".join(lines) + "\n")
+        else:
+            out.write(f"\n{group} by {order}: nothing recorded\n")
+
+
+def _table(title: str, rows: Iterable[tuple[str, Usage]], interval_ns: int) -> list[str]:
+    lines = [
+        title,
+        f"{'cpu':>10} {'%':>7} {'delay':>9} {'read':>7} {'write':>7} {'tasks':>6}  name",
+    ]
+    for name, usage in rows:
+        share = None if usage.cpu_ns is None else 100 * usage.cpu_ns / (interval_ns or 1)
+        lines.append(
+            f"{_seconds(usage.cpu_ns):>10} {percent(share):>7} {_seconds(usage.delay_ns):>9}"
+            f" {_bytes(usage.read_bytes):>7} {_bytes(usage.write_bytes):>7} {usage.tasks:>6}"
+            f"  {safe(name)}"
+        )
+    return lines
+
+
+def _seconds(ns: int | None) -> str:
+    return UNKNOWN if ns is None else f"{ns / 1e9:.3f}s"
+
+
+def _bytes(value: int | None) -> str:
+    return bytes_rate(None if value is None else float(value))
+
+
+def _write_json(totals: Totals, rankings: Rankings, out: TextIO) -> None:
+    line = {
+        "from": totals.first_ns / 1e9,
+        "to": totals.last_ns / 1e9,
+        "interval_ns": totals.interval_ns,
+        "intervals": totals.frames,
+        "tops": [
+            {
+                "group": group,
+                "by": order,
+                "rows": [{"name": name, **asdict(usage)} for name, usage in rows],
+            }
+            for group, order, rows in rankings
+        ],
+    }
+    json.dump(line, out, separators=(",", ":"))
+    out.write("\n")
+
+
+def _write_csv(_totals: Totals, rankings: Rankings, out: TextIO) -> None:
+    lines = csv_writer(out)
+    keys = ("cpu_ns", "delay_ns", "read_bytes", "write_bytes", "tasks")
+    lines.writerow(["group", "by", "name", *keys])
+    for group, order, rows in rankings:
+        for name, usage in rows:
+            lines.writerow([group, order, name, *(getattr(usage, key) for key in keys)])

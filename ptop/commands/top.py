@@ -1,0 +1,53 @@
+"""`ptop` without a command word: the live view, or intervals as text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+import taskstats
+
+from ptop.args import EXIT_USAGE, first_state, shown_columns, use_color
+from ptop.columns import fields_of
+
+
+def main(options: argparse.Namespace) -> int:
+    """Show or write intervals of this machine; returns the exit status."""
+    if options.batch or options.format:
+        return _write(options)
+    return _show(options)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from ptop.live import app
+
+    refusal = app.unusable_terminal()
+    if refusal:
+        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop -b -n 1\n")
+        return EXIT_USAGE
+    state, columns, limits = first_state(options)
+    return app.run(
+        replace(state, threads=options.threads, delay=options.delay),
+        columns,
+        source=options.source,
+        limits=limits,
+        intervals=options.intervals,
+        color=use_color(options),
+    )
+
+
+def _write(options: argparse.Namespace) -> int:
+    from ptop.commands import batch
+    from ptop.feed import live_intervals
+
+    columns, sort = shown_columns(options)
+    fields = fields_of((*columns, sort), options.group_by)
+    write = batch.writer(batch.row_query(options), options.format, sys.stdout)
+    with taskstats.Source(
+        options.source, threads=options.threads, fields=sorted(fields), exact=True, cpu_times=True
+    ) as source:
+        taskstats.drop_privileges(source.name)
+        for interval in live_intervals(source, options.delay, options.intervals):
+            write(interval)
+    return 0

@@ -1,0 +1,146 @@
+"""What the commands for recordings share: opening them, spans of time, damage, progress.
+
+Design decisions
+
+* The progress bar is here, not in `ptop.text`: it needs tqdm, an optional package, and is
+  shown only while the frames of recordings are read. tqdm is imported when a bar is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import taskstats
+from taskstats.recorded import Frames
+
+from ptop.text import safe, stamp
+from ptop.times import parse_time
+
+T = TypeVar("T")
+
+# A span of one recording: its frames from an index up to but without another.
+Span = tuple[Frames, int, int]
+
+# The bar is shown only for work that takes longer.
+BAR_DELAY_S = 1.0
+
+
+def add_span(options: argparse.ArgumentParser) -> None:
+    """Add --from and --to, which `spans` takes."""
+    options.add_argument(
+        "--from",
+        dest="since",
+        metavar="TIME",
+        help="only intervals that end at TIME or later; the forms of TIME are those of"
+        " ptop replay --at; an error if no file has such an interval",
+    )
+    options.add_argument(
+        "--to", dest="until", metavar="TIME", help="only intervals that begin at TIME or earlier"
+    )
+
+
+def open_frames(path: str) -> Frames:
+    """The frames of a file; ValueError if it has none."""
+    frames = Frames(taskstats.open(path))
+    if frames.step(0, 1) is None:
+        report_damage(frames)
+        raise ValueError(f"{path} holds no two snapshots of one boot: there is no interval to show")
+    return frames
+
+
+def time_in(frames: Frames, text: str) -> int:
+    """A time that a user typed for a recording, in ns since 1970; ValueError if it is none."""
+    # +90s counts from the first snapshot, -5m from the last; 12:34 is the last such time.
+    reference_ns = frames.times_ns[0 if text.strip().startswith("+") else -1]
+    return parse_time(text, reference_ns)
+
+
+def frame_begin(frames: Frames, index: int) -> int:
+    """Begin of a frame, in ns since 1970."""
+    return frames.times_ns[index - 1]
+
+
+def extent(recordings: Sequence[Frames]) -> str:
+    """A message about the time from the first interval to the last."""
+    begins, ends = [], []
+    for frames in recordings:
+        first, last = frames.step(0, 1), frames.step(len(frames), -1)
+        assert first is not None, "open_frames has found a frame"
+        assert last is not None, "open_frames has found a frame"
+        begins.append(frame_begin(frames, first))
+        ends.append(frames.times_ns[last])
+    return f"the recording holds {stamp(min(begins))} to {stamp(max(ends))}"
+
+
+def spans(paths: Sequence[str], since: str | None, until: str | None) -> list[Span]:
+    """The spans of files between two times that a user typed. Files without any frame in
+    between are left out; ValueError if that leaves none."""
+    recordings = [open_frames(path) for path in paths]
+    found = []
+    for frames in recordings:
+        start, stop = _span(frames, since, until)
+        if start < stop:
+            found.append((frames, start, stop))
+    if not found:
+        files = ", ".join(paths)
+        asked = f"from {since or 'the beginning'} to {until or 'the end'}"
+        raise ValueError(f"{files}: no interval {asked}; {extent(recordings)}")
+    return found
+
+
+def _span(frames: Frames, since: str | None, until: str | None) -> tuple[int, int]:
+    start, stop = 1, len(frames)
+    if since is not None:
+        since_ns = time_in(frames, since)
+        found = frames.at(since_ns)
+        start = found if found and frames.times_ns[found] >= since_ns else stop
+    if until is not None:
+        until_ns = time_in(frames, until)
+        found = frames.at(until_ns)
+        # In a gap of the recording the frame found is the one after the gap.
+        while found is not None and frame_begin(frames, found) > until_ns:
+            found = frames.step(found, -1)
+        stop = found + 1 if found is not None else start
+    return start, stop
+
+
+def unreadable(frames: Frames) -> str:
+    """A message about bytes that belong to no whole snapshot; empty if there are none."""
+    gaps = frames.dump.gaps
+    if not gaps:
+        return ""
+    count = sum(end - begin for begin, end in gaps)
+    return f"{count} of {frames.dump.size} bytes cannot be read, from byte {gaps[0][0]} on"
+
+
+def report_damage(frames: Frames) -> None:
+    """Write to standard error what could not be read, if anything."""
+    path, messages = os.fspath(frames.dump.path), []
+    if frames.lost:
+        first = min(frames.lost)
+        messages.append(
+            f"{len(frames.lost)} of {len(frames)} snapshots were left out,"
+            f" the first of them {first}: {safe(frames.lost[first])}"
+        )
+    messages += filter(None, [unreadable(frames)])
+    if messages:
+        lines = "".join(f"ptop: {safe(path)}: {message}\n" for message in messages)
+        sys.stderr.write(f"{lines}type: ptop check {safe(shlex.quote(path))}\n")
+
+
+def with_progress(frames: Iterable[T], total: int, doing: str) -> Iterator[T]:
+    """`frames`, about `total` in all. While they are consumed, standard error shows a
+    progress bar if it is a terminal and tqdm is installed."""
+    if not sys.stderr.isatty():
+        return iter(frames)
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iter(frames)
+    bar = tqdm(frames, total=total, desc=doing, unit="frame", delay=BAR_DELAY_S, leave=False)
+    return iter(bar)
