@@ -49,7 +49,7 @@ static __always_inline u32 cpu_of(struct task_struct *t)
 	return OPTIONAL(((struct task_struct___old *)t)->cpu);
 }
 
-/* A pid's number in the taker's namespace; 0 where it has none there. */
+/* A pid's number in the caller's namespace; 0 where it has none there. */
 static __always_inline struct upid upid_at(struct pid *pid, u32 level)
 {
 	struct upid upid = {};
@@ -72,14 +72,14 @@ static __always_inline u32 number_in(const struct control *c, struct pid *pid)
 }
 
 /* Who takes the snapshot, and in which pid namespace. */
-static __always_inline void find_taker(struct control *c)
+static __always_inline void find_caller(struct control *c)
 {
-	struct task_struct *taker = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
 	u64 ids = bpf_get_current_pid_tgid();
-	struct pid *pid = BPF_CORE_READ(taker, thread_pid);
+	struct pid *pid = BPF_CORE_READ(caller, thread_pid);
 
 	c->reader = (u32)ids;
-	c->taker = ids >> 32;
+	c->caller = ids >> 32;
 	c->level = BPF_CORE_READ(pid, level);
 	c->namespace = (u64)upid_at(pid, c->level).ns;
 }
@@ -302,7 +302,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	return 0;
 }
 
-/* Writes the ids in the taker's namespace. False: the task is outside of it. */
+/* Writes the ids in the caller's namespace. False: the task is outside of it. */
 static __always_inline bool fill_ids(const struct control *c, struct record *r,
 				     struct task_struct *t)
 {

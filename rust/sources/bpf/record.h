@@ -112,7 +112,7 @@ struct control {
 	u32 flags;
 	u32 capacity;		/* records that fit */
 	u32 reader;		/* thread and process that take it, by initial-namespace ids; */
-	u32 taker;		/* set by the run, as is their pid namespace */
+	u32 caller;		/* set by the run, as is their pid namespace */
 	u32 level;
 	u64 namespace;
 	u64 real_offset_ns;	/* CLOCK_REALTIME - CLOCK_MONOTONIC */
@@ -134,9 +134,9 @@ struct control {
 	u64 sched_ns;		/* the same instant on the scheduler's clock */
 	u64 real_s;		/* the same instant in whole seconds since 1970 */
 	u64 end_ns;
-	u64 outside_ns;		/* use of tasks outside the taker's pid namespace */
+	u64 outside_ns;		/* use of tasks outside the caller's pid namespace */
 	u64 outside;		/* their number */
-	u64 own_ns;		/* use of the taker's process */
+	u64 own_ns;		/* use of the caller's process */
 	u64 retries;		/* readings repeated because the task was just changing */
 	u64 torn;		/* readings still torn after all repeats */
 	u64 exits;		/* exit slots [tail, exits) were read by the run */
@@ -151,7 +151,7 @@ struct control {
 	u64 row;		/* the row that is being written: its index, */
 	u64 row_begun;		/* whether there is one, */
 	u64 row_ran;		/* whether any of its tasks ran since, */
-	u64 row_outside;	/* and whether they are outside the taker's pid namespace */
+	u64 row_outside;	/* and whether they are outside the caller's pid namespace */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
 	u64 by_log;		/* whether it meets only who ran */

@@ -275,7 +275,7 @@ static __always_inline void list_ran(struct control *c)
 
 /*
  * The processes of the tasks that have exited up to now: that they are still there tells the
- * taker that they are not gone. Tells whether all of them have said who they are.
+ * caller that they are not gone. Tells whether all of them have said who they are.
  */
 SUBPROGRAM int list_dying(struct control *c)
 {

@@ -24,18 +24,18 @@ char LICENSE[] SEC("license") = "GPL";
 /* The scheduler's clock - CLOCK_MONOTONIC, as well as it can be told just now. */
 static __always_inline void estimate_offset(struct control *c)
 {
-	struct task_struct *taker = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_ns();
 	s64 offset;
 
-	/* With switches watched, the taker's last one has told it to the ns. */
+	/* With switches watched, the caller's last one has told it to the ns. */
 	if (!wants(c, RUN_EXACT))
 		/* A maximum over the past must be able to follow a clock that is slewed. */
 		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
 	c->offset_fresh = now;
-	if (!queue_of(taker))
+	if (!queue_of(caller))
 		return;
-	offset = BPF_CORE_READ(taker, se.cfs_rq, rq, clock) - bpf_ktime_get_ns();
+	offset = BPF_CORE_READ(caller, se.cfs_rq, rq, clock) - bpf_ktime_get_ns();
 	if (offset > c->offset_ns)
 		c->offset_ns = offset;
 }
@@ -58,7 +58,7 @@ static __always_inline void begin(struct control *c)
 		c->t0_ns = bpf_ktime_get_ns();
 		*(volatile u64 *)&c->sched_ns = c->t0_ns + c->offset_ns;
 		c->real_s = (c->t0_ns + c->real_offset_ns) / 1000000000;
-		/* A switch between the two could not be noted: the taker was preempted. */
+		/* A switch between the two could not be noted: the caller was preempted. */
 		if (!*(volatile u64 *)&c->raced)
 			break;
 	}
@@ -202,7 +202,7 @@ int snapshot(void *ctx)
 	if (!c)
 		return 0;
 	if (!c->more) {
-		find_taker(c);
+		find_caller(c);
 		c->by_log = 0;
 		open_log(c);
 		begin(c);
@@ -237,7 +237,7 @@ int snapshot_of_ran(void *ctx)
 
 	if (!c)
 		return 0;
-	find_taker(c);
+	find_caller(c);
 	open_log(c);
 	c->by_log = 1;
 	begin(c);
@@ -262,7 +262,7 @@ int each_task(struct bpf_iter__task *ctx)
 	if (!c)
 		return 0;
 	if (!c->t0_ns) {
-		find_taker(c);
+		find_caller(c);
 		begin(c);
 	}
 	if (!t) {

@@ -108,7 +108,7 @@ static __always_inline void mark_met(struct control *c, struct task_struct *t)
 /* The sums that need no row. */
 SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 of_dead)
 {
-	if (t->tgid == c->taker)
+	if (t->tgid == c->caller)
 		c->own_ns += use + of_dead;
 	if (c->row_outside) {
 		c->outside++;
@@ -137,7 +137,7 @@ SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct
 	ADD(ac_sum_exec_ns, use);
 	if (leads && !wants(c, RUN_THREADS)) {
 		add_dead_threads(c, r, s);
-		/* With exits watched, their exact times are added by the taker. */
+		/* With exits watched, their exact times are added by the caller. */
 		if (!(wants(c, RUN_EXACT) && c->slots))
 			r->ac_sum_exec_ns += s->sum_sched_runtime;
 	}
@@ -163,7 +163,7 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 		mark_met(c, t);
 	if (*(volatile u64 *)&c->leads)
 		begin_row(c, t, s);
-	/* Who is dead keeps its row until it is reaped: by that the taker knows it is not. */
+	/* Who is dead keeps its row until it is reaped: by that the caller knows it is not. */
 	c->row_ran |= c->ran | (t->flags & PF_EXITING);
 	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
 	/* The row of a sleeper with one thread would only be thrown away. */

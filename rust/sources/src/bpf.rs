@@ -283,4 +283,6 @@ impl Source for Bpf {
 }
 
 #[cfg(test)]
+mod layout_tests;
+#[cfg(test)]
 mod tests;

@@ -29,6 +29,10 @@ const FIRST: u64 = 1;
 const FREE: u64 = 0;
 const DEAD: u64 = 2;
 const CLAIMED: u64 = 3;
+/// The same by their names there.
+#[cfg(test)]
+pub(super) const STATES: [(&str, u64); 3] =
+    [("SLOT_FREE", FREE), ("SLOT_DEAD", DEAD), ("SLOT_CLAIMED", CLAIMED)];
 
 /// What a slot says of a number.
 enum Said {

@@ -15,6 +15,17 @@ pub(super) mod bits {
     pub(in super::super) const DELAY: u32 = 1 << 4;
     pub(in super::super) const EXE: u32 = 1 << 5;
     pub(in super::super) const CGROUP: u32 = 1 << 6;
+    /// All of them by their names there.
+    #[cfg(test)]
+    pub(in super::super) const ALL: [(&str, u32); 7] = [
+        ("RUN_THREADS", THREADS),
+        ("RUN_EXACT", EXACT),
+        ("RUN_MEMORY", MEMORY),
+        ("RUN_IO", IO),
+        ("RUN_DELAY", DELAY),
+        ("RUN_EXE", EXE),
+        ("RUN_CGROUP", CGROUP),
+    ];
 }
 
 /// What a mainline kernel does not count for a task.

@@ -32,7 +32,7 @@ const NOTES: usize = 16384;
 /// Processes that a run can tell apart.
 const PROCESSES: usize = 16384;
 /// Bytes of `struct note`.
-const NOTE: usize = 16;
+pub(super) const NOTE: usize = 16;
 
 /// The maps of the snapshot programs, with the arrays that are mapped here.
 pub(super) struct Maps {

@@ -26,7 +26,10 @@ use crate::sys::shared::{Mapping, TreeWords};
 /// Members that may live at a time.
 const MEMBERS: usize = 65536;
 /// Bytes of a member in its map.
-const MEMBER: usize = 24;
+pub(super) const MEMBER: usize = 24;
+/// Bytes of a command's name, and of what is summed by it.
+pub(super) const COMMAND: usize = 16;
+pub(super) const COMMAND_USE: usize = 16;
 /// Names of commands.
 const COMMANDS: usize = 8192;
 /// How long a task may take from its release to its last switch, and how often to look.
@@ -98,7 +101,7 @@ impl Tree {
     pub fn open() -> Result<Tree, Error> {
         let trees = make_array("trees", size_of::<TreeWords>(), 1)?;
         let members = make_hash(HASH, "members", [8, MEMBER], MEMBERS)?;
-        let commands = make_hash(HASH, "commands", [16, 16], COMMANDS)?;
+        let commands = make_hash(HASH, "commands", [COMMAND, COMMAND_USE], COMMANDS)?;
         let mut loader = Loader::new(loader::TREE)?;
         let maps = [("trees", &trees), ("members", &members), ("commands", &commands)];
         loader.link(&loader::borrowed(&maps))?;

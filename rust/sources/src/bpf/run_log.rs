@@ -20,8 +20,8 @@ use crate::errors::Error;
 use crate::sys::shared::{Control, Mapping};
 
 /// Entries of a CPU's log, and of its table of those noted last, as in bpf/run_log.h.
-const LOG: usize = 1024;
-const LOGGED: usize = 256;
+pub(super) const LOG: usize = 1024;
+pub(super) const LOGGED: usize = 256;
 /// Processes that a run can meet,
 pub(super) const LISTED: usize = 8192;
 /// and of these, zombies.

@@ -1,6 +1,6 @@
 //! Memory shared with the BPF programs: mapped arrays and the words in them.
 //!
-//! The structures are those of bpf/record.h, word for word.
+//! The structures are those of bpf/record.h and bpf/tree.bpf.c, field by field.
 
 use std::fmt;
 use std::io;
@@ -148,159 +148,178 @@ unsafe impl Words for u32 {}
 // SAFETY: any bytes are a valid integer.
 unsafe impl Words for u64 {}
 
-/// `struct control`: the words between user space and the programs.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Control {
-    pub(crate) output: u32,
-    pub(crate) flags: u32,
-    pub(crate) capacity: u32,
-    pub(crate) reader: u32,
-    pub(crate) caller: u32,
-    pub(crate) level: u32,
-    pub(crate) namespace: u64,
-    pub(crate) real_offset_ns: u64,
-    pub(crate) key: [u64; 2],
-    pub(crate) page_size: u64,
-    pub(crate) tail: u64,
-    pub(crate) slots: u64,
-    pub(crate) since: u64,
-    pub(crate) part: u64,
-    pub(crate) hides: u64,
-    pub(crate) left_out: u64,
-    pub(crate) taken: u64,
-    pub(crate) listed: u64,
-    pub(crate) count: u64,
-    pub(crate) wanted: u64,
-    pub(crate) unchanged: u64,
-    pub(crate) t0_ns: u64,
-    pub(crate) sched_ns: u64,
-    pub(crate) real_s: u64,
-    pub(crate) end_ns: u64,
-    pub(crate) outside_ns: u64,
-    pub(crate) outside: u64,
-    pub(crate) own_ns: u64,
-    pub(crate) retries: u64,
-    pub(crate) torn: u64,
-    pub(crate) exits: u64,
-    pub(crate) log_lost: u64,
-    pub(crate) visited: u64,
-    pub(crate) finding: u64,
-    pub(crate) more: u64,
-    pub(crate) last: u64,
-    pub(crate) last_start: u64,
-    pub(crate) ran: u64,
-    pub(crate) leads: u64,
-    pub(crate) row: u64,
-    pub(crate) row_begun: u64,
-    pub(crate) row_ran: u64,
-    pub(crate) row_outside: u64,
-    pub(crate) serial: u64,
-    pub(crate) noting: u64,
-    pub(crate) by_log: u64,
-    pub(crate) raced: u64,
-    pub(crate) offset_ns: i64,
-    pub(crate) offset_fresh: u64,
-    pub(crate) note_count: u64,
-    pub(crate) notes_lost: u64,
-    pub(crate) head: u64,
-    pub(crate) wake_at: u64,
-    pub(crate) woken: u64,
-    pub(crate) exits_lost: u64,
-    pub(crate) overflow_ns: u64,
+/// Defines a structure of integers that has the layout of a C structure in bpf/. A test
+/// compares each field with that structure's description in the objects.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident = $c_name:literal { $($field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type,)*
+        }
+
+        const _: () = assert!(0 $(+ mem::size_of::<$type>())* == mem::size_of::<$name>());
+
+        // SAFETY: integers only, and the assertion above shows that no padding is between them.
+        unsafe impl Words for $name {}
+
+        #[cfg(test)]
+        impl $name {
+            /// The C structure's name, and name, offset and size of each field.
+            pub(crate) const LAYOUT: (&'static str, &'static [(&'static str, usize, usize)]) = (
+                $c_name,
+                &[$((
+                    stringify!($field),
+                    mem::offset_of!($name, $field),
+                    mem::size_of::<$type>(),
+                ),)*],
+            );
+        }
+    };
 }
 
-// SAFETY: integers only; six u32 before the first u64 leave no padding.
-unsafe impl Words for Control {}
-
-/// `struct cpu`: one CPU's clocks and idle time.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CpuWords {
-    pub(crate) serial: u64,
-    pub(crate) clock: u64,
-    pub(crate) clock_task: u64,
-    pub(crate) steal: u64,
-    pub(crate) idle: u64,
-    pub(crate) online: u32,
-    pub(crate) running: u32,
-    pub(crate) idle_sum: u64,
-    pub(crate) idle_start: u64,
-    pub(crate) is_idle: u64,
-    pub(crate) stop_base: u64,
-    pub(crate) stop_switches: u64,
-    pub(crate) idle_end: u64,
-    pub(crate) idle_switches: u64,
-    pub(crate) halted: u64,
-    pub(crate) noted_serial: u64,
-    pub(crate) noted_clock: u64,
-    pub(crate) noted_clock_task: u64,
-    pub(crate) noted_idle: u64,
-    pub(crate) known: u64,
-    pub(crate) switches: u64,
-    pub(crate) hooks_ns: u64,
-    pub(crate) log_end: u64,
-    pub(crate) log_next: u64,
-    pub(crate) log_begin: u64,
-    pub(crate) queue: u64,
-    pub(crate) seen_switches: u64,
-    pub(crate) seen_idle: u64,
-    pub(crate) now: u32,
-    pub(crate) first: u32,
+words! {
+    /// `struct control`: the words between user space and the programs.
+    Control = "control" {
+        output: u32,
+        flags: u32,
+        capacity: u32,
+        reader: u32,
+        caller: u32,
+        level: u32,
+        namespace: u64,
+        real_offset_ns: u64,
+        key: [u64; 2],
+        page_size: u64,
+        tail: u64,
+        slots: u64,
+        since: u64,
+        part: u64,
+        hides: u64,
+        left_out: u64,
+        taken: u64,
+        listed: u64,
+        count: u64,
+        wanted: u64,
+        unchanged: u64,
+        t0_ns: u64,
+        sched_ns: u64,
+        real_s: u64,
+        end_ns: u64,
+        outside_ns: u64,
+        outside: u64,
+        own_ns: u64,
+        retries: u64,
+        torn: u64,
+        exits: u64,
+        log_lost: u64,
+        visited: u64,
+        finding: u64,
+        more: u64,
+        last: u64,
+        last_start: u64,
+        ran: u64,
+        leads: u64,
+        row: u64,
+        row_begun: u64,
+        row_ran: u64,
+        row_outside: u64,
+        serial: u64,
+        noting: u64,
+        by_log: u64,
+        raced: u64,
+        offset_ns: i64,
+        offset_fresh: u64,
+        note_count: u64,
+        notes_lost: u64,
+        head: u64,
+        wake_at: u64,
+        woken: u64,
+        exits_lost: u64,
+        overflow_ns: u64,
+    }
 }
 
-// SAFETY: integers only; u32 come in pairs and leave no padding.
-unsafe impl Words for CpuWords {}
-
-/// `struct slot` up to its record: a task that exits.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SlotWords {
-    pub(crate) task: u64,
-    pub(crate) state: u64,
-    pub(crate) met: u64,
-    pub(crate) walked: u64,
-    pub(crate) serial: u64,
-    pub(crate) used: u64,
-    pub(crate) end: u64,
-    pub(crate) died_ns: u64,
-    pub(crate) process_id: u64,
-    pub(crate) process_start: u64,
-    pub(crate) number: u64,
-    pub(crate) passed: u64,
-    pub(crate) leader: u32,
-    pub(crate) ptraced: u32,
-    pub(crate) outside: u32,
-    pub(crate) tgid: u32,
+words! {
+    /// `struct cpu`: one CPU's clocks and idle time.
+    CpuWords = "cpu" {
+        serial: u64,
+        clock: u64,
+        clock_task: u64,
+        steal: u64,
+        idle: u64,
+        online: u32,
+        running: u32,
+        idle_sum: u64,
+        idle_start: u64,
+        is_idle: u64,
+        stop_base: u64,
+        stop_switches: u64,
+        idle_end: u64,
+        idle_switches: u64,
+        halted: u64,
+        noted_serial: u64,
+        noted_clock: u64,
+        noted_clock_task: u64,
+        noted_idle: u64,
+        known: u64,
+        switches: u64,
+        hooks_ns: u64,
+        log_end: u64,
+        log_next: u64,
+        log_begin: u64,
+        queue: u64,
+        seen_switches: u64,
+        seen_idle: u64,
+        now: u32,
+        first: u32,
+    }
 }
 
-// SAFETY: integers only; four u32 side by side leave no padding.
-unsafe impl Words for SlotWords {}
-
-/// `struct tree`: what the programs tell of a tree of processes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TreeWords {
-    pub(crate) root: u64,
-    pub(crate) ended: u64,
-    pub(crate) offset_ns: i64,
-    pub(crate) members: u64,
-    pub(crate) lost: u64,
-    pub(crate) unnamed: u64,
-    pub(crate) processes: u64,
-    pub(crate) cpu_ns: u64,
-    pub(crate) utime: u64,
-    pub(crate) stime: u64,
-    pub(crate) minflt: u64,
-    pub(crate) majflt: u64,
-    pub(crate) nvcsw: u64,
-    pub(crate) nivcsw: u64,
-    pub(crate) cpu_delay_ns: u64,
-    pub(crate) read_bytes: u64,
-    pub(crate) write_bytes: u64,
-    pub(crate) max_rss: u64,
-    pub(crate) left_out: u64,
+words! {
+    /// `struct slot` up to its record: a task that exits.
+    SlotWords = "slot" {
+        task: u64,
+        state: u64,
+        met: u64,
+        walked: u64,
+        serial: u64,
+        used: u64,
+        end: u64,
+        died_ns: u64,
+        process_id: u64,
+        process_start: u64,
+        number: u64,
+        passed: u64,
+        leader: u32,
+        ptraced: u32,
+        outside: u32,
+        tgid: u32,
+    }
 }
 
-// SAFETY: integers of eight bytes only.
-unsafe impl Words for TreeWords {}
+words! {
+    /// `struct tree`: what the programs tell of a tree of processes.
+    TreeWords = "tree" {
+        root: u64,
+        ended: u64,
+        offset_ns: i64,
+        members: u64,
+        lost: u64,
+        unnamed: u64,
+        processes: u64,
+        cpu_ns: u64,
+        utime: u64,
+        stime: u64,
+        minflt: u64,
+        majflt: u64,
+        nvcsw: u64,
+        nivcsw: u64,
+        cpu_delay_ns: u64,
+        read_bytes: u64,
+        write_bytes: u64,
+        max_rss: u64,
+        left_out: u64,
+    }
+}
