@@ -40,6 +40,7 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
 		if (*(volatile u64 *)&t->se.sum_exec_runtime == r->sum &&
 		    *(volatile u64 *)&t->se.exec_start == r->exec_start &&
 		    *(volatile u64 *)&q->clock == r->clock &&
+		    *(volatile u64 *)&q->clock_task == r->clock_task &&
 		    *(volatile u32 *)&t->on_cpu == r->on_cpu)
 			return;
 		c->retries++;
@@ -83,6 +84,9 @@ static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 	t0 = c->sched_ns;
 	/* exec_start on the queue's clock. */
 	since = r.exec_start + (r.clock - r.clock_task);
+	/* A task that runs by proxy may have come to the CPU with an old exec_start. */
+	if (r.on_cpu && since < (s64)r.arrival)
+		since = r.arrival;
 	c->ran = r.on_cpu || (s64)r.arrival > (s64)c->since || since > (s64)c->since;
 	if (r.on_cpu) {
 		s64 offset = r.clock - bpf_ktime_get_ns();

@@ -106,8 +106,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		} else {
 			cpu->noted_idle += idle_before_hidden(cpu);
 		}
-		barrier();
-		cpu->noted_serial = noting;
+		PUBLISH(cpu->noted_serial, noting);
 		if (prev->pid)
 			take_note(c, prev, (s64)prev->se.sum_exec_runtime - past);
 	} else if (noting && prev->pid) {
@@ -169,36 +168,6 @@ SUBPROGRAM int tell(struct control *c)
 	return 0;
 }
 
-/* The last switch of a task: its final value. */
-SUBPROGRAM int finish(struct control *c, struct task_struct *t)
-{
-	u64 key = (u64)t, *number;
-	struct slot *slot;
-	u32 index;
-
-	number = bpf_map_lookup_elem(&slot_of, &key);
-	if (!number) {
-		__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
-		return 0;
-	}
-	index = *number & (c->slots - 1);
-	slot = bpf_map_lookup_elem(&slots, &index);
-	if (slot && slot->task == key && slot->state == SLOT_DYING) {
-		struct record *r = &slot->record;
-
-		slot->end = t->se.sum_exec_runtime;
-		slot->died_ns = bpf_ktime_get_ns();
-		r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
-		r->ac_sum_exec_ns = slot->end;
-		barrier();
-		*(volatile u64 *)&slot->state = SLOT_DEAD;
-	}
-	/* A leader that waits to be reaped is known by its state; another thread is not. */
-	if (!OPTIONAL(t->ptrace) || t->pid == t->tgid)
-		bpf_map_delete_elem(&slot_of, &key);
-	return 0;
-}
-
 /* Whether the walk that may be under way has a task's process behind it. */
 SUBPROGRAM int was_walked(struct control *c, struct task_struct *t)
 {
@@ -216,7 +185,8 @@ static __always_inline bool is_last_thread(struct signal_struct *s)
 	return bpf_core_field_exists(s->live.counter) && !s->live.counter;
 }
 
-SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
+/* Claims a slot for a task that exits; its last switch counts it where there is none. */
+SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 {
 	struct mm_struct *mm;
 	u64 key = (u64)t, number = 0, now;
@@ -238,17 +208,13 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 		*(volatile u64 *)&slot->passed = number;
 		slot = 0;
 	}
-	if (!slot) {
-		__sync_fetch_and_add(&c->exits_lost, 1);
+	if (!slot)
 		return 0;
-	}
 	if (bpf_map_update_elem(&slot_of, &key, &number, BPF_ANY)) {
 		*(volatile u64 *)&slot->passed = number;
-		__sync_fetch_and_add(&c->exits_lost, 1);
 		return 0;
 	}
-	*(volatile u64 *)&slot->state = SLOT_CLAIMED;
-	barrier();
+	PUBLISH(slot->state, SLOT_CLAIMED);
 	/* User space, which may look between any two of these, knows by this what the state
 	 * is of. */
 	*(volatile u64 *)&slot->number = number;
@@ -275,8 +241,46 @@ SUBPROGRAM int on_exit(struct control *c, struct task_struct *t)
 	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
 	slot->tgid = t->tgid;
 	slot->walked = was_walked(c, t) ? c->noting : 0;
-	barrier();
-	*(volatile u64 *)&slot->state = SLOT_DYING;
+	PUBLISH(slot->state, SLOT_DYING);
+	return 0;
+}
+
+/* The last switch of a task: its final value. */
+SUBPROGRAM int finish(struct control *c, struct task_struct *t)
+{
+	u64 key = (u64)t, *number;
+	struct slot *slot;
+	u32 index;
+
+	number = bpf_map_lookup_elem(&slot_of, &key);
+	if (!number) {
+		/*
+		 * No slot was free at its exit, or the program there did not run: where
+		 * another run of it on this CPU was preempted, the kernel skips it.
+		 */
+		claim(c, t);
+		number = bpf_map_lookup_elem(&slot_of, &key);
+		if (!number) {
+			__sync_fetch_and_add(&c->exits_lost, 1);
+			__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
+			return 0;
+		}
+		__sync_fetch_and_add(&c->exits_late, 1);
+	}
+	index = *number & (c->slots - 1);
+	slot = bpf_map_lookup_elem(&slots, &index);
+	if (slot && slot->task == key && slot->state == SLOT_DYING) {
+		struct record *r = &slot->record;
+
+		slot->end = t->se.sum_exec_runtime;
+		slot->died_ns = bpf_ktime_get_ns();
+		r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
+		r->ac_sum_exec_ns = slot->end;
+		PUBLISH(slot->state, SLOT_DEAD);
+	}
+	/* A leader that waits to be reaped is known by its state; another thread is not. */
+	if (!OPTIONAL(t->ptrace) || t->pid == t->tgid)
+		bpf_map_delete_elem(&slot_of, &key);
 	return 0;
 }
 

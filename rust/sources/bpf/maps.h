@@ -8,8 +8,6 @@
 #include "record.h"
 #include "task.h"
 
-#define NOTES 16384
-
 /* Sizes marked 1 are set by the loader. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -61,7 +59,7 @@ struct note {
 /* Task to its use at the instant of the run in progress. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, NOTES);
+	__uint(max_entries, 1);
 	__type(key, u64);
 	__type(value, struct note);
 } notes SEC(".maps");
@@ -69,7 +67,7 @@ struct {
 /* The keys noted in the run in progress. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, NOTES);
+	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, u64);
 } noted SEC(".maps");

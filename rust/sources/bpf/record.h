@@ -163,8 +163,9 @@ struct control {
 	u64 head;		/* exit slots given out; the first number is 1 */
 	u64 wake_at;		/* user space is told of deaths once so many were given out, */
 	u64 woken;		/* unless it has been, and has not looked since */
-	u64 exits_lost;
-	u64 overflow_ns;	/* use of tasks that died without a slot */
+	u64 exits_late;		/* slots claimed by the last switch, */
+	u64 exits_lost;		/* deaths without a slot, */
+	u64 overflow_ns;	/* and what these tasks had used */
 };
 
 enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD, SLOT_CLAIMED };

@@ -72,8 +72,7 @@ SUBPROGRAM int log_process(struct control *c, struct cpu *cpu, u32 tgid)
 		place = bpf_map_lookup_elem(&ran, &at);
 		if (place)
 			*place = tgid;
-		barrier();
-		*(volatile u64 *)&cpu->log_end = cpu->log_end + 1;
+		PUBLISH(cpu->log_end, cpu->log_end + 1);
 	}
 	return 0;
 }
@@ -129,7 +128,7 @@ static __always_inline void open_log(struct control *c)
 			break;
 		if (c->taken)
 			cpu->log_begin = cpu->log_next;
-		cpu->log_next = *(volatile u64 *)&cpu->log_end;
+		cpu->log_next = OBSERVE(cpu->log_end);
 	}
 	iter_num_destroy(&numbers);
 	c->taken = 0;
@@ -173,7 +172,8 @@ SUBPROGRAM int read_clocks(struct control *c, struct cpu *cpu)
 		r.clock = q->clock;
 		r.clock_task = q->clock_task;
 		barrier();
-		if (*(volatile u64 *)&q->clock == r.clock)
+		if (*(volatile u64 *)&q->clock == r.clock &&
+		    *(volatile u64 *)&q->clock_task == r.clock_task)
 			break;
 		c->retries++;
 	}
@@ -234,7 +234,7 @@ static __always_inline void list_running(struct control *c)
 
 SUBPROGRAM int list_log_of(struct control *c, struct cpu *cpu, u32 number)
 {
-	u64 begin = cpu->log_begin, end = *(volatile u64 *)&cpu->log_end;
+	u64 begin = cpu->log_begin, end = OBSERVE(cpu->log_end);
 	struct bpf_iter_num numbers;
 	int *i;
 
@@ -252,7 +252,7 @@ SUBPROGRAM int list_log_of(struct control *c, struct cpu *cpu, u32 number)
 	}
 	iter_num_destroy(&numbers);
 	/* The ring came around. */
-	c->log_lost |= *(volatile u64 *)&cpu->log_end - begin > LOG;
+	c->log_lost |= OBSERVE(cpu->log_end) - begin > LOG;
 	return 0;
 }
 
@@ -295,7 +295,7 @@ SUBPROGRAM int list_dying(struct control *c)
 		slot = bpf_map_lookup_elem(&slots, &index);
 		if (!slot)
 			break;
-		if (*(volatile u64 *)&slot->state == SLOT_CLAIMED)
+		if (OBSERVE(slot->state) == SLOT_CLAIMED)
 			break;
 		if (*(volatile u64 *)&slot->number == number)
 			list(c, slot->tgid);

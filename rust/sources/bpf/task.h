@@ -25,6 +25,19 @@
 #define task_from_pid KERNEL_FUNCTION(10, struct task_struct *(*)(s32))
 #define task_release KERNEL_FUNCTION(11, void (*)(struct task_struct *))
 
+/* Since 6.10; nothing on older kernels. */
+#define preempt_disable KERNEL_FUNCTION(12, void (*)(void))
+#define preempt_enable KERNEL_FUNCTION(13, void (*)(void))
+
+/*
+ * Stores a word so that other CPUs, and user space, see what was stored before it no later
+ * than the word itself: an atomic operation with a result orders all accesses around it.
+ * Kernels before 5.12 lack it, so the programs for them must not use it.
+ */
+#define PUBLISH(word, value) __sync_lock_test_and_set(&(word), value)
+/* Loads such a word before all that is loaded after it. */
+#define OBSERVE(word) __sync_fetch_and_add(&(word), 0)
+
 /*
  * A function with a frame of its own: once it has returned, the verifier has nothing
  * left to tell its paths apart by.

@@ -91,9 +91,7 @@ int begin(void *ctx)
 	return 0;
 }
 
-/* Whoever makes a task, of whatever kind: the child has not run yet. */
-SEC("tp_btf/task_newtask")
-int BPF_PROG(born, struct task_struct *t, u64 clone_flags)
+static __always_inline void on_birth(struct task_struct *t)
 {
 	struct tree *tree = the_tree();
 	u64 key = bpf_get_current_task();
@@ -101,18 +99,31 @@ int BPF_PROG(born, struct task_struct *t, u64 clone_flags)
 	struct member new = {};
 
 	if (!tree || *(volatile u64 *)&tree->ended)
-		return 0;
+		return;
 	if (!bpf_map_lookup_elem(&members, &key) && (maker != tree->root || t->tgid == maker))
-		return 0;
+		return;
 	key = (u64)t;
 	ADD(tree->members, 1);
 	if (bpf_map_update_elem(&members, &key, &new, BPF_ANY)) {
 		ADD(tree->members, -1);
 		ADD(tree->lost, 1);
-		return 0;
+		return;
 	}
 	if (t->pid == t->tgid)
 		ADD(tree->processes, 1);
+}
+
+/*
+ * Whoever makes a task, of whatever kind: the child has not run yet. Tracepoints allow
+ * preemption since 7.0; a birth on this CPU while this program is preempted is skipped by
+ * the kernel, and counted as a recursion miss.
+ */
+SEC("tp_btf/task_newtask")
+int BPF_PROG(born, struct task_struct *t, u64 clone_flags)
+{
+	preempt_disable();
+	on_birth(t);
+	preempt_enable();
 	return 0;
 }
 
@@ -222,8 +233,11 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	if (!dead)
 		return 0;
 	member = bpf_map_lookup_elem(&members, &key);
-	if (member)
-		leave(tree, key, member, prev->se.sum_exec_runtime);
+	if (!member)
+		return 0;
+	/* The program at its exit may have been skipped. */
+	count(tree, member, prev);
+	leave(tree, key, member, prev->se.sum_exec_runtime);
 	return 0;
 }
 
@@ -247,7 +261,8 @@ static __always_inline u64 use_now(struct tree *tree, struct task_struct *t)
 		since = bpf_ktime_get_ns() + tree->offset_ns - (exec_start + clock - clock_task);
 		barrier();
 		if (*(volatile u64 *)&t->se.sum_exec_runtime == sum &&
-		    *(volatile u64 *)&q->clock == clock)
+		    *(volatile u64 *)&q->clock == clock &&
+		    *(volatile u64 *)&q->clock_task == clock_task)
 			return sum + not_negative(since);
 	}
 	return sum;
@@ -262,8 +277,10 @@ int BPF_PROG(freed, struct task_struct *t)
 	u64 key = (u64)t;
 
 	member = bpf_map_lookup_elem(&members, &key);
-	if (tree && member)
-		leave(tree, key, member, t->se.sum_exec_runtime);
+	if (!tree || !member)
+		return 0;
+	count(tree, member, t);
+	leave(tree, key, member, t->se.sum_exec_runtime);
 	return 0;
 }
 

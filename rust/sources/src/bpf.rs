@@ -42,7 +42,6 @@ use crate::sys::bpf;
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::sys::thread::ForkGuard;
 use crate::sys::worker::Worker;
-use exit_slots::SLOTS;
 use exits::Exits;
 use fields::{Lacking, bits};
 use hidden::Hidden;
@@ -60,8 +59,8 @@ const LOOK_EVERY_NS: u64 = 60_000_000_000;
 const MARGIN_NS: u64 = 100_000;
 /// Tasks that are walked in a run, in which few kernels preempt it: some milliseconds.
 const PART: u64 = 16384;
-/// The slots are emptied beside an interval when so many were given out.
-const EMPTY_AFTER: usize = SLOTS / 4;
+/// The worker empties the slots when one in so many was given out.
+const EMPTY_PART: usize = 4;
 /// How long a warm-up sleeps, so that the caller is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -97,6 +96,8 @@ pub(crate) struct Bpf {
     home: ForkGuard,
     /// The programs at their tracepoints, while values at one instant are wanted.
     watching: Option<Vec<OwnedFd>>,
+    /// Notes of tasks that were lost so far: values that are not of the instant.
+    notes_lost: u64,
     /// Number of records of the dead in the last snapshot.
     exited: usize,
     /// All tasks' last values, while snapshots are of what ran since.
@@ -216,7 +217,10 @@ impl Bpf {
             locked(&shared).drain();
             true
         };
-        locked(&self.exits).slots().tell_after(EMPTY_AFTER);
+        let mut exits = locked(&self.exits);
+        let after = exits.slots().count() / EMPTY_PART;
+        exits.slots().tell_after(after);
+        drop(exits);
         self.worker = Some(Worker::start(self.deaths.as_fd(), 0, drain)?);
         Ok(())
     }

@@ -18,6 +18,9 @@ use crate::header::{CpuClocks, CpuTimes, Flags, Header, SourceKind};
 /// What values of one instant are granted of CPUs × interval: one part in so many.
 const EXACT_PART: u64 = 10_000;
 
+/// How old a run queue's clock may be that was read while it changed: a tick at 100 Hz.
+const TICK_NS: u64 = 10_000_000;
+
 /// Where the machine's CPU time went, in ns over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Balance {
@@ -104,7 +107,7 @@ impl Interval {
     /// instant or has no such clocks. A CPU that is in one snapshot only is left out.
     pub fn cpu_use(&self) -> Vec<CpuUse> {
         let (prev, cur) = (self.prev().header(), self.cur().header());
-        if !prev.flags.contains(Flags::ONE_INSTANT) || !cur.flags.contains(Flags::ONE_INSTANT) {
+        if !has_idle_clocks(prev) || !has_idle_clocks(cur) {
             return Vec::new();
         }
         let before: HashMap<u32, &CpuClocks> =
@@ -236,13 +239,18 @@ impl Interval {
         } else {
             0
         };
+        let ends = [self.prev().header(), self.cur().header()];
+        let is_one_instant = ends.iter().all(|end| end.flags.contains(Flags::ONE_INSTANT));
+        let moved = if is_one_instant { 0 } else { self.walks_ns().saturating_add(TICK_NS) };
         let books = Balance {
             cpus: cpus.len() as u32,
             idle_ns: sum(|cpu| cpu.idle_ns),
             irq_ns: sum(|cpu| cpu.irq_ns),
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns: 1,
-            edge_ns: (count.saturating_mul(self.interval_ns()) / EXACT_PART).saturating_add(hidden),
+            edge_ns: (count.saturating_mul(self.interval_ns()) / EXACT_PART)
+                .saturating_add(hidden)
+                .saturating_add(count.saturating_mul(moved)),
             ..Balance::default()
         };
         (!cpus.is_empty()).then_some(books)
@@ -280,6 +288,13 @@ impl Interval {
         let changed = before.symmetric_difference(&now).count() as u64;
         changed.saturating_mul(self.interval_ns())
     }
+}
+
+/// Whether the CPUs' clocks and idle times are of the scheduler: where its switches were
+/// watched, also if some value is not of the instant.
+fn has_idle_clocks(header: &Header) -> bool {
+    let watched = header.flags.contains(Flags::EXITS) && !header.cpu_clocks.is_empty();
+    watched || header.flags.contains(Flags::ONE_INSTANT)
 }
 
 /// Recorded numbers may be anything; their sums must not be a panic.

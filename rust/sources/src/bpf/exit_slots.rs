@@ -5,9 +5,14 @@
 //! * The programs give out numbers one after the other; a number's slot is where it falls
 //!   in the array (bpf/hooks.h). Slots are freed in any order: those of tasks that take long
 //!   to die stay in use, and the programs pass over them when they come around.
-//! * A number that was given out is looked at until its slot tells what became of it, so
-//!   that a task in the middle of its claim is not overlooked.
-//! * The programs tell of deaths once, until someone has looked.
+//! * Poll each number until its slot reports a final state, so that a task in the middle of
+//!   its claim is not overlooked.
+//! * The programs report deaths once, until someone has looked.
+//! * Memory order: the programs publish a slot's state by an atomic exchange, which orders all
+//!   accesses around it (BPF has no release store before Linux 6.15). Here an acquire load of
+//!   the state comes before all reads of the slot, and a release store of FREE after them. A
+//!   program that finds FREE only writes to the slot, and stores never pass the load that
+//!   they depend on. Programs for the task iterator use no slots.
 
 use std::mem::{offset_of, size_of, take};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,12 +21,12 @@ use std::sync::atomic::{Ordering, fence};
 
 use precise_top_core::Layout;
 
-use crate::errors::Error;
 use crate::sys::bpf;
 use crate::sys::shared::{Control, Mapping, Ring, SlotWords};
 
-/// Tasks that may be dead or dying before someone looks; a power of two.
-pub(crate) const SLOTS: usize = 16384;
+/// Slots at least, and for each CPU.
+const SLOTS: usize = 16384;
+const SLOTS_OF_CPU: usize = 256;
 /// The first number.
 const FIRST: u64 = 1;
 
@@ -48,6 +53,8 @@ enum Said {
 pub(crate) struct Slots {
     control: Arc<Mapping>,
     slots: Mapping,
+    /// How many; a power of two.
+    count: usize,
     slot_of: OwnedFd,
     ring: Ring,
     record_size: usize,
@@ -91,69 +98,80 @@ impl Slots {
         size_of::<SlotWords>() + layout.record_size()
     }
 
+    /// Tasks that may be dead or dying before someone looks; a power of two.
+    pub(crate) fn count_for(cpus: usize) -> usize {
+        SLOTS.max(cpus * SLOTS_OF_CPU).next_power_of_two()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// The slots in the maps of that name.
     pub(crate) fn new(
         control: Arc<Mapping>,
         slots: Mapping,
         slot_of: OwnedFd,
-        deaths: &OwnedFd,
-        page: usize,
+        ring: Ring,
         layout: &Layout,
-    ) -> Result<Slots, Error> {
-        let ring = Ring::new(deaths.as_fd(), page)
-            .map_err(|error| Error::os("map a BPF ring buffer", error))?;
+        count: usize,
+    ) -> Slots {
         control.write(offset_of!(Control, head), FIRST);
         control.write(offset_of!(Control, tail), FIRST);
-        Ok(Slots {
+        Slots {
             control,
             slots,
+            count,
             slot_of,
             ring,
             record_size: layout.record_size(),
             seen: FIRST,
             open: Vec::new(),
             told_after: u64::MAX,
-        })
+        }
     }
 
     /// Lets tasks that exit claim slots, or no longer.
     pub(crate) fn enable(&self, enabled: bool) {
-        let slots = if enabled { SLOTS as u64 } else { 0 };
+        let slots = if enabled { self.count as u64 } else { 0 };
         self.control.write(offset_of!(Control, slots), slots);
     }
 
-    /// ExitFeed are told of when so many slots were given out after someone has looked.
+    /// Deaths are reported once so many slots were given out after someone has looked.
     pub(crate) fn tell_after(&mut self, numbers: usize) {
         self.told_after = numbers as u64;
         self.arm();
     }
 
-    /// ExitFeed without a slot, and what these tasks had used.
+    /// Deaths without a slot, and what these tasks had used.
     pub(crate) fn lost(&self) -> (u64, u64) {
         let control: Control = self.control.read(0);
         (control.exits_lost, control.overflow_ns)
     }
 
-    /// From here on deaths are told of anew. Gives the first number that was not given out.
+    /// Lets the programs report deaths again. Returns the first number that was not given out.
     fn arm(&self) -> u64 {
         let head: u64 = self.control.read(offset_of!(Control, head));
         self.control.write(offset_of!(Control, wake_at), head.saturating_add(self.told_after));
         self.ring.clear();
-        self.control.write(offset_of!(Control, woken), 0_u64);
-        // Who dies after this is told of; who died before is seen below.
+        self.control.release(offset_of!(Control, woken), 0);
+        // Whoever dies after this is reported; who died before is seen below.
         fence(Ordering::SeqCst);
         self.control.read(offset_of!(Control, head))
     }
 
-    /// Looks at all slots in use with numbers below `end`, or at all; `is_done` tells of
-    /// each whether it is to be freed.
+    /// Looks at all slots in use with numbers below `end`, or at all; `is_done` returns
+    /// whether one is to be freed.
     pub(crate) fn sweep(&mut self, end: Option<u64>, mut is_done: impl FnMut(&Slot<'_>) -> bool) {
         let head = self.arm();
         let end = end.unwrap_or(head);
         let mut open = take(&mut self.open);
-        if end.saturating_sub(self.seen) > SLOTS as u64 {
+        if end.saturating_sub(self.seen) > self.count as u64 {
             // The programs have come around: each slot tells whose it is.
-            open = (end - SLOTS as u64..end).filter_map(|number| self.owner(number, end)).collect();
+            open = (end - self.count as u64..end)
+                .filter_map(|number| self.owner(number, end))
+                .collect();
         } else {
             open.extend(self.seen..end);
         }
@@ -172,32 +190,38 @@ impl Slots {
         });
         let first = open.iter().copied().min().unwrap_or(self.seen);
         // A run looks at every slot at most once.
-        let tail = first.max(self.seen.saturating_sub(SLOTS as u64));
+        let tail = first.max(self.seen.saturating_sub(self.count as u64));
         self.control.write(offset_of!(Control, tail), tail);
         self.open = open;
     }
 
     fn at(&self, number: u64) -> usize {
-        (number as usize & (SLOTS - 1)) * (size_of::<SlotWords>() + self.record_size)
+        (number as usize & (self.count - 1)) * (size_of::<SlotWords>() + self.record_size)
     }
 
     /// The number by which the slot of `number` is in use, if it is one below `end`; itself
     /// where the slot does not say.
     fn owner(&self, number: u64, end: u64) -> Option<u64> {
-        let words: SlotWords = self.slots.read(self.at(number));
+        let words = self.words(number);
         if matches!(words.state, FREE | CLAIMED) {
             return Some(number);
         }
         Some(words.number).filter(|&owner| owner < end)
     }
 
+    /// The words of a slot, at least as new as its state.
+    fn words(&self, number: u64) -> SlotWords {
+        let at = self.at(number);
+        let state = self.slots.observe(at + offset_of!(SlotWords, state));
+        SlotWords { state, ..self.slots.read(at) }
+    }
+
     fn ask(&self, number: u64) -> Said {
         let at = self.at(number);
         let passed: u64 = self.slots.read(at + offset_of!(SlotWords, passed));
-        let claimed: u64 = self.slots.read(at + offset_of!(SlotWords, number));
-        // The state was written before them.
-        fence(Ordering::Acquire);
-        let words: SlotWords = self.slots.read(at);
+        // The programs claim the state before they store the number.
+        let claimed = self.slots.observe(at + offset_of!(SlotWords, number));
+        let words = self.words(number);
         if claimed == number {
             if words.state == FREE { Said::Unused } else { Said::Claimed(words) }
         } else if claimed.max(passed) >= number {
@@ -212,6 +236,6 @@ impl Slots {
             // The one kind whose entry the programs leave.
             let _ = bpf::delete_element(self.slot_of.as_fd(), slot.words.task);
         }
-        self.slots.write(self.at(slot.number) + offset_of!(SlotWords, state), FREE);
+        self.slots.release(self.at(slot.number) + offset_of!(SlotWords, state), FREE);
     }
 }

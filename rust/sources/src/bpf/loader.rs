@@ -30,7 +30,7 @@ pub(crate) const TREE: &[u8] =
     include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/tree.bpf.o"));
 
 /// In the order of the numbers in bpf/taskstats.bpf.c.
-const KERNEL_FUNCTIONS: [&str; 11] = [
+const KERNEL_FUNCTIONS: [&str; 13] = [
     "bpf_iter_task_new",
     "bpf_iter_task_next",
     "bpf_iter_task_destroy",
@@ -42,7 +42,11 @@ const KERNEL_FUNCTIONS: [&str; 11] = [
     CAST,
     "bpf_task_from_pid",
     "bpf_task_release",
+    "bpf_preempt_disable",
+    "bpf_preempt_enable",
 ];
+/// Those that the programs can do without.
+const OPTIONAL: [&str; 2] = ["bpf_preempt_disable", "bpf_preempt_enable"];
 /// How many of them walk all tasks; with the others one is found by its id.
 const WALKING: usize = 9;
 /// Where the kernel describes its types.
@@ -51,6 +55,8 @@ const CAST: &str = "bpf_rdonly_cast";
 const MARK: i32 = 0x7f_0000;
 /// BPF_ALU64 | BPF_MOV | BPF_X
 const COPY: u8 = 0xbf;
+/// BPF_JMP | BPF_JA: to the next instruction.
+const JUMP: u8 = 0x05;
 /// BPF_JMP | BPF_CALL
 const CALL: u8 = 0x85;
 /// BPF_PSEUDO_KFUNC_CALL
@@ -161,6 +167,9 @@ impl Loader {
                 instruction.code = COPY;
                 instruction.set_dst_reg(0);
                 instruction.set_src_reg(1);
+                instruction.imm = 0;
+            } else if OPTIONAL.contains(&KERNEL_FUNCTIONS[which]) {
+                instruction.code = JUMP;
                 instruction.imm = 0;
             } else {
                 return Err(absent(KERNEL_FUNCTIONS[which]));

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use precise_top_core::Layout;
 
-use super::exit_slots::{SLOTS, Slots};
+use super::exit_slots::Slots;
 use super::pool::Pool;
 use super::{loader, run_log};
 use crate::errors::Error;
@@ -27,8 +27,9 @@ pub(super) const MMAPABLE: u32 = 1 << 10;
 /// BPF_F_INNER_MAP: the arrays in an array of maps may differ in length.
 pub(super) const INNER_MAP: u32 = 1 << 12;
 
-/// Tasks that may be switched while a run lasts, NOTES of bpf/maps.h.
+/// Tasks that may be switched while a run lasts: at least, and for each CPU.
 const NOTES: usize = 16384;
+const NOTES_OF_CPU: usize = 256;
 /// Processes that a run can tell apart.
 const PROCESSES: usize = 16384;
 /// Bytes of `struct note`.
@@ -57,15 +58,17 @@ impl Maps {
         cpu_count: usize,
         page: usize,
     ) -> Result<Maps, Error> {
+        let slots = Slots::count_for(cpu_count);
+        let most_notes = NOTES.max(cpu_count * NOTES_OF_CPU);
         let [ran, logged, listed] = run_log::make_maps(cpu_count)?;
         Ok(Maps {
             controls,
             cpus: make_array("cpus", size_of::<CpuWords>(), cpu_count)?,
-            slots: make_array("slots", Slots::size_of_one(layout), SLOTS)?,
-            slot_of: make_hash(HASH, "slot_of", [8, 8], SLOTS)?,
+            slots: make_array("slots", Slots::size_of_one(layout), slots)?,
+            slot_of: make_hash(HASH, "slot_of", [8, 8], slots)?,
             deaths: make_ring("deaths", page)?,
-            notes: make_hash(HASH, "notes", [8, NOTE], NOTES)?,
-            noted: make_array("noted", size_of::<u64>(), NOTES)?,
+            notes: make_hash(HASH, "notes", [8, NOTE], most_notes)?,
+            noted: make_array("noted", size_of::<u64>(), most_notes)?,
             row_of: make_hash(LRU_HASH, "row_of", [8, NOTE], PROCESSES)?,
             ran,
             logged,

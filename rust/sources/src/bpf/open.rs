@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use precise_top_core::Layout;
 
-use super::exit_slots::{SLOTS, Slots};
+use super::exit_slots::Slots;
 use super::exits::Exits;
 use super::fields::Lacking;
 use super::hidden::Hidden;
@@ -21,7 +21,7 @@ use super::{Bpf, PART, VERSION};
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::sys::bpf;
-use crate::sys::shared::{Control, CpuWords, Mapping};
+use crate::sys::shared::{Control, CpuWords, Mapping, Ring};
 use crate::sys::thread::ForkGuard;
 
 /// What PRECISE_TOP_BPF_WAY may be set to: only the way of older kernels is tried then.
@@ -113,9 +113,11 @@ impl Bpf {
         let watchers = load_watchers(&loader, &way, &mut refusals);
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
         set_up(&control, &host, left_out)?;
-        let slots = map(&maps.slots, SLOTS * Slots::size_of_one(&layout))?;
-        let slots =
-            Slots::new(Arc::clone(&control), slots, maps.slot_of, &maps.deaths, page, &layout)?;
+        let count = Slots::count_for(cpu_count);
+        let slots = map(&maps.slots, count * Slots::size_of_one(&layout))?;
+        let ring = Ring::new(maps.deaths.as_fd(), page)
+            .map_err(|error| Error::os("map a BPF ring buffer", error))?;
+        let slots = Slots::new(Arc::clone(&control), slots, maps.slot_of, ring, &layout, count);
         let exits = Exits::new(slots, &layout);
         let cpus = map(&maps.cpus, cpu_count * size_of::<CpuWords>())?;
         let listed = map(&maps.listed, run_log::LISTED * run_log::STRIDE)?;
@@ -151,6 +153,7 @@ impl Bpf {
             home: ForkGuard::new(),
             hidden_watchers: Vec::new(),
             watching: None,
+            notes_lost: 0,
             exited: 0,
             changed: None,
             looked_ns: 0,

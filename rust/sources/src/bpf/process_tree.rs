@@ -44,6 +44,8 @@ pub struct Tree {
     walk: OwnedFd,
     /// The programs at their tracepoints.
     _links: [OwnedFd; 4],
+    /// The program at births.
+    born: OwnedFd,
     page_kb: u64,
 }
 
@@ -110,23 +112,25 @@ impl Tree {
         let walk = bpf::link_iterator(walk.as_fd())
             .map_err(|error| Error::os("link the task iterator", error))?;
         bpf::run(begin.as_fd()).map_err(|error| Error::os("run the BPF program", error))?;
-        let attach = |name, point| -> Result<OwnedFd, Error> {
-            let program = loader.load(name, Target::Tracepoint(point))?;
+        let load = |name, point| loader.load(name, Target::Tracepoint(point));
+        let attach = |program: &OwnedFd| {
             bpf::attach_tracepoint(program.as_fd())
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
+        let born = load("born", "task_newtask")?;
         // Who is born is marked last: the others then see every member.
         let links = [
-            attach("switched", "sched_switch")?,
-            attach("exits", "sched_process_exit")?,
-            attach("freed", "sched_process_free")?,
-            attach("born", "task_newtask")?,
+            attach(&load("switched", "sched_switch")?)?,
+            attach(&load("exits", "sched_process_exit")?)?,
+            attach(&load("freed", "sched_process_free")?)?,
+            attach(&born)?,
         ];
         Ok(Tree {
             words: map(&trees, size_of::<TreeWords>())?,
             commands,
             walk,
             _links: links,
+            born,
             page_kb: Host::new().page_size() >> 10,
         })
     }
@@ -143,6 +147,8 @@ impl Tree {
             self.count_living()?;
         }
         let words: TreeWords = self.words.read(0);
+        // Births anywhere in the system that the kernel skipped: some may be of this tree.
+        let skipped = bpf::recursion_misses(self.born.as_fd()).unwrap_or(0);
         let commands = bpf::elements(self.commands.as_fd())
             .map_err(|error| Error::os("read a BPF map", error))?;
         let commands = commands.into_iter().map(|(name, [processes, cpu_ns])| {
@@ -162,7 +168,7 @@ impl Tree {
             read_bytes: words.read_bytes,
             write_bytes: words.write_bytes,
             max_rss_kb: words.max_rss * self.page_kb,
-            missed: words.lost + words.members,
+            missed: words.lost + words.members + skipped,
             unnamed: words.unnamed,
             commands: commands.collect(),
         })

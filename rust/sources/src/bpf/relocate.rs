@@ -103,6 +103,7 @@ impl Fit {
     }
 
     /// Every field that the programs read, with the reason where they cannot.
+    #[cfg(test)]
     pub(crate) fn accesses(&self) -> impl Iterator<Item = (&Access, Option<Reason>)> {
         self.accesses.iter().map(|(access, reason)| (access, *reason))
     }

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use precise_top_core::Header;
 
 use super::Bpf;
-use super::exit_slots::SLOTS;
 use super::pool::Chosen;
 use crate::errors::Error;
 use crate::sys::bpf;
@@ -16,6 +15,8 @@ use crate::sys::shared::Control;
 
 /// Room for a task or two more than were there.
 const SPARE: usize = 64;
+/// Records of the dead that an array has room for, at most.
+const SPARE_DEAD: usize = 16384;
 /// Runs of a snapshot, until there was room for all rows.
 const RUNS: usize = 3;
 
@@ -43,7 +44,7 @@ impl Bpf {
         header: &mut Header,
     ) -> Result<(Chosen, Control), Error> {
         // The array is memory of the kernel's: many dead are copied out instead.
-        let dead = (2 * self.exited).min(SLOTS);
+        let dead = (2 * self.exited).min(SPARE_DEAD);
         let mut runs = 0;
         loop {
             runs += 1;

@@ -1,6 +1,7 @@
 //! Taking a snapshot: the run, the rows of the dead and of hidden tasks, and the header.
 
 use std::mem::offset_of;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use precise_top_core::interval::LastValues;
@@ -16,6 +17,7 @@ use super::{Bpf, LOOK_EVERY_NS, MARGIN_NS, locked};
 use crate::errors::Error;
 use crate::host;
 use crate::source::Request;
+use crate::sys::bpf;
 use crate::sys::shared::Control;
 
 /// What a snapshot is to be.
@@ -125,7 +127,7 @@ impl Bpf {
     }
 
     /// Writes what the run left.
-    fn fill_header(&self, header: &mut Header, plan: &Plan, run: &Control) {
+    fn fill_header(&mut self, header: &mut Header, plan: &Plan, run: &Control) {
         header.unchanged = run.unchanged as u32;
         header.begin = plan.offsets.instant(run.t0_ns);
         header.end = plan.offsets.instant(run.end_ns);
@@ -137,7 +139,9 @@ impl Bpf {
         if header.cpus_online == 0 {
             header.cpus_online = header.cpu_clocks.len() as u32;
         }
-        let exact = plan.flags & bits::EXACT != 0 && !self.lacking.queue;
+        let is_whole = run.torn == 0 && run.notes_lost == self.notes_lost;
+        self.notes_lost = run.notes_lost;
+        let exact = plan.flags & bits::EXACT != 0 && !self.lacking.queue && is_whole;
         header.flags = header
             .flags
             .with(Flags::THREADS, plan.threads)
@@ -166,7 +170,18 @@ impl Bpf {
         let collected = exits.collect(run, rows);
         header.outside_ns += collected.outside_ns;
         (header.exits_lost, header.overflow_ns) = exits.lost();
+        let (skipped, calls) = self.skipped_ends();
+        header.exits_lost += skipped;
+        header.syscalls += calls;
         collected.records
+    }
+
+    /// Runs that the kernel skipped of programs at the ends of tasks, with the system calls made.
+    /// Where it skips the program at exits, the last switch claims the slot, or counts the loss.
+    fn skipped_ends(&self) -> (u64, u32) {
+        let last = self.watchers.iter().map(|[switched, _]| switched).chain(&self.hidden_watchers);
+        let skipped = last.map(|program| bpf::recursion_misses(program.as_fd()).unwrap_or(0));
+        skipped.fold((0, 0), |(sum, calls), missed| (sum + missed, calls + 1))
     }
 
     /// Appends the records of hidden tasks to `count` others. Returns the number of all.

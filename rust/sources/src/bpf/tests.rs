@@ -137,7 +137,8 @@ fn slots_that_nobody_looked_at_while_the_numbers_came_around_are_found() {
     let head = offset_of!(Control, head);
     for _ in 0..3 {
         // As if so many tasks had found no free slot.
-        source.control.write(head, source.control.read::<u64>(head) + SLOTS as u64 + 7);
+        let count = locked(&source.exits).slots().count() as u64;
+        source.control.write(head, source.control.read::<u64>(head) + count + 7);
         child.extend(shells(1));
         child.iter_mut().for_each(|child| drop(child.wait()));
     }
@@ -147,6 +148,65 @@ fn slots_that_nobody_looked_at_while_the_numbers_came_around_are_found() {
         assert!(snapshot.is_exited(row));
     }
     assert_eq!(snapshot.header().exits_lost, 0);
+}
+
+#[test]
+fn exits_that_the_kernel_skips_are_claimed_at_the_last_switch() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    // As if the kernel skipped the program at each exit: it is the last one attached.
+    let attached = source.watching.as_mut().expect("programs that watch");
+    drop(attached.pop());
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let mut children = shells(40);
+    children.iter_mut().for_each(|child| drop(child.wait()));
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let interval = Interval::between(first, next);
+    for child in &children {
+        let row = interval.cur().find_pid(child.id()).expect("the dead child");
+        assert!(interval.is_exited(row));
+        assert!(interval.usage(row).expect("its use").total_ns() > 100_000);
+    }
+    let run: Control = source.control.read(0);
+    assert!(run.exits_late >= 40, "{} claims", run.exits_late);
+    assert_eq!(interval.cur().header().exits_lost, 0);
+    let balance = interval.balance().expect("the balance");
+    let residual = balance.residual_ns as f64 / interval.interval_ns() as f64;
+    assert!(source.hidden.len() > 0 || residual.abs() < 0.001, "{balance:?}");
+}
+
+/// Threads that exit as fast as they can: since 7.0 the program at exits may be preempted,
+/// and the kernel skips those of other tasks on that CPU meanwhile.
+#[test]
+fn a_storm_of_exits_is_there_or_counted() {
+    const EXITS: u32 = 20_000;
+    let Some(mut source) = opened() else { return };
+    let request = Request { threads: true, ..exact() };
+    source.snapshot(&request).expect("a snapshot");
+    let before: Control = source.control.read(0);
+    let (mut seen, mut lost) = (0, 0);
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..EXITS / 40 {
+                        let thread = std::thread::Builder::new().stack_size(16384).spawn(|| ());
+                        thread.expect("a thread").join().expect("its end");
+                    }
+                });
+            }
+        });
+        let snapshot = source.snapshot(&request).expect("a snapshot");
+        seen += snapshot.header().exited;
+        lost = snapshot.header().exits_lost;
+    }
+    let [_, exits] = source.watchers.as_ref().expect("programs that watch");
+    let skipped = bpf::recursion_misses(exits.as_fd()).expect("its counters");
+    let run: Control = source.control.read(0);
+    let late = run.exits_late - before.exits_late;
+    eprintln!("{seen} exits seen, {lost} lost, {skipped} skipped, {late} claimed late");
+    assert!(u64::from(seen) + lost >= u64::from(EXITS), "{seen} seen, {lost} lost");
+    assert!(late + lost >= skipped, "{late} claimed late, {lost} lost, {skipped} skipped");
 }
 
 /// A snapshot of what ran since; with what its run has left.

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use aya_obj::generated::bpf_insn;
+use aya_obj::generated::{bpf_insn, bpf_prog_info};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::thread::without_signals;
@@ -18,6 +18,7 @@ const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_TEST_RUN: libc::c_long = 10;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
@@ -121,6 +122,13 @@ struct TestRun {
     cpu: u32,
     batch_size: u32,
     pad: u32,
+}
+
+#[repr(C)]
+struct ObjectInfo {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
 }
 
 #[repr(C)]
@@ -353,6 +361,21 @@ pub(crate) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
     let mut attr = TestRun { prog_fd: raw(program), ..TestRun::default() };
     // SAFETY: these are the attributes of this command, and all pointers in it are null.
     unsafe { bpf(PROG_TEST_RUN, &mut attr) }.map(drop)
+}
+
+/// Runs of a program that the kernel skipped, because another one of it was under way on the
+/// same CPU; 0 on kernels that do not count them (before 5.12).
+pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: a structure of integers, for which zeros are a valid value.
+    let mut info: bpf_prog_info = unsafe { mem::zeroed() };
+    let mut attr = ObjectInfo {
+        bpf_fd: raw(program),
+        info_len: mem::size_of_val(&info) as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: `info` is valid for writes of its length during the call.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    Ok(info.recursion_misses)
 }
 
 /// Attaches a program to its tracepoint, until the result is dropped.

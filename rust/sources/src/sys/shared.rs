@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A mapping of a BPF array.
 pub(crate) struct Mapping {
@@ -88,6 +89,23 @@ impl Mapping {
                 into.len(),
             );
         }
+    }
+
+    /// A word that a program publishes: whatever the program stored before it is seen by reads
+    /// after this one.
+    pub(crate) fn observe(&self, offset: usize) -> u64 {
+        self.word(offset).load(Ordering::Acquire)
+    }
+
+    /// Stores a word that a program observes: all reads before this one are done by then.
+    pub(crate) fn release(&self, offset: usize, value: u64) {
+        self.word(offset).store(value, Ordering::Release);
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        // SAFETY: the place is inside the mapping, which lives as long as the result, and it is
+        // aligned; the programs access such words by single instructions of eight bytes.
+        unsafe { AtomicU64::from_ptr(self.place(offset)) }
     }
 
     fn place<T: Words>(&self, offset: usize) -> *mut T {
@@ -236,6 +254,7 @@ words! {
         head: u64,
         wake_at: u64,
         woken: u64,
+        exits_late: u64,
         exits_lost: u64,
         overflow_ns: u64,
     }
