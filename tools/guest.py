@@ -3,10 +3,10 @@
 
     tools/guest.py --kernel 6.12 --file target/debug/deps/live:/live -- /live --quiet
 
-`--kernel` is a stock Debian cloud kernel (6.1 or 6.12, fetched once and kept in the
-cache) or the path of a kernel image. The machine has the files that were given, with
-the shared libraries they need, busybox, and nothing else; it is emulated in software.
-The command's output is printed as it comes, its exit status is passed through.
+`--kernel` is the name of a stock Debian kernel (tools/stock_kernels.py; fetched once and
+kept in the cache) or the path of a kernel image. The machine has the files that are named,
+with the shared libraries they need, busybox, and nothing else; software emulates it. The
+command's output is printed as it comes, its exit status is passed on.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ import shutil
 import stat
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import stock_kernels
+from debian import DebianError
+
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "precise-top"
-# The Debian release that ships each kernel.
-SUITES = {"6.1": "bookworm", "6.12": "trixie"}
-MIRROR = "http://deb.debian.org/debian"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DONE = re.compile(r"guest: exit status (\d+)")
 # An emulated CPU may go on executing a breakpoint that the kernel has taken away again, as it
 # does each time that it patches its code: seen with QEMU 7.2 on a busy machine, when tracepoints
@@ -51,7 +49,7 @@ INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
 /bin/busybox ip link set lo up
 export PATH=/bin:/usr/bin HOME=/root TERM=dumb
-echo 1 > /proc/sys/kernel/task_delayacct
+[ -e /proc/sys/kernel/task_delayacct ] && echo 1 > /proc/sys/kernel/task_delayacct
 sh /command
 echo "guest: exit status $?"
 poweroff -f
@@ -59,100 +57,73 @@ poweroff -f
 
 
 class GuestError(Exception):
-    """The machine could not be made or did not come to its end."""
+    """The machine could not be started or did not come to its end."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What QEMU emulates for an architecture."""
+
+    qemu: str
+    package: str
+    options: tuple[str, ...]
+    console: str
+
+
+X86 = Machine(
+    "qemu-system-x86_64",
+    "qemu-system-x86",
+    ("-machine", "q35,accel=tcg", "-cpu", "max"),
+    console="ttyS0",
+)
+ARM = Machine(
+    "qemu-system-aarch64",
+    "qemu-system-arm",
+    # Signed pointers in the architecture's own way take most of the time in emulation.
+    ("-machine", "virt,accel=tcg", "-cpu", "max,pauth-impdef=on"),
+    console="ttyAMA0",
+)
+
+
+def machine_for(image: Path) -> Machine:
+    """The machine that boots a kernel image."""
+    with image.open("rb") as file:
+        head = file.read(64)
+    # Documentation/arch/arm64/booting.rst
+    return ARM if head[56:60] == b"ARM\x64" else X86
 
 
 def kernel_image(kernel: str) -> Path:
-    """The image of a Debian kernel, fetched where it is not in the cache; or a path."""
-    if kernel not in SUITES:
-        path = Path(kernel)
+    """The image of a stock kernel, fetched if it is not in the cache; or a path."""
+    path = Path(kernel)
+    if "/" in kernel:
         if not path.is_file():
-            raise GuestError(f"no kernel {kernel}: give {', '.join(SUITES)} or a path")
+            raise GuestError(f"no kernel image {kernel}")
         return path
-    kept = CACHE / "kernels" / kernel
-    images = sorted(kept.glob("vmlinuz-*"))
-    if images:
-        return images[-1]
-    suite = SUITES[kernel]
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        (root / "lists/partial").mkdir(parents=True)
-        (root / "archives/partial").mkdir(parents=True)
-        (root / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
-        options = [
-            f"-oDir::Etc::SourceList={root}/sources.list",
-            "-oDir::Etc::SourceParts=/dev/null",
-            f"-oDir::State::Lists={root}/lists",
-            f"-oDir::Cache={root}",
-            "-oAPT::Sandbox::User=root",
-        ]
-        _run(["apt-get", *options, "-qq", "update"])
-        depends = _run(["apt-cache", *options, "depends", "linux-image-cloud-amd64"])
-        found = re.search(r"Depends: (linux-image-[0-9]\S+-cloud-amd64)", depends)
-        if not found:
-            raise GuestError(f"Debian {suite} names no cloud kernel")
-        subprocess.run(["apt-get", *options, "-qq", "download", found[1]], cwd=root, check=True)
-        package = next(root.glob("linux-image-*.deb"))
-        _run(["dpkg-deb", "-x", str(package), str(root / "unpacked")])
-        image = next((root / "unpacked/boot").glob("vmlinuz-*"))
-        kept.mkdir(parents=True, exist_ok=True)
-        partial = kept / "partial"
-        shutil.copy(image, partial)
-        return partial.rename(kept / image.name)
-
-
-# Parts of Python's library that no program here needs; half of its size.
-UNUSED = ("__pycache__", "test", "tests", "idlelib", "ensurepip", "lib2to3", "site-packages")
-
-
-def stage_python(directory: Path) -> tuple[list[tuple[Path, str]], str]:
-    """Gathers this Python in `directory`, with the packages that it has installed but
-    without tools. Gives what a machine needs for it, and the words that start it there."""
-    paths = sysconfig.get_paths()
-    ignore = shutil.ignore_patterns(*UNUSED, "config-*")
-    library = directory / "library"
-    shutil.copytree(paths["stdlib"], library, ignore=ignore)
-    if paths["platstdlib"] != paths["stdlib"]:
-        shutil.copytree(paths["platstdlib"], library, ignore=ignore, dirs_exist_ok=True)
-    packages = directory / "packages"
-    for name in ("taskstats", "ptop", "blessed", "wcwidth", "jinxed"):
-        source = Path(paths["purelib"]) / name
-        if source.is_dir():
-            shutil.copytree(source, packages / name, ignore=shutil.ignore_patterns(*UNUSED))
-    # Where the interpreter looks for its library, below its prefix.
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    program = Path(sys.executable).resolve()
-    files = [
-        (program, f"/usr/bin/{version}"),
-        (library, f"/usr/lib/{version}"),
-        (packages, f"/usr/lib/{version}/site-packages"),
-    ]
-    return files, f"env PYTHONHOME=/usr /usr/bin/{version}"
-
-
-def _run(command: Sequence[str]) -> str:
-    done = subprocess.run(command, check=False, text=True, capture_output=True)
-    if done.returncode:
-        raise GuestError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
+    try:
+        return stock_kernels.find(kernel).image
+    except (stock_kernels.NoKernelError, DebianError) as error:
+        raise GuestError(str(error)) from error
 
 
 def rust_tests() -> dict[str, Path]:
-    """The test programs of the crate of sources, built: those in its tests/ by their
-    names, the one inside the library as "taskstats"."""
+    """Build the test programs of the crate of sources. Those in its tests/ have their own
+    names, the one inside the library is "unit"."""
     built = subprocess.run(
-        ["cargo", "test", "-p", "taskstats", "--no-run", "--quiet", "--message-format=json"],
-        cwd=ROOT,
+        ["cargo", "test", "--no-run", "--quiet", "--message-format=json"],
+        cwd=ROOT / "rust/sources",
         check=True,
         text=True,
         stdout=subprocess.PIPE,
     )
-    messages = (json.loads(line) for line in built.stdout.splitlines())
-    return {
-        message["target"]["name"]: Path(message["executable"])
-        for message in messages
-        if message.get("executable")
-    }
+    programs = {}
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable"):
+            target = message["target"]
+            name = "unit" if "lib" in target["kind"] else target["name"]
+            programs[name] = Path(message["executable"])
+    return programs
 
 
 def libraries(program: Path) -> set[Path]:
@@ -162,8 +133,8 @@ def libraries(program: Path) -> set[Path]:
 
 
 class Archive:
-    """An initramfs: a cpio archive of the "newc" format, written in Python so that
-    device nodes need no privilege and no file is copied before."""
+    """An initramfs: a cpio archive in the "newc" format. Python writes it, so that device
+    nodes need no privilege and no file is copied first."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -172,6 +143,7 @@ class Archive:
     def add(
         self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)
     ) -> None:
+        """Add an entry and the folders it is in. The first entry of a name stays."""
         name = name.strip("/")
         if name in self.names:
             return
@@ -199,6 +171,8 @@ def _padded(data: bytes) -> bytes:
 
 
 def initramfs(files: Iterable[tuple[Path, str]], command: str) -> bytes:
+    """The files of a machine, compressed. Files for another architecture bring their own
+    busybox and libraries."""
     busybox = shutil.which("busybox")
     if busybox is None:
         raise GuestError("busybox is missing; install with:  sudo apt-get install busybox-static")
@@ -206,7 +180,6 @@ def initramfs(files: Iterable[tuple[Path, str]], command: str) -> bytes:
     archive.add("init", stat.S_IFREG | 0o755, INIT.encode())
     archive.add("command", stat.S_IFREG | 0o644, command.encode())
     archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
-    archive.add_file(Path(busybox), "bin/busybox")
     needed: set[Path] = set()
     for source, name in files:
         if source.is_dir():
@@ -220,11 +193,12 @@ def initramfs(files: Iterable[tuple[Path, str]], command: str) -> bytes:
             needed |= libraries(source)
     for library in needed:
         archive.add_file(library.resolve(), str(library))
+    archive.add_file(Path(busybox), "bin/busybox")
     return archive.compressed()
 
 
 def boot(
-    kernel: str,
+    image: Path,
     files: Iterable[tuple[Path, str]],
     command: str,
     *,
@@ -234,20 +208,20 @@ def boot(
     append: str = "",
     show: bool = True,
 ) -> tuple[int, str]:
-    """Runs a shell command in a machine of its own. Gives its exit status and the
-    whole output; GuestError where it did not come to its end."""
-    qemu = shutil.which("qemu-system-x86_64")
+    """Run a shell command in a machine of its own. Returns its exit status and the whole
+    output. Raises GuestError if the machine does not come to its end."""
+    machine = machine_for(image)
+    qemu = shutil.which(machine.qemu)
     if qemu is None:
-        raise GuestError("QEMU is missing; install with:  sudo apt-get install qemu-system-x86")
-    image = kernel_image(kernel)
+        raise GuestError(f"QEMU is missing; install with:  sudo apt-get install {machine.package}")
     with tempfile.NamedTemporaryFile(suffix=".cpio.gz") as ramdisk:
         ramdisk.write(initramfs(files, command))
         ramdisk.flush()
         arguments = [
-            *(qemu, "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", str(cpus), "-m", memory),
+            *(qemu, *machine.options, "-smp", str(cpus), "-m", memory),
             *("-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"),
             *("-kernel", str(image), "-initrd", ramdisk.name),
-            *("-append", f"console=ttyS0 quiet panic=-1 oops=panic {append}"),
+            *("-append", f"console={machine.console} quiet panic=-1 oops=panic {append}"),
         ]
         for left in reversed(range(ATTEMPTS)):
             try:
@@ -255,7 +229,7 @@ def boot(
             except GuestError as error:
                 if not left or not STALE_CODE.search(str(error)):
                     raise
-                print("guest: QEMU executed stale code; starting anew", file=sys.stderr)
+                print("guest: QEMU executed stale code; booting again", file=sys.stderr)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -290,7 +264,7 @@ def main() -> int:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--kernel", default="6.12", help="6.1, 6.12 or a path (default 6.12)")
+    options.add_argument("--kernel", default="6.12", help="a stock kernel or a path (default 6.12)")
     options.add_argument("--cpus", type=int, default=2, help="virtual CPUs (default 2)")
     options.add_argument("--memory", default="1G", help="memory (default 1G)")
     options.add_argument("--timeout", type=float, default=600, help="seconds (default 600)")
@@ -306,7 +280,7 @@ def main() -> int:
         files.append((Path(source), name or source))
     try:
         status, _ = boot(
-            chosen.kernel,
+            kernel_image(chosen.kernel),
             files,
             " ".join(chosen.command),
             cpus=chosen.cpus,

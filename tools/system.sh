@@ -21,6 +21,10 @@ for target in "$@"; do
     guest)
         command -v strace >/dev/null 2>&1 || missing="$missing strace"
         command -v qemu-system-x86_64 >/dev/null 2>&1 || missing="$missing qemu-system-x86"
+        command -v qemu-system-aarch64 >/dev/null 2>&1 || missing="$missing qemu-system-arm"
+        # Kernel images are packed by these.
+        command -v zstd >/dev/null 2>&1 || missing="$missing zstd"
+        command -v lz4 >/dev/null 2>&1 || missing="$missing lz4"
         command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
         ;;
     kernel)

@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
 
 import guest
+import guest_python
 import kernel
 
 PROGRAMS = Path(__file__).parent / "guest"
@@ -31,13 +32,13 @@ def compiled(scratch: Path, source: Path) -> Path:
 
 
 def refreshes(scratch: Path, counts: list[int]) -> None:
-    files, python = guest.stage_python(scratch / "python")
+    files, python = guest_python.stage(scratch / "python")
     loop = compiled(scratch, PROGRAMS.parent / "stat_loop.c")
     sleepers = compiled(scratch, PROGRAMS / "sleepers.c")
     files += [(PROGRAMS, "/bench"), (loop, "/stat_loop"), (sleepers, "/sleepers")]
     words = " ".join(map(str, counts))
     status, output = guest.boot(
-        str(kernel.image()),
+        kernel.image(),
         files,
         f"{python} /bench/refresh.py {words}",
         memory="6G",
@@ -62,7 +63,7 @@ def costs(scratch: Path) -> None:
     # Alternate, so that other load affects both.
     for plain in [False, True] * BOOTS:
         _, output = guest.boot(
-            str(kernel.image(plain=plain)), [(program, "/costs")], "/costs", cpus=1, show=False
+            kernel.image(plain=plain), [(program, "/costs")], "/costs", cpus=1, show=False
         )
         found = pattern.search(output)
         if not found:

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import guest  # noqa: E402, the path is set just before
+import guest_python  # noqa: E402
 import kernel  # noqa: E402
+import stock_kernels  # noqa: E402
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(1800)]
 
@@ -37,7 +39,7 @@ STORM = "$PYTHON /programs/storm.py & $PYTHON /programs/storm.py & sleep 3; "
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Path, str]], str]:
-    return guest.stage_python(tmp_path_factory.mktemp("python"))
+    return guest_python.stage(tmp_path_factory.mktemp("python"))
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
         files = [*files, (PROGRAMS, "/programs"), *more.pop("files", [])]
         command = f"PYTHON='{words}'; PTOP='{words} -m ptop'; {command}"
         status, output = guest.boot(
-            str(image or kernel.image()),
+            image or kernel.image(),
             files,
             command,
             cpus=cpus,
@@ -193,7 +195,7 @@ def test_replies_equal_those_of_the_unpatched_kernel(run: Any) -> None:
     pattern = re.compile(r"answer (\w+) (\w+) (\d+) ([0-9a-f]+)")
     command = "$PYTHON /programs/replies.py"
     patched = pattern.findall(run(command))
-    plain = pattern.findall(run(command, image=guest.kernel_image("6.12")))
+    plain = pattern.findall(run(command, image=stock_kernels.find("6.12").image))
     assert len(patched) == len(plain) == 4
     for (name, known, pid, one), (_, _, other_pid, other) in zip(patched, plain, strict=True):
         ours, theirs = bytes.fromhex(one), bytes.fromhex(other)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import guest  # noqa: E402, the path is set just before
 import kernel  # noqa: E402
+import stock_kernels  # noqa: E402
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3600)]
 
@@ -30,7 +31,7 @@ def run(
     # Skip the kernel's own output.
     command = f"/tests/{name}; status=$?; echo the kernel says; dmesg; exit $status"
     return guest.boot(
-        str(image),
+        image,
         [(programs[name], f"/tests/{name}")],
         command,
         cpus=cpus,
@@ -64,7 +65,7 @@ def test_steal_time_that_only_the_tick_accounts() -> None:
 
 def test_a_kernel_without_the_series_skips() -> None:
     """The harness reports a skip as a skip, not as a success."""
-    status, output = run(guest.kernel_image("6.12"), "proc")
+    status, output = run(stock_kernels.find("6.12").image, "proc")
     assert "SKIP this kernel has no /proc/taskstats" in output
     with pytest.raises(AssertionError):
         assert_passed(status, output)

@@ -25,7 +25,7 @@ def programs() -> dict[str, Path]:
 @pytest.mark.parametrize("cpus", [2, 4])
 @pytest.mark.parametrize(
     ("program", "chosen", "way"),
-    [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("taskstats", "proc::", "")],
+    [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("unit", "proc::", "")],
 )
 def test_live_tests_pass(
     program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
@@ -36,7 +36,7 @@ def test_live_tests_pass(
         f"/tests/{program} --test-threads=1 {chosen} 2>&1"
     )
     status, output = guest.boot(
-        str(kernel.image()),
+        kernel.image(),
         [(programs[program], f"/tests/{program}")],
         command,
         cpus=cpus,
