@@ -30,10 +30,14 @@ test-python: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/pytest
 
-# The sources' tests under stock kernels, in emulated machines.
+# The sources and ptop under stock kernels, in emulated machines. KERNELS chooses: "all", or
+# names as `tools/stock_kernels.py list` prints them; else some each time, others in turn.
+KERNELS :=
 test-guest: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) guest
-	$(BIN)/pytest -m guest tests/guest
+	$(BIN)/python tools/stock_kernels.py fetch
+	$(BIN)/python tools/stock_kernels.py chosen $(KERNELS)
+	PRECISE_TOP_KERNELS="$(KERNELS)" $(BIN)/pytest -m guest tests/guest
 
 # A kernel with the series of kernel-patches/, built once and kept in the cache.
 kernel:

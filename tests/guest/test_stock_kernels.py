@@ -1,13 +1,21 @@
-"""The sources' live tests in machines with Debian's stock kernels.
+"""The sources and ptop in machines with Debian's stock kernels.
 
-6.12 walks all tasks in one call, 6.1 has only the task iterator. Nothing is hidden
-from BPF there, so that the tests of exactness have their full say.
+tools/stock_kernels.py says which kernels; `make test-guest` has fetched them. Each machine
+boots once and runs all parts; each part is a test. Nothing is hidden from BPF there, so
+that the tests of exactness apply in full.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
+import os
+import re
+import shlex
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,36 +23,166 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import guest  # noqa: E402, the path is set just before
+import guest_python  # noqa: E402
+import stock_kernels  # noqa: E402
+from stock_kernels import Kernel  # noqa: E402
 
-pytestmark = [pytest.mark.guest, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(3600)]
+
+CHOSEN, RULE = stock_kernels.choose(
+    stock_kernels.cached(), os.environ.get("PRECISE_TOP_KERNELS", ""), datetime.date.today()
+)
+# Test programs of the crate of sources. "unit" tests their inside.
+PROGRAMS = ("live", "exits", "tree", "bpf", "unit")
+PYTEST = "$PYTHON -m pytest -p no:cacheprovider -p pytest_timeout -o timeout=600"
+LOADS = {
+    "idle": "sleep 600",
+    "busy": "for cpu in $(seq 0 $(($(nproc) - 1))); do "
+    "taskset $((1 << cpu)) sh -c 'while :; do :; done' & done; wait",
+    "storm": "$PYTHON $STORM & $PYTHON $STORM & wait",
+}
+# Each part is a shell command of the machine; its exit status counts.
+PARTS = {
+    "doctor": "$PTOP doctor --format json",
+    **{
+        f"audit-{name}": f"setsid sh -c {shlex.quote(load)} & load=$!; sleep 2; "
+        "$PTOP audit -n 5 -d 1 --format json; status=$?; kill -KILL -$load; (exit $status)"
+        for name, load in LOADS.items()
+    },
+    "fields": f"{PYTEST} tests/bpf/test_bpf_fields.py",
+    "run": f"{PYTEST} tests/ptop/test_run.py",
+    "exits": f"{PYTEST} tests/test_exits.py",
+    **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
+}
+BEGIN = re.compile(r"^part (\S+)$", re.MULTILINE)
+END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
+
+
+def parts_of(kernel: Kernel) -> list[str]:
+    """The parts that a kernel runs. The inside of the sources is tested once."""
+    once = [] if kernel.name == stock_kernels.STEADY else ["rust-unit"]
+    return [part for part in PARTS if part not in once]
+
+
+def walks_in_one_call(kernel: Kernel) -> bool:
+    """Whether BPF programs can walk all tasks by themselves (open-coded iterators, 6.7)."""
+    return stock_kernels.numbers(stock_kernels.series_of(kernel.name)) >= (6, 7)
+
+
+@dataclass
+class Run:
+    """What a machine has printed for each part."""
+
+    output: dict[str, str] = field(default_factory=dict)
+    status: dict[str, int] = field(default_factory=dict)
+    error: str = ""
+
+
+class Machines:
+    """Boots each kernel once."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._files, self._python = guest_python.stage(scratch / "python")
+        self._files += [
+            (program, f"/programs/{name}")
+            for name, program in guest.rust_tests().items()
+            if name in PROGRAMS
+        ]
+        self._runs: dict[str, Run] = {}
+
+    def run(self, kernel: Kernel) -> Run:
+        if kernel.name not in self._runs:
+            self._runs[kernel.name] = self._boot(kernel)
+        return self._runs[kernel.name]
+
+    def _boot(self, kernel: Kernel) -> Run:
+        way = "one call" if walks_in_one_call(kernel) else "iterator"
+        lines = [
+            "export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_OWN_MACHINE=1",
+            f"export PRECISE_TOP_WAY='{way}' STORM=tests/kernel/programs/storm.py",
+            f"export PYTHON='{self._python}' PTOP='{self._python} -m ptop'; cd /checkout",
+        ]
+        for name in parts_of(kernel):
+            lines += [f"echo; echo part {name}", PARTS[name], "status=$?"]
+            lines += ["echo; echo part status $status at $(cut -d' ' -f1 /proc/uptime)"]
+        run = Run()
+        try:
+            _, output = guest.boot(
+                kernel.image,
+                self._files,
+                "\n".join(lines),
+                memory="2G",
+                timeout=1500,
+                show=False,
+            )
+        except guest.GuestError as error:
+            output = run.error = str(error)
+        # A serial terminal ends lines with two characters.
+        _, *parts = BEGIN.split(output.replace("\r", ""))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            ended = END.search(text)
+            run.output[name] = text[: ended.start()] if ended else text
+            if ended:
+                run.status[name] = int(ended[1])
+        return run
 
 
 @pytest.fixture(scope="session")
-def programs() -> dict[str, Path]:
-    """The test programs of the source crate, built."""
-    return guest.rust_tests()
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
+    print(RULE)
+    return Machines(tmp_path_factory.mktemp("machines"))
 
 
-WAYS = {"6.1": "iterator", "6.12": "one call"}
-# `taskstats` are the tests that look into the sources: the log, the slots.
-PROGRAMS = [(kernel, program) for program in ("bpf", "live", "tree") for kernel in WAYS]
+@pytest.mark.parametrize(
+    ("kernel", "part"),
+    [
+        pytest.param(kernel, part, id=f"{kernel.name}-{part}")
+        for kernel in CHOSEN
+        for part in parts_of(kernel)
+    ],
+)
+def test_stock_kernel(kernel: Kernel, part: str, machines: Machines) -> None:
+    run = machines.run(kernel)
+    # With the end of the machine where that came too early.
+    output = run.output.get(part, "") + run.error[-2000:]
+    assert run.status.get(part) == 0, output
+    if part == "doctor":
+        check_doctor(kernel, lines(output)[-1])
+    elif part.startswith("audit-"):
+        check_audit(kernel, part, lines(output))
+    elif part.startswith("rust-"):
+        assert "test result: ok" in output
+    else:
+        assert re.search(r"\b\d+ passed", output), output
 
 
-@pytest.mark.parametrize(("kernel", "program"), [*PROGRAMS, ("6.12", "taskstats")])
-def test_live_tests_pass(kernel: str, program: str, programs: dict[str, Path]) -> None:
-    way = WAYS[kernel]
-    command = (
-        f"export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_WAY='{way}' PRECISE_TOP_OWN_MACHINE=1; "
-        f"/{program} --test-threads=1 2>&1"
-    )
-    status, output = guest.boot(
-        kernel, [(programs[program], f"/{program}")], command, show=False, timeout=900
-    )
-    assert status == 0, output
-    assert "test result: ok" in output
+def lines(output: str) -> list[Any]:
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def check_doctor(kernel: Kernel, report: dict[str, Any]) -> None:
+    assert report["auto"] == "bpf"
+    (bpf,) = (source for source in report["sources"] if source["name"] == "bpf")
+    assert ("one system call" in bpf["reason"]) == walks_in_one_call(kernel), bpf
+
+
+def check_audit(kernel: Kernel, part: str, accounts: list[dict[str, Any]]) -> None:
+    *intervals, whole = accounts
+    assert len(intervals) == 5
+    for account in accounts:
+        assert account["source"] == "bpf"
+        assert account["closed"], account
+    if part == "audit-storm":
+        assert whole["exited"] > 0
+    if walks_in_one_call(kernel):
+        share = 100 * whole["residual_ns"] / whole["interval_ns"]
+        print(f"{kernel.name} {part}: residual {share:.6f} %")
+        assert abs(share) < 0.001, accounts
 
 
 def test_the_harness_sees_a_failure() -> None:
-    status, output = guest.boot("6.12", [], "echo seen; exit 3", show=False)
+    status, output = guest.boot(
+        stock_kernels.find("6.12").image, [], "echo seen; exit 3", show=False
+    )
     assert status == 3
     assert "seen" in output
