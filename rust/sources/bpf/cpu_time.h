@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a task had used at the instant of a run.
+ * The CPU time of a task at the instant of a run.
  */
 #ifndef CPU_TIME_H
 #define CPU_TIME_H
 
 #include "maps.h"
 
-/* A running task's clock may lag behind the estimate of it by this much. */
+/* A run queue's clock may lag behind its estimate by this much. */
 #define MARGIN_NS 20000
-/* Readings of a task that keeps changing. */
+/* How often a task that keeps changing is read. */
 #define READINGS 4
 /* The clocks' rates differ by at most this much (adjtimex): 1 / 2000. */
 #define DRIFT_SHIFT 11
@@ -48,7 +48,7 @@ static __always_inline void read_task(struct control *c, struct task_struct *t, 
 	c->torn++;
 }
 
-/* Keeps a CPU's clocks, by which its running task is corrected. */
+/* Stores the clocks of a CPU that correct its running task. */
 static __always_inline void keep_clocks(struct control *c, struct cpu *cpu, struct rq *q,
 					const struct reading *r)
 {
@@ -60,15 +60,15 @@ static __always_inline void keep_clocks(struct control *c, struct cpu *cpu, stru
 	cpu->online = bpf_core_field_exists(q->online) ? q->online : 1;
 	cpu->queue = (u64)q;
 	if (wants(c, RUN_EXACT) && cpu->noted_serial == c->serial) {
-		/* The task that ran at t0 was corrected by these. */
+		/* These have corrected the task that ran at t0. */
 		cpu->clock = cpu->noted_clock;
 		cpu->clock_task = cpu->noted_clock_task;
 	}
 }
 
 /*
- * What a task had used by t0, in ns. The clocks it was corrected by go to its CPU's
- * words, which must hold those of the running task: both go into the same sum.
+ * The CPU time of a task up to t0, in ns. Stores the clocks of the correction in its CPU's
+ * words: the balance needs those that corrected the running task.
  */
 static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 {
@@ -82,7 +82,7 @@ static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 		return t->se.sum_exec_runtime;
 	read_task(c, t, q, &r);
 	t0 = c->sched_ns;
-	/* exec_start on the queue's clock. */
+	/* exec_start, converted to the queue's clock. */
 	since = r.exec_start + (r.clock - r.clock_task);
 	/* A task that runs by proxy may have come to the CPU with an old exec_start. */
 	if (r.on_cpu && since < (s64)r.arrival)
@@ -91,7 +91,7 @@ static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 	if (r.on_cpu) {
 		s64 offset = r.clock - bpf_ktime_get_ns();
 
-		/* The clock was right when it was last updated, and has lagged since. */
+		/* The clock lags since its last update, so the largest offset is the best. */
 		if (offset > c->offset_ns)
 			c->offset_ns = offset;
 	}
@@ -112,7 +112,7 @@ static __always_inline s64 compute_use(struct control *c, struct task_struct *t)
 			return note->use;
 		return r.on_cpu ? (s64)r.sum + (t0 - since) : (s64)r.sum;
 	}
-	/* Without notes only the last stint is known. */
+	/* Without notes only the last stint on a CPU is known. */
 	if ((s64)r.arrival > t0) {
 		s64 stint = since - (s64)r.arrival;
 
@@ -130,7 +130,7 @@ SUBPROGRAM s64 use_at(struct control *c, struct task_struct *t)
 	return compute_use(c, t);
 }
 
-/* Of a task that the verifier does not vouch for: an instruction's kind of pointer is one. */
+/* The same for an untrusted pointer: the verifier allows one kind of pointer an instruction. */
 SUBPROGRAM s64 use_of_dying(struct control *c, struct task_struct *t)
 {
 	return compute_use(c, t);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The fields of a record.
+ * Filling the fields of a record.
  */
 #ifndef FIELDS_H
 #define FIELDS_H
@@ -8,8 +8,8 @@
 #include "maps.h"
 
 /*
- * Writes a keyed mixture of an address, so that no kernel address gets out. The
- * verifier takes it for a number only once it has been in memory.
+ * Writes a keyed hash of an address, so that no kernel address is disclosed. The
+ * verifier treats the address as a number only after it has been in memory.
  */
 static __always_inline void write_id(const struct control *c, u64 *place, const void *pointer)
 {
@@ -28,15 +28,15 @@ static __always_inline void write_id(const struct control *c, u64 *place, const 
 }
 
 /*
- * ns / 1000. A division takes longer than all else that is done with a number here,
- * and most numbers are small: below 2^35 ns a multiplication gives the same.
+ * ns / 1000. A division is the most expensive operation here, and most numbers are
+ * small: below 2^35 ns a multiplication has the same result.
  */
 static __always_inline u64 us(u64 ns)
 {
 	return ns >> 35 ? ns / 1000 : ((ns >> 3) * 274877907) >> 35;
 }
 
-/* us / 1000000, likewise, below 2^38 us. */
+/* us / 1000000, in the same way, below 2^38 us. */
 static __always_inline u64 whole_seconds(u64 us)
 {
 	return us >> 38 ? us / 1000000 : ((us >> 6) * 2251799814) >> 45;
@@ -49,7 +49,7 @@ static __always_inline u32 cpu_of(struct task_struct *t)
 	return OPTIONAL(((struct task_struct___old *)t)->cpu);
 }
 
-/* A pid's number in the caller's namespace; 0 where it has none there. */
+/* The number of a pid in the caller's namespace; 0 if it has none there. */
 static __always_inline struct upid upid_at(struct pid *pid, u32 level)
 {
 	struct upid upid = {};
@@ -71,7 +71,7 @@ static __always_inline u32 number_in(const struct control *c, struct pid *pid)
 	return (u64)upid.ns == c->namespace ? upid.nr : 0;
 }
 
-/* Who takes the snapshot, and in which pid namespace. */
+/* Records the caller and its pid namespace. */
 static __always_inline void find_caller(struct control *c)
 {
 	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
@@ -106,7 +106,7 @@ SUBPROGRAM int read_exe(struct record *r, struct mm_struct *mm)
 
 	if (!bpf_core_field_exists(mm->exe_file) || !bpf_core_field_exists(file->f_inode))
 		return 0;
-	/* Without a file all of this reads as zero. */
+	/* Without a file all of these reads return zero. */
 	inode = mm->exe_file->f_inode;
 	if (bpf_core_field_exists(inode->i_sb) && bpf_core_field_exists(sb->s_dev))
 		s_dev = inode->i_sb->s_dev;
@@ -128,7 +128,7 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 			read_memory(c, r, mm);
 		if (wants(c, RUN_EXE))
 			read_exe(r, mm);
-		/* Not freed under RCU: what was read counts only if it is still the task's. */
+		/* RCU does not protect it: keep the values only if the task still uses it. */
 		barrier();
 		if (*(struct mm_struct *volatile *)&FROM(t)->mm == mm)
 			return 0;
@@ -138,10 +138,10 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 	return 0;
 }
 
-/* Adds to a process's row, or begins a row: `keep` is all ones or zero. */
+/* Adds to a process's row (`keep` is all ones) or begins a row (`keep` is zero). */
 #define ADD(field, value) (r->field = (r->field & keep) + (value))
 
-/* What a task has counted, and what all dead threads of a process have, under one name. */
+/* Counters of a task, or of all dead threads of a process: their names are the same. */
 #define ADD_COUNTS(from, run)                                                              \
 	do {                                                                               \
 		u64 utime = OPTIONAL((from)->utime), stime = OPTIONAL((from)->stime);      \
@@ -172,7 +172,7 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		}                                                                          \
 	} while (0)
 
-/* Likewise delays, whose times have names that end with `total`. */
+/* The same for delays; the names of their times end with `total`. */
 #define ADD_DELAY(d, name, total)                                                          \
 	do {                                                                               \
 		ADD(name##_count, OPTIONAL((d)->name##_count));                            \
@@ -210,7 +210,7 @@ SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 	return 0;
 }
 
-/* The part of a record that adds up over the threads of a process. */
+/* The fields that add up over the threads of a process. */
 SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct *t,
 				      u64 keep)
 {
@@ -224,7 +224,7 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 	return 0;
 }
 
-/* Adds what the process's dead threads left to it. */
+/* Adds the counters of the process's dead threads. */
 SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 					     struct signal_struct *s)
 {
@@ -254,13 +254,13 @@ static __always_inline u64 cgroup_of(struct task_struct *t)
 	return FROM(t)->cgroups->dfl_cgrp->kn->id;
 }
 
-/* The part of a record that is one task's: a thread's, or a process's leader's. */
+/* The fields of one task: a thread, or the leader of a process. */
 SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
 			u64 real_s)
 {
 	struct signal_struct *s = FROM(t)->signal;
 	u64 started = t->start_time;
-	/* A task born while the walk runs is younger than its instant. */
+	/* A task born during the walk is younger than the run's instant. */
 	u64 age_us = now > started ? us(now - started) : 0;
 	u64 leader_started = FROM(t)->group_leader->start_time;
 	u32 task_flags = t->flags;
@@ -302,7 +302,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	return 0;
 }
 
-/* Writes the ids in the caller's namespace. False: the task is outside of it. */
+/* Writes the ids in the caller's namespace. Returns false if the task is outside it. */
 static __always_inline bool fill_ids(const struct control *c, struct record *r,
 				     struct task_struct *t)
 {

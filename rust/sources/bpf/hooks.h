@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What is noted at switches and exits.
+ * The work of the programs at switches, idle states and exits.
  */
 #ifndef HOOKS_H
 #define HOOKS_H
@@ -8,7 +8,7 @@
 #include "fields.h"
 #include "cpu_time.h"
 
-/* Slots that are tried for a task that exits. */
+/* How many slots an exiting task tries. */
 #define PROBES 8
 
 SUBPROGRAM int take_note(struct control *c, struct task_struct *t, s64 use)
@@ -32,8 +32,8 @@ SUBPROGRAM int take_note(struct control *c, struct task_struct *t, s64 use)
 }
 
 /*
- * Idle time up to the last moment that the CPU was seen idle, where something that hides
- * ended it: switches to it and from it are seen by nobody. Zero where nothing hides.
+ * Idle time up to the last moment at which the CPU was idle for certain, where a hidden task
+ * ended it: no program sees its switches. Zero if no task hides.
  */
 static __always_inline u64 idle_before_hidden(const struct cpu *cpu)
 {
@@ -41,9 +41,9 @@ static __always_inline u64 idle_before_hidden(const struct cpu *cpu)
 }
 
 /*
- * A switch away from the idle task on a CPU that was not seen to become idle: it had been
- * taken away. Before it is away no program runs on it any more (__DO_TRACE_CALL(),
- * include/linux/tracepoint.h); the last to run on it is the stopper (take_cpu_down()).
+ * A switch from the idle task on a CPU that was not seen to become idle: it had been
+ * offline. While a CPU goes offline no program runs on it (__DO_TRACE_CALL(),
+ * include/linux/tracepoint.h); the last task there is the stopper (take_cpu_down()).
  */
 static __always_inline void come_back(struct cpu *cpu, struct rq *q)
 {
@@ -74,8 +74,8 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		/* The clock has just been updated. */
 		c->offset_ns = q->clock - bpf_ktime_get_ns();
 	/*
-	 * Between a task's last accounting and the switch the kernel may look for work on other
-	 * CPUs. It measures that as idle time (sched_balance_newidle()), and so does this.
+	 * Between the last accounting of a task and the switch, the kernel may search other CPUs
+	 * for work. It counts that as idle time (sched_balance_newidle()), and so does this.
 	 */
 	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) : 0;
 	stops = bpf_core_field_exists(q->stop) && next == q->stop;
@@ -110,7 +110,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		if (prev->pid)
 			take_note(c, prev, (s64)prev->se.sum_exec_runtime - past);
 	} else if (noting && prev->pid) {
-		/* It came to this CPU after t0, and was noted then. */
+		/* It came to this CPU after t0; its note has the value of then. */
 		take_note(c, prev, prev->se.sum_exec_runtime);
 	}
 	if (noting && next->pid)
@@ -130,7 +130,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	return 0;
 }
 
-/* A CPU enters an idle state, or leaves it. */
+/* A CPU enters or leaves an idle state. */
 SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 leaves)
 {
 	if (leaves) {
@@ -143,8 +143,8 @@ SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 lea
 	if (cpu->is_idle && OPTIONAL(q->nr_switches) == cpu->idle_switches)
 		return 0;
 	/*
-	 * Something ran here that hides. Since it had nothing to do, the CPU is idle
-	 * (sched_balance_newidle()), or since the clock's time, that of the switch from it.
+	 * A hidden task ran here. The CPU is idle since the kernel found no work for it
+	 * (sched_balance_newidle()), or else since its clock's last update, the switch.
 	 */
 	cpu->idle_sum += idle_before_hidden(cpu);
 	cpu->idle_start = q->clock_task;
@@ -156,8 +156,8 @@ SUBPROGRAM int on_idle(struct control *c, struct cpu *cpu, struct rq *q, u64 lea
 }
 
 /*
- * Tells user space that tasks have died: once, until it has looked. It looks after it has
- * taken `woken` back, so that no death stays untold.
+ * Reports to user space that tasks have died: once, until it has looked. It resets `woken`
+ * before it looks, so that no death goes unreported.
  */
 SUBPROGRAM int tell(struct control *c)
 {
@@ -168,7 +168,7 @@ SUBPROGRAM int tell(struct control *c)
 	return 0;
 }
 
-/* Whether the walk that may be under way has a task's process behind it. */
+/* Whether the walk in progress, if any, has passed the process of a task. */
 SUBPROGRAM int was_walked(struct control *c, struct task_struct *t)
 {
 	u64 key = (u64)t->signal;
@@ -185,7 +185,7 @@ static __always_inline bool is_last_thread(struct signal_struct *s)
 	return bpf_core_field_exists(s->live.counter) && !s->live.counter;
 }
 
-/* Claims a slot for a task that exits; its last switch counts it where there is none. */
+/* Claims a slot for an exiting task. If none is free, its last switch tries again. */
 SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 {
 	struct mm_struct *mm;
@@ -204,7 +204,7 @@ SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 			break;
 		if (slot->state == SLOT_FREE)
 			break;
-		/* A task takes long to die, or nobody has looked for long. */
+		/* Its task takes long to die, or user space has not looked for long. */
 		*(volatile u64 *)&slot->passed = number;
 		slot = 0;
 	}
@@ -215,19 +215,19 @@ SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 		return 0;
 	}
 	PUBLISH(slot->state, SLOT_CLAIMED);
-	/* User space, which may look between any two of these, knows by this what the state
-	 * is of. */
+	/* User space may read between any two of these stores; the number tells which task
+	 * the state belongs to. */
 	*(volatile u64 *)&slot->number = number;
 	r = &slot->record;
 	now = bpf_ktime_get_ns();
 	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
 	fill_sums(c, r, t, 0);
-	/* The last thread of a process stands for those that were released before. */
+	/* The record of a process's last thread includes the threads that died before. */
 	if (!wants(c, RUN_THREADS) && is_last_thread(FROM(t)->signal))
 		add_dead_threads(c, r, FROM(t)->signal);
 	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
-	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
-	 * says includes what the process was before it became a command. */
+	/* Since 6.16 the tracepoint comes before the memory is released. The peak in the
+	 * signal_struct includes the time before the process's exec. */
 	mm = OPTIONAL_FROM(t, mm);
 	r->hiwater_rss = mm ? KB(greater(resident(mm), OPTIONAL(mm->hiwater_rss)), c) :
 			      KB(max_rss(FROM(t)->signal), c);
@@ -245,7 +245,7 @@ SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 	return 0;
 }
 
-/* The last switch of a task: its final value. */
+/* The last switch of a task: writes its final CPU time. */
 SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 {
 	u64 key = (u64)t, *number;
@@ -255,8 +255,8 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 	number = bpf_map_lookup_elem(&slot_of, &key);
 	if (!number) {
 		/*
-		 * No slot was free at its exit, or the program there did not run: where
-		 * another run of it on this CPU was preempted, the kernel skips it.
+		 * No slot was free at its exit, or the kernel skipped the program there,
+		 * because another run of it on this CPU was preempted.
 		 */
 		claim(c, t);
 		number = bpf_map_lookup_elem(&slot_of, &key);
@@ -278,7 +278,7 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 		r->ac_sum_exec_ns = slot->end;
 		PUBLISH(slot->state, SLOT_DEAD);
 	}
-	/* A leader that waits to be reaped is known by its state; another thread is not. */
+	/* User space knows an unreaped leader by its state, other threads by this entry. */
 	if (!OPTIONAL(t->ptrace) || t->pid == t->tgid)
 		bpf_map_delete_elem(&slot_of, &key);
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The maps that the programs of a snapshot share.
+ * The maps of the snapshot programs.
  */
 #ifndef MAPS_H
 #define MAPS_H
@@ -8,7 +8,7 @@
 #include "record.h"
 #include "task.h"
 
-/* Sizes marked 1 are set by the loader. */
+/* The loader sets the sizes, which are 1 here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -37,7 +37,7 @@ struct {
 	__type(value, struct slot);
 } slots SEC(".maps");
 
-/* Task to the number of its exit slot. */
+/* From a task to the number of its exit slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -45,7 +45,7 @@ struct {
 	__type(value, u64);
 } slot_of SEC(".maps");
 
-/* Readable for user space where tasks have died. */
+/* Becomes readable for user space when tasks have died. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1);
@@ -56,7 +56,7 @@ struct note {
 	s64 use;
 };
 
-/* Task to its use at the instant of the run in progress. */
+/* From a task to its CPU time at the instant of the run in progress. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -64,7 +64,7 @@ struct {
 	__type(value, struct note);
 } notes SEC(".maps");
 
-/* The keys noted in the run in progress. */
+/* The keys of `notes` that the run in progress has added. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -72,7 +72,7 @@ struct {
 	__type(value, u64);
 } noted SEC(".maps");
 
-/* Per CPU the processes that ran there, one after the other (run_log.h), */
+/* A ring for each CPU: the processes that ran there (run_log.h). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -80,7 +80,7 @@ struct {
 	__type(value, u32);
 } ran SEC(".maps");
 
-/* and the last ones noted there, with the serial of the run before. */
+/* A table for each CPU: processes that are in its ring already, with the run's serial. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -88,7 +88,7 @@ struct {
 	__type(value, u64);
 } logged SEC(".maps");
 
-/* The processes that a run is to meet; the first ones are from user space. */
+/* The processes that a run visits. User space writes the first ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -96,8 +96,8 @@ struct {
 	__type(value, u32);
 } listed SEC(".maps");
 
-/* A process's signal_struct to its row, or the run that has met it: for the iterator, which
- * does not meet its threads together, and for the log, which may name it twice. */
+/* From the signal_struct of a process to its row, or to the run that has visited it: the
+ * iterator does not visit its threads in a row, and the log may name it twice. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1);
@@ -106,15 +106,15 @@ struct {
 } row_of SEC(".maps");
 
 /*
- * Asked of memory each time: a verifier that has seen the bits tested follows every
- * combination of them.
+ * Reads memory each time: a verifier that knows the tested bits follows every combination
+ * of them.
  */
 static __always_inline u32 wants(const struct control *c, u32 flag)
 {
 	return *(const volatile u32 *)&c->flags & flag;
 }
 
-/* Whether a process is one that tests have put in hiding. */
+/* Whether a test treats the process as hidden. */
 static __always_inline bool is_left_out(const struct control *c, const struct task_struct *t)
 {
 	return c->left_out && (u32)t->tgid == c->left_out;

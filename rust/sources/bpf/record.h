@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs write: struct taskstats version 14 and the extension
- * (docs/design/accounting.md). Rust reads it by the field table of precise-top-core.
+ * Structures shared with user space. A record is struct taskstats version 14 with the
+ * extension (docs/design/accounting.md); the field table of precise-top-core describes it.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -62,9 +62,9 @@ _Static_assert(__builtin_offsetof(struct record, ac_tgid) == 368, "base layout")
 _Static_assert(__builtin_offsetof(struct record, ac_time_ns) == 432, "base layout");
 _Static_assert(sizeof(struct record) == 568, "base and extension");
 
-/* What a run is to do, and what of a record it is to fill. */
+/* Options of a run, and the fields that it fills. */
 enum {
-	RUN_THREADS = 1 << 0,	/* one record a thread rather than a process */
+	RUN_THREADS = 1 << 0,	/* a record for each thread, not for each process */
 	RUN_EXACT = 1 << 1,	/* switches are watched: values at one instant */
 	RUN_MEMORY = 1 << 2,
 	RUN_IO = 1 << 3,
@@ -75,34 +75,34 @@ enum {
 
 /* One CPU, in a mapped array by its number. All times in ns. */
 struct cpu {
-	/* of the last run: the clocks its running task was corrected by */
+	/* of the last run: the clocks that corrected its running task */
 	u64 serial;
 	u64 clock, clock_task, steal;
 	u64 idle;
 	u32 online, running;
-	/* kept by the switch program: time in the idle task, in clock_task units */
+	/* set by the switch program: time in the idle task, in clock_task units */
 	u64 idle_sum, idle_start;
 	u64 is_idle;
-	/* the clock_task at which the stopper last began, less what it had used then; the
-	 * switches there had been */
+	/* clock_task when the stopper last began, less its CPU time then; the number of
+	 * switches then */
 	u64 stop_base, stop_switches;
-	/* where tasks are hidden, kept by the idle program: when it last left an idle state,
-	 * the switches there had been then, and whether it is in one */
+	/* where tasks are hidden, set by the idle program: when the CPU last left an idle
+	 * state, the number of switches then, and whether it is in one */
 	u64 idle_end, idle_switches, halted;
 	/* at the first switch after the run's instant */
 	u64 noted_serial, noted_clock, noted_clock_task, noted_idle;
-	u64 known;	/* whether the CPU is known to be idle or not */
-	/* what the programs at switches and exits cost here */
+	u64 known;	/* whether `is_idle` is known */
+	/* cost of the programs at switches and exits on this CPU */
 	u64 switches, hooks_ns;
-	/* the log of who ran here (run_log.h): its end, its end before the last run's instant, and
-	 * its end before the one before, from where on the next run has to read it */
+	/* the log of processes that ran here (run_log.h): its end, its end before the last run,
+	 * and its end before the run that was taken before, where the next run begins to read */
 	u64 log_end, log_next, log_begin;
 	u64 queue;	/* struct rq */
-	/* where tasks are hidden: the switches there had been at the last one that was seen,
-	 * and those of them away from the idle task */
+	/* where tasks are hidden: the number of switches at the last one that was seen, and
+	 * of those from the idle task */
 	u64 seen_switches, seen_idle;
-	u32 now;	/* the process that runs since the last switch, */
-	u32 first;	/* and one that ran when no switch had been seen yet */
+	u32 now;	/* the process that runs since the last switch */
+	u32 first;	/* a process that ran before the first switch that was seen */
 };
 
 /* The words between user space and the programs, in a mapped array. */
@@ -111,7 +111,7 @@ struct control {
 	u32 output;		/* which array of the pool to write */
 	u32 flags;
 	u32 capacity;		/* records that fit */
-	u32 reader;		/* thread and process that take it, by initial-namespace ids; */
+	u32 reader;		/* the calling thread and its process, in the initial namespace; */
 	u32 caller;		/* set by the run, as is their pid namespace */
 	u32 level;
 	u64 namespace;
@@ -119,17 +119,17 @@ struct control {
 	u64 key[2];
 	u64 page_size;
 	u64 tail;		/* first exit slot in use */
-	u64 slots;		/* number of exit slots, a power of two; 0 without */
-	u64 since;		/* write only what ran after this, on the scheduler's clock; 0 all */
-	u64 part;		/* tasks of a part of the walk; 0 all */
+	u64 slots;		/* number of exit slots, a power of two; 0: none are claimed */
+	u64 since;		/* write only tasks that ran after this scheduler's clock; 0: all */
+	u64 part;		/* tasks in a part of the walk; 0: all */
 	u64 hides;		/* whether the kernel hides tasks and their switches */
-	u64 left_out;		/* a process that is treated as if hidden: for tests */
-	u64 taken;		/* the last run's result was taken: the log goes on from there */
-	u64 listed;		/* processes to be met though they may not have run; the run adds to them */
+	u64 left_out;		/* a process that a test treats as hidden */
+	u64 taken;		/* the last run's result was used: the log continues from there */
+	u64 listed;		/* length of the list of processes to visit; the run appends to it */
 	/* result of a run */
 	u64 count;		/* records written */
-	u64 wanted;		/* records there would be with room for all */
-	u64 unchanged;		/* records left out, because nothing ran since */
+	u64 wanted;		/* records that there would be with enough room */
+	u64 unchanged;		/* records left out: their tasks did not run since */
 	u64 t0_ns;		/* CLOCK_MONOTONIC instant of the values */
 	u64 sched_ns;		/* the same instant on the scheduler's clock */
 	u64 real_s;		/* the same instant in whole seconds since 1970 */
@@ -137,32 +137,32 @@ struct control {
 	u64 outside_ns;		/* use of tasks outside the caller's pid namespace */
 	u64 outside;		/* their number */
 	u64 own_ns;		/* use of the caller's process */
-	u64 retries;		/* readings repeated because the task was just changing */
+	u64 retries;		/* readings repeated because the task was changing */
 	u64 torn;		/* readings still torn after all repeats */
-	u64 exits;		/* exit slots [tail, exits) were read by the run */
-	u64 log_lost;		/* more ran than the log can tell: there is no result */
-	/* kept by the programs */
-	u64 visited;		/* tasks met in the present part */
-	u64 finding;		/* whether the last part's end is still looked for */
-	u64 more;		/* whether another part is to come */
-	u64 last, last_start;	/* the last process met */
-	u64 ran;		/* whether the task just read ran since, */
+	u64 exits;		/* the run has read the exit slots [tail, exits) */
+	u64 log_lost;		/* the log is incomplete: there is no result */
+	/* state of the programs */
+	u64 visited;		/* tasks visited in this part */
+	u64 finding;		/* whether the end of the last part was not found yet */
+	u64 more;		/* whether another part follows */
+	u64 last, last_start;	/* the last process visited */
+	u64 ran;		/* whether the current task ran since, */
 	u64 leads;		/* and whether a row begins with it */
-	u64 row;		/* the row that is being written: its index, */
+	u64 row;		/* index of the current row, */
 	u64 row_begun;		/* whether there is one, */
 	u64 row_ran;		/* whether any of its tasks ran since, */
 	u64 row_outside;	/* and whether they are outside the caller's pid namespace */
 	u64 serial;		/* of the last run */
 	u64 noting;		/* serial of the run in progress, 0 between runs */
-	u64 by_log;		/* whether it meets only who ran */
+	u64 by_log;		/* whether it visits only processes in the log */
 	u64 raced;		/* a switch came before the run's instant was known */
 	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
-	u64 offset_fresh;	/* t0 of the reading of it */
+	u64 offset_fresh;	/* t0 of its last estimate */
 	u64 note_count;		/* notes of the run in progress */
-	u64 notes_lost;
+	u64 notes_lost;		/* notes without room, since the beginning */
 	u64 head;		/* exit slots given out; the first number is 1 */
-	u64 wake_at;		/* user space is told of deaths once so many were given out, */
-	u64 woken;		/* unless it has been, and has not looked since */
+	u64 wake_at;		/* deaths are reported once so many were given out, */
+	u64 woken;		/* unless they were, and user space has not looked since */
 	u64 exits_late;		/* slots claimed by the last switch, */
 	u64 exits_lost;		/* deaths without a slot, */
 	u64 overflow_ns;	/* and what these tasks had used */
@@ -170,19 +170,19 @@ struct control {
 
 enum slot_state { SLOT_FREE, SLOT_DYING, SLOT_DEAD, SLOT_CLAIMED };
 
-/* A task that exits. */
+/* An exiting task. */
 struct slot {
 	u64 task;
 	u64 state;
-	u64 met;		/* serial of the last run whose walk met the task, */
-	u64 walked;		/* or had its process behind when the task exited */
+	u64 met;		/* serial of the last run that visited the task, */
+	u64 walked;		/* or that had passed its process when the task exited */
 	u64 serial;		/* serial of the run that `used` belongs to */
 	u64 used;		/* CPU time at the instant of that run */
 	u64 end;		/* CPU time at the last switch */
 	u64 died_ns;		/* CLOCK_MONOTONIC of the last switch */
 	u64 process_id;		/* task_id of its process */
 	u64 process_start;	/* ac_start_ns of its process */
-	u64 number;		/* the number that it was last claimed by, */
+	u64 number;		/* the last number that claimed it, */
 	u64 passed;		/* and the last one that passed over it */
 	u32 leader, ptraced;
 	u32 outside, tgid;

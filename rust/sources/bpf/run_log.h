@@ -1,49 +1,49 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The log of who ran, and the way over those alone.
+ * The log of processes that ran, and the walk over those alone.
  *
  * Design decisions
  *
- * - Each CPU has a ring of its own, of process ids. A run reads it up to its end, but the
- *   next one begins at the end that it had before the run's instant: who is switched away
- *   between the two has a part of its time before the instant and a part behind.
- * - Who was noted since the last run is noted no more. So that no one is left out, the end
- *   is taken before the serial changes: what is noted under the new one is behind it.
- * - Who runs is noted when it is switched away. A run looks at who runs before it looks
- *   at the log, so that who is switched away in between is in one of them.
- * - Who exits is met as well, until no one has exited since the last look: its slot counts
- *   in this run only if its process was looked for.
- * - A ring that came around is told of: user space walks over all tasks instead. Of an id
- *   that is not in use any more it knows by the slot.
+ * - Each CPU has a ring of process ids. A run reads the ring up to its end. The next run
+ *   begins where the end was before this run's instant: a process that was switched out
+ *   between the two ran before the instant and after it.
+ * - A process is logged once a run. The run stores the end of the ring before it changes the
+ *   serial, so that entries under the new serial come after that end.
+ * - A process is logged when it is switched out. A run first reads which processes run, and
+ *   then the log: a process that is switched out in between is in one of the two.
+ * - A run also visits processes of exiting tasks, until no task has exited since the last
+ *   look: a slot counts in this run only if its process was visited.
+ * - If a ring has wrapped around, the run reports it, and user space walks over all tasks
+ *   instead. If an id is not in use any more, the exit slot tells user space.
  */
 #ifndef RUN_LOG_H
 #define RUN_LOG_H
 
 #include "walk.h"
 
-/* Entries of a CPU's ring, and of its table of those noted last; powers of two. */
+/* Entries of a CPU's ring, and of its table of processes logged last; powers of two. */
 #define LOG 1024
 #define LOGGED 256
-/* Entries of the list of those to meet. */
+/* Entries of the list of processes to visit. */
 #define LISTED 8192
 
 #define QUEUE(address) \
 	((struct rq *)rdonly_cast((void *)(address), bpf_core_type_id_kernel(struct rq)))
 
 /*
- * Whether others than hidden tasks may have run between switches that were seen. From who
- * was switched to at the last one, over idle times, to who runs now, each hidden task in
- * between makes two switches, or one where it runs still; any more are of someone else.
+ * Whether tasks that are not hidden may have run unseen since the last switch that was seen.
+ * A hidden task makes two switches between others or idle times, or one if it still runs;
+ * any more switches are those of another task.
  */
 static __always_inline bool has_hole(const struct cpu *cpu, u64 switches, u64 idle)
 {
 	u64 unseen = switches - cpu->seen_switches, idled = idle - cpu->seen_idle;
 
-	/* Before the first one nothing is known. */
+	/* Nothing is known before the first one. */
 	return cpu->seen_switches && unseen && (unseen + 1) / 2 != idled + !!cpu->now;
 }
 
-/* Whether the kernel tells the switches of a CPU, by which hidden ones are found. */
+/* Whether the kernel's counts of switches can be read, which show hidden ones. */
 static __always_inline bool counts_switches(struct rq *q)
 {
 	struct task_struct *t = 0;
@@ -77,8 +77,8 @@ SUBPROGRAM int log_process(struct control *c, struct cpu *cpu, u32 tgid)
 	return 0;
 }
 
-/* Where switches are hidden: who was there before the hidden one, and that others may have
- * been. */
+/* Where switches are hidden: logs the process that ran before, and whether there may be
+ * others. */
 SUBPROGRAM int log_unseen(struct control *c, struct cpu *cpu, struct rq *q, u32 idles)
 {
 	u64 switches, idle;
@@ -91,7 +91,7 @@ SUBPROGRAM int log_unseen(struct control *c, struct cpu *cpu, struct rq *q, u32 
 	if (switches - 1 != cpu->seen_switches) {
 		log_process(c, cpu, cpu->now);
 		if (has_hole(cpu, switches - 1, idle - idles))
-			/* As if the ring had come around. */
+			/* The same effect as a ring that has wrapped around. */
 			cpu->log_end += LOG + 1;
 	}
 	cpu->seen_switches = switches;
@@ -114,7 +114,7 @@ static __always_inline void log_switch(struct control *c, struct cpu *cpu,
 	*(volatile u32 *)&cpu->now = next->tgid;
 }
 
-/* Before the instant of a run: where the log stands. */
+/* Stores the ends of the rings, before the instant of a run. */
 static __always_inline void open_log(struct control *c)
 {
 	struct bpf_iter_num numbers;
@@ -134,7 +134,7 @@ static __always_inline void open_log(struct control *c)
 	c->taken = 0;
 }
 
-/* A process with all its threads, unless the run has met it. */
+/* Visits a process with all its threads, unless the run has visited it. */
 SUBPROGRAM int visit_process(struct control *c, u32 tgid)
 {
 	struct note new = { .serial = c->serial }, *met;
@@ -159,7 +159,7 @@ SUBPROGRAM int visit_process(struct control *c, u32 tgid)
 	return 0;
 }
 
-/* The clocks of a CPU on which no one may be met. */
+/* Reads the clocks of a CPU; the run may visit none of its tasks. */
 SUBPROGRAM int read_clocks(struct control *c, struct cpu *cpu)
 {
 	struct reading r = {};
@@ -181,7 +181,7 @@ SUBPROGRAM int read_clocks(struct control *c, struct cpu *cpu)
 	return 0;
 }
 
-/* Puts a process on the list of those that the run is to meet. */
+/* Adds a process to the list of those that the run visits. */
 static __always_inline void list(struct control *c, u32 tgid)
 {
 	u32 n = c->listed, *place;
@@ -196,7 +196,7 @@ static __always_inline void list(struct control *c, u32 tgid)
 	c->listed = n + 1;
 }
 
-/* Where switches are hidden: who runs, and whether others did since the last one seen. */
+/* Where switches are hidden: the process that runs, and whether others may have run. */
 SUBPROGRAM int list_current(struct control *c, struct cpu *cpu)
 {
 	struct rq *q = QUEUE(cpu->queue);
@@ -212,7 +212,7 @@ SUBPROGRAM int list_current(struct control *c, struct cpu *cpu)
 	return 0;
 }
 
-/* Who runs on each CPU. */
+/* Lists the processes that run, on each CPU. */
 static __always_inline void list_running(struct control *c)
 {
 	struct bpf_iter_num numbers;
@@ -251,12 +251,12 @@ SUBPROGRAM int list_log_of(struct control *c, struct cpu *cpu, u32 number)
 			list(c, *tgid);
 	}
 	iter_num_destroy(&numbers);
-	/* The ring came around. */
+	/* The ring has wrapped around. */
 	c->log_lost |= OBSERVE(cpu->log_end) - begin > LOG;
 	return 0;
 }
 
-/* Who has run, on each CPU. */
+/* Lists the processes that have run, on each CPU. */
 static __always_inline void list_ran(struct control *c)
 {
 	struct bpf_iter_num numbers;
@@ -274,8 +274,8 @@ static __always_inline void list_ran(struct control *c)
 }
 
 /*
- * The processes of the tasks that have exited up to now: that they are still there tells the
- * caller that they are not gone. Tells whether all of them have said who they are.
+ * Lists the processes of the tasks that have exited up to now: by their rows user space
+ * knows that they still exist. Returns whether all of these tasks have filled their slots.
  */
 SUBPROGRAM int list_dying(struct control *c)
 {
@@ -307,14 +307,14 @@ SUBPROGRAM int list_dying(struct control *c)
 	return said_all;
 }
 
-/* All that are on the list, and those that exit meanwhile. */
+/* Visits all processes on the list, and those of tasks that exit meanwhile. */
 static __always_inline void visit_listed(struct control *c)
 {
 	struct bpf_iter_num numbers;
 
 	c->exits = c->tail;
 	c->visited = 0;
-	/* Some rounds meet no one: they wait for a claim, which takes less than a microsecond. */
+	/* Some rounds visit none: they wait for a claim, which takes less than a microsecond. */
 	iter_num_new(&numbers, 0, 2 * LISTED);
 	while (iter_num_next(&numbers)) {
 		u32 n = c->visited, *tgid;
@@ -330,7 +330,7 @@ static __always_inline void visit_listed(struct control *c)
 			visit_process(c, *tgid);
 	}
 	iter_num_destroy(&numbers);
-	/* A full list may lack some. */
+	/* A full list may lack some processes. */
 	c->log_lost |= c->listed >= LISTED;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The calls of the kernel's functions, and what is read of a task by all programs.
+ * Calls of kernel functions, and reads of a task that all programs share.
  */
 #ifndef TASK_H
 #define TASK_H
@@ -25,39 +25,39 @@
 #define task_from_pid KERNEL_FUNCTION(10, struct task_struct *(*)(s32))
 #define task_release KERNEL_FUNCTION(11, void (*)(struct task_struct *))
 
-/* Since 6.10; nothing on older kernels. */
+/* Since 6.10. On older kernels the loader removes the calls. */
 #define preempt_disable KERNEL_FUNCTION(12, void (*)(void))
 #define preempt_enable KERNEL_FUNCTION(13, void (*)(void))
 
 /*
- * Stores a word so that other CPUs, and user space, see what was stored before it no later
- * than the word itself: an atomic operation with a result orders all accesses around it.
- * Kernels before 5.12 lack it, so the programs for them must not use it.
+ * Stores a word after all earlier stores, as other CPUs and user space see them: an atomic
+ * operation that returns a value orders all accesses around it. Kernels before 5.12 lack
+ * it, so that the iterator programs must not use it.
  */
 #define PUBLISH(word, value) __sync_lock_test_and_set(&(word), value)
-/* Loads such a word before all that is loaded after it. */
+/* Loads such a word before all later loads. */
 #define OBSERVE(word) __sync_fetch_and_add(&(word), 0)
 
 /*
- * A function with a frame of its own: once it has returned, the verifier has nothing
- * left to tell its paths apart by.
+ * A function with a stack frame of its own: when it has returned, the verifier can merge
+ * the paths through it.
  */
 #define SUBPROGRAM static __attribute__((noinline))
 
 /*
- * A field that a kernel may lack, or that it describes so that it cannot be read: 0 there.
- * The loader names such a field and withdraws the columns made from it. A field that is read
- * without this is one that no snapshot can do without.
+ * A field that a kernel may lack, or that the programs cannot read there: 0 then. The loader
+ * names such a field and marks its columns as unsupported. Every snapshot needs the fields
+ * that are read without this.
  */
 #define OPTIONAL(field) (bpf_core_field_exists(field) ? (field) : 0)
 
 /*
- * A task whose pointers are to be followed. What is read of a task that the verifier
- * vouches for needs no check of its address; but for each pointer followed from it the
+ * A task as an untrusted pointer, to follow its pointers. Reads through a trusted pointer
+ * need no check of the address; but for each pointer that a program follows from one, the
  * verifier searches all of the kernel's types, which takes half a second.
  */
 #define FROM(t) ((struct task_struct *)rdonly_cast(t, bpf_core_type_id_kernel(struct task_struct)))
-/* A pointer of a task that a kernel may lack. */
+/* A pointer in a task, of a field that a kernel may lack. */
 #define OPTIONAL_FROM(t, field) (bpf_core_field_exists((t)->field) ? FROM(t)->field : 0)
 
 static __always_inline u64 state_of(struct task_struct *t)
@@ -91,7 +91,7 @@ static __always_inline struct rq *queue_of(struct task_struct *t)
 	return FROM(t)->se.cfs_rq->rq;
 }
 
-/* Without branches, which the verifier would multiply by those of all that follows. */
+/* Without branches: the verifier follows each combination of branches. */
 static __always_inline s64 not_negative(s64 a)
 {
 	return a & ~(a >> 63);
@@ -104,11 +104,11 @@ static __always_inline u64 greater(s64 a, s64 b)
 
 static __always_inline u64 pages(s64 a, s64 b, s64 c)
 {
-	/* Counters of several CPUs may be below zero for a moment. */
+	/* Per-CPU counters may be below zero for a moment. */
 	return not_negative(a) + not_negative(b) + not_negative(c);
 }
 
-/* The most resident pages that a process had, once its memory is gone. */
+/* Peak of a process's resident pages, when its memory is gone. */
 static __always_inline u64 max_rss(struct signal_struct *s)
 {
 	return OPTIONAL(s->maxrss);
@@ -121,7 +121,7 @@ static __always_inline u64 resident(struct mm_struct *mm)
 		u64 offset = bpf_core_field_offset(struct mm_struct___old, rss_stat);
 		struct mm_rss_stat___old s = {};
 
-		/* The verifier does not follow the array's type. */
+		/* The verifier cannot follow the type of the array. */
 		bpf_probe_read_kernel(&s, sizeof(s), (void *)mm + offset);
 		return pages(s.count[0].counter, s.count[1].counter, s.count[3].counter);
 	}

@@ -4,13 +4,13 @@
  *
  * Design decisions
  *
- * - Everything is read by direct dereference; helpers that probe memory cost five
- *   times as much. What may change while it is read is read again and compared.
- * - Values are those at the instant t0 of the run's begin. What a task that is
- *   running had used by then follows from its run queue's clocks; what a task that
- *   was switched meanwhile had used is noted by the switch program.
- * - Kernel functions are called through numbers that the loader replaces by their
- *   ids: a kernel without them loads the iterator program of the same object.
+ * - The programs read memory by direct dereference; helpers that probe memory cost five
+ *   times as much. Values that may change meanwhile are read twice and compared.
+ * - All values are as of the instant t0, the begin of the run. The CPU time of a running
+ *   task at t0 follows from the clocks of its run queue; if a task is switched while the
+ *   run lasts, the switch program notes its CPU time at t0.
+ * - Kernel functions are called through numbers that the loader replaces by their ids.
+ *   Kernels without these functions load the iterator program of the same object.
  */
 
 #include "run_log.h"
@@ -18,19 +18,19 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* Every so many switches the cost of watching one is measured. */
+/* The cost of the program at switches is measured once in so many switches. */
 #define SAMPLE 64
 
-/* The scheduler's clock - CLOCK_MONOTONIC, as well as it can be told just now. */
+/* Estimates the scheduler's clock - CLOCK_MONOTONIC. */
 static __always_inline void estimate_offset(struct control *c)
 {
 	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_ns();
 	s64 offset;
 
-	/* With switches watched, the caller's last one has told it to the ns. */
+	/* If switches are watched, the caller's last one has set it to the ns. */
 	if (!wants(c, RUN_EXACT))
-		/* A maximum over the past must be able to follow a clock that is slewed. */
+		/* The maximum of the past has to follow a clock that is slewed. */
 		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
 	c->offset_fresh = now;
 	if (!queue_of(caller))
@@ -40,7 +40,7 @@ static __always_inline void estimate_offset(struct control *c)
 		c->offset_ns = offset;
 }
 
-/* Begins a run: from its instant on, switches are noted. */
+/* Begins a run: the switch program takes notes from its instant on. */
 static __always_inline void begin(struct control *c)
 {
 	c->count = c->wanted = c->unchanged = 0;
@@ -58,19 +58,19 @@ static __always_inline void begin(struct control *c)
 		c->t0_ns = bpf_ktime_get_ns();
 		*(volatile u64 *)&c->sched_ns = c->t0_ns + c->offset_ns;
 		c->real_s = (c->t0_ns + c->real_offset_ns) / 1000000000;
-		/* A switch between the two could not be noted: the caller was preempted. */
+		/* Try again if a switch came between the two: it has no note. */
 		if (!*(volatile u64 *)&c->raced)
 			break;
 	}
 }
 
-/* Whether a CPU that was seen idle has left its idle state for good. */
+/* Whether a CPU that was seen idle has left its idle state and runs a hidden task. */
 static __always_inline bool runs_hidden(const struct cpu *cpu, s64 t0_task)
 {
 	return cpu->idle_end && !cpu->halted && t0_task > (s64)cpu->idle_end + MARGIN_NS;
 }
 
-/* Idle time of every CPU at t0, once all of its tasks have been met. */
+/* The idle time of a CPU at t0, after all tasks were visited. */
 SUBPROGRAM int close_cpu(struct control *c, struct cpu *cpu)
 {
 	s64 t0_task;
@@ -88,7 +88,7 @@ SUBPROGRAM int close_cpu(struct control *c, struct cpu *cpu)
 	cpu->idle = cpu->idle_sum;
 	t0_task = c->sched_ns - (cpu->clock - cpu->clock_task);
 	if (!cpu->known && !cpu->running) {
-		/* No switch was seen yet, and no task runs. */
+		/* No switch was seen yet, and no task is running. */
 		cpu->idle_start = t0_task;
 		cpu->is_idle = 1;
 	}
@@ -114,10 +114,10 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 		return 0;
 	state = OBSERVE(slot->state);
 	if (state == SLOT_DYING) {
-		/* The memory may be another task's by now: its start tells. */
+		/* Another task may have the memory by now; compare the start times. */
 		t = FROM((void *)slot->task);
 		use = use_of_dying(c, t);
-		/* Zero for one born after the run's instant. */
+		/* Zero for a task born after the run's instant. */
 		use = not_negative(use);
 		start = t->start_boottime;
 		barrier();
@@ -143,13 +143,13 @@ SUBPROGRAM int read_slot(struct control *c, u64 number)
 	return 0;
 }
 
-/* Slots and CPUs as they were at the instant, once all tasks have been met. */
+/* Slots and CPUs as of the instant, after all tasks were visited. */
 static __always_inline void close_books(struct control *c)
 {
 	struct bpf_iter_num numbers;
 	int *i;
 
-	/* With those that exited during the walk: it may not have met them. */
+	/* Include tasks that exited during the walk: it may have missed them. */
 	if (!c->by_log)
 		c->exits = c->head;
 	rcu_read_lock();
@@ -188,9 +188,8 @@ static __always_inline void close_books(struct control *c)
 }
 
 /*
- * The whole table in one run, or a part of it, which is told by `more`: kernels from
- * 6.7 on. In between the caller is back in user space, where it can be preempted on
- * every kernel.
+ * Walks all tasks in one run, or a part of them and sets `more`: kernels from 6.7 on.
+ * Between two parts the caller is in user space, where every kernel can preempt it.
  */
 SEC("raw_tp/snapshot")
 int snapshot(void *ctx)
@@ -229,7 +228,7 @@ int snapshot(void *ctx)
 	return 0;
 }
 
-/* Only who ran since the last run, of all that the log names: one run, however many rest. */
+/* Visits only the processes in the log, which ran since the last run. */
 SEC("raw_tp/snapshot_of_ran")
 int snapshot_of_ran(void *ctx)
 {
@@ -252,7 +251,7 @@ int snapshot_of_ran(void *ctx)
 	return 0;
 }
 
-/* One thread a call, then one call without: kernels from 5.8 on. */
+/* Called for each thread, and then once without a thread: kernels from 5.8 on. */
 SEC("iter/task")
 int each_task(struct bpf_iter__task *ctx)
 {
@@ -276,7 +275,7 @@ int each_task(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Adds what an event cost that stands for `events` like it. */
+/* Adds the cost of an event, as a sample of `events` such events. */
 static __always_inline void add_cost(struct cpu *cpu, u64 begin_ns, u32 events)
 {
 	if (cpu && begin_ns)
@@ -303,7 +302,7 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	return 0;
 }
 
-/* Where tasks are hidden: by their idle states alone CPUs are known to be idle. */
+/* Where tasks are hidden: only idle states show that a CPU is idle. */
 SEC("tp_btf/cpu_idle")
 int BPF_PROG(idles, u32 state, u32 number)
 {
@@ -344,8 +343,8 @@ static __always_inline void on_exit(struct task_struct *t)
 }
 
 /*
- * Tracepoints allow preemption since 7.0. What exits on this CPU while this program is
- * preempted is skipped by the kernel, and counted as a recursion miss; see finish().
+ * Tracepoints allow preemption since 7.0. While this program is preempted, the kernel skips
+ * it for other tasks that exit on this CPU, and counts recursion misses; see finish().
  */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(exits, struct task_struct *t)

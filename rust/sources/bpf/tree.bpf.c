@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a tree of processes uses, summed as its tasks die.
+ * Resource use of a tree of processes, summed when its tasks die.
  *
  * Design decisions
  *
- * - A task is marked by who makes it, before it first runs. Nothing that happens later
- *   changes the mark: parents that die, other sessions, ids that are used again.
- * - A task's last switch takes the mark away, or the walk that ends the following
- *   does. Who takes it away adds the run time, so that it is added once.
- * - Nothing waits to be collected: however many die, the sums are there.
+ * - The program at births marks each task before it first runs. Nothing that happens
+ *   later changes the mark: dying parents, other sessions, ids that are used again.
+ * - The last switch of a task removes its mark, or else the walk at the end does. The one
+ *   that removes the mark adds the CPU time, so that it is added once.
+ * - Nothing has to be collected meanwhile: the sums are complete at any time.
  */
 
 #include "task.h"
@@ -17,26 +17,26 @@ char LICENSE[] SEC("license") = "GPL";
 
 #define READINGS 4
 
-/* The words shared with user space, in a mapped array. Sums are over members. */
+/* The words shared with user space, in a mapped array. Sums are those of all members. */
 struct tree {
-	u64 root;		/* the process whose new processes belong */
-	u64 ended;		/* set from outside: nobody becomes a member any more */
+	u64 root;		/* the process whose descendants become members */
+	u64 ended;		/* set by user space: no task becomes a member any more */
 	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
 	u64 members;		/* tasks that are marked */
-	u64 lost;		/* tasks that were not marked for want of room, */
-	u64 unnamed;		/* and tasks whose command's row was not made */
-	u64 processes;		/* begun */
+	u64 lost;		/* tasks without a mark: the map was full, */
+	u64 unnamed;		/* and tasks without a row of their command */
+	u64 processes;		/* processes that began */
 	u64 cpu_ns;
-	u64 utime, stime;	/* as ticks tell */
+	u64 utime, stime;	/* by ticks */
 	u64 minflt, majflt;
 	u64 nvcsw, nivcsw;
 	u64 cpu_delay_ns;
 	u64 read_bytes, write_bytes;
 	u64 max_rss;		/* pages */
-	u64 left_out;		/* a process whose switches are treated as if hidden: for tests */
+	u64 left_out;		/* a process that a test treats as hidden */
 };
 
-/* A command's name and what it used. */
+/* A command's name and its use. */
 struct command {
 	char name[16];
 };
@@ -45,8 +45,8 @@ struct command_use {
 };
 
 struct member {
-	struct command command;	/* of its process, known with `counted` */
-	u64 counted;		/* all but its run time is in the sums */
+	struct command command;	/* of its process, valid with `counted` */
+	u64 counted;		/* its counters are in the sums, but not its CPU time */
 };
 
 struct {
@@ -56,7 +56,7 @@ struct {
 	__type(value, struct tree);
 } trees SEC(".maps");
 
-/* By task. Sizes are set by the loader. */
+/* By task. The loader sets the sizes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -80,7 +80,7 @@ static __always_inline struct tree *the_tree(void)
 	return bpf_map_lookup_elem(&trees, &zero);
 }
 
-/* Called by the process whose descendants are to be followed. */
+/* Called by the process whose descendants are followed. */
 SEC("raw_tp/begin")
 int begin(void *ctx)
 {
@@ -114,9 +114,9 @@ static __always_inline void on_birth(struct task_struct *t)
 }
 
 /*
- * Whoever makes a task, of whatever kind: the child has not run yet. Tracepoints allow
- * preemption since 7.0; a birth on this CPU while this program is preempted is skipped by
- * the kernel, and counted as a recursion miss.
+ * Called for each new task before it runs. Tracepoints allow preemption since 7.0: while
+ * this program is preempted, the kernel skips it for other births on this CPU, and counts
+ * recursion misses.
  */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(born, struct task_struct *t, u64 clone_flags)
@@ -137,7 +137,7 @@ static __always_inline struct command_use *row_of_command(struct command *comman
 	return bpf_map_lookup_elem(&commands, command);
 }
 
-/* Takes the mark away, and adds what the task has used. */
+/* Removes the mark and adds the CPU time of the task. */
 static __always_inline void leave(struct tree *tree, u64 key, struct member *member, u64 use)
 {
 	struct command command = member->command;
@@ -154,13 +154,13 @@ static __always_inline void leave(struct tree *tree, u64 key, struct member *mem
 	ADD(tree->members, -1);
 }
 
-/* The most memory that the task's process had. */
+/* Peak memory of the task's process, in pages. */
 static __always_inline u64 peak(struct task_struct *t)
 {
 	struct mm_struct *mm = OPTIONAL_FROM(t, mm);
 
-	/* Since 6.16 the tracepoint comes before the memory is given up. What the signal_struct
-	 * says includes what the process was before it became a command. */
+	/* Since 6.16 the tracepoint comes before the memory is released. The peak in the
+	 * signal_struct includes the time before the process's exec. */
 	return mm ? greater(resident(mm), OPTIONAL(mm->hiwater_rss)) : max_rss(FROM(t)->signal);
 }
 
@@ -186,12 +186,12 @@ SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struc
 	ADD(tree->cpu_delay_ns, OPTIONAL(t->sched_info.run_delay));
 	ADD(tree->read_bytes, OPTIONAL(t->ioac.read_bytes));
 	ADD(tree->write_bytes, OPTIONAL(t->ioac.write_bytes));
-	/* Another's death at the same moment may be missed here: it has to come between. */
+	/* A death at the same moment on another CPU may be missed here. */
 	if (rss > *(volatile u64 *)&tree->max_rss)
 		*(volatile u64 *)&tree->max_rss = rss;
 	if (t->pid != t->tgid)
 		return 0;
-	/* A leader that another thread's exec ends: the process goes on. */
+	/* The exec of another thread ends this leader: the process continues. */
 	if (OPTIONAL(signal->group_exec_task))
 		return 0;
 	row = row_of_command(&command);
@@ -241,8 +241,8 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	return 0;
 }
 
-/* What a task has used by now, running or not; what was stolen since its queue's clock
- * was last updated, at most a tick ago, is not known to be. */
+/* CPU time of a task up to now, running or not. Steal time since the last update of its
+ * queue's clock, at most a tick ago, counts as CPU time. */
 static __always_inline u64 use_now(struct tree *tree, struct task_struct *t)
 {
 	struct rq *q = queue_of(t);
@@ -284,7 +284,7 @@ int BPF_PROG(freed, struct task_struct *t)
 	return 0;
 }
 
-/* After the end: what still lives, and what it has used so far. */
+/* At the end: counts the tasks that still live. */
 SEC("iter/task")
 int each_task(struct bpf_iter__task *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The way over all tasks, and the rows it leaves.
+ * The walk over all tasks, and the rows that it writes.
  */
 #ifndef WALK_H
 #define WALK_H
@@ -8,14 +8,14 @@
 #include "fields.h"
 #include "cpu_time.h"
 
-/* Processes may be in the list in another order than that of their start by this much. */
+/* The kernel's list is sorted by start time up to this error. */
 #define ORDER_NS 10000000
 enum { FOUND, FIND_LAST, SKIP_THREADS };
 
 /*
- * The place of the row that is being written, or 0 where it has none. What the walk
- * carries from one task to the next is in the control words: kept on the stack, the
- * verifier would follow every combination of it.
+ * The memory of the current row; 0 if there is no room. The state that the walk carries from
+ * one task to the next is in the control words: on the stack, the verifier would follow
+ * every combination of it.
  */
 static __always_inline struct record *place_of_row(struct control *c)
 {
@@ -28,7 +28,7 @@ static __always_inline struct record *place_of_row(struct control *c)
 	return output ? bpf_map_lookup_elem(output, &n) : 0;
 }
 
-/* Keeps the row that was being written, if it is to be kept at all. */
+/* Ends the current row. Drops it if the process did not run. */
 SUBPROGRAM int end_row(struct control *c)
 {
 	if (!c->row_begun)
@@ -50,17 +50,17 @@ SUBPROGRAM int begin_row(struct control *c, struct task_struct *t, struct signal
 	c->row = c->count;
 	c->row_outside = is_outside(c, t);
 	c->row_begun = !c->row_outside;
-	/* The death of a thread is no run of one that is left. */
+	/* The death of a thread does not count as a run of the others. */
 	c->row_ran = !c->since || (!wants(c, RUN_THREADS) && s->sum_sched_runtime);
 	return 0;
 }
 
 /*
- * A long list is walked in parts, each a run of its own. A part ends before a process,
- * and the next begins behind the last process of the part before; should that have died
- * meanwhile, at the first that is clearly younger.
+ * A long list is walked in parts, each in a run of its own. A part ends before a process.
+ * The next part begins after the last process of the previous part, or, if that has died, at
+ * the first process that is clearly younger.
  *
- * Tells whether a task is no part of the present part.
+ * Returns whether a task is outside the current part.
  */
 SUBPROGRAM int is_elsewhere(struct control *c, struct task_struct *t)
 {
@@ -105,7 +105,7 @@ static __always_inline void mark_met(struct control *c, struct task_struct *t)
 		slot->met = c->serial;
 }
 
-/* The sums that need no row. */
+/* Adds to the sums that need no row. */
 SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 of_dead)
 {
 	if (t->tgid == c->caller)
@@ -119,7 +119,7 @@ SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 
 	return 0;
 }
 
-/* Writes what a task adds to the row: all of it where `leads`. */
+/* Adds a task to the row; begins the row if it `leads`. */
 SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct *t, s64 use,
 			 u64 leads)
 {
@@ -137,7 +137,7 @@ SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct
 	ADD(ac_sum_exec_ns, use);
 	if (leads && !wants(c, RUN_THREADS)) {
 		add_dead_threads(c, r, s);
-		/* With exits watched, their exact times are added by the caller. */
+		/* If exits are watched, user space adds their exact times. */
 		if (!(wants(c, RUN_EXACT) && c->slots))
 			r->ac_sum_exec_ns += s->sum_sched_runtime;
 	}
@@ -151,22 +151,22 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	struct record *r;
 	s64 use;
 
-	/* The idle tasks are no tasks of the table; a released one has left it. */
+	/* Skip idle tasks, and tasks that are released. */
 	if (!t->pid || !FROM(t)->thread_pid || is_left_out(c, t))
 		return 0;
 	*(volatile u64 *)&c->leads = wants(c, RUN_THREADS) || t->pid == t->tgid;
 	s = FROM(t)->signal;
 	use = use_at(c, t);
-	/* Zero for one born after the run's instant. */
+	/* Zero for a task born after the run's instant. */
 	use = not_negative(use);
 	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
 		mark_met(c, t);
 	if (*(volatile u64 *)&c->leads)
 		begin_row(c, t, s);
-	/* Who is dead keeps its row until it is reaped: by that the caller knows it is not. */
+	/* A zombie keeps its row, so that user space knows it is not reaped yet. */
 	c->row_ran |= c->ran | (t->flags & PF_EXITING);
 	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
-	/* The row of a sleeper with one thread would only be thrown away. */
+	/* The row of an unchanged process with one thread would be dropped. */
 	if (c->row_outside || (!c->row_ran && OPTIONAL(s->nr_threads) == 1))
 		return 0;
 	r = place_of_row(c);
@@ -175,7 +175,7 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	return 0;
 }
 
-/* One step of a walk that meets the threads of a process in any order. */
+/* One step of a walk that visits the threads of a process in any order. */
 SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 {
 	struct task_struct *leader = FROM(t)->group_leader;
@@ -186,7 +186,7 @@ SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 		return 0;
 	known = bpf_map_lookup_elem(&row_of, &key);
 	if (!known || known->serial != c->serial) {
-		/* The first that is met stands for the process, whichever it is. */
+		/* The first thread visited begins the row of its process. */
 		new.use = c->count;
 		visit(c, leader);
 		end_row(c);

@@ -3,12 +3,12 @@
 //! Design decisions
 //!
 //! * The program (bpf/taskstats.bpf.c) walks all tasks and writes records into an
-//!   array that is mapped here: nothing is copied. On kernels from 5.8 to 6.6 the
-//!   task iterator runs the same program text once a thread.
-//! * What the kernel hides from BPF but shows in /proc is looked for now and then,
-//!   read by its CPU clock, and appended.
-//! * Facts that need a system call of their own (/proc/stat, load, memory) are read
-//!   only where they are asked for.
+//!   array that is mapped here: nothing is copied. On kernels from 5.8 to 6.6 the task
+//!   iterator calls the same code once a thread.
+//! * Some kernels hide tasks from BPF that /proc lists. The source finds these once a minute,
+//!   reads their CPU clocks, and appends their records.
+//! * Values that need a system call of their own (/proc/stat, load, memory) are read only on
+//!   request.
 
 mod btf;
 mod exit_slots;
@@ -55,9 +55,9 @@ const VERSION: u16 = 14 | EXTENSION_BIT;
 
 /// How often hidden processes are looked for.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;
-/// By how much the estimate of the scheduler's clock may be off.
+/// The error of the estimated scheduler's clock, at most.
 const MARGIN_NS: u64 = 100_000;
-/// Tasks that are walked in a run, in which few kernels preempt it: some milliseconds.
+/// Tasks in one run, which takes some milliseconds: few kernels preempt it.
 const PART: u64 = 16384;
 /// The worker empties the slots when one in so many was given out.
 const EMPTY_PART: usize = 4;
@@ -78,7 +78,7 @@ pub(crate) struct Bpf {
     log: RunLog,
     hidden: Hidden,
     delayacct: bool,
-    /// What cannot be read on this kernel.
+    /// Fields that this kernel lacks.
     lacking: Lacking,
     /// Why a better way, or a program, was refused.
     refusals: Vec<String>,
@@ -86,21 +86,21 @@ pub(crate) struct Bpf {
     watchers: Option<[OwnedFd; 2]>,
     /// The programs at idle states and at the ends of tasks, where tasks hide.
     hidden_watchers: Vec<OwnedFd>,
-    /// Locked over a run and what is made of it, so that what is taken out of a slot beside
-    /// was there before the run's instant.
+    /// Locked during a run and the work on its result, so that the worker only takes exits
+    /// from before the run's instant.
     exits: Arc<Mutex<Exits>>,
-    /// Readable where the slots tell of deaths.
+    /// Readable when deaths are reported.
     deaths: OwnedFd,
-    /// Empties the slots, from the first snapshot on while they are watched.
+    /// Empties the slots, from the first exact snapshot on.
     worker: Option<Worker>,
     home: ForkGuard,
-    /// The programs at their tracepoints, while values at one instant are wanted.
+    /// The attached programs, while snapshots are exact.
     watching: Option<Vec<OwnedFd>>,
-    /// Notes of tasks that were lost so far: values that are not of the instant.
+    /// Notes lost up to the last snapshot.
     notes_lost: u64,
     /// Number of records of the dead in the last snapshot.
     exited: usize,
-    /// All tasks' last values, while snapshots are of what ran since.
+    /// All tasks' last values, while snapshots are without unchanged tasks.
     changed: Option<LastValues>,
     /// When hidden processes were last looked for, CLOCK_MONOTONIC.
     looked_ns: u64,
@@ -111,7 +111,7 @@ fn locked(exits: &Mutex<Exits>) -> MutexGuard<'_, Exits> {
 }
 
 impl Bpf {
-    /// Compares a run with what /proc lists. Gives the system calls made.
+    /// Compares a run with the list in /proc. Returns the number of system calls.
     fn look_for_hidden(&mut self) -> Result<u32, Error> {
         let before = self.hidden.listed()?;
         let (chosen, calls) = self.choose(self.wanted[0], 0)?;
@@ -134,7 +134,7 @@ impl Bpf {
         Ok(calls + 6)
     }
 
-    /// How it works here, for people.
+    /// How the source works on this kernel, as text for users.
     pub(crate) fn describe(&self) -> String {
         let mut text = match self.way {
             Way::OneCall(_) => "all tasks in one system call, in no copy".to_owned(),
@@ -199,15 +199,15 @@ impl Bpf {
         let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
         let programs = self.hidden_watchers.iter().chain([switched, exiting]);
         self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
-        // The caller's next switch tells the scheduler's clock to the ns.
+        // The caller's next switch sets the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
         self.run(bits::EXACT)?;
         Ok(())
     }
 
-    /// Empties the slots beside the caller from now on, so that as many may die in an
-    /// interval as memory is granted for.
+    /// Starts the worker that empties the slots, so that the number of exits in an interval
+    /// is limited by memory only.
     fn start_worker(&mut self) -> Result<(), Error> {
         if self.watching.is_none() || self.worker.is_some() {
             return Ok(());
@@ -225,7 +225,7 @@ impl Bpf {
         Ok(())
     }
 
-    /// Refuses to go on in a child made by fork: it has the programs and arrays of its parent.
+    /// Fails in a child after fork: the programs and arrays belong to its parent.
     fn check_home(&self) -> Result<(), Error> {
         if self.home.is_here() { Ok(()) } else { Err(Error::forked("source")) }
     }
@@ -234,8 +234,8 @@ impl Bpf {
         (0..self.cpu_count).map(|cpu| (cpu, self.cpus.read(cpu * size_of::<CpuWords>())))
     }
 
-    /// The CPUs' clocks at the instant of a run. Those of a CPU stand still from one event
-    /// there to the next; what irq and steal time makes between them does not change then.
+    /// The CPUs' clocks at the instant of a run. The clocks of a CPU stand still between two
+    /// events there; their difference, irq and steal time, does not change meanwhile.
     fn cpu_clocks(&self, run: &Control) -> Vec<CpuClocks> {
         self.cpus()
             .filter(|(_, words)| words.serial == run.serial && words.online != 0)

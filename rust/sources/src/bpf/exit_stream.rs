@@ -1,4 +1,4 @@
-//! Tasks as they die, by the slots alone: no snapshot is taken.
+//! Exit records without snapshots, from the slots alone.
 
 use std::mem::offset_of;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,17 +13,17 @@ use crate::host;
 use crate::source::ExitFeed;
 use crate::sys::shared::Control;
 
-/// What records of exits are to hold: everything.
+/// Records of exits have all fields.
 const FLAGS: u32 =
     bits::THREADS | bits::EXACT | bits::MEMORY | bits::IO | bits::DELAY | bits::EXE | bits::CGROUP;
 
 impl Bpf {
-    /// Opens the source to tell of exits only.
+    /// Opens the source for exits only.
     pub(crate) fn open_for_exits() -> Result<Bpf, Error> {
         let mut source = Bpf::open()?;
         if source.watchers.is_none() {
             return Err(Error::Unsupported {
-                reason: "the bpf source tells of exits from Linux 6.7 on".into(),
+                reason: "the bpf source reports exits from Linux 6.7 on".into(),
                 hint: "use netlink".into(),
             });
         }
@@ -43,7 +43,7 @@ impl ExitFeed for Bpf {
         locked(&self.exits).lost().0
     }
 
-    /// With the final values, to the last switch.
+    /// The values are final: up to the last switch.
     fn take(&mut self) -> Result<Option<Snapshot<SharedBytes>>, Error> {
         let (dead, (lost, lost_ns)) = {
             let mut exits = locked(&self.exits);

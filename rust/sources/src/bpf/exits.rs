@@ -1,17 +1,16 @@
-//! Tasks that die: what they had used, to the last nanosecond.
+//! CPU time of tasks that die, to the last nanosecond.
 //!
 //! Design decisions
 //!
-//! * A task claims a slot when it exits, and its last switch writes the final value
-//!   there (bpf/taskstats.bpf.c). A run writes what each had used at its instant.
-//! * A task stays in the walk until it is reaped or released. It counts from the
-//!   moment the walk no longer meets it, so that no time is counted twice or lost. The
-//!   slot is free for another as soon as the final value was read: a parent that never
-//!   waits costs memory here, not slots.
-//! * In process mode what a dead thread used goes to its process's row; a process
-//!   without a row becomes a record of its own.
-//! * The kernel's own sums of dead threads lack their last microseconds, so that they
-//!   serve for threads only that died before anyone watched.
+//! * A task claims a slot when it exits, and its last switch writes the final value there
+//!   (bpf/hooks.h). A run adds the value at the run's instant.
+//! * A task stays in the walk until it is reaped or released. Its exit counts when the walk
+//!   no longer visits it, so that no time is counted twice or lost. Its slot is free as soon
+//!   as the final value was read: a parent that never waits costs memory here, not slots.
+//! * In process mode the CPU time of a dead thread is added to the row of its process; a
+//!   process without a row gets a record of its own.
+//! * The kernel's sums of dead threads lack their last microseconds. They serve only for
+//!   threads that died before the source watched exits.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +21,7 @@ use super::exit_slots::{Slot, Slots};
 use crate::source::MOST_EXITS;
 use crate::sys::shared::Control;
 
-/// Fields that cannot be had once a task's memory is gone.
+/// Fields that are unknown when a task's memory is gone.
 pub(crate) const GONE: FieldSet = FieldSet::of(&[
     Field::rss_kb,
     Field::vm_kb,
@@ -31,7 +30,7 @@ pub(crate) const GONE: FieldSet = FieldSet::of(&[
     Field::ac_exe_inode,
 ]);
 
-/// What is known of a process's dead threads.
+/// The dead threads of a process.
 #[derive(Default)]
 struct Process {
     /// Final values of those whose slots were freed.
@@ -40,23 +39,23 @@ struct Process {
     leader: Option<Vec<u8>>,
 }
 
-/// A task that is dead, or dying: its last word, out of its slot.
+/// A dead or dying task, as its slot described it.
 struct ExitRows {
-    /// What it used, up to its last switch where that `is_final`.
+    /// Its CPU time: up to its last switch if that `is_final`.
     used_ns: u64,
     is_final: bool,
-    /// Whose thread it is.
+    /// Its process.
     process: TaskKey,
     leader: bool,
     /// Whether it is outside the caller's pid namespace.
     outside: bool,
-    /// Whether the walk of the run met it, or may have before it exited.
+    /// Whether the run has visited it, or may have before it exited.
     walked: bool,
     record: Vec<u8>,
 }
 
 impl ExitRows {
-    /// What a slot tells; with the final value, or that at the instant of the last run.
+    /// A copy of a slot, with the final value or that at the instant of the last run.
     fn of(slot: &Slot<'_>, is_final: bool) -> ExitRows {
         let words = &slot.words;
         ExitRows {
@@ -75,34 +74,34 @@ impl ExitRows {
 pub(crate) struct Exits {
     slots: Slots,
     layout: Layout,
-    /// ExitRows tasks that the walk may still meet, or that the next snapshot is to have.
+    /// Dead tasks that the walk may still visit, or that the next snapshot reports.
     pending: Vec<ExitRows>,
-    /// The most of them that are kept, those that were not, and their use.
+    /// How many are kept at most; the number of those dropped, and their CPU time.
     most: usize,
     dropped: u64,
     dropped_ns: u64,
     threads: bool,
-    /// Whether no snapshot was taken yet: what died before it is no part of any interval.
+    /// Whether no snapshot was taken yet: earlier deaths are part of no interval.
     first: bool,
     processes: HashMap<TaskKey, Process>,
     outside_ns: u64,
 }
 
-/// What a snapshot gets from the slots.
+/// The part of a snapshot that comes from the slots.
 #[derive(Default)]
 pub(crate) struct Collected {
-    /// RecordBuffer of the tasks that died, with what they had used at the instant.
+    /// Records of the tasks that died, with their CPU time at the instant.
     pub(crate) records: Vec<Vec<u8>>,
-    /// Use of dead tasks outside the caller's pid namespace.
+    /// CPU time of dead tasks outside the caller's pid namespace.
     pub(crate) outside_ns: u64,
 }
 
-/// Rows of a run, by their names.
+/// Rows of a run, by their keys.
 #[derive(Default)]
 struct Met {
-    /// Of tasks that are dead, and not reaped.
+    /// Of zombies.
     dead: HashSet<TaskKey>,
-    /// Of those that were not when the run began, and may be in no row.
+    /// Of tasks that died during the run.
     dying: HashSet<TaskKey>,
 }
 
@@ -112,7 +111,7 @@ struct Waiting {
     used_ns: u64,
     done_ns: u64,
     leader: Option<Vec<u8>>,
-    /// The thread that died last, where that is not the leader.
+    /// The thread that died last, if that is not the leader.
     last: Option<Vec<u8>>,
     complete: bool,
 }
@@ -144,7 +143,7 @@ impl Exits {
         self.most = most;
     }
 
-    /// Begins anew: what has died so far is forgotten.
+    /// Starts again and forgets all deaths so far.
     pub(crate) fn reset(&mut self, threads: bool) {
         self.slots.sweep(None, |slot| slot.is_dead());
         self.pending.clear();
@@ -154,18 +153,18 @@ impl Exits {
         self.outside_ns = 0;
     }
 
-    /// Whether the slots' values are of thread rows.
+    /// Whether rows are those of threads.
     pub(crate) fn is_for_threads(&self) -> bool {
         self.threads
     }
 
-    /// Exits that are in no snapshot, and what these tasks had used, since the beginning.
+    /// Exits that are in no snapshot, and the CPU time of these tasks, since the beginning.
     pub(crate) fn lost(&self) -> (u64, u64) {
         let (count, ns) = self.slots.lost();
         (count + self.dropped, ns + self.dropped_ns)
     }
 
-    /// Takes the dead out of their slots, so that others may die; no system call.
+    /// Frees the slots of dead tasks and keeps their records; makes no system call.
     pub(crate) fn drain(&mut self) {
         let Exits { slots, pending, most, dropped, dropped_ns, .. } = self;
         slots.sweep(None, |slot| {
@@ -180,7 +179,7 @@ impl Exits {
         });
     }
 
-    /// The records of all that have died, where nobody walks over the tasks.
+    /// The records of all dead tasks, for callers that take no snapshots.
     pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
         let mut records = Vec::new();
         let layout = &self.layout;
@@ -193,12 +192,13 @@ impl Exits {
         records
     }
 
-    /// Brings the rows of a run up to the exits, and gives those that have no row.
+    /// Adds the CPU time of dead tasks to the rows of a run. Returns the records of those
+    /// that have no row.
     pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
         let mut collected = Collected::default();
         let mut waiting: HashMap<TaskKey, Waiting> = HashMap::new();
-        // A task that died while the run lasted has had a part of its time after the run's
-        // instant: that is for the next run, so its slot stays.
+        // If a task died during the run, a part of its time is after the run's instant and
+        // counts in the next run, so its slot stays in use.
         let mut partial = Vec::new();
         let pending = &mut self.pending;
         self.slots.sweep(Some(run.exits), |slot| {
@@ -210,7 +210,7 @@ impl Exits {
                 }
                 return done;
             }
-            // One born after the instant is for the next run altogether.
+            // A task born after the instant counts in the next run only.
             if words.serial == run.serial && words.used != 0 {
                 partial.push(ExitRows::of(slot, false));
             }
@@ -234,12 +234,12 @@ impl Exits {
         collected
     }
 
-    /// The name of the row that a task has while it lives.
+    /// The key of the row that a task has while it lives.
     fn row_of(&self, dead: &ExitRows) -> TaskKey {
         if self.threads { key_of(&dead.record, &self.layout) } else { dead.process }
     }
 
-    /// The rows of a run that are dead or dying.
+    /// The rows of dead and dying tasks in a run.
     fn met(&self, partial: &[ExitRows], rows: &[u8]) -> Met {
         let mut met = Met::default();
         if self.pending.is_empty() && partial.is_empty() {
@@ -259,13 +259,13 @@ impl Exits {
         met
     }
 
-    /// Whether a task's time is in a row of the run: nobody has waited for it yet, or it died
-    /// when the walk had already passed.
+    /// Whether a row of the run includes a task's time: it is not reaped yet, or it died after
+    /// the walk had passed it.
     fn is_in_row(&self, dead: &ExitRows, met: &Met) -> bool {
         let has_row = self.threads || dead.leader;
         match dead.is_final {
             true => has_row && met.dead.contains(&self.row_of(dead)),
-            // What has no row of its own is known by the walk alone.
+            // It has no row of its own: only the walk knows.
             false if dead.outside || !has_row => dead.walked,
             false => met.dying.contains(&self.row_of(dead)),
         }
@@ -302,7 +302,7 @@ impl Exits {
         }
     }
 
-    /// Adds what dead threads used to the rows of their processes.
+    /// Adds the CPU time of dead threads to the rows of their processes.
     fn add_to_rows(
         &mut self,
         waiting: &mut HashMap<TaskKey, Waiting>,
@@ -336,13 +336,13 @@ impl Exits {
                 process.done_ns += dead.done_ns;
             }
         }
-        // Who has no row though all tasks were met is gone.
+        // All tasks were visited: a process without a row is gone.
         if all_met {
             self.processes.retain(|key, _| seen.contains(key) || waiting.contains_key(key));
         }
     }
 
-    /// Makes records of the processes that have no row any more.
+    /// Creates records for the processes that have no row any more.
     fn make_records(&mut self, waiting: HashMap<TaskKey, Waiting>, collected: &mut Collected) {
         let layout = &self.layout;
         for (key, dead) in waiting {
@@ -369,8 +369,8 @@ fn key_of(record: &[u8], layout: &Layout) -> TaskKey {
     record.map_or_else(TaskKey::default, |record| TaskKey::of(&record))
 }
 
-/// The record with what its task had used. One that will be told again, because its task
-/// is not gone yet, keeps its state: by that it is known (changed.rs).
+/// The record with its task's CPU time. If the task is not gone yet, the record keeps its
+/// state: it is reported again, and LastValues knows it by that.
 fn with_use(mut record: Vec<u8>, layout: &Layout, used_ns: u64, is_final: bool) -> Vec<u8> {
     if let Some(mut view) = RecordMut::new(&mut record, layout) {
         view.set(Field::ac_sum_exec_ns, used_ns);
@@ -407,7 +407,7 @@ fn process_record(leader: Option<Vec<u8>>, last: Option<Vec<u8>>, layout: &Layou
     sum
 }
 
-/// Counters that every thread's record holds for the whole process.
+/// Counters of the whole process, which the record of each thread repeats.
 const OF_PROCESS: FieldSet = FieldSet::of(&[
     Field::ac_cutime,
     Field::ac_cstime,

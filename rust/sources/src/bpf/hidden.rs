@@ -2,10 +2,9 @@
 //!
 //! Design decisions
 //!
-//! * Their CPU clock is exact without privilege and costs one call a snapshot. What
-//!   else /proc tells is read when they are looked for, now and then, and kept.
-//! * Counters that would stand still between two looks are left out rather than
-//!   shown as if nothing had happened.
+//! * Reading their CPU clock is exact, needs no privilege and costs one call a snapshot.
+//!   Other values of /proc are read once a minute and kept.
+//! * Counters that would stand still in between are left out, not shown as unchanged.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,7 +18,7 @@ use crate::host::Host;
 use crate::procfs::reader::Reader;
 use crate::sys;
 
-/// What stays true between two looks, with the ticks that split the CPU time.
+/// Fields that stay valid between two readings, and the ticks that split the CPU time.
 const KEPT: FieldSet = FieldSet::of(&[
     Field::ac_sum_exec_ns,
     Field::cpu_run_virtual_total,
@@ -31,7 +30,7 @@ const KEPT: FieldSet = FieldSet::of(&[
     Field::hiwater_vm,
 ]);
 
-/// One such process.
+/// One hidden process.
 struct Process {
     pid: u32,
     record: Vec<u8>,
@@ -40,7 +39,7 @@ struct Process {
     used_ns: Option<u64>,
 }
 
-/// All of them.
+/// All hidden processes.
 pub(crate) struct Hidden {
     reader: Reader,
     processes: Vec<Process>,
@@ -50,7 +49,7 @@ pub(crate) struct Hidden {
     rows: usize,
 }
 
-/// A clock that was read so long before the run's instant may have run on: the caller was
+/// A clock that was read so long before the run's instant is too old: the caller was
 /// preempted in between.
 const EARLY_NS: u64 = 20_000;
 
@@ -78,8 +77,7 @@ impl Hidden {
         self.reader.pids()
     }
 
-    /// Takes for hidden what was listed before and is listed after a run that did
-    /// not show it.
+    /// Finds the processes that /proc lists before and after a run that did not visit them.
     pub(crate) fn look(
         &mut self,
         layout: &Layout,
@@ -109,8 +107,8 @@ impl Hidden {
         Ok(())
     }
 
-    /// Reads their clocks; at best right before the run, whose instant is at its
-    /// begin. Gives the system calls made.
+    /// Reads their clocks, best right before the run, whose instant is at its begin. Returns
+    /// the number of system calls.
     pub(crate) fn read_clocks(&mut self) -> u32 {
         if self.processes.is_empty() {
             return 0;
@@ -122,8 +120,8 @@ impl Hidden {
         self.processes.len() as u32
     }
 
-    /// Reads them again right after the run where that is nearer to its instant. Gives the
-    /// system calls made.
+    /// Reads them again right after the run if that is closer to its instant. Returns the
+    /// number of system calls.
     pub(crate) fn settle_clocks(&mut self, t0_ns: u64) -> u32 {
         let early = t0_ns.saturating_sub(self.read_ns);
         if self.processes.is_empty() || early < EARLY_NS || now_ns().saturating_sub(t0_ns) > early {
@@ -132,7 +130,7 @@ impl Hidden {
         self.read_clocks()
     }
 
-    /// Appends their records behind `count` others. Gives the system calls made.
+    /// Appends their records to `count` others. Returns the number of system calls.
     pub(crate) fn append(
         &mut self,
         header: &mut Header,
@@ -146,7 +144,7 @@ impl Hidden {
         let size = layout.record_size();
         let mut rows = 0;
         for process in &self.processes {
-            // The next look forgets one that is gone.
+            // One that is gone; the next look forgets it.
             let Some(used) = process.used_ns else { continue };
             let others = if header.threads() { Some(self.reader.tids(process.pid)) } else { None };
             let mut of_others = 0;
@@ -187,7 +185,7 @@ impl Hidden {
     }
 }
 
-/// CLOCK_MONOTONIC, which t0 is of.
+/// CLOCK_MONOTONIC, the clock of t0.
 fn now_ns() -> u64 {
     sys::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }

@@ -2,12 +2,12 @@
 //!
 //! Design decisions
 //!
-//! * A snapshot owns its array until its last view is gone; the next one goes to
-//!   another. Nothing that is still held is ever written over.
-//! * There are at most [`LENT`] arrays lent at a time. Beyond that a snapshot is
-//!   copied out of an array that is never lent.
-//! * The memory of a BPF array is allocated when it is made, so arrays are made
-//!   when they are first needed, and made anew when they have become too small.
+//! * A snapshot owns its array until its last view is gone; the next one uses another
+//!   array. An array that is still in use is never overwritten.
+//! * At most [`LENT`] arrays are lent at a time. Beyond that a snapshot is copied out of an
+//!   array that is never lent.
+//! * The kernel allocates the memory of a BPF array when it is created. So arrays are created
+//!   when they are first needed, and replaced when they are too small.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +23,7 @@ use crate::sys::shared::Mapping;
 /// Arrays that may be lent at a time.
 pub(crate) const LENT: usize = 4;
 
-/// One array: room for records, and behind them an index byte for each.
+/// One array: room for records, followed by an index byte for each.
 pub(crate) struct Output {
     mapping: Mapping,
     capacity: usize,
@@ -42,26 +42,26 @@ pub(crate) struct Pool {
     outputs: Vec<Option<Arc<Output>>>,
 }
 
-/// What a snapshot's array holds.
+/// The rows of a snapshot.
 pub(crate) struct Rows<'a> {
-    /// RecordBuffer that are in it already.
+    /// Records that are in the array already.
     pub(crate) count: usize,
-    /// RecordBuffer of the dead.
+    /// Records of the dead.
     pub(crate) dead: &'a [Vec<u8>],
-    /// Which fields those hold.
+    /// The mask of their fields.
     pub(crate) dead_mask: u8,
 }
 
-/// A chosen array, ready to be written.
+/// A chosen array, ready for a run.
 pub(crate) struct Chosen {
     /// Its index in the array of maps.
     pub(crate) index: u32,
-    /// RecordBuffer that fit.
+    /// Records that fit.
     pub(crate) capacity: usize,
 }
 
 fn entries(capacity: usize, record_size: usize) -> u32 {
-    // The index bytes take the place of so many records more.
+    // The index bytes take the room of some more records.
     (capacity + capacity.div_ceil(record_size)) as u32
 }
 
@@ -103,13 +103,13 @@ impl Pool {
         &self.outer
     }
 
-    /// Chooses an array that nobody holds, with room for `wanted` records; the one
-    /// that is never lent where all others are. Gives the system calls made, too.
+    /// Chooses an unused array with room for `wanted` records; the one that is never lent if
+    /// all others are in use. Also returns the number of system calls.
     pub(crate) fn choose(&mut self, wanted: usize) -> Result<(Chosen, u32), Error> {
         let is_free = |output: &Option<Arc<Output>>| {
             output.as_ref().is_none_or(|output| Arc::strong_count(output) == 1)
         };
-        // One that exists first: made arrays cost memory.
+        // Prefer an existing one: a new array costs memory.
         let index = (0..LENT)
             .find(|&index| self.outputs[index].is_some() && is_free(&self.outputs[index]))
             .or_else(|| (0..LENT).find(|&index| is_free(&self.outputs[index])))
@@ -117,7 +117,7 @@ impl Pool {
         let mut calls = 0;
         let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
         if capacity < wanted {
-            // The old array goes first, so that both are never there at a time.
+            // Drop the old array first, so that both never exist at a time.
             self.outputs[index] = None;
             let capacity = wanted + wanted / 2;
             let spec = spec(self.record_size, capacity);
@@ -126,14 +126,14 @@ impl Pool {
             let mapping = Mapping::new(array.as_fd(), length).map_err(failed)?;
             bpf::set_inner_map(self.outer.as_fd(), index as u32, array.as_fd()).map_err(failed)?;
             self.outputs[index] = Some(Arc::new(Output { mapping, capacity }));
-            // Made, mapped, put into the array of maps, and its descriptor closed.
+            // Create, map, store in the array of maps, close the descriptor.
             calls = 4;
         }
         let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
         Ok((Chosen { index: index as u32, capacity }, calls))
     }
 
-    /// The chosen array, to be written by us.
+    /// The bytes of the chosen array, for writing.
     pub(crate) fn bytes_mut(&mut self, chosen: &Chosen) -> &mut [u8] {
         self.outputs[chosen.index as usize]
             .as_mut()
@@ -148,9 +148,9 @@ impl Pool {
         chosen.capacity * self.record_size
     }
 
-    /// The chosen array's bytes with the records of the dead behind the others, lent
-    /// until the last of their holders is gone; where all may not be lent, or the dead
-    /// do not fit, a copy. With the places of the records and of the index bytes.
+    /// Lends the chosen array, with the records of the dead appended, until its last holder is
+    /// gone. Returns a copy if the array is never lent, or if the dead do not fit. Also returns
+    /// the ranges of the records and of the index bytes.
     pub(crate) fn lend(
         &mut self,
         chosen: &Chosen,

@@ -1,14 +1,14 @@
-//! What a tree of processes uses, whoever waits for whom: summed in the kernel.
+//! Resource use of a tree of processes, summed in the kernel.
 //!
 //! Design decisions
 //!
-//! * A task becomes a member when a member, or the process that follows, makes it: before it
-//!   runs (bpf/tree.bpf.c). Its time is added at its last switch, so that nothing has to
-//!   be collected meanwhile.
-//! * At the end what still lives is added, and no longer followed. A task between its
-//!   release and its last switch is in no walk: it is waited for. Where that switch is to a
-//!   task that the kernel hides, the end of its memory tells.
-//! * Every follower has maps and programs of its own: they do not know of each other.
+//! * A task becomes a member when a member, or the calling process, creates it, before it runs
+//!   (bpf/tree.bpf.c). Its last switch adds its time, so that nothing has to be collected
+//!   meanwhile.
+//! * At the end a walk adds the members that still live. It misses tasks between their release
+//!   and their last switch, so `finish` waits for these. If the last switch is hidden, the
+//!   program at the end of the task's memory adds its time.
+//! * Each tree has maps and programs of its own, independent of all others.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,16 +27,17 @@ use crate::sys::shared::{Mapping, TreeWords};
 const MEMBERS: usize = 65536;
 /// Bytes of a member in its map.
 pub(super) const MEMBER: usize = 24;
-/// Bytes of a command's name, and of what is summed by it.
+/// Bytes of a command's name, and of its sums.
 pub(super) const COMMAND: usize = 16;
 pub(super) const COMMAND_USE: usize = 16;
-/// Names of commands.
+/// Commands with different names, at most.
 const COMMANDS: usize = 8192;
 /// How long a task may take from its release to its last switch, and how often to look.
 const PATIENCE: u32 = 1000;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Follows the processes that the calling process makes from now on, and all that they make.
+/// Sums the resource use of the processes that the calling process creates from now on, and
+/// of their descendants.
 #[derive(Debug)]
 pub struct Tree {
     words: Mapping,
@@ -49,16 +50,16 @@ pub struct Tree {
     page_kb: u64,
 }
 
-/// What the members used.
+/// Resource use of all members.
 #[derive(Clone, Debug, Default)]
 pub struct TreeSums {
-    /// Processes begun.
+    /// Processes that began.
     pub processes: u64,
-    /// CPU time, exact.
+    /// CPU time in ns, exact.
     pub cpu_ns: u64,
-    /// CPU time by ticks, ns.
+    /// User time by ticks, in ns.
     pub tick_user_ns: u64,
-    /// As above.
+    /// System time by ticks, in ns.
     pub tick_system_ns: u64,
     /// Minor page faults.
     pub minflt: u64,
@@ -66,40 +67,41 @@ pub struct TreeSums {
     pub majflt: u64,
     /// Voluntary context switches.
     pub nvcsw: u64,
-    /// Involuntary ones.
+    /// Involuntary context switches.
     pub nivcsw: u64,
-    /// Time runnable, but waiting for a CPU.
+    /// Time in ns that tasks were runnable and waited for a CPU.
     pub cpu_delay_ns: u64,
     /// Bytes read from storage.
     pub read_bytes: u64,
-    /// Bytes written to it.
+    /// Bytes written to storage.
     pub write_bytes: u64,
-    /// The most memory a process had, KiB.
+    /// Peak resident memory of the largest process, in KiB.
     pub max_rss_kb: u64,
-    /// Tasks that are not in the sums: there was no room to follow them, or they had not
-    /// ended to die.
+    /// Tasks that may not be in the sums: the map was full, the kernel skipped the program at
+    /// their birth, or they were still exiting.
     pub missed: u64,
-    /// Tasks that are in the sums, but in no row of `commands`: there was no room for more
-    /// names.
+    /// Tasks that are in the sums, but in no row of `commands`: the map of names was full.
     pub unnamed: u64,
     /// By the process's command name.
     pub commands: Vec<CommandSums>,
 }
 
-/// What the processes of one command name used.
+/// Resource use of the processes with one command name.
 #[derive(Clone, Debug)]
 pub struct CommandSums {
     /// Up to 15 bytes.
     pub name: Vec<u8>,
-    /// Processes that ended, or lived at the end, with that name.
+    /// Processes that had this name when they ended, or at the end.
     pub processes: u64,
-    /// CPU time of all their threads.
+    /// CPU time of all their threads, in ns.
     pub cpu_ns: u64,
 }
 
 impl Tree {
-    /// Begins to follow. AccessDenied without CAP_BPF and CAP_PERFMON; Unsupported where
-    /// the kernel lacks what it needs (before 5.14).
+    /// Loads the programs and begins.
+    ///
+    /// AccessDenied without CAP_BPF and CAP_PERFMON; Unsupported if the kernel is older than
+    /// 5.14.
     pub fn open() -> Result<Tree, Error> {
         let trees = make_array("trees", size_of::<TreeWords>(), 1)?;
         let members = make_hash(HASH, "members", [8, MEMBER], MEMBERS)?;
@@ -118,7 +120,7 @@ impl Tree {
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
         let born = load("born", "task_newtask")?;
-        // Who is born is marked last: the others then see every member.
+        // The program at births comes last: the others are there when it marks a member.
         let links = [
             attach(&load("switched", "sched_switch")?)?,
             attach(&load("exits", "sched_process_exit")?)?,
@@ -135,19 +137,19 @@ impl Tree {
         })
     }
 
-    /// Ends the following: the sums, with what the living have used so far.
+    /// Ends, and returns the sums; living members count with their use so far.
     pub fn finish(self) -> Result<TreeSums, Error> {
         self.words.write(offset_of!(TreeWords, ended), 1_u64);
         for _ in 0..PATIENCE {
             if self.words.read::<TreeWords>(0).members == 0 {
                 break;
             }
-            // The switch that this brings tells the scheduler's clock.
+            // This causes a switch, which updates the scheduler's clock.
             std::thread::sleep(LOOK_AGAIN);
             self.count_living()?;
         }
         let words: TreeWords = self.words.read(0);
-        // Births anywhere in the system that the kernel skipped: some may be of this tree.
+        // Skipped births anywhere in the system; some may belong to this tree.
         let skipped = bpf::recursion_misses(self.born.as_fd()).unwrap_or(0);
         let commands = bpf::elements(self.commands.as_fd())
             .map_err(|error| Error::os("read a BPF map", error))?;

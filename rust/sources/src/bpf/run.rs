@@ -1,4 +1,4 @@
-//! Runs of the program: the right one, with room for what it writes.
+//! Running the programs, with enough room for their records.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,11 +13,11 @@ use crate::errors::Error;
 use crate::sys::bpf;
 use crate::sys::shared::Control;
 
-/// Room for a task or two more than were there.
+/// Room for some tasks more than in the last run.
 const SPARE: usize = 64;
 /// Records of the dead that an array has room for, at most.
 const SPARE_DEAD: usize = 16384;
-/// Runs of a snapshot, until there was room for all rows.
+/// How often a snapshot runs the program until there is room for all rows.
 const RUNS: usize = 3;
 
 /// How the program is run.
@@ -33,9 +33,9 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 impl Bpf {
-    /// A run with room for all rows: where more tasks were born since the last one than
-    /// there was room for, another one follows; also where the log of who ran has not told
-    /// all. Gives the array, and what the run left.
+    /// Runs the program with room for all rows. Runs it again if more tasks were born than
+    /// there is room for, and without the log if that was incomplete. Returns the array, and
+    /// the control words after the run.
     pub(super) fn run_with_room(
         &mut self,
         threads: usize,
@@ -43,7 +43,7 @@ impl Bpf {
         mut by_log: bool,
         header: &mut Header,
     ) -> Result<(Chosen, Control), Error> {
-        // The array is memory of the kernel's: many dead are copied out instead.
+        // The array is kernel memory: many dead tasks are copied out instead.
         let dead = (2 * self.exited).min(SPARE_DEAD);
         let mut runs = 0;
         loop {
@@ -65,8 +65,8 @@ impl Bpf {
         }
     }
 
-    /// An array for so many records and those of the dead, for the next run. Gives the
-    /// system calls made.
+    /// Chooses an array for so many records and those of the dead, for the next run. Also
+    /// returns the number of system calls.
     pub(super) fn choose(&mut self, records: usize, dead: usize) -> Result<(Chosen, u32), Error> {
         let (chosen, calls) = self.pool.choose(records + self.hidden.len() + dead + SPARE)?;
         let room = chosen.capacity - self.hidden.len();
@@ -75,7 +75,7 @@ impl Bpf {
         Ok((chosen, calls))
     }
 
-    /// One run over all tasks. Gives the system calls made.
+    /// Runs the program over all tasks. Returns the number of system calls.
     pub(super) fn run(&mut self, flags: u32) -> Result<u32, Error> {
         self.control.write(offset_of!(Control, flags), flags);
         match &self.way {
@@ -91,7 +91,7 @@ impl Bpf {
                 }
             }
             Way::Iterator(link) => {
-                // Zero says that the pass has yet to begin.
+                // Zero tells the program to begin a run.
                 self.control.write(offset_of!(Control, t0_ns), 0_u64);
                 let pass = bpf::begin_iterator(link.as_fd()).map_err(failed)?;
                 let mut file = File::from(pass);
@@ -107,7 +107,7 @@ impl Bpf {
         }
     }
 
-    /// One run over those that the log names.
+    /// Runs the program over the processes in the log.
     fn run_by_log(&mut self, flags: u32) -> Result<u32, Error> {
         self.control.write(offset_of!(Control, flags), flags);
         let program = self.log.program().expect("asked for where there is one");

@@ -1,13 +1,13 @@
-//! Who ran since the last snapshot, by the log that the switch program keeps (bpf/run_log.h):
-//! with it a snapshot of only what ran costs nothing for those that rest.
+//! The log of processes that ran, written by the switch program (bpf/run_log.h). With it a
+//! snapshot of only those that ran costs nothing for unchanged processes.
 //!
 //! Design decisions
 //!
-//! * The log is of processes, by their ids of the initial namespace: rows of threads, and
-//!   views from inside a namespace, walk over all tasks.
-//! * Who rests is not looked at. What changes without a run, as the parent of an orphan, is
-//!   seen when all tasks are read again, once a minute.
-//! * Zombies do not run, but their end must be seen: they are met in each run.
+//! * The log has process ids of the initial namespace. Snapshots of threads, and those from
+//!   inside a namespace, walk over all tasks.
+//! * Unchanged processes are not visited. A change without a run, such as the new parent of
+//!   an orphan, is seen when all tasks are read again, once a minute.
+//! * Zombies do not run, but their end must be seen: each run visits them.
 
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,10 +19,10 @@ use super::maps::make_array;
 use crate::errors::Error;
 use crate::sys::shared::{Control, Mapping};
 
-/// Entries of a CPU's log, and of its table of those noted last, as in bpf/run_log.h.
+/// Entries of a CPU's log, and of its table of processes logged last, as in bpf/run_log.h.
 pub(super) const LOG: usize = 1024;
 pub(super) const LOGGED: usize = 256;
-/// Processes that a run can meet,
+/// Processes that a run can visit,
 pub(super) const LISTED: usize = 8192;
 /// and of these, zombies.
 const ZOMBIES: usize = LISTED / 2;
@@ -39,18 +39,18 @@ pub(super) fn make_maps(cpu_count: usize) -> Result<[OwnedFd; 3], Error> {
     ])
 }
 
-/// The program that reads the log, and whether the log tells all.
+/// The program that reads the log, and whether the log is complete.
 pub(super) struct RunLog {
-    /// Until it is first wanted, with the maps that it speaks of by their descriptors.
+    /// The program before its first use, with the maps whose descriptors it contains.
     prepared: Option<(Prepared, Vec<OwnedFd>)>,
     program: Option<OwnedFd>,
     listed: Mapping,
-    /// Whether it has been kept since the last snapshot.
+    /// Whether the log was written since the last snapshot.
     is_kept: bool,
 }
 
 impl RunLog {
-    /// Takes the maps that nobody else keeps.
+    /// Takes the maps that have no other owner.
     pub(super) fn new(loader: &Loader, listed: Mapping, maps: Vec<OwnedFd>) -> RunLog {
         let prepared = loader.prepare("snapshot_of_ran", Target::Call).ok();
         RunLog {
@@ -61,32 +61,32 @@ impl RunLog {
         }
     }
 
-    /// Loads the program, where the kernel takes it.
+    /// Loads the program if the kernel accepts it.
     pub(super) fn load(&mut self) {
         if let Some((prepared, _maps)) = self.prepared.take() {
-            // Kernels may have the functions, and not for programs of this kind (6.7 to 6.9).
+            // Kernels from 6.7 to 6.9 refuse these functions to programs of this kind.
             self.program = prepared.load().ok();
         }
     }
 
-    /// The switch program comes or goes.
+    /// The switch program was attached or detached.
     pub(super) fn forget(&mut self) {
         self.is_kept = false;
     }
 
-    /// A snapshot was taken: the log goes on from there.
+    /// A snapshot was taken: the log continues from there.
     pub(super) fn took(&mut self, control: &Mapping, is_kept: bool) {
         control.write(offset_of!(Control, taken), 1_u64);
         self.is_kept = is_kept;
     }
 
-    /// The program, where it is loaded.
+    /// The program, if it is loaded.
     pub(super) fn program(&self) -> Option<BorrowedFd<'_>> {
         self.program.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether it tells all that a snapshot after these values needs; asks for those that
-    /// must be met. `lost` is the number of deaths that nobody has seen.
+    /// Whether the log is complete for a snapshot after these values. Lists the zombies, which
+    /// the run must visit. `lost` is the number of exits lost so far.
     pub(super) fn is_for(&mut self, control: &Mapping, kept: &LastValues, lost: u64) -> bool {
         let level: u32 = control.read(offset_of!(Control, level));
         if self.program.is_none() || !self.is_kept || level != 0 || lost != kept.exits_lost() {
