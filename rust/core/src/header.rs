@@ -41,6 +41,16 @@ impl SourceKind {
         }
     }
 
+    /// How exact its CPU times are, in words; `one_instant` where all of a snapshot's are
+    /// those of one instant ([`Flags::ONE_INSTANT`]).
+    pub const fn precision(self, one_instant: bool) -> &'static str {
+        match (self, one_instant) {
+            (_, true) => "ns, at one instant",
+            (SourceKind::Netlink, false) => "ns, up to one tick late while running",
+            (_, false) => "ns",
+        }
+    }
+
     /// The kind of that number in a snapshot's header.
     pub fn from_number(number: u16) -> Option<SourceKind> {
         SourceKind::ALL.into_iter().find(|kind| *kind as u16 == number)

@@ -1,6 +1,6 @@
 //! What stands above the table: the machine, the source, the CPUs, memory.
 
-use precise_top_core::{CpuTimes, Flags, Interval, SourceKind, System};
+use precise_top_core::{CpuTimes, Flags, Interval, System};
 
 use crate::screen::{Choice, Heights, View};
 use crate::text::{self, UNKNOWN, push};
@@ -67,11 +67,7 @@ fn machine(view: &View<'_>) -> String {
 }
 
 fn source(view: &View<'_>) -> String {
-    let precision = match (view.source, view.one_instant) {
-        (SourceKind::Netlink, _) => "ns, up to one tick late while running",
-        (_, true) => "ns, at one instant",
-        (_, false) => "ns",
-    };
+    let precision = view.source.precision(view.one_instant);
     let mut line = format!(
         "{} ({precision})  interval {:.2} s",
         view.source.name(),
