@@ -1,49 +1,48 @@
-//! The snapshots of dumps as columns.
+//! Reads the snapshots of dumps as columns, in parallel.
 //!
 //! Design decisions
 //!
-//! * Runs of frames are read side by side and become batches of columns, as Arrow has
-//!   them; nothing is laid end to end that need not be.
-//! * Snapshots that cannot be read are left out and told of, and so are names.
-
-use std::sync::{Mutex, PoisonError};
+//! * Threads read runs of frames, and each run becomes a batch of columns as Arrow has them.
+//!   Batches are not joined.
+//! * Snapshots that cannot be read are left out and reported, and so are names.
 
 use precise_top_core::ParseError;
 use precise_top_core::columns::{
     Allocate, ColumnBuilder, ColumnKind, Columns, Dictionary, SnapshotRows,
 };
 use precise_top_core::dump::{Copies, Cursor, Reader};
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-/// What could not be read.
+/// Something that could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Which of the parts.
+    /// The index of its part.
     pub part: usize,
-    /// The snapshot that is left out, by its index in its reader; None for names, of
-    /// which some are unknown then.
+    /// The index of the snapshot that is left out, in its reader. None for names: some are
+    /// unknown then.
     pub index: Option<usize>,
-    /// Why.
+    /// The cause.
     pub error: ParseError,
 }
 
 /// Snapshots of one reader.
 pub(super) struct Part<'a> {
-    /// Where they are.
+    /// The reader that has them.
     pub(super) reader: &'a Reader,
     /// The name for [`ColumnKind::Path`].
     pub(super) path: &'a str,
-    /// Their indices.
+    /// Their indices in the reader.
     pub(super) indices: Vec<usize>,
-    /// Copies for one thread, in which its snapshots are read; None where they are read in
-    /// place.
+    /// Makes a reader of copies for one thread. None where snapshots are read in place.
     pub(super) copies: &'a (dyn Fn() -> Option<Copies> + Sync),
 }
 
-/// RecordBuffer of a batch, as far as whole runs of snapshots allow.
+/// Rows of a batch, as far as whole runs of snapshots allow.
 const BATCH_ROWS: usize = 1 << 17;
 
-/// The columns of all records of the parts' snapshots, read by `threads` threads, and what
-/// could not be read and is left out.
+/// Reads the columns of all records of the parts' snapshots with `threads` threads. Returns
+/// them, and what could not be read and is left out.
 pub(super) fn read(
     parts: &[Part<'_>],
     kinds: &[ColumnKind],
@@ -51,22 +50,22 @@ pub(super) fn read(
     allocate: Allocate,
 ) -> (Columns, Vec<Lost>) {
     let read = |job: Job| job.read(&parts[job.part], kinds, allocate);
-    let outcomes = side_by_side(threads, jobs(parts, threads), read);
-    // The words of all batches get common numbers.
+    let outcomes = map_parallel(threads, jobs(parts, threads), read);
+    // All batches share one dictionary per column.
     let mut texts: Vec<Dictionary> = kinds.iter().map(|_| Dictionary::default()).collect();
-    let (mut fillings, mut lost) = (Vec::new(), Vec::new());
+    let (mut builders, mut lost) = (Vec::new(), Vec::new());
     for mut outcome in outcomes {
-        let own = outcome.filling.words().zip(&mut texts);
+        let own = outcome.builder.words().zip(&mut texts);
         let numbers: Vec<Vec<i32>> =
             own.map(|(own, texts)| own.iter().map(|word| texts.code(word)).collect()).collect();
-        fillings.push((outcome.filling, numbers));
+        builders.push((outcome.builder, numbers));
         lost.append(&mut outcome.lost);
     }
-    let batches = side_by_side(threads, fillings, |(mut filling, numbers)| {
+    let batches = map_parallel(threads, builders, |(mut builder, numbers)| {
         for (column, numbers) in numbers.iter().enumerate() {
-            filling.remap_codes(column, numbers);
+            builder.remap_codes(column, numbers);
         }
-        filling.finish().0
+        builder.finish().0
     });
     if kinds.iter().any(|kind| kind.is_name()) {
         for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
@@ -79,43 +78,35 @@ pub(super) fn read(
     (Columns { kinds: kinds.into(), batches, words }, lost)
 }
 
-/// What comes of each of the items, worked on by `threads` threads.
-fn side_by_side<T: Send, R: Send>(
+/// The results of `work` on each item, in the items' order, computed by `threads` threads.
+/// The pool lives for this call only: one that outlives it would have no threads in a forked
+/// child, which would wait for them for ever. Where no threads can be started, the caller
+/// does the work alone.
+fn map_parallel<T: Send, R: Send>(
     threads: usize,
     items: Vec<T>,
-    work: impl Fn(T) -> R + Sync,
+    work: impl Fn(T) -> R + Sync + Send,
 ) -> Vec<R> {
     let threads = threads.min(items.len());
-    let done: Mutex<Vec<Option<R>>> = Mutex::new(items.iter().map(|_| None).collect());
-    let queue = Mutex::new(items.into_iter().enumerate());
-    let labour = || {
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((place, item)) = next else { return };
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(labour);
-        }
-        labour();
-    });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+    if threads > 1
+        && let Ok(pool) = ThreadPoolBuilder::new().num_threads(threads).build()
+    {
+        return pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect());
+    }
+    items.into_iter().map(work).collect()
 }
 
-/// Snapshots of one part that are read one after the other.
+/// Snapshots of one part that one thread reads in turn.
 struct Job {
     part: usize,
-    /// Its place, were all of the same size.
+    /// Its number, were all jobs of the same size.
     place: usize,
     indices: Vec<usize>,
     rows: usize,
 }
 
-/// Cuts the parts between runs of deltas, so that no frame is read twice, into jobs of about
-/// the same size: `threads` threads are to be done at the same time.
+/// Cuts the parts into jobs of about the same size, so that all threads end at about the same
+/// time. A run of deltas is never cut, so that no frame is read twice.
 fn jobs(parts: &[Part<'_>], threads: usize) -> Vec<Job> {
     let rows = |part: &Part<'_>, index: usize| part.reader.rows(index).unwrap_or(0);
     let all = parts.iter().flat_map(|part| part.indices.iter().map(|&index| rows(part, index)));
@@ -144,21 +135,21 @@ fn jobs(parts: &[Part<'_>], threads: usize) -> Vec<Job> {
     jobs
 }
 
-/// What came of a job.
+/// The result of a job.
 struct Outcome {
-    filling: ColumnBuilder,
+    builder: ColumnBuilder,
     lost: Vec<Lost>,
 }
 
 impl Job {
     fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], allocate: Allocate) -> Outcome {
-        // Room for what frames' headers promise, if that is not out of all proportion.
-        let mut filling = ColumnBuilder::new(kinds, self.rows.min(2 * BATCH_ROWS), allocate);
+        // Reserve the rows that frames' headers declare, within limits.
+        let mut builder = ColumnBuilder::new(kinds, self.rows.min(2 * BATCH_ROWS), allocate);
         let (mut cursor, mut lost) = (Cursor::copying((part.copies)()), Vec::new());
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    filling.add(&SnapshotRows {
+                    builder.add(&SnapshotRows {
                         snapshot: &snapshot,
                         interval: None,
                         path: part.path,
@@ -167,8 +158,8 @@ impl Job {
                 Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
             }
         }
-        // Others wait for their numbers until all are read.
-        filling.trim();
-        Outcome { filling, lost }
+        // The builders of all jobs wait until the last one is read: keep no spare room.
+        builder.trim();
+        Outcome { builder, lost }
     }
 }
