@@ -258,12 +258,10 @@ impl Source for Bpf {
     }
 
     fn precision(&self) -> &'static str {
-        match self.way {
-            Way::OneCall(_) if self.watchers.is_some() && !self.lacking.queue => {
-                "ns, at one instant"
-            }
-            Way::OneCall(_) | Way::Iterator(_) => "ns",
-        }
+        let one_instant = matches!(self.way, Way::OneCall(_))
+            && self.watchers.is_some()
+            && !self.lacking.queue;
+        self.kind().precision(one_instant)
     }
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {

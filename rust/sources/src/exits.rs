@@ -8,9 +8,10 @@
 //!   or here, taken together with others before them.
 //! * Nobody who waits holds a lock, so that another thread can end the wait.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::sys::epoll::Epoll;
 use precise_top_core::{SharedBytes, Snapshot, SourceKind};
 
 use crate::bpf::Bpf;
@@ -35,7 +36,7 @@ pub struct Exits {
     state: Mutex<State>,
     /// Set while something is taken and not given, or nobody is to wait any more.
     waiting: EventFd,
-    readable: OwnedFd,
+    readable: Epoll,
     home: ForkGuard,
 }
 
@@ -60,8 +61,7 @@ impl Exits {
         };
         let failed = |error| Error::os("watch the exits", error);
         let waiting = EventFd::new().map_err(failed)?;
-        let sources = [deaths.readable().as_raw_fd(), waiting.as_fd().as_raw_fd()];
-        let readable = sys::any_readable(&sources).map_err(failed)?;
+        let readable = sys::any_readable([deaths.readable(), waiting.as_fd()]).map_err(failed)?;
         let state = Mutex::new(State { deaths, taken: None });
         Ok(Exits { kind, state, waiting, readable, home: ForkGuard::new() })
     }
@@ -73,7 +73,7 @@ impl Exits {
 
     /// A descriptor that is readable while exits wait.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.readable.as_fd()
+        self.readable.0.as_fd()
     }
 
     /// Exits lost so far, as far as it is known: netlink tells of a loss with the next exit
@@ -84,7 +84,7 @@ impl Exits {
 
     /// Waits for an exit; false where `timeout_ms` passed first or a signal came.
     pub fn wait(&self, timeout_ms: i32) -> Result<bool, Error> {
-        sys::wait_readable(&[self.readable.as_raw_fd()], timeout_ms)
+        sys::wait_readable(&[self.fd()], timeout_ms)
             .map_err(|error| Error::os("wait for exits", error))
     }
 

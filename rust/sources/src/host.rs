@@ -4,10 +4,16 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+use nix::unistd::{SysconfVar, sysconf};
 use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
 
 use crate::source::Request;
 use crate::sys;
+
+/// What the system's numbers are where it does not say: so on every architecture with
+/// 4 KiB pages, and on all but alpha and ia64.
+const SMALLEST_PAGE: usize = 4096;
+const USER_HZ: u64 = 100;
 
 /// The machine's facts and the kept descriptors.
 pub(crate) struct Host {
@@ -34,8 +40,8 @@ impl Host {
             boot_id: parse_boot_id(&line("/proc/sys/kernel/random/boot_id")),
             host: line("/proc/sys/kernel/hostname"),
             release: line("/proc/sys/kernel/osrelease"),
-            page_size: sys::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as u32,
-            ticks_per_second: sys::sysconf(libc::_SC_CLK_TCK).filter(|&n| n > 0).unwrap_or(100),
+            page_size: page_size() as u32,
+            ticks_per_second: number_of_system(SysconfVar::CLK_TCK).unwrap_or(USER_HZ),
             stat: open("/proc/stat"),
             loadavg: open("/proc/loadavg"),
             meminfo: open("/proc/meminfo"),
@@ -142,6 +148,15 @@ impl Host {
     }
 }
 
+fn number_of_system(name: SysconfVar) -> Option<u64> {
+    sysconf(name).ok().flatten().and_then(|number| u64::try_from(number).ok()).filter(|&n| n > 0)
+}
+
+/// The size of a memory page in bytes.
+pub(crate) fn page_size() -> usize {
+    number_of_system(SysconfVar::PAGE_SIZE).map_or(SMALLEST_PAGE, |size| size as usize)
+}
+
 /// The present moment on three clocks.
 pub(crate) fn now() -> Instant {
     let clock = |id| sys::clock_ns(id).unwrap_or(0);
@@ -150,6 +165,24 @@ pub(crate) fn now() -> Instant {
         boottime_ns: clock(libc::CLOCK_BOOTTIME),
         realtime_ns: clock(libc::CLOCK_REALTIME),
     }
+}
+
+/// The CPUs in a file of /sys/devices/system/cpu: those `online`, or those `possible`.
+pub(crate) fn cpus(name: &str) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/sys/devices/system/cpu/{name}")).unwrap_or_default();
+    parse_cpu_list(&text)
+}
+
+/// A list of CPUs such as "0-3,5".
+fn parse_cpu_list(text: &str) -> Vec<u32> {
+    text.trim()
+        .split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(first.parse::<u32>().ok()?..=last.parse().ok()?)
+        })
+        .flatten()
+        .collect()
 }
 
 /// Whether delay accounting is switched on; None where the kernel has no such switch.

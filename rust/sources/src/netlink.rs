@@ -1,5 +1,6 @@
 //! Taskstats over generic netlink: tasks by request, and exit events.
 
+mod batch;
 mod exit_listener;
 pub(crate) mod exit_rows;
 pub(crate) mod fields;

@@ -10,18 +10,17 @@
 //!   to one tick old: taskstats knows no better.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use neli::consts::socket::{Msg, NlFamily};
-use neli::socket::NlSocket;
-use neli::utils::Groups;
+use nix::sys::epoll::Epoll;
 use precise_top_core::wire::{self, Id, Payload};
 use precise_top_core::{
     FieldStatus, Header, Layout, RecordBuffer, SharedBytes, Snapshot, SourceKind,
 };
 
 use super::fields::off_fields;
-use super::{socket, source};
+use super::socket::{self, Socket};
+use super::source;
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::source::ExitFeed;
@@ -36,7 +35,7 @@ const DEREGISTER_CPUMASK: u16 = 4;
 const REQUEST_ACKNOWLEDGED: u16 = 0x1 | 0x4;
 /// Receive buffer of one CPU's socket; the kernel doubles it for its bookkeeping.
 /// Room for several thousand events.
-const RECEIVE_BUFFER: libc::c_int = 8 << 20;
+const RECEIVE_BUFFER: usize = 8 << 20;
 /// Room for one event: two records of the newest kernels and their headers.
 const EVENT: usize = 4096;
 /// Events taken in one call.
@@ -64,14 +63,14 @@ struct Numbering {
 
 /// Registered sockets.
 pub struct Listener {
-    sockets: Vec<NlSocket>,
+    sockets: Vec<Socket>,
     /// Each socket's CPUs.
     masks: Vec<String>,
     family: u16,
     numbering: Vec<Numbering>,
     /// Sockets of a single CPU, the first ones.
     single: usize,
-    readable: OwnedFd,
+    readable: Epoll,
     buffer: Vec<u8>,
     layout: Layout,
     host: Host,
@@ -79,30 +78,13 @@ pub struct Listener {
     home: ForkGuard,
 }
 
-/// A list of CPUs as in /sys/devices/system/cpu: "0-3,5".
-fn parse_cpus(text: &str) -> Vec<u32> {
-    text.trim()
-        .split(',')
-        .filter_map(|part| {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            Some(first.parse::<u32>().ok()?..=last.parse().ok()?)
-        })
-        .flatten()
-        .collect()
-}
-
-fn cpus(name: &str) -> Vec<u32> {
-    let path = format!("/sys/devices/system/cpu/{name}");
-    parse_cpus(&std::fs::read_to_string(path).unwrap_or_default())
-}
-
 impl Listener {
     /// Registers for the exits of all CPUs. AccessDenied without CAP_NET_ADMIN,
     /// Unsupported in a user or pid namespace other than the initial one, and where
     /// the kernel has no TASKSTATS.
     pub fn open() -> Result<Listener, Error> {
-        let online = cpus("online");
-        let later: Vec<String> = cpus("possible")
+        let online = host::cpus("online");
+        let later: Vec<String> = host::cpus("possible")
             .into_iter()
             .filter(|cpu| !online.contains(cpu))
             .map(|cpu| cpu.to_string())
@@ -112,21 +94,16 @@ impl Listener {
         if !later.is_empty() {
             masks.push(later.join(","));
         }
-        let connect = || {
-            NlSocket::connect(NlFamily::Generic, None, Groups::empty())
-                .map_err(|error| Error::os("open a netlink socket", error))
-        };
-        let family = socket::resolve_family(&connect()?)?;
+        let family = socket::resolve_family(&Socket::open()?)?;
         let mut sockets = Vec::with_capacity(masks.len());
         for mask in &masks {
-            let socket = connect()?;
-            let _ = sys::set_option(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER);
+            let socket = Socket::open()?;
+            socket.enlarge_receive_buffer(RECEIVE_BUFFER);
             register(&socket, family, mask)?;
             sockets.push(socket);
         }
-        let fds: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
-        let readable =
-            sys::any_readable(&fds).map_err(|error| Error::os("watch the exit sockets", error))?;
+        let readable = sys::any_readable(sockets.iter().map(AsFd::as_fd))
+            .map_err(|error| Error::os("watch the exit sockets", error))?;
         // What a record looks like here.
         let mut asking = source::Netlink::open()?;
         let own = asking.get(Id::Pid(std::process::id()))?;
@@ -147,7 +124,7 @@ impl Listener {
 
     /// A descriptor that is readable while events wait.
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.readable.as_fd()
+        self.readable.0.as_fd()
     }
 
     /// Exits lost since the beginning, as far as the kernel's numbers tell: a loss shows
@@ -163,12 +140,8 @@ impl Listener {
 
     /// Shrinks every socket's buffer to what the kernel makes of `bytes`; for tests of
     /// lost events.
-    pub fn limit_receive_buffer(&self, bytes: i32) -> Result<(), Error> {
-        for socket in &self.sockets {
-            sys::set_option(socket, libc::SO_RCVBUF, bytes)
-                .map_err(|error| Error::os("set the receive buffer's size", error))?;
-        }
-        Ok(())
+    pub fn limit_receive_buffer(&self, bytes: usize) -> Result<(), Error> {
+        self.sockets.iter().try_for_each(|socket| socket.limit_receive_buffer(bytes))
     }
 
     /// Takes all events that wait.
@@ -294,7 +267,7 @@ impl ExitFeed for Listener {
         header.end = header.begin;
         header.exited = events.len() as u32;
         header.exits_lost = self.lost;
-        let off = off_fields();
+        let off = off_fields(host::delayacct().unwrap_or(false));
         header.set_status(off, FieldStatus::Off);
         let filled = self.layout.fields().difference(off);
         let mut records = RecordBuffer::new(self.layout.record_size(), events.len());
@@ -315,23 +288,21 @@ impl Drop for Listener {
             if let Ok(request) =
                 socket::message(self.family, 2, wire::CMD_GET, DEREGISTER_CPUMASK, mask.as_str())
             {
-                let _ = socket.send(request, Msg::empty());
+                let _ = socket.send(&request);
             }
         }
     }
 }
 
-fn register(socket: &NlSocket, family: u16, mask: &str) -> Result<(), Error> {
+fn register(socket: &Socket, family: u16, mask: &str) -> Result<(), Error> {
     let mut request = socket::message(family, 1, wire::CMD_GET, REGISTER_CPUMASK, mask)?;
     // nlmsg_flags: an acknowledgement is wanted, or a registration would be silent.
     request[6..8].copy_from_slice(&REQUEST_ACKNOWLEDGED.to_ne_bytes());
-    socket.send(request, Msg::empty()).map_err(|error| Error::os("register for exits", error))?;
+    socket.send(&request)?;
     let mut buffer = vec![0; EVENT];
     // Events may come before the acknowledgement; nobody knows of them yet.
     loop {
-        let (length, _) = socket
-            .recv(&mut buffer, Msg::empty())
-            .map_err(|error| Error::os("register for exits", error))?;
+        let length = socket.receive(&mut buffer)?;
         for message in wire::messages(&buffer[..length]) {
             let message = message?;
             let Payload::Error { code } = message.payload else { continue };

@@ -1,13 +1,13 @@
-//! The dead of an interval, for sources whose walk sees the living only.
+//! Rows of the tasks that died in an interval, for sources that list living tasks only.
 //!
 //! Design decisions
 //!
-//! * A thread takes exit events while nobody asks for a snapshot, so that none is lost
-//!   however long an interval is; it sleeps until one comes, and then gathers a while.
-//! * A task that is in the walk (a zombie, or one that died during the walk) is no row
-//!   of its own until the walk no longer meets it, so that no time is counted twice.
-//! * An exit tells its start to within the time it waited to be read. A task that the
-//!   walk before knew gets its start from there.
+//! * A worker reads exit events between snapshots, so that none is lost however long an
+//!   interval is. It sleeps until one comes, and lets more gather before it reads.
+//! * A task that is still listed (a zombie, or one that died during the listing) gets no
+//!   exit row until it is not listed any more, so that no time is counted twice.
+//! * The start of a task follows from its exit's age, less exactly the longer the event
+//!   waited. A task that was listed before takes its start from there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,11 +23,12 @@ use crate::sys::thread::ForkGuard;
 use crate::sys::worker::Worker;
 
 /// How long events gather after the first one, in ms. A CPU's socket holds several times
-/// what dies in this time.
+/// the exits of this time.
 const GATHER_MS: i32 = 50;
 /// ac_flag: the last thread of its process (AGROUP).
 const LAST_THREAD: u8 = 0x20;
 
+/// Exit events between two snapshots.
 struct Gathered {
     listener: Listener,
     events: Vec<Event>,
@@ -44,7 +45,7 @@ impl Gathered {
     }
 }
 
-/// A task of the last walk.
+/// A task of the last listing.
 #[derive(Clone, Copy)]
 struct Known {
     start_ns: u64,
@@ -52,23 +53,23 @@ struct Known {
 }
 
 /// A dead task's record in the source's layout.
-pub(crate) struct Row {
+pub(crate) struct ExitRow {
     pub(crate) bytes: Vec<u8>,
     pub(crate) filled: FieldSet,
 }
 
-/// Collects exits between snapshots.
+/// Collects exits between snapshots and makes rows of them.
 pub(crate) struct ExitRows {
     gathered: Arc<Mutex<Gathered>>,
-    beside: Option<Worker>,
+    worker: Option<Worker>,
     home: ForkGuard,
     kernel: Layout,
-    /// The tasks of the last walk; None before the first.
+    /// The tasks of the last listing; None before the first.
     walk: Option<HashMap<u32, Known>>,
     threads: bool,
-    /// Exits of tasks that the walk still meets.
-    waiting: Vec<Row>,
-    /// Last records of leaders whose process lives on.
+    /// Exits of tasks that are still listed.
+    waiting: Vec<ExitRow>,
+    /// Final records of leaders whose process lives on.
     leaders: HashMap<u32, Vec<u8>>,
 }
 
@@ -88,7 +89,7 @@ impl ExitRows {
         }
         Ok(ExitRows {
             gathered: Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 })),
-            beside: None,
+            worker: None,
             home: ForkGuard::new(),
             kernel,
             walk: None,
@@ -98,30 +99,30 @@ impl ExitRows {
         })
     }
 
-    /// Takes exits beside the caller from now on.
-    fn begin(&mut self) -> Result<(), Error> {
-        if self.beside.is_none() {
+    /// Starts the worker, once.
+    fn start_worker(&mut self) -> Result<(), Error> {
+        if self.worker.is_none() {
             let shared = Arc::clone(&self.gathered);
             let drain = move || locked(&shared).drain().is_ok();
             let readable = locked(&self.gathered);
-            self.beside = Some(Worker::start(readable.listener.fd(), GATHER_MS, drain)?);
+            self.worker = Some(Worker::start(readable.listener.fd(), GATHER_MS, drain)?);
         }
         Ok(())
     }
 
-    /// The exits since the snapshot before, less those that `walk`, the rows of this
-    /// one, still meets. Says in `header` what was lost.
+    /// Returns the rows of the exits since the last call, without tasks that are still among
+    /// `living`, the rows of this snapshot. Writes the number of lost exits to `header`.
     pub(crate) fn collect(
         &mut self,
         header: &mut Header,
-        walk: &[u8],
+        living: &[u8],
         layout: &Layout,
         threads: bool,
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Vec<ExitRow>, Error> {
         if !self.home.is_here() {
             return Err(Error::forked("source"));
         }
-        self.begin()?;
+        self.start_worker()?;
         let events = {
             let mut gathered = locked(&self.gathered);
             gathered.drain()?;
@@ -130,7 +131,7 @@ impl ExitRows {
         };
         header.flags =
             header.flags.with(Flags::EXITS, true).with(Flags::EVENTS_LOST, header.exits_lost > 0);
-        let now: HashMap<u32, Known> = walk
+        let now: HashMap<u32, Known> = living
             .chunks_exact(layout.record_size())
             .filter_map(|row| known(&Record::new(row, layout, FieldSet::ALL)?))
             .collect();
@@ -139,24 +140,24 @@ impl ExitRows {
             self.threads = threads;
         }
         let Some(before) = self.walk.take() else {
-            // What died before the first snapshot is no part of any interval.
+            // Tasks that died before the first snapshot are in no interval.
             self.waiting.clear();
             self.walk = Some(now);
             return Ok(Vec::new());
         };
-        let off = off_fields();
+        let off = off_fields(header.flags.contains(Flags::DELAYACCT));
         let mut dead = std::mem::take(&mut self.waiting);
         for row in &mut dead {
             catch_up(row, layout, &before);
         }
         for event in &events {
-            let Some((bytes, filled)) = self.whole(event) else { continue };
+            let Some((bytes, filled)) = self.final_record(event) else { continue };
             let start_ns = start(&bytes, &self.kernel, event.read_ns);
-            let mut row = Row { bytes: vec![0; layout.record_size()], filled: FieldSet::EMPTY };
+            let mut row = ExitRow { bytes: vec![0; layout.record_size()], filled: FieldSet::EMPTY };
             let wanted = filled.difference(off);
-            row.filled = transfer(&bytes, &self.kernel, &mut row.bytes, layout, wanted);
-            row.filled = row.filled.union(finish(&mut row.bytes, layout, start_ns, header));
-            // A zombie's row of the walk before may know more than its exit.
+            row.filled = copy_fields(&bytes, &self.kernel, &mut row.bytes, layout, wanted);
+            row.filled = row.filled.union(add_fields(&mut row.bytes, layout, start_ns, header));
+            // The last listing's row of a zombie may have a longer run time than its exit.
             catch_up(&mut row, layout, &before);
             dead.push(row);
         }
@@ -166,9 +167,9 @@ impl ExitRows {
         Ok(dead)
     }
 
-    /// The record of what died: the thread, or the process with its last thread. None
-    /// where the process lives on.
-    fn whole(&mut self, event: &Event) -> Option<(Vec<u8>, FieldSet)> {
+    /// The final record of the task that an event ends, and its fields: the thread, or the
+    /// process with its last thread. None where the process lives on.
+    fn final_record(&mut self, event: &Event) -> Option<(Vec<u8>, FieldSet)> {
         let fields = self.kernel.fields();
         if self.threads {
             return Some((event.record.clone(), fields));
@@ -188,7 +189,7 @@ impl ExitRows {
         let mut process = leader.unwrap_or_else(|| event.record.clone());
         let age_us = record.ac_tgetime().unwrap_or(0);
         let taken = PROCESS_SUMS.union(TICKS);
-        transfer(sums, &self.kernel, &mut process, &self.kernel, taken);
+        copy_fields(sums, &self.kernel, &mut process, &self.kernel, taken);
         let mut view = RecordMut::new(&mut process, &self.kernel)?;
         view.set(Field::ac_pid, u64::from(tgid));
         view.set(Field::ac_etime, age_us);
@@ -201,14 +202,14 @@ fn known(record: &Record<'_>) -> Option<(u32, Known)> {
     Some((record.ac_pid()?, Known { start_ns: record.ac_start_ns()?, run_ns }))
 }
 
-/// The start of a dead task, at most as late as its exit was read.
+/// The start of a dead task, late by the time that its event waited.
 fn start(record: &[u8], layout: &Layout, read_ns: u64) -> u64 {
     let age_us = Record::new(record, layout, FieldSet::ALL).and_then(|record| record.ac_etime());
     read_ns.saturating_sub(age_us.unwrap_or(0).saturating_mul(1000))
 }
 
-/// Copies those of `fields` that both layouts have, and gives them.
-fn transfer(
+/// Copies the fields that both layouts have, and returns them.
+fn copy_fields(
     from: &[u8],
     from_layout: &Layout,
     to: &mut [u8],
@@ -234,8 +235,8 @@ fn transfer(
     fields
 }
 
-/// What every row has beside the kernel's record; gives these fields.
-fn finish(bytes: &mut [u8], layout: &Layout, start_ns: u64, header: &Header) -> FieldSet {
+/// Sets the fields that every row has besides the kernel's, and returns them.
+fn add_fields(bytes: &mut [u8], layout: &Layout, start_ns: u64, header: &Header) -> FieldSet {
     let Some(mut record) = RecordMut::new(bytes, layout) else { return FieldSet::EMPTY };
     let run_ns = record.as_record(FieldSet::ALL).cpu_run_virtual_total().unwrap_or(0);
     record.set(Field::version, u64::from(layout.version()));
@@ -246,15 +247,15 @@ fn finish(bytes: &mut [u8], layout: &Layout, start_ns: u64, header: &Header) -> 
     ADDED.with(Field::version).with(Field::ac_sum_exec_ns).with(Field::state)
 }
 
-/// The same task in a walk.
-fn same(row: &Row, layout: &Layout, walk: &HashMap<u32, Known>) -> Option<Known> {
+/// The same task in a listing.
+fn same(row: &ExitRow, layout: &Layout, walk: &HashMap<u32, Known>) -> Option<Known> {
     let record = Record::new(&row.bytes, layout, FieldSet::ALL)?;
     let found = walk.get(&record.ac_pid()?)?;
     is_same_exit(record.ac_start_ns()?, found.start_ns).then_some(*found)
 }
 
-/// Gives the row the start that the walk knows, and its run time where that is more.
-fn catch_up(row: &mut Row, layout: &Layout, walk: &HashMap<u32, Known>) {
+/// Takes over the start that a listing knows, and its run time where that is more.
+fn catch_up(row: &mut ExitRow, layout: &Layout, walk: &HashMap<u32, Known>) {
     let Some(found) = same(row, layout, walk) else { return };
     let Some(mut record) = RecordMut::new(&mut row.bytes, layout) else { return };
     record.set(Field::ac_start_ns, found.start_ns);

@@ -1,8 +1,6 @@
-//! Which fields an answer, a process and an exit event have.
+//! The fields of answers, processes and exit events.
 
 use precise_top_core::{Field, FieldGroup, FieldSet};
-
-use crate::host;
 
 /// Sums over a process that a TGID answer has.
 pub(crate) const PROCESS_SUMS: FieldSet = FieldSet::of(&[
@@ -27,6 +25,7 @@ pub(crate) const PROCESS_SUMS: FieldSet = FieldSet::of(&[
     Field::nvcsw,
     Field::nivcsw,
 ]);
+/// CPU time in ticks, which a TGID answer has on newer kernels.
 pub(crate) const TICKS: FieldSet = FieldSet::of(&[Field::ac_utime, Field::ac_stime]);
 /// Counters of which a PID answer has only the leader's part.
 pub(crate) const LEADER_ONLY: FieldSet = FieldSet::of(&[
@@ -61,7 +60,7 @@ pub(crate) const LEADER_ONLY: FieldSet = FieldSet::of(&[
     Field::irq_delay_max,
     Field::irq_delay_min,
 ]);
-/// What procfs adds where it is wanted.
+/// Fields that procfs adds where they are wanted.
 pub(super) const FROM_PROCFS: FieldSet = FieldSet::of(&[
     Field::state,
     Field::cpu,
@@ -82,14 +81,15 @@ pub(super) const FROM_PROCFS: FieldSet = FieldSet::of(&[
     Field::write_bytes,
     Field::cancelled_write_bytes,
 ]);
-/// What the source itself adds to the kernel's record.
+/// Peaks of the memory, of which the record of a task that has left its memory says 0.
+pub(super) const PEAKS: FieldSet = FieldSet::of(&[Field::hiwater_rss, Field::hiwater_vm]);
+/// Fields that the source itself adds to the kernel's record.
 pub(crate) const ADDED: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_start_ns]);
 
-pub(crate) fn delays_that_need_the_switch() -> FieldSet {
+/// Fields that are not counted while delay accounting is switched off (`delayacct` false).
+pub(crate) fn off_fields(delayacct: bool) -> FieldSet {
+    if delayacct {
+        return FieldSet::EMPTY;
+    }
     FieldSet::of_group(FieldGroup::Delay).without(Field::cpu_count).without(Field::cpu_delay_total)
-}
-
-/// Fields that are not counted while delay accounting is off.
-pub(crate) fn off_fields() -> FieldSet {
-    if host::delayacct().unwrap_or(false) { FieldSet::EMPTY } else { delays_that_need_the_switch() }
 }

@@ -1,14 +1,19 @@
-//! Requests and answers of generic netlink.
+//! Sockets, requests and answers of generic netlink.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use neli::consts::nl::NlmF;
-use neli::consts::socket::Msg;
 use neli::genl::{AttrTypeBuilder, GenlmsghdrBuilder, NlattrBuilder, NoUserHeader};
 use neli::nl::{NlPayload, NlmsghdrBuilder};
-use neli::socket::NlSocket;
 use neli::types::GenlBuffer;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
 use precise_top_core::wire::{self, Id, Payload};
+use precise_top_core::{ErrorKind, ParseError};
 
 use crate::errors::Error;
 
@@ -17,6 +22,8 @@ const CONTROL_FAMILY: u16 = 0x10;
 const CONTROL_GET_FAMILY: u8 = 3;
 const CONTROL_FAMILY_ID: u16 = 1;
 const CONTROL_FAMILY_NAME: u16 = 2;
+/// Room for the longest answer to a single request.
+const LONGEST_ANSWER: usize = 16 << 10;
 
 /// A request, by neli's builders.
 pub(crate) fn message(
@@ -65,52 +72,147 @@ pub(super) fn request(family: u16, sequence: u32, kind: u16, id: u32) -> Result<
     message(family, sequence, wire::CMD_GET, kind, id)
 }
 
-/// Sends one message and gives the datagram that answers it.
-pub(crate) fn transact(socket: &NlSocket, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-    socket.send(bytes, Msg::empty()).map_err(|error| Error::os("send a netlink request", error))?;
-    let mut buffer = vec![0; 16 * 1024];
-    let (length, _) = socket
-        .recv(&mut buffer, Msg::empty())
-        .map_err(|error| Error::os("receive a netlink answer", error))?;
-    buffer.truncate(length);
-    Ok(buffer)
+/// A generic netlink socket.
+pub(crate) struct Socket(OwnedFd);
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
-pub(super) fn ask_one(socket: &NlSocket, family: u16, id: Id) -> Result<Vec<u8>, Error> {
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Socket {
+    /// Opens a socket and binds it to a port of the kernel's choice.
+    pub(crate) fn open() -> Result<Socket, Error> {
+        let open = || -> nix::Result<OwnedFd> {
+            let fd = socket::socket(
+                AddressFamily::Netlink,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC,
+                SockProtocol::NetlinkGeneric,
+            )?;
+            socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+            Ok(fd)
+        };
+        open().map(Socket).map_err(|errno| Error::os("open a netlink socket", errno.into()))
+    }
+
+    /// Sends one datagram.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+        socket::send(self.as_raw_fd(), bytes, MsgFlags::empty())
+            .map(drop)
+            .map_err(|errno| Error::os("send a netlink request", errno.into()))
+    }
+
+    /// Receives one datagram and returns its length.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match socket::recv(self.as_raw_fd(), buffer, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                received => {
+                    return received
+                        .map_err(|errno| Error::os("receive a netlink answer", errno.into()));
+                }
+            }
+        }
+    }
+
+    /// Sends a request and returns the message that answers it. Skips other messages: late
+    /// answers to earlier requests and events.
+    pub(crate) fn ask(&self, sequence: u32, request: &[u8]) -> Result<Vec<u8>, Error> {
+        self.send(request)?;
+        let mut buffer = vec![0; LONGEST_ANSWER];
+        loop {
+            let length = self.receive(&mut buffer)?;
+            let mut messages = wire::messages(&buffer[..length]);
+            let answers = messages.try_fold(false, |found, message| {
+                Ok::<_, Error>(found || message?.sequence == sequence)
+            })?;
+            if answers {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+        }
+    }
+
+    /// Asks for a larger receive buffer. Without CAP_NET_ADMIN the system's default stays.
+    pub(crate) fn enlarge_receive_buffer(&self, bytes: usize) {
+        let _ = socket::setsockopt(self, sockopt::RcvBufForce, &bytes);
+    }
+
+    /// Sets the size of the receive buffer, of which the kernel makes the double.
+    pub(crate) fn limit_receive_buffer(&self, bytes: usize) -> Result<(), Error> {
+        socket::setsockopt(self, sockopt::RcvBuf, &bytes)
+            .map_err(|errno| Error::os("set the receive buffer's size", errno.into()))
+    }
+
+    /// The size of the receive buffer as the kernel counts it.
+    pub(crate) fn receive_buffer(&self) -> Result<usize, Error> {
+        socket::getsockopt(self, sockopt::RcvBuf)
+            .map_err(|errno| Error::os("read the receive buffer's size", errno.into()))
+    }
+
+    /// Limits the time that a receiver waits.
+    pub(crate) fn set_receive_timeout(&self, ms: i64) -> Result<(), Error> {
+        socket::setsockopt(self, sockopt::ReceiveTimeout, &TimeVal::milliseconds(ms))
+            .map_err(|errno| Error::os("set the receive timeout", errno.into()))
+    }
+}
+
+/// Asks for the record of one task. The answer is checked to be to this request and of
+/// this task.
+pub(super) fn ask_one(
+    socket: &Socket,
+    family: u16,
+    sequence: u32,
+    id: Id,
+) -> Result<Vec<u8>, Error> {
     let (kind, number) = match id {
         Id::Pid(pid) => (wire::TYPE_PID, pid),
         Id::Tgid(tgid) => (wire::TYPE_TGID, tgid),
     };
-    let answer = transact(socket, request(family, 0, kind, number)?)?;
-    match record_of(&answer) {
+    let answer = socket.ask(sequence, &request(family, sequence, kind, number)?)?;
+    match record_in(&answer, sequence) {
         Err(Error::NoSuchTask(_)) => Err(Error::NoSuchTask(number)),
         Err(error) => Err(error),
-        Ok(_) => Ok(answer),
+        Ok((found, _)) if found != id => Err(missing_record()),
+        Ok((_, record)) => Ok(record.to_vec()),
     }
 }
 
-/// The record in an answer, or the error that the answer is.
-pub(crate) fn record_of(answer: &[u8]) -> Result<&[u8], Error> {
+fn missing_record() -> Error {
+    Error::Parse(ParseError::new(ErrorKind::MissingAttribute, 0))
+}
+
+/// The record in the answer to a request and whose it is, or the error in the answer.
+fn record_in(answer: &[u8], sequence: u32) -> Result<(Id, &[u8]), Error> {
     for message in wire::messages(answer) {
-        match message?.payload {
+        let message = message?;
+        match message.payload {
+            _ if message.sequence != sequence => {}
             Payload::Error { code } if code != 0 => return Err(Error::from_reply(code)),
             Payload::Generic { attributes, .. } => {
                 if let Some(stats) = wire::stats(attributes).next() {
-                    return Ok(stats?.bytes);
+                    let stats = stats?;
+                    return Ok((stats.id, stats.bytes));
                 }
             }
             _ => {}
         }
     }
-    Err(Error::Parse(precise_top_core::ParseError::new(
-        precise_top_core::ErrorKind::MissingAttribute,
-        0,
-    )))
+    Err(missing_record())
 }
 
-pub(crate) fn resolve_family(socket: &NlSocket) -> Result<u16, Error> {
-    let asked = message(CONTROL_FAMILY, 0, CONTROL_GET_FAMILY, CONTROL_FAMILY_NAME, "TASKSTATS")?;
-    let answer = transact(socket, asked)?;
+/// The number that the kernel has given to the TASKSTATS family.
+pub(crate) fn resolve_family(socket: &Socket) -> Result<u16, Error> {
+    let request = message(CONTROL_FAMILY, 1, CONTROL_GET_FAMILY, CONTROL_FAMILY_NAME, "TASKSTATS")?;
+    let answer = socket.ask(1, &request)?;
     for message in wire::messages(&answer) {
         match message?.payload {
             Payload::Error { code } if code == -libc::ENOENT => {
@@ -133,8 +235,5 @@ pub(crate) fn resolve_family(socket: &NlSocket) -> Result<u16, Error> {
             _ => {}
         }
     }
-    Err(Error::Parse(precise_top_core::ParseError::new(
-        precise_top_core::ErrorKind::MissingAttribute,
-        0,
-    )))
+    Err(missing_record())
 }

@@ -24,7 +24,7 @@ use precise_top_core::{
 use super::threads::{Folding, Threads};
 use crate::errors::Error;
 use crate::host::Host;
-use crate::netlink::fields::delays_that_need_the_switch;
+use crate::netlink::fields::off_fields;
 use crate::procfs::reader::Reader;
 use crate::source::Request;
 
@@ -189,11 +189,7 @@ impl Assembler {
             // A leader's is not its process's: an exec gives the lead to another thread.
             unsupported = unsupported.with(Field::task_id);
         }
-        let off = if header.flags.contains(Flags::DELAYACCT) {
-            FieldSet::EMPTY
-        } else {
-            delays_that_need_the_switch()
-        };
+        let off = off_fields(header.flags.contains(Flags::DELAYACCT));
         let all = self.layout.fields().difference(unsupported).difference(off);
         ([all, all.difference(self.folding.partial)], unsupported)
     }

@@ -2,12 +2,9 @@
 //! the kernel has this project's series (docs/proc-taskstats.md).
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 use neli::consts::nl::NlmF;
-use neli::consts::socket::{Msg, NlFamily};
-use neli::socket::NlSocket;
-use neli::utils::Groups;
 use precise_top_core::interval::Unchanged;
 use precise_top_core::wire::{self, Payload};
 use precise_top_core::{
@@ -17,7 +14,7 @@ use precise_top_core::{
 use super::assemble::{Assembler, Fetched};
 use crate::errors::Error;
 use crate::host::Host;
-use crate::netlink::socket::flagged_message;
+use crate::netlink::socket::{Socket, flagged_message};
 use crate::source::Request;
 use crate::sys;
 
@@ -31,23 +28,23 @@ const DATAGRAMS: usize = 64;
 const PATIENCE_MS: i32 = 1000;
 
 /// The command, on a socket of its own.
-pub(crate) struct Pids {
+pub(crate) struct NetlinkDump {
     assembler: Assembler,
     dump: Dump,
 }
 
 struct Dump {
-    socket: NlSocket,
+    socket: Socket,
     family: u16,
     record_size: usize,
     scratch: Vec<u8>,
 }
 
-impl Pids {
+impl NetlinkDump {
     /// None where the kernel does not know the command.
-    pub(crate) fn open(family: u16, host: &Host) -> Result<Option<Pids>, Error> {
+    pub(crate) fn open(family: u16, host: &Host) -> Result<Option<NetlinkDump>, Error> {
         let mut dump = Dump {
-            socket: connect()?,
+            socket: Socket::open()?,
             family,
             record_size: 0,
             scratch: vec![0; DATAGRAM * DATAGRAMS],
@@ -65,7 +62,7 @@ impl Pids {
         let version = first.first_chunk().map_or(0, |&bytes| u16::from_ne_bytes(bytes));
         dump.record_size = first.len();
         let layout = Layout::new(version, first.len(), false)?;
-        Ok(Some(Pids { assembler: Assembler::new(host, layout)?, dump }))
+        Ok(Some(NetlinkDump { assembler: Assembler::new(host, layout)?, dump }))
     }
 
     /// The tasks that did not run before the last snapshot, where that is of what ran.
@@ -100,11 +97,6 @@ impl Pids {
     }
 }
 
-fn connect() -> Result<NlSocket, Error> {
-    NlSocket::connect(NlFamily::Generic, None, Groups::empty())
-        .map_err(|error| Error::os("open a netlink socket", error))
-}
-
 impl Dump {
     /// Appends to `records` those of the threads that ran since an instant, or with 0 of
     /// all; of at most `limit`, where that is not 0.
@@ -112,7 +104,7 @@ impl Dump {
         let fetched = self.receive(records, time_ns, limit);
         if fetched.is_err() {
             // The rest of a broken dump would stand in the way of the next.
-            self.socket = connect()?;
+            self.socket = Socket::open()?;
         }
         fetched
     }
@@ -130,9 +122,7 @@ impl Dump {
         let flags = NlmF::REQUEST | NlmF::DUMP;
         let request = flagged_message(self.family, 0, flags, wire::CMD_GET, ATTRIBUTE, asked)?;
         let mut syscalls = 1;
-        self.socket
-            .send(request, Msg::empty())
-            .map_err(|error| Error::os("send a taskstats request", error))?;
+        self.socket.send(&request)?;
         let failed = |error| Error::os("receive a taskstats dump", error);
         let (mut count, mut done) = (0, false);
         records.clear();
@@ -143,9 +133,7 @@ impl Dump {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     syscalls += 1;
-                    if sys::wait_readable(&[self.socket.as_raw_fd()], PATIENCE_MS)
-                        .map_err(failed)?
-                    {
+                    if sys::wait_readable(&[self.socket.as_fd()], PATIENCE_MS).map_err(failed)? {
                         continue;
                     }
                     return Err(failed(io::ErrorKind::TimedOut.into()));

@@ -120,7 +120,7 @@ impl Source for ProcFile {
     }
 
     fn precision(&self) -> &'static str {
-        "ns, at one instant"
+        self.kind().precision(true)
     }
 
     fn unchanged(&self) -> Option<Unchanged<'_>> {

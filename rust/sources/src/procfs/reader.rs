@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
 
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{Field, FieldSet, RecordMut, state};
 
@@ -113,7 +114,7 @@ impl Reader {
         // The directory has a link for each thread (proc_task_getattr(), fs/proc/base.c):
         // one call instead of the five of a listing.
         let path = CString::new(format!("{pid}/task")).unwrap_or_default();
-        match sys::links_at(self.proc.as_fd(), &path) {
+        match fstatat(&self.proc, path.as_c_str(), AtFlags::empty()).map(|stat| stat.st_nlink) {
             Ok(LINKS_OF_ONE_THREAD) => vec![pid],
             _ => numbers(&format!("/proc/{pid}/task")).unwrap_or_default(),
         }
@@ -121,7 +122,8 @@ impl Reader {
 
     fn read(&mut self, path: &str) -> io::Result<&[u8]> {
         let path = CString::new(path).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
-        let mut file = sys::open_at(self.proc.as_fd(), &path)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.proc, path.as_c_str(), flags, Mode::empty())?);
         // openat, read, close.
         self.syscalls += 3;
         let mut length = 0;
@@ -175,10 +177,10 @@ impl Reader {
         // belong to root (a process that may not be dumped).
         let path = CString::new(directory.as_str()).ok()?;
         self.syscalls += 1;
-        match sys::owner_at(self.proc.as_fd(), &path) {
-            Ok((uid, gid)) => {
-                record.set(Field::ac_uid, u64::from(uid));
-                record.set(Field::ac_gid, u64::from(gid));
+        match fstatat(&self.proc, path.as_c_str(), AtFlags::empty()) {
+            Ok(stat) => {
+                record.set(Field::ac_uid, u64::from(stat.st_uid));
+                record.set(Field::ac_gid, u64::from(stat.st_gid));
             }
             Err(_) => filled = filled.without(Field::ac_uid).without(Field::ac_gid),
         }

@@ -26,7 +26,7 @@ pub(crate) struct Procfs {
     host: Host,
     reader: Reader,
     layout: Layout,
-    dead: Option<ExitRows>,
+    exits: Option<ExitRows>,
 }
 
 impl Procfs {
@@ -34,7 +34,7 @@ impl Procfs {
         let host = Host::new();
         let reader = Reader::new(&host)?;
         reader.pids()?;
-        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, dead: None })
+        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, exits: None })
     }
 }
 
@@ -44,13 +44,13 @@ impl Source for Procfs {
     }
 
     fn precision(&self) -> &'static str {
-        "ns"
+        self.kind().precision(false)
     }
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
-        if request.exact && self.dead.is_none() && has_net_admin() {
+        if request.exact && self.exits.is_none() && has_net_admin() {
             // Outside the initial namespaces there are no events.
-            self.dead = ExitRows::open().ok();
+            self.exits = ExitRows::open().ok();
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Source for Procfs {
                 }
             }
         }
-        let dead = match &mut self.dead {
+        let dead = match &mut self.exits {
             Some(dead) if request.exact => {
                 dead.collect(&mut header, records.bytes(), &self.layout, request.threads)?
             }

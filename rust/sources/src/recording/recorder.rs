@@ -16,10 +16,13 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::FlockArg;
 use precise_top_core::dump::{Index, Options, Writer, is_dump};
 use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, Snapshot};
@@ -308,6 +311,12 @@ fn hash(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Locks a file against other recorders while it is open.
+#[expect(deprecated, reason = "Flock unlocks when it is dropped, in a forked child too")]
+fn lock(file: &File) -> nix::Result<()> {
+    nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock)
+}
+
 /// A file to append to.
 struct Opened {
     file: File,
@@ -330,11 +339,11 @@ fn open_file(path: &Path, options: Options) -> Result<Opened, Error> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(refused("is no regular file", "give the name of a new file"));
     }
-    match sys::lock(&file) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+    match lock(&file) {
+        Err(Errno::EWOULDBLOCK) => {
             return Err(refused("is being recorded to", "give another name"));
         }
-        locked => locked.map_err(failed)?,
+        locked => locked.map_err(|errno| failed(errno.into()))?,
     }
     let length = file.metadata().map_err(failed)?.len();
     let (fresh, preamble) = Writer::new(options);

@@ -20,6 +20,10 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
+
+use crate::host::page_size;
+
 /// Maps at a time; a file beyond is read instead.
 const MOST: usize = 1 << 14;
 
@@ -137,12 +141,12 @@ impl Drop for FileMap {
 /// (faulthandler.enable() does) is asked for what is none of ours.
 fn install() -> io::Result<()> {
     let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    PAGE.store(super::sysconf(libc::_SC_PAGESIZE).unwrap_or(4096) as usize, Ordering::Relaxed);
+    PAGE.store(page_size(), Ordering::Relaxed);
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_sigbus;
     // SAFETY: all-zero bytes are a valid `sigaction`.
     let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: `present` is valid for writes during the call; null asks only.
-    super::check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut present) })?;
+    Errno::result(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut present) })?;
     if present.sa_sigaction == handler as usize {
         return Ok(());
     }
@@ -159,7 +163,7 @@ fn install() -> io::Result<()> {
     ours.sa_sigaction = handler as usize;
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: `ours` names a handler with the signature that SA_SIGINFO asks for.
-    super::check(unsafe { libc::sigaction(libc::SIGBUS, &ours, ptr::null_mut()) })?;
+    Errno::result(unsafe { libc::sigaction(libc::SIGBUS, &ours, ptr::null_mut()) })?;
     Ok(())
 }
 

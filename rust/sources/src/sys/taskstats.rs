@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use nix::errno::Errno;
+
 /// `struct taskstats_request`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,9 +49,9 @@ pub(crate) struct Cpu {
 const PIDS: libc::c_ulong = 0xc048_be05;
 const _: () = assert!(size_of::<Request>() == 72 && size_of::<Cpu>() == 48);
 
-/// Has the kernel take a snapshot of tasks, which is then read from `file`. Gives the
-/// number of records; `request` gets the answer, and `cpus` as many CPUs' clocks as it
-/// has room for. Gives with it how many CPUs there are.
+/// Takes a snapshot of tasks in the kernel, to be read from `file`. Writes the answer to
+/// `request`, and to `cpus` the clocks of as many CPUs as fit. Returns the number of records
+/// and the number of CPUs.
 pub(crate) fn take_snapshot(
     file: &File,
     request: &mut Request,
@@ -61,7 +63,7 @@ pub(crate) fn take_snapshot(
     // points to as many `struct taskstats_cpu` as it says, and both live and are ours
     // alone during the call.
     let count = unsafe { libc::ioctl(file.as_raw_fd(), PIDS as _, &raw mut *request) };
-    let count = super::check(count)?;
-    // check() has taken negative numbers away.
+    let count = Errno::result(count)?;
+    // Errno::result() has taken negative numbers away.
     Ok((count as usize, request.cpu_cnt as usize))
 }

@@ -1,33 +1,31 @@
-//! Threads, forks and events: what the standard library does not tell.
+//! Forks, signals and threads of this crate, and events between threads.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
-use std::ptr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::check;
+use nix::sys::eventfd::EfdFlags;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
-/// Forks that lie between the first process that counted them and this one.
+/// Forks between the first process that counted them and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
-/// Threads of this crate that run.
+/// Running threads of this crate.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static COUNTING: Once = Once::new();
 
-/// In the child of every fork, where no thread but the caller's goes on.
+/// Runs in the child of every fork, where only the forking thread goes on.
 extern "C" fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     RUNNING.store(0, Ordering::Relaxed);
 }
 
-/// The process in which something was made. It costs no system call to ask for it.
+/// Remembers the process in which it was made, to notice a fork without a system call.
 #[derive(Debug)]
 pub(crate) struct ForkGuard(u64);
 
 impl ForkGuard {
-    /// The calling process.
+    /// Remembers the calling process.
     pub(crate) fn new() -> ForkGuard {
         COUNTING.call_once(|| {
             // SAFETY: the handler is a function of this library, which stays loaded, and
@@ -37,25 +35,19 @@ impl ForkGuard {
         ForkGuard(FORKS.load(Ordering::Relaxed))
     }
 
-    /// Whether the calling process is that one, and no child made by fork.
+    /// Returns whether the calling process is the remembered one and not a forked child.
     pub(crate) fn is_here(&self) -> bool {
         self.0 == FORKS.load(Ordering::Relaxed)
     }
 }
 
-/// Does something with all signals blocked in the calling thread: they are delivered later,
-/// or to other threads.
+/// Runs `work` with all signals blocked in the calling thread: they are delivered later, or
+/// to other threads.
 pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: all-zero bytes are a valid `sigset_t`.
-    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { mem::zeroed() };
-    // SAFETY: both sets are valid for the calls; blocking signals cannot fail.
-    unsafe {
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-    }
+    // Only an unknown argument makes these calls fail.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let done = work();
-    // SAFETY: the set is the one that was in force.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
+    let _ = before.map(|before| before.thread_set_mask());
     done
 }
 
@@ -76,46 +68,31 @@ impl Drop for Running {
     }
 }
 
-/// Threads of this crate that run in this process.
+/// The number of running threads of this crate in this process.
 pub(crate) fn running() -> usize {
     RUNNING.load(Ordering::Relaxed)
 }
 
-/// Leaves all signals to other threads.
-pub(crate) fn block_signals() -> io::Result<()> {
-    // SAFETY: all-zero bytes are a valid `sigset_t`, a set without members.
-    let mut all: libc::sigset_t = unsafe { mem::zeroed() };
-    // SAFETY: `all` is valid for writes.
-    check(unsafe { libc::sigfillset(&mut all) })?;
-    // SAFETY: `all` is valid for reads, and the old set is not asked for.
-    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &all, ptr::null_mut()) } {
-        0 => Ok(()),
-        errno => Err(io::Error::from_raw_os_error(errno)),
-    }
-}
-
-/// Something that happened, or not: readable while it has.
+/// Something that happened or did not: readable while it has.
 #[derive(Debug)]
-pub(crate) struct EventFd(File);
+pub(crate) struct EventFd(nix::sys::eventfd::EventFd);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<EventFd> {
-        // SAFETY: eventfd takes integers only.
-        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: eventfd has just made this descriptor, and nobody else knows of it.
-        Ok(EventFd(unsafe { File::from_raw_fd(fd) }))
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(EventFd(nix::sys::eventfd::EventFd::from_flags(flags)?))
     }
 
-    /// It has happened.
+    /// Makes it readable.
     pub(crate) fn set(&self) {
-        // This fails only where it has happened 2^64 times.
-        let _ = (&self.0).write(&1_u64.to_ne_bytes());
+        // This fails only where it was set 2^64 times.
+        let _ = self.0.write(1);
     }
 
-    /// It has not.
+    /// Makes it unreadable.
     pub(crate) fn clear(&self) {
-        // This fails only where it has not.
-        let _ = (&self.0).read(&mut [0; 8]);
+        // This fails only where it was not set.
+        let _ = self.0.read();
     }
 }
 

@@ -1,22 +1,26 @@
-//! Work beside the callers: a thread that waits for a descriptor, and acts.
+//! Background worker: polls a descriptor and runs a callback.
 //!
 //! Design decisions
 //!
-//! * It is started by the first snapshot, not when a source opens: privileges are given up in
-//!   between, and glibc ends a process whose threads may not all become another user.
-//! * It has no privilege, takes no signal, and does not keep a process from its end.
-//! * A child made by fork has no such thread: there is nothing to stop, and what the
-//!   thread may have locked at that moment is not touched.
+//! * The first snapshot starts it, not the opening of the source: privileges are dropped in
+//!   between, and glibc ends a process whose threads cannot all become another user.
+//! * It has no privileges, takes no signals, and does not keep the process alive.
+//! * A forked child has no such thread. There is nothing to stop, and what the thread may
+//!   have locked at that moment is not touched.
 
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
 
-use super::thread::{EventFd, ForkGuard, Running, block_signals};
-use super::{self as sys, Capabilities};
-use crate::errors::Error;
+use caps::CapsHashSet;
+use nix::sys::signal::SigSet;
 
-/// A thread, until it is dropped.
+use super as sys;
+use super::thread::{EventFd, ForkGuard, Running};
+use crate::errors::Error;
+use crate::privilege::set_capabilities;
+
+/// A thread that runs until it is dropped.
 pub(crate) struct Worker {
     stop: EventFd,
     thread: Option<JoinHandle<()>>,
@@ -24,8 +28,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Calls `act` when `watched` is readable, at most once in `gather_ms`, until it
-    /// gives false.
+    /// Calls `act` when `watched` is readable, at most once in `gather_ms`, until it returns
+    /// false.
     pub(crate) fn start(
         watched: BorrowedFd<'_>,
         gather_ms: i32,
@@ -34,14 +38,14 @@ impl Worker {
         let failed = |error| Error::os("start the thread that takes exits", error);
         let watched = watched.try_clone_to_owned().map_err(failed)?;
         let stop = EventFd::new().map_err(failed)?;
-        let stopped = std::os::fd::AsFd::as_fd(&stop).try_clone_to_owned().map_err(failed)?;
+        let stopped = stop.as_fd().try_clone_to_owned().map_err(failed)?;
         let running = Running::new();
         let work = move || {
             let _running = running;
             // Reading needs no privilege.
-            let _ = sys::set_capabilities(Capabilities::default());
-            let _ = block_signals();
-            let fds = [stopped.as_raw_fd(), watched.as_raw_fd()];
+            let _ = set_capabilities(&CapsHashSet::new());
+            let _ = SigSet::all().thread_block();
+            let fds = [stopped.as_fd(), watched.as_fd()];
             while sys::wait_readable(&fds, -1).is_ok()
                 && sys::wait_readable(&fds[..1], gather_ms).is_ok_and(|stops| !stops)
                 && act()
