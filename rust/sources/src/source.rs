@@ -6,6 +6,7 @@ use precise_top_core::interval::Unchanged;
 use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
 
 use crate::errors::Error;
+use crate::sys::thread::ForkGuard;
 
 /// What a snapshot is to hold.
 #[derive(Clone, Debug)]
@@ -65,6 +66,47 @@ pub trait Source: Send {
     ///
     /// [`Header::exited`]: precise_top_core::Header::exited
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
+}
+
+/// An open source that its process alone may use. A forked child shares the parent's sockets,
+/// file offsets and mapped memory: an answer to one would reach the other.
+pub(crate) struct Guarded {
+    source: Box<dyn Source>,
+    home: ForkGuard,
+}
+
+impl Guarded {
+    pub(crate) fn new(source: impl Source + 'static) -> Guarded {
+        Guarded { source: Box::new(source), home: ForkGuard::new() }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.home.is_here() { Ok(()) } else { Err(Error::forked("source")) }
+    }
+}
+
+impl Source for Guarded {
+    fn kind(&self) -> SourceKind {
+        self.source.kind()
+    }
+
+    fn precision(&self) -> &'static str {
+        self.source.precision()
+    }
+
+    fn prepare(&mut self, request: &Request) -> Result<(), Error> {
+        self.check()?;
+        self.source.prepare(request)
+    }
+
+    fn unchanged(&self) -> Option<Unchanged<'_>> {
+        self.source.unchanged()
+    }
+
+    fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
+        self.check()?;
+        self.source.snapshot(request)
+    }
 }
 
 /// Exits kept for the next snapshot at most: a minute of 5,000 a second, and half as many

@@ -19,7 +19,6 @@ use super::exit_listener::{Event, Listener};
 use super::fields::{ADDED, LEADER_ONLY, PROCESS_SUMS, TICKS, off_fields};
 use crate::errors::Error;
 use crate::source::MOST_EXITS;
-use crate::sys::thread::ForkGuard;
 use crate::sys::worker::Worker;
 
 /// How long events gather after the first one, in ms. A CPU's socket holds several times
@@ -62,7 +61,6 @@ pub(crate) struct ExitRow {
 pub(crate) struct ExitRows {
     gathered: Arc<Mutex<Gathered>>,
     worker: Option<Worker>,
-    home: ForkGuard,
     kernel: Layout,
     /// The tasks of the last listing; None before the first.
     walk: Option<HashMap<u32, Known>>,
@@ -90,7 +88,6 @@ impl ExitRows {
         Ok(ExitRows {
             gathered: Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 })),
             worker: None,
-            home: ForkGuard::new(),
             kernel,
             walk: None,
             threads: false,
@@ -119,9 +116,6 @@ impl ExitRows {
         layout: &Layout,
         threads: bool,
     ) -> Result<Vec<ExitRow>, Error> {
-        if !self.home.is_here() {
-            return Err(Error::forked("source"));
-        }
         self.start_worker()?;
         let events = {
             let mut gathered = locked(&self.gathered);
