@@ -99,7 +99,7 @@ impl FileMap {
         let begin = start.as_ptr() as usize;
         slot.failed.store(false, Ordering::Relaxed);
         let pages = length.next_multiple_of(PAGE.load(Ordering::Relaxed));
-        slot.end.store(begin + pages, Ordering::Relaxed);
+        slot.end.store(begin + pages, Ordering::Release);
         slot.begin.store(begin, Ordering::Release);
         Ok(FileMap { start, length, slot })
     }
@@ -129,11 +129,11 @@ impl AsRef<[u8]> for FileMap {
 
 impl Drop for FileMap {
     fn drop(&mut self) {
+        // First of all the handler forgets the range: once it is unmapped, another part of
+        // the process may get the addresses.
+        self.slot.begin.store(0, Ordering::Release);
         // SAFETY: start and length are those of the mapping, which ends here.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
-        // Only now may another map take the slot: none has had these addresses while it
-        // stood there, but for one that has a slot of its own.
-        self.slot.begin.store(0, Ordering::Release);
     }
 }
 
@@ -176,8 +176,10 @@ extern "C" fn on_sigbus(
     let address = unsafe { (*info).si_addr() } as usize;
     for slot in &SLOTS {
         let begin = slot.begin.load(Ordering::Acquire);
-        let end = slot.end.load(Ordering::Relaxed);
-        if begin == 0 || begin == TAKEN || !(begin..end).contains(&address) {
+        let end = slot.end.load(Ordering::Acquire);
+        // A slot that is taken again meanwhile has the end of another map.
+        let changed = slot.begin.load(Ordering::Relaxed) != begin;
+        if changed || begin == 0 || begin == TAKEN || !(begin..end).contains(&address) {
             continue;
         }
         let page = address & !(PAGE.load(Ordering::Relaxed) - 1);
