@@ -774,6 +774,7 @@ class Recorder:
         rotate_bytes: int | None = None,
         rotate_after: float | None = None,
         keep: int | None = None,
+        cmdlines: bool = True,
     ) -> Self: ...
     def write(self, snapshot: Snapshot) -> None:
         """Append a snapshot in one write, with the names that are new in it.

@@ -287,9 +287,11 @@ pub(crate) fn open(
 /// `level` is zstd's (1 to 22), or None to leave frames uncompressed, so that whole ones
 /// are read without a copy. `full_every` snapshots one is written whole, the others as
 /// what changed. `sync` is the longest time in seconds that a loss of power may cost,
-/// None leaves it to the kernel. A file of `rotate_bytes`, or whose first
-/// snapshot is `rotate_after` seconds old, is put aside as NAME-000001.EXT and so on, of which `keep`
-/// stay. OSError; Unsupported for a file that is no dump or that another recorder writes.
+/// None leaves it to the kernel. A file of `rotate_bytes`, or whose first snapshot is
+/// `rotate_after` seconds old, is set aside as NAME-000001.EXT and so on, of which the last
+/// `keep` stay. Command lines are cut at 4 KiB, and left out without `cmdlines`. OSError;
+/// Unsupported for a file that is no dump or that another recorder writes, and in a directory
+/// that others may write to for a link and for a file that others own or may write.
 #[pyclass(frozen, name = "Recorder", module = "taskstats")]
 pub(crate) struct PyRecorder {
     inner: Mutex<Option<Recorder>>,
@@ -320,7 +322,8 @@ impl PyRecorder {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
-        path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None
+        path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None,
+        cmdlines=true
     ))]
     fn new(
         py: Python<'_>,
@@ -331,6 +334,7 @@ impl PyRecorder {
         rotate_bytes: Option<u64>,
         rotate_after: Option<f64>,
         keep: Option<usize>,
+        cmdlines: bool,
     ) -> PyResult<PyRecorder> {
         if level.is_some_and(|level| !(1..=22).contains(&level)) {
             return Err(PyValueError::new_err("level is zstd's: give 1 to 22, or None"));
@@ -344,6 +348,7 @@ impl PyRecorder {
             rotate_bytes,
             rotate_after: seconds("rotate_after", rotate_after)?,
             keep,
+            cmdlines,
         };
         let recorder = py.detach(|| Recorder::open(&path, policy));
         let inner = Mutex::new(Some(recorder.map_err(|error| python_error(py, error))?));

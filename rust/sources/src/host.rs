@@ -1,8 +1,11 @@
 //! What a snapshot's header says of the machine. Descriptors are kept open, so that
 //! each file costs one pread a snapshot.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use nix::unistd::{SysconfVar, sysconf};
 use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
@@ -185,6 +188,36 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The directory where cgroup v2 is mounted (proc_pid_mountinfo(5)).
+pub fn cgroup_mount() -> Option<PathBuf> {
+    parse_cgroup_mount(&fs::read("/proc/self/mountinfo").ok()?)
+}
+
+fn parse_cgroup_mount(mounts: &[u8]) -> Option<PathBuf> {
+    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut words = line.split(|&byte| byte == b' ');
+        let directory = words.nth(4)?;
+        // Optional words end with a hyphen.
+        words.find(|&word| word == b"-")?;
+        (words.next()? == b"cgroup2").then(|| OsString::from_vec(unescaped(directory)).into())
+    })
+}
+
+/// A word of mountinfo, where blanks and backslashes stand as three octal digits.
+fn unescaped(word: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let [first, after @ ..] = rest {
+        let escaped = after.first_chunk::<3>().filter(|_| *first == b'\\');
+        let value = escaped
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        text.push(value.unwrap_or(*first));
+        rest = if value.is_some() { &after[3..] } else { after };
+    }
+    text
+}
+
 /// Whether delay accounting is switched on; None where the kernel has no such switch.
 pub(crate) fn delayacct() -> Option<bool> {
     fs::read("/proc/sys/kernel/task_delayacct").ok().map(|text| text.starts_with(b"1"))
@@ -244,4 +277,23 @@ fn parse_meminfo(text: &[u8]) -> Option<System> {
         *place = rest.trim().split(' ').next()?.parse().ok()?;
     }
     (system.mem_total_kb > 0).then_some(system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_have_single_cpus_and_ranges() {
+        assert_eq!(parse_cpu_list("0-3,5\n"), [0, 1, 2, 3, 5]);
+        assert_eq!(parse_cpu_list(""), []);
+    }
+
+    #[test]
+    fn the_cgroup_mount_is_found_with_blanks_in_its_name() {
+        let mounts = b"29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - tmpfs tmpfs rw\n\
+            31 29 0:27 / /mnt/a\\040b rw - cgroup2 cgroup rw,nsdelegate\n";
+        assert_eq!(parse_cgroup_mount(mounts), Some(PathBuf::from("/mnt/a b")));
+        assert_eq!(parse_cgroup_mount(b"29 23 0:26 / / rw - ext4 /dev/vda rw\n"), None);
+    }
 }

@@ -1,11 +1,14 @@
-//! Recorded files: read, written, and what tasks, users and cgroups are called in them.
+//! Recorded files: reading them, writing them, and the names in them.
 
+mod append;
 mod file;
+mod name_strings;
 mod parallel_read;
 mod process_names;
 mod recorder;
+mod rotation;
 
 pub use file::{DumpFile, read_columns};
 pub use parallel_read::Lost;
-pub use process_names::group_names;
+pub use process_names::{group_names, user_name};
 pub use recorder::{Policy, Recorder};

@@ -1,24 +1,31 @@
-//! What tasks are called that a snapshot has records of, asked a little later.
+//! The names of processes, users and cgroups, asked shortly after a snapshot.
 //!
-//! Between the snapshot and the question a task may have moved, died, and left its pid to
-//! another. So each answer is compared with the record: it is that task's, or none.
+//! Design decisions
+//!
+//! * Between the snapshot and the question a task may have moved, died, and left its pid to
+//!   another. So each answer is compared with the record: it is that task's, or none.
+//! * Names are those of the snapshot's machine. A recorded snapshot has its own; this
+//!   machine is asked for snapshots of its present boot only.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use nix::unistd::{Uid, User};
 use precise_top_core::identity::is_same_in_proc;
-use precise_top_core::{GroupKey, Interval, Record};
+use precise_top_core::names::NamesAt;
+use precise_top_core::{GroupKey, Interval, Record, Snapshot};
 
-use crate::host::Host;
+use super::name_strings::LONGEST_CMDLINE;
+use crate::host::{Host, cgroup_mount};
 use crate::procfs::reader::start_of;
 
 /// Asks /proc.
-pub(crate) struct ProcNames {
+pub(super) struct ProcNames {
     tick_ns: u64,
     boot_id: [u8; 16],
     /// Where cgroup v2 is mounted.
@@ -26,24 +33,26 @@ pub(crate) struct ProcNames {
 }
 
 impl ProcNames {
-    pub(crate) fn new() -> ProcNames {
+    fn new() -> ProcNames {
         let host = Host::new();
-        let cgroups = mount_of_cgroups().ok().flatten();
-        ProcNames { tick_ns: host.tick_ns(), boot_id: host.boot_id(), cgroups }
+        ProcNames { tick_ns: host.tick_ns(), boot_id: host.boot_id(), cgroups: cgroup_mount() }
     }
 
-    /// The arguments of a record's process, each ended by a NUL; None where it is gone.
-    pub(crate) fn cmdline(&self, record: &Record<'_>) -> Option<Vec<u8>> {
+    /// The arguments of a record's process, each ended by a NUL, up to one byte more than is
+    /// recorded. None where it is gone.
+    fn cmdline(&self, record: &Record<'_>) -> Option<Vec<u8>> {
         let pid = record.ac_pid()?;
-        let text = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        // Only now: who has the pid at the end had it before, if it is the same.
+        let mut text = Vec::new();
+        let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+        file.take(LONGEST_CMDLINE as u64 + 1).read_to_end(&mut text).ok()?;
+        // The process with this pid afterwards had it before, if its start is the same.
         let start_ns = start_of(&fs::read(format!("/proc/{pid}/stat")).ok()?, self.tick_ns)?;
         is_same_in_proc(record, start_ns, self.tick_ns).then_some(text)
     }
 
-    /// The path of the cgroup v2 of that id, which a task was in; None where the task has
+    /// The path of the cgroup v2 of that id, which a task was in. None where the task has
     /// left it or is gone.
-    pub(crate) fn cgroup_path(&self, pid: u32, id: u64) -> Option<Vec<u8>> {
+    fn cgroup_path(&self, pid: u32, id: u64) -> Option<Vec<u8>> {
         let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
         let mut lines = text.split(|&byte| byte == b'\n');
         let path = lines.find_map(|line| line.strip_prefix(b"0::"))?;
@@ -54,34 +63,76 @@ impl ProcNames {
     }
 }
 
-/// The name of a user, wherever this machine keeps its users (nsswitch.conf).
-pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
+/// Where the names of a snapshot's tasks come from.
+#[derive(Clone)]
+pub(super) enum NameSource {
+    /// Its recording.
+    Recorded(NamesAt),
+    /// This machine, of whose present boot the snapshot is.
+    Here(Arc<ProcNames>),
+    /// Nowhere: it is a snapshot of another machine or boot, without names.
+    Unknown,
+}
+
+impl NameSource {
+    pub(super) fn of<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> NameSource {
+        if let Some(names) = snapshot.names() {
+            return NameSource::Recorded(names.clone());
+        }
+        let here = ProcNames::new();
+        if here.boot_id == snapshot.header().boot_id {
+            NameSource::Here(Arc::new(here))
+        } else {
+            NameSource::Unknown
+        }
+    }
+
+    pub(super) fn is_recorded(&self) -> bool {
+        matches!(self, NameSource::Recorded(_))
+    }
+
+    /// The name of a user.
+    pub(super) fn user(&self, uid: u32) -> Option<Vec<u8>> {
+        match self {
+            NameSource::Recorded(names) => names.user(uid).map(<[u8]>::to_vec),
+            NameSource::Here(_) => user_name(uid),
+            NameSource::Unknown => None,
+        }
+    }
+
+    /// The path of a cgroup that the task of a record is in.
+    pub(super) fn cgroup(&self, record: &Record<'_>, id: u64) -> Option<Vec<u8>> {
+        match self {
+            NameSource::Recorded(names) => names.cgroup(id).map(<[u8]>::to_vec),
+            NameSource::Here(here) => here.cgroup_path(record.ac_pid()?, id),
+            NameSource::Unknown => None,
+        }
+    }
+
+    /// The arguments of a record's process, each ended by a NUL.
+    pub(super) fn cmdline(&self, record: &Record<'_>) -> Option<Vec<u8>> {
+        match self {
+            NameSource::Recorded(names) => names.cmdline(record).map(<[u8]>::to_vec),
+            NameSource::Here(here) => here.cmdline(record),
+            NameSource::Unknown => None,
+        }
+    }
+}
+
+/// The name of a user on this machine, wherever it keeps its users (nsswitch.conf).
+pub fn user_name(uid: u32) -> Option<Vec<u8>> {
     let user = User::from_uid(Uid::from_raw(uid)).ok()??;
     Some(user.name.into_bytes())
 }
 
-/// What groups of an interval's tasks are called: as recorded, or as this machine calls them
-/// now where the interval is of its present boot.
+/// The names of groups of an interval's tasks: as recorded, or this machine's where the
+/// interval is of its present boot.
 pub fn group_names(
     interval: &Interval,
 ) -> impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>> + use<> {
-    let recorded = interval.cur().names().cloned();
-    let boot_id = interval.cur().header().boot_id;
-    let here = recorded.is_none().then(ProcNames::new).filter(|here| here.boot_id == boot_id);
-    move |group, record| match (group, &recorded, &here) {
-        (GroupKey::User(uid), Some(names), _) => names.user(uid).map(<[u8]>::to_vec),
-        (GroupKey::Cgroup(id), Some(names), _) => names.cgroup(id).map(<[u8]>::to_vec),
-        (GroupKey::User(uid), None, Some(_)) => user_name(uid),
-        (GroupKey::Cgroup(id), None, Some(here)) => here.cgroup_path(record.ac_pid()?, id),
-        (_, None, None) => None,
+    let source = NameSource::of(interval.cur());
+    move |group, record| match group {
+        GroupKey::User(uid) => source.user(uid),
+        GroupKey::Cgroup(id) => source.cgroup(record, id),
     }
-}
-
-fn mount_of_cgroups() -> io::Result<Option<PathBuf>> {
-    let text = fs::read_to_string("/proc/self/mounts")?;
-    let mut mounts = text.lines().map(|line| line.split(' '));
-    Ok(mounts.find_map(|mut words| {
-        let place = words.nth(1)?;
-        (words.next()? == "cgroup2").then(|| Path::new(place).to_owned())
-    }))
 }

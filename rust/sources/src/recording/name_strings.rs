@@ -1,0 +1,192 @@
+//! The names that a recording gets with each snapshot: those that are new since the last.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hasher};
+
+use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
+use precise_top_core::{Record, Snapshot};
+
+use super::process_names::NameSource;
+
+/// Bytes of a command line that are recorded. Any user can make one of megabytes, and
+/// execute a program thousands of times with it.
+pub(super) const LONGEST_CMDLINE: usize = 4096;
+/// The end of a command line that is cut.
+const CUT_MARK: &str = "…";
+
+/// The names that are in the file already.
+pub(super) struct NameStrings {
+    cmdlines: bool,
+    /// The processes of the last snapshot, with the arguments that are in the file.
+    processes: HashMap<StringKey, Arguments>,
+    /// Hashes of the names of users and cgroups.
+    named: HashMap<StringKey, u64>,
+    /// The source of the last snapshot's names.
+    source: NameSource,
+    /// The boot that the last snapshot is of.
+    boot_id: Option<[u8; 16]>,
+}
+
+/// Changes when a task executes another program, or another task has its pid.
+#[derive(Clone, PartialEq, Eq)]
+struct Image {
+    start_ns: u64,
+    comm: Vec<u8>,
+    exe: (Option<u64>, Option<u64>),
+}
+
+impl Image {
+    fn of(record: &Record<'_>) -> Image {
+        Image {
+            start_ns: record.exact_start_ns().unwrap_or(0),
+            comm: record.ac_comm().unwrap_or_default().to_vec(),
+            exe: (record.ac_exe_dev(), record.ac_exe_inode()),
+        }
+    }
+}
+
+/// The arguments that are in the file: the program they are of, and their hash.
+#[derive(Clone)]
+struct Arguments {
+    image: Image,
+    hash: Option<u64>,
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
+}
+
+/// Cuts a long command line, at a whole character where it is UTF-8, and marks it.
+fn cut(mut text: Vec<u8>) -> Vec<u8> {
+    if text.len() <= LONGEST_CMDLINE {
+        return text;
+    }
+    text.truncate(LONGEST_CMDLINE - CUT_MARK.len() - 1);
+    if let Err(error) = std::str::from_utf8(&text)
+        && error.error_len().is_none()
+    {
+        text.truncate(error.valid_up_to());
+    }
+    text.extend_from_slice(CUT_MARK.as_bytes());
+    text.push(0);
+    text
+}
+
+impl NameStrings {
+    /// With `cmdlines` the command lines of processes are among them.
+    pub(super) fn new(cmdlines: bool) -> NameStrings {
+        NameStrings {
+            cmdlines,
+            processes: HashMap::new(),
+            named: HashMap::new(),
+            source: NameSource::Unknown,
+            boot_id: None,
+        }
+    }
+
+    /// Forgets what is in the file.
+    pub(super) fn restart(&mut self) {
+        self.processes.clear();
+        self.named.clear();
+    }
+
+    /// The names that the file lacks for a snapshot. With `look_again` command lines are
+    /// read even where nothing has changed: a program may write over its arguments.
+    pub(super) fn of<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+        look_again: bool,
+    ) -> Vec<RecordedName> {
+        self.set_source(snapshot);
+        let mut names = Vec::new();
+        let mut processes = HashMap::with_capacity(snapshot.len());
+        let living = snapshot.len() - snapshot.header().exited as usize;
+        for (row, record) in snapshot.iter().enumerate() {
+            names.extend(self.new_user(&record));
+            // The dead cannot be asked any more.
+            if row >= living && !self.source.is_recorded() {
+                continue;
+            }
+            names.extend(self.new_cgroup(&record));
+            // One of a process's threads stands for all.
+            if self.cmdlines
+                && let Some(key) = StringKey::of_cmdline(&record)
+                && let Entry::Vacant(place) = processes.entry(key)
+            {
+                let (arguments, named) = self.new_cmdline(key, &record, look_again);
+                names.extend(named);
+                place.insert(arguments);
+            }
+        }
+        self.processes = processes;
+        names
+    }
+
+    fn set_source<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) {
+        let boot_id = Some(snapshot.header().boot_id);
+        let same_boot = self.boot_id == boot_id;
+        if !same_boot {
+            self.restart();
+        }
+        if !same_boot || self.source.is_recorded() || snapshot.names().is_some() {
+            self.source = NameSource::of(snapshot);
+        }
+        self.boot_id = boot_id;
+    }
+
+    fn new_user(&mut self, record: &Record<'_>) -> Option<RecordedName> {
+        let uid = record.ac_uid()?;
+        self.new_name(StringKey::of_user(uid), |source| source.user(uid))
+    }
+
+    fn new_cgroup(&mut self, record: &Record<'_>) -> Option<RecordedName> {
+        let id = record.cgroup_id().filter(|&id| id != 0)?;
+        self.new_name(StringKey::of_cgroup(id), |source| source.cgroup(record, id))
+    }
+
+    /// A name that is not in the file. This machine is asked once for each; a recording may
+    /// have another one later.
+    fn new_name(
+        &mut self,
+        key: StringKey,
+        ask: impl FnOnce(&NameSource) -> Option<Vec<u8>>,
+    ) -> Option<RecordedName> {
+        let known = self.named.get(&key).copied();
+        if known.is_some() && !self.source.is_recorded() {
+            return None;
+        }
+        let text = ask(&self.source)?;
+        let hash = hash(&text);
+        self.named.insert(key, hash);
+        (known != Some(hash)).then_some(RecordedName { key, start_ns: 0, text })
+    }
+
+    /// The arguments of a process, and their string where it is not in the file.
+    fn new_cmdline(
+        &self,
+        key: StringKey,
+        record: &Record<'_>,
+        look_again: bool,
+    ) -> (Arguments, Option<RecordedName>) {
+        let image = Image::of(record);
+        let known = self.processes.get(&key);
+        let look_again = look_again || self.source.is_recorded();
+        if let Some(known) = known.filter(|known| known.image == image && !look_again) {
+            return (known.clone(), None);
+        }
+        let text = self.source.cmdline(record).map(cut);
+        let arguments = Arguments { hash: text.as_deref().map(hash), image };
+        let same = |known: &Arguments| {
+            known.hash == arguments.hash && known.image.start_ns == arguments.image.start_ns
+        };
+        if known.is_some_and(same) {
+            return (arguments, None);
+        }
+        // The arguments of an earlier process with this pid end where these are unknown.
+        let start_ns = if text.is_some() { arguments.image.start_ns } else { UNKNOWN };
+        (arguments, Some(RecordedName { key, start_ns, text: text.unwrap_or_default() }))
+    }
+}
