@@ -2,6 +2,7 @@
 
 pub(crate) mod reader;
 mod source;
+pub(crate) mod stat;
 
 pub use reader::{arguments, cmdline, sessions};
 pub(crate) use source::Procfs;

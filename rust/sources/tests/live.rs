@@ -4,7 +4,8 @@
 //! PRECISE_TOP_NO_SKIP is set.
 
 use std::hint::black_box;
-use std::process::{Child, Command};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -248,4 +249,81 @@ fn without_the_capability_netlink_is_refused() {
 #[test]
 fn a_source_that_does_not_exist_is_refused() {
     assert!(matches!(open(Some(SourceKind::Bytes)), Err(Error::Unsupported { .. })));
+}
+
+/// Starts a program of Python that says when it is ready, and then sleeps.
+fn python(program: &str) -> Sleepers {
+    let mut child = Command::new("python3")
+        .args(["-c", program])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 can be started");
+    let mut line = String::new();
+    let output = child.stdout.as_mut().expect("a pipe");
+    BufReader::new(output).read_line(&mut line).expect("its output");
+    assert_eq!(line, "ready\n");
+    Sleepers(vec![child])
+}
+
+fn netlink_and_procfs() -> Vec<Box<dyn Source>> {
+    let mut sources = every_source();
+    sources.retain(|source| matches!(source.kind(), SourceKind::Netlink | SourceKind::Procfs));
+    sources
+}
+
+#[test]
+fn counters_of_dead_threads_are_there_or_unknown() {
+    const SWITCHES: u64 = 500;
+    let of_dead = python(
+        "import threading, time
+def work():
+    for _ in range(500): time.sleep(1e-6)
+thread = threading.Thread(target=work); thread.start(); thread.join()
+print('ready', flush=True); time.sleep(600)",
+    );
+    let alone = python("import time; print('ready', flush=True); time.sleep(600)");
+    for mut source in netlink_and_procfs() {
+        let name = source.kind().name();
+        let snapshot = source.snapshot(&Request::default()).expect("a snapshot");
+        let record = |of: &Sleepers| {
+            let row = of.pids().next().and_then(|pid| snapshot.find_pid(pid));
+            snapshot.get(row.expect("the process")).expect("its record")
+        };
+        let switches = record(&of_dead).nvcsw();
+        assert!(switches.is_none_or(|number| number >= SWITCHES), "{name}: {switches:?}");
+        let waits = record(&of_dead).cpu_count();
+        assert!(waits.is_none_or(|number| number >= SWITCHES), "{name}: {waits:?}");
+        // A process that never had another thread is known.
+        assert!(record(&alone).nvcsw().is_some_and(|number| number > 0), "{name}");
+        assert!(record(&alone).cpu_count().is_some_and(|number| number > 0), "{name}");
+        assert!(record(&alone).cpu_delay_total().is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_process_whose_leader_has_exited_is_no_zombie() {
+    const HELD_KB: u64 = 30 << 10;
+    // exit(2) of the calling thread alone: 93 on aarch64, 60 on x86-64.
+    let without_leader = python(
+        "import ctypes, os, threading, time
+held = bytearray(b'x' * (30 << 20))
+def work():
+    while open('/proc/self/stat').read().rsplit(') ', 1)[1][0] != 'Z': time.sleep(0.01)
+    print('ready', flush=True); time.sleep(600)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall(93 if os.uname().machine == 'aarch64' else 60, 0)",
+    );
+    let pid = without_leader.pids().next().expect("a process");
+    for mut source in netlink_and_procfs() {
+        let name = source.kind().name();
+        let snapshot = source.snapshot(&Request::default()).expect("a snapshot");
+        let row = snapshot.find_pid(pid).expect("the process");
+        let record = snapshot.get(row).expect("its record");
+        assert_ne!(record.state().map(precise_top_core::state::letter), Some('Z'), "{name}");
+        for field in [Field::rss_kb, Field::vm_kb, Field::hiwater_rss, Field::hiwater_vm] {
+            let value = record.unsigned(field);
+            assert!(value.is_none_or(|kb| kb >= HELD_KB), "{name}: {field:?} {value:?}");
+        }
+        assert!(record.rss_kb().is_some(), "{name}: a living thread knows it");
+    }
 }

@@ -8,8 +8,9 @@ use std::io::{self, ErrorKind, Read};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use precise_top_core::layout::EXTENSION_BIT;
-use precise_top_core::{Field, FieldSet, RecordMut, state};
+use precise_top_core::{Field, FieldSet, RecordMut};
 
+use super::stat::{MOMENT, Stat, words_as_numbers, write_lines};
 use crate::errors::Error;
 use crate::host::Host;
 use crate::sys;
@@ -20,6 +21,11 @@ pub(super) const VERSION: u16 = 14 | EXTENSION_BIT;
 /// Links of a process's task directory that holds its leader alone: the directory's own
 /// two and the leader's.
 const LINKS_OF_ONE_THREAD: libc::nlink_t = 3;
+
+const NS_PER_S: u64 = 1_000_000_000;
+/// How often a leader's schedstat is compared with its process's clock: it may start to run
+/// between the two.
+const ATTEMPTS: u32 = 2;
 
 /// What stat gives for every task.
 pub(super) const STAT: FieldSet = FieldSet::of(&[
@@ -138,8 +144,8 @@ impl Reader {
         }
     }
 
-    /// Fills a record with the wanted fields of a process, or of its thread `tid`.
-    /// Gives the fields filled, None where the task is gone or hidden.
+    /// Fills a record with the wanted fields of a process, or of its thread `tid`. Returns
+    /// the fields filled, None where the task is gone or hidden.
     pub(crate) fn fill(
         &mut self,
         record: &mut RecordMut<'_>,
@@ -152,42 +158,39 @@ impl Reader {
             None => pid.to_string(),
         };
         let now = crate::host::now();
-        let (tick_ns, page_kb, epoch_ns) = (self.tick_ns, self.page_kb, self.epoch_ns);
-        let line = match self.read(&format!("{directory}/stat")) {
-            Ok(line) => line,
-            Err(error) => {
-                self.denied += u32::from(error.kind() == ErrorKind::PermissionDenied);
-                return None;
-            }
-        };
-        let stat = Stat::parse(line)?;
+        let stat = self.stat(&directory)?;
         record.set(Field::version, u64::from(VERSION));
         record.set(Field::ac_pid, u64::from(tid.unwrap_or(pid)));
         record.set(Field::ac_tgid, u64::from(pid));
         record.set(Field::ac_time_ns, now.monotonic_ns);
-        stat.write(record, tick_ns, page_kb);
-        let start_ns = stat.number(22) * tick_ns;
-        record.set(Field::ac_start_ns, start_ns);
-        record.set(Field::ac_etime, now.boottime_ns.saturating_sub(start_ns) / 1000);
-        let started = (epoch_ns + start_ns) / 1_000_000_000;
-        record.set(Field::ac_btime, started.min(u64::from(u32::MAX)));
-        record.set(Field::ac_btime64, started);
+        stat.write(record, self.tick_ns, self.page_kb);
+        self.write_start(record, stat.start_ns(self.tick_ns), now.boottime_ns);
         let mut filled = STAT.union(BLKIO);
-        // The directory belongs to the effective user even where the files below it
-        // belong to root (a process that may not be dumped).
-        let path = CString::new(directory.as_str()).ok()?;
-        self.syscalls += 1;
-        match fstatat(&self.proc, path.as_c_str(), AtFlags::empty()) {
-            Ok(stat) => {
-                record.set(Field::ac_uid, u64::from(stat.st_uid));
-                record.set(Field::ac_gid, u64::from(stat.st_gid));
-            }
-            Err(_) => filled = filled.without(Field::ac_uid).without(Field::ac_gid),
+        if !self.write_owner(record, &directory) {
+            filled = filled.without(Field::ac_uid).without(Field::ac_gid);
         }
-        let single = tid.is_some() || stat.number(20) <= 1;
-        filled = filled.union(self.cpu_time(record, pid, tid, single, &directory, wanted));
-        if wanted.intersects(STATUS_MEMORY.union(STATUS_SWITCHES)) {
-            filled = filled.union(self.status(record, &directory, single));
+        let mut memory_of = directory.clone();
+        if tid.is_none() && stat.leader_has_exited() {
+            match self.living_thread(pid) {
+                Some((thread, living)) => {
+                    living.write_moment(record, self.page_kb);
+                    memory_of = thread;
+                }
+                None => filled = filled.difference(MOMENT),
+            }
+        }
+        let times = match tid {
+            Some(_) => self.thread_times(record, &directory),
+            None => self.process_times(record, pid, &stat, wanted),
+        };
+        filled = filled.union(times.filled);
+        let peaks = wanted.intersects(STATUS_MEMORY);
+        let switches = wanted.intersects(STATUS_SWITCHES) && times.of_all_threads;
+        if memory_of == directory {
+            filled = filled.union(self.status(record, &directory, peaks, switches));
+        } else {
+            filled = filled.union(self.status(record, &memory_of, peaks, false));
+            filled = filled.union(self.status(record, &directory, false, switches));
         }
         if wanted.intersects(IO) {
             filled = filled.union(self.io(record, &directory));
@@ -195,85 +198,152 @@ impl Reader {
         Some(filled)
     }
 
-    fn cpu_time(
+    fn stat(&mut self, directory: &str) -> Option<Stat> {
+        match self.read(&format!("{directory}/stat")) {
+            Ok(line) => Stat::parse(line),
+            Err(error) => {
+                self.denied += u32::from(error.kind() == ErrorKind::PermissionDenied);
+                None
+            }
+        }
+    }
+
+    fn write_start(&self, record: &mut RecordMut<'_>, start_ns: u64, boottime_ns: u64) {
+        record.set(Field::ac_start_ns, start_ns);
+        record.set(Field::ac_etime, boottime_ns.saturating_sub(start_ns) / 1000);
+        let started = (self.epoch_ns + start_ns) / NS_PER_S;
+        record.set(Field::ac_btime, started.min(u64::from(u32::MAX)));
+        record.set(Field::ac_btime64, started);
+    }
+
+    /// Sets the effective user and group. The directory belongs to them even where the files
+    /// below it belong to root (a process that may not be dumped).
+    fn write_owner(&mut self, record: &mut RecordMut<'_>, directory: &str) -> bool {
+        self.syscalls += 1;
+        let Ok(stat) = fstatat(&self.proc, directory, AtFlags::empty()) else { return false };
+        record.set(Field::ac_uid, u64::from(stat.st_uid));
+        record.set(Field::ac_gid, u64::from(stat.st_gid));
+        true
+    }
+
+    /// A thread of a process whose leader has exited, with its directory.
+    fn living_thread(&mut self, pid: u32) -> Option<(String, Stat)> {
+        self.tids(pid).into_iter().filter(|&tid| tid != pid).find_map(|tid| {
+            let directory = format!("{pid}/task/{tid}");
+            let stat = self.stat(&directory)?;
+            (!matches!(stat.state, b'Z' | b'X')).then_some((directory, stat))
+        })
+    }
+
+    /// CPU time, waits and their number in a task's schedstat.
+    fn schedstat(&mut self, directory: &str) -> Option<[u64; 3]> {
+        let line = self.read(&format!("{directory}/schedstat")).ok()?;
+        words_as_numbers(line).first_chunk().copied()
+    }
+
+    fn thread_times(&mut self, record: &mut RecordMut<'_>, directory: &str) -> Times {
+        let mut filled = FieldSet::EMPTY;
+        if let Some([run, delay, count]) = self.schedstat(directory) {
+            record.set(Field::cpu_run_virtual_total, run);
+            record.set(Field::ac_sum_exec_ns, run);
+            record.set(Field::cpu_delay_total, delay);
+            record.set(Field::cpu_count, count);
+            filled = CPU_TIME.union(SCHEDSTAT);
+        }
+        Times { filled, of_all_threads: true }
+    }
+
+    /// CPU time of a process, and its waits where they are known: a leader's schedstat and
+    /// status are its own, so they stand for a process that has, and had, no other thread.
+    fn process_times(
         &mut self,
         record: &mut RecordMut<'_>,
         pid: u32,
-        tid: Option<u32>,
-        single: bool,
-        directory: &str,
+        stat: &Stat,
         wanted: FieldSet,
-    ) -> FieldSet {
-        let mut filled = FieldSet::EMPTY;
-        // A leader's schedstat is its own, not the process's.
-        if tid.is_some() || (single && wanted.intersects(SCHEDSTAT)) {
-            let line = self.read(&format!("{directory}/schedstat"));
-            let numbers: Vec<u64> = line.map(words_as_numbers).unwrap_or_default();
-            if let [run, delay, count, ..] = numbers[..] {
-                record.set(Field::cpu_delay_total, delay);
-                record.set(Field::cpu_count, count);
-                filled = filled.union(SCHEDSTAT);
-                if tid.is_some() {
-                    record.set(Field::cpu_run_virtual_total, run);
-                    record.set(Field::ac_sum_exec_ns, run);
-                    filled = filled.union(CPU_TIME);
+    ) -> Times {
+        let mut times = Times { filled: FieldSet::EMPTY, of_all_threads: false };
+        let Some(mut clock_ns) = self.process_clock(pid) else { return times };
+        if stat.threads() <= 1 && wanted.intersects(SCHEDSTAT.union(STATUS_SWITCHES)) {
+            let directory = pid.to_string();
+            let mut runs = stat.state == b'R';
+            for _ in 0..ATTEMPTS {
+                let Some([run_ns, delay, count]) = self.schedstat(&directory) else { break };
+                // What dead threads used is in the clock alone. While the leader runs, its
+                // schedstat is up to a tick behind.
+                let late_ns = if runs { self.tick_ns } else { 0 };
+                if clock_ns <= run_ns + late_ns {
+                    record.set(Field::cpu_delay_total, delay);
+                    record.set(Field::cpu_count, count);
+                    times = Times { filled: SCHEDSTAT, of_all_threads: true };
+                    break;
                 }
+                let Some(again_ns) = self.process_clock(pid) else { break };
+                runs = runs || again_ns != clock_ns;
+                clock_ns = again_ns;
             }
         }
-        if tid.is_none() {
-            self.syscalls += 1;
-            if let Ok(run) = sys::clock_ns(sys::process_clock(pid)) {
-                record.set(Field::cpu_run_virtual_total, run);
-                record.set(Field::ac_sum_exec_ns, run);
-                filled = filled.union(CPU_TIME);
-            }
-        }
-        filled
+        record.set(Field::cpu_run_virtual_total, clock_ns);
+        record.set(Field::ac_sum_exec_ns, clock_ns);
+        times.filled = times.filled.union(CPU_TIME);
+        times
     }
 
-    fn status(&mut self, record: &mut RecordMut<'_>, directory: &str, single: bool) -> FieldSet {
-        let mut filled = FieldSet::EMPTY;
-        let Ok(text) = self.read(&format!("{directory}/status")) else { return filled };
-        for line in text.split(|&byte| byte == b'\n') {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-            let field = match &line[..colon] {
-                b"VmPeak" => Field::hiwater_vm,
-                b"VmHWM" => Field::hiwater_rss,
-                // A leader's switches are its own, not the process's.
-                b"voluntary_ctxt_switches" if single => Field::nvcsw,
-                b"nonvoluntary_ctxt_switches" if single => Field::nivcsw,
-                _ => continue,
-            };
-            if let Some(&number) = words_as_numbers(&line[colon + 1..]).first() {
-                record.set(field, number);
-                filled = filled.with(field);
-            }
+    /// The CPU clock of a process, with all its threads, dead and alive.
+    fn process_clock(&mut self, pid: u32) -> Option<u64> {
+        self.syscalls += 1;
+        sys::clock_ns(sys::process_clock(pid)).ok()
+    }
+
+    fn status(
+        &mut self,
+        record: &mut RecordMut<'_>,
+        directory: &str,
+        peaks: bool,
+        switches: bool,
+    ) -> FieldSet {
+        if !peaks && !switches {
+            return FieldSet::EMPTY;
         }
-        filled
+        self.lines(record, directory, "status", |name| match name {
+            b"VmPeak" if peaks => Some(Field::hiwater_vm),
+            b"VmHWM" if peaks => Some(Field::hiwater_rss),
+            b"voluntary_ctxt_switches" if switches => Some(Field::nvcsw),
+            b"nonvoluntary_ctxt_switches" if switches => Some(Field::nivcsw),
+            _ => None,
+        })
     }
 
     fn io(&mut self, record: &mut RecordMut<'_>, directory: &str) -> FieldSet {
-        let mut filled = FieldSet::EMPTY;
-        let Ok(text) = self.read(&format!("{directory}/io")) else { return filled };
-        for line in text.split(|&byte| byte == b'\n') {
-            let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-            let field = match &line[..colon] {
-                b"rchar" => Field::read_char,
-                b"wchar" => Field::write_char,
-                b"syscr" => Field::read_syscalls,
-                b"syscw" => Field::write_syscalls,
-                b"read_bytes" => Field::read_bytes,
-                b"write_bytes" => Field::write_bytes,
-                b"cancelled_write_bytes" => Field::cancelled_write_bytes,
-                _ => continue,
-            };
-            if let Some(&number) = words_as_numbers(&line[colon + 1..]).first() {
-                record.set(field, number);
-                filled = filled.with(field);
-            }
-        }
-        filled
+        self.lines(record, directory, "io", |name| match name {
+            b"rchar" => Some(Field::read_char),
+            b"wchar" => Some(Field::write_char),
+            b"syscr" => Some(Field::read_syscalls),
+            b"syscw" => Some(Field::write_syscalls),
+            b"read_bytes" => Some(Field::read_bytes),
+            b"write_bytes" => Some(Field::write_bytes),
+            b"cancelled_write_bytes" => Some(Field::cancelled_write_bytes),
+            _ => None,
+        })
     }
+
+    fn lines(
+        &mut self,
+        record: &mut RecordMut<'_>,
+        directory: &str,
+        file: &str,
+        field_of: impl Fn(&[u8]) -> Option<Field>,
+    ) -> FieldSet {
+        let Ok(text) = self.read(&format!("{directory}/{file}")) else { return FieldSet::EMPTY };
+        write_lines(text, record, field_of)
+    }
+}
+
+/// What the CPU clock and schedstat have filled.
+struct Times {
+    filled: FieldSet,
+    /// Whether the task's own counters are those of all its threads, the dead ones too.
+    of_all_threads: bool,
 }
 
 /// The names in a directory that are numbers, ascending.
@@ -285,77 +355,11 @@ fn numbers(path: &str) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// The leading words of a line that are numbers.
-fn words_as_numbers(line: &[u8]) -> Vec<u64> {
-    line.split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
-        .map_while(|word| std::str::from_utf8(word).ok()?.parse().ok())
-        .collect()
-}
-
-/// The start in a line of /proc/PID/stat, CLOCK_BOOTTIME ns, to the tick.
-pub(crate) fn start_of(line: &[u8], tick_ns: u64) -> Option<u64> {
-    Some(Stat::parse(line)?.number(22) * tick_ns)
-}
-
-/// One line of /proc/PID/stat (proc_pid_stat(5), fields counted from 1).
-struct Stat {
-    comm: Vec<u8>,
-    state: u8,
-    /// Fields from 4 on; negative ones in two's complement.
-    numbers: Vec<u64>,
-}
-
-impl Stat {
-    fn parse(line: &[u8]) -> Option<Stat> {
-        let open = line.iter().position(|&byte| byte == b'(')?;
-        // The name may hold anything, parentheses too.
-        let close = line.iter().rposition(|&byte| byte == b')')?;
-        let comm = line.get(open + 1..close)?.to_vec();
-        let rest = std::str::from_utf8(line.get(close + 2..)?).ok()?;
-        let mut words = rest.split_ascii_whitespace();
-        let state = *words.next()?.as_bytes().first()?;
-        let numbers = words
-            .map_while(|word| {
-                word.parse().ok().or_else(|| word.parse::<i64>().ok().map(i64::cast_unsigned))
-            })
-            .collect();
-        Some(Stat { comm, state, numbers })
-    }
-
-    fn number(&self, field: usize) -> u64 {
-        self.numbers.get(field - 4).copied().unwrap_or(0)
-    }
-
-    fn write(&self, record: &mut RecordMut<'_>, tick_ns: u64, page_kb: u64) {
-        let ticks_us = |field| self.number(field).saturating_mul(tick_ns / 1000);
-        record.set_text(Field::ac_comm, &self.comm);
-        let bits = state::from_letter(char::from(self.state)).unwrap_or(0);
-        record.set(Field::state, u64::from(bits));
-        record.set(Field::ac_ppid, self.number(4));
-        record.set(Field::task_flags, self.number(9));
-        record.set(Field::ac_minflt, self.number(10));
-        record.set(Field::ac_majflt, self.number(12));
-        record.set(Field::ac_utime, ticks_us(14));
-        record.set(Field::ac_stime, ticks_us(15));
-        record.set(Field::ac_cutime, ticks_us(16));
-        record.set(Field::ac_cstime, ticks_us(17));
-        record.set(Field::ac_nice, self.number(19));
-        record.set(Field::num_threads, self.number(20));
-        record.set(Field::vm_kb, self.number(23) / 1024);
-        record.set(Field::rss_kb, self.number(24).saturating_mul(page_kb));
-        record.set(Field::cpu, self.number(39));
-        record.set(Field::ac_sched, self.number(41));
-        record.set(Field::blkio_delay_total, self.number(42).saturating_mul(tick_ns));
-        record.set(Field::ac_gtime, ticks_us(43));
-    }
-}
-
 /// The sessions of all processes that /proc shows.
 pub fn sessions() -> HashMap<u32, u32> {
     let session = |pid: u32| {
         let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
-        Some((pid, stat.number(6) as u32))
+        Some((pid, stat.session()))
     };
     numbers("/proc").unwrap_or_default().into_iter().filter_map(session).collect()
 }

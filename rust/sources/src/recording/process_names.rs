@@ -22,7 +22,7 @@ use precise_top_core::{GroupKey, Interval, Record, Snapshot};
 
 use super::name_strings::LONGEST_CMDLINE;
 use crate::host::{Host, cgroup_mount};
-use crate::procfs::reader::start_of;
+use crate::procfs::stat::start_of;
 
 /// Asks /proc.
 pub(super) struct ProcNames {
