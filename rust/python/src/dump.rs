@@ -157,17 +157,19 @@ impl PyDump {
         (0..self.length).map(|index| rows(index).unwrap_or(0)).collect()
     }
 
-    /// The index of the last snapshot that was begun at `time_ns` (since 1970) or before,
+    /// The index of the snapshot with the latest time that is not after `time_ns` (since 1970),
     /// None where all are later.
     fn find(&self, #[pyo3(from_py_with = moment)] time_ns: Option<u64>) -> Option<usize> {
         let time_ns = time_ns?;
         if (self.first, self.step) == (0, 1) && self.length == self.file.reader().len() {
             return self.file.reader().at_time(time_ns);
         }
-        (0..self.length).rev().find(|&index| self.time(index) <= time_ns)
+        // Times need not ascend: the clock may have been set back.
+        let earlier = (0..self.length).filter(|&index| self.time(index) <= time_ns);
+        earlier.max_by_key(|&index| self.time(index))
     }
 
-    /// The last snapshot that was begun at `time_ns` (since 1970) or before. LookupError
+    /// The snapshot with the latest time that is not after `time_ns` (since 1970). LookupError
     /// where all are later.
     fn at(
         &self,

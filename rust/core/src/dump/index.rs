@@ -64,8 +64,9 @@ pub struct Index {
     snapshots: Vec<usize>,
     /// Positions of the tables.
     tables: Vec<usize>,
-    /// Whether no snapshot is earlier than the one before it.
-    sorted: bool,
+    /// The snapshots in the order of their times, where that is not their own order: the
+    /// clock was set back during the recording.
+    by_time: Option<Vec<usize>>,
     pub(super) gaps: Vec<Range<usize>>,
     /// Where the last whole frame ends.
     pub(super) end: usize,
@@ -138,8 +139,13 @@ impl Index {
         };
         let snapshots: Vec<usize> = positions(FrameKind::is_snapshot);
         let tables = positions(|kind| kind == FrameKind::Table);
-        let sorted = snapshots.iter().map(|&position| entries[position].time_ns).is_sorted();
-        Index { entries, snapshots, tables, sorted, gaps, end, last_index }
+        let time_ns = |&position: &usize| entries[position].time_ns;
+        let by_time = (!snapshots.iter().map(time_ns).is_sorted()).then(|| {
+            let mut order: Vec<usize> = (0..snapshots.len()).collect();
+            order.sort_by_key(|&index| time_ns(&snapshots[index]));
+            order
+        });
+        Index { entries, snapshots, tables, by_time, gaps, end, last_index }
     }
 
     /// Number of snapshots.
@@ -209,14 +215,20 @@ impl Index {
         self.entries.get(*self.tables.get(after.checked_sub(1)?)?)
     }
 
-    /// The last snapshot that was begun at `time_ns` or before.
+    /// The snapshot whose time is the latest that is not after `time_ns`, wherever it is in
+    /// the file. Of several with that time, the last one. None where all are later.
     pub fn at_time(&self, time_ns: u64) -> Option<usize> {
-        if self.sorted {
-            let after = |&position: &usize| self.entries[position].time_ns <= time_ns;
-            return self.snapshots.partition_point(after).checked_sub(1);
+        let not_after = |index: usize| self.time_ns(index) <= Some(time_ns);
+        match &self.by_time {
+            None => {
+                let not_after = |&position: &usize| self.entries[position].time_ns <= time_ns;
+                self.snapshots.partition_point(not_after).checked_sub(1)
+            }
+            Some(order) => {
+                let later = order.partition_point(|&index| not_after(index));
+                order.get(later.checked_sub(1)?).copied()
+            }
         }
-        // The clock was set back meanwhile.
-        (0..self.len()).rev().find(|&index| self.time_ns(index) <= Some(time_ns))
     }
 
     /// Entries that stand in no index frame. What is damaged may have been strings, and
@@ -232,5 +244,45 @@ impl Index {
         let mut entries: Vec<_> = all.filter(|entry| entry.offset > self.last_index).collect();
         entries.sort_by_key(|entry| entry.offset);
         entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(times: &[u64]) -> Index {
+        let entry = |&time_ns: &u64| Entry { offset: 0, kind: FrameKind::Full, time_ns, rows: 0 };
+        Index::new(times.iter().map(entry).collect(), Vec::new(), 0, 0)
+    }
+
+    #[test]
+    fn a_time_is_found_before_and_after_the_clock_was_set_back() {
+        // From 130 back to 90, and once far ahead and corrected.
+        let index = index(&[100, 110, 120, 130, 90, 99, 900, 105]);
+        let found = [89, 90, 98, 99, 100, 104, 105, 109, 115, 125, 500, 901]
+            .map(|time_ns| index.at_time(time_ns));
+        let expected = [
+            None,
+            Some(4),
+            Some(4),
+            Some(5),
+            Some(0),
+            Some(0),
+            Some(7),
+            Some(7),
+            Some(1),
+            Some(2),
+            Some(3),
+            Some(6),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn of_equal_times_the_last_one_is_found() {
+        assert_eq!(index(&[5, 7, 7, 9]).at_time(8), Some(2));
+        assert_eq!(index(&[5, 7, 7, 3]).at_time(8), Some(2));
+        assert_eq!(index(&[]).at_time(8), None);
     }
 }

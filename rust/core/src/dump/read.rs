@@ -138,12 +138,15 @@ impl Reader {
         }
     }
 
-    /// The last snapshot that was begun at `time_ns` or before.
+    /// The snapshot whose time is the latest that is not after `time_ns`; see
+    /// [`Index::at_time`].
     pub fn at_time(&self, time_ns: u64) -> Option<usize> {
         match &self.content {
             Content::Dump(frames) => frames.at_time(time_ns),
             Content::Snapshots(all) => {
-                all.iter().rposition(|snapshot| snapshot.header().begin.realtime_ns <= time_ns)
+                let times = all.iter().map(|snapshot| snapshot.header().begin.realtime_ns);
+                let earlier = times.enumerate().filter(|&(_, time)| time <= time_ns);
+                earlier.max_by_key(|&(_, time)| time).map(|(index, _)| index)
             }
         }
     }
