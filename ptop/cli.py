@@ -17,7 +17,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import taskstats
@@ -29,35 +28,22 @@ EXIT_FAILURE = 1
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command: its word, a summary for the help, and its module (see `ptop.commands`).
-    `reads` says that its files are recordings to read, as opposed to files to write."""
-
-    name: str
-    summary: str
-    module: str
-    reads: bool = False
-
-
-COMMANDS = {
-    command.name: command
-    for command in (
-        Command("doctor", "check this machine", "ptop.commands.doctor"),
-        Command("audit", "check that no CPU time is missing", "ptop.commands.audit"),
-        Command("run", "run a command and report what it used", "ptop.commands.run"),
-        Command("record", "write a dump", "ptop.commands.record"),
-        Command("check", "report which parts of a dump are readable", "ptop.commands.check", True),
-        Command("replay", "show a dump in the live view", "ptop.commands.replay", True),
-        Command("report", "report who used most in dumps", "ptop.commands.report", True),
-        Command(
-            "export",
-            "write dumps as CSV, JSON lines, Arrow or Parquet",
-            "ptop.commands.export",
-            True,
-        ),
-    )
-}
+# The commands: the word, a summary for the help, and the module (see `ptop.commands`).
+# Plain tuples, because creating a dataclass costs as much as a parser.
+_TABLE = (
+    ("doctor", "check this machine", "ptop.commands.doctor"),
+    ("audit", "check that no CPU time is missing", "ptop.commands.audit"),
+    ("run", "run a command and report what it used", "ptop.commands.run"),
+    ("record", "write a dump", "ptop.commands.record"),
+    ("check", "report which parts of a dump are readable", "ptop.commands.check"),
+    ("replay", "show a dump in the live view", "ptop.commands.replay"),
+    ("report", "report who used most in dumps", "ptop.commands.report"),
+    ("export", "write dumps as CSV, JSON lines, Arrow or Parquet", "ptop.commands.export"),
+)
+SUMMARIES = {name: summary for name, summary, _ in _TABLE}
+MODULES = {name: module for name, _, module in _TABLE}
+# The commands whose files are dumps to read, not files to write.
+READERS = {"check", "replay", "report", "export"}
 
 
 def parser() -> Parser:
@@ -71,8 +57,8 @@ def parser() -> Parser:
     options.add_argument(
         "command",
         nargs="?",
-        choices=tuple(COMMANDS),
-        help="; ".join(f"{command.name}: {command.summary}" for command in COMMANDS.values())
+        choices=tuple(SUMMARIES),
+        help="; ".join(f"{name}: {summary}" for name, summary in SUMMARIES.items())
         + " (for the options of a command type: ptop COMMAND --help)",
     )
     return options
@@ -100,11 +86,23 @@ class _Scanner(Parser):
         parser().error(message)
 
 
-def split(words: Sequence[str]) -> tuple[Command | None, list[str]]:
-    """The command, if any, and all other words. Exits with a message if there is an unknown
-    option before the command word, or no such command."""
-    if not words:
-        return None, []
+def split(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command word, or "" if there is none, and all other words. Exits with a message if
+    there is an unknown option before the command word, or no such command."""
+    found = _from_command(words)
+    if not found:
+        return "", list(words)
+    name, *after = found
+    if name not in MODULES:
+        parser().error(f"no command {name!r}; the commands are: {', '.join(MODULES)}")
+    before = words[: len(words) - len(found)]
+    return name, [*before, *after]
+
+
+def _from_command(words: Sequence[str]) -> Sequence[str]:
+    """The words from the command word on; empty if there is none."""
+    if not words or not words[0].startswith("-"):
+        return words
     scanner = _Scanner(prog="ptop")
     _add_options(scanner)
     # PARSER means the first positional word and all words after it.
@@ -113,13 +111,8 @@ def split(words: Sequence[str]) -> tuple[Command | None, list[str]]:
     found, unknown = scanner.parse_known_args(words)
     if unknown:
         scanner.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if not found.rest:
-        return None, list(words)
-    name, *after = found.rest
-    if name not in COMMANDS:
-        scanner.error(f"no command {name!r}; the commands are: {', '.join(COMMANDS)}")
-    before = words[: len(words) - len(found.rest)]
-    return COMMANDS[name], [*before, *after]
+    from_command: list[str] = found.rest
+    return from_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = None
+    command = ""
     try:
         command, rest = split(words)
         status = _run(command, rest)
@@ -150,12 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(command: Command | None, words: Sequence[str]) -> int:
-    if command is None:
+def _run(command: str, words: Sequence[str]) -> int:
+    if not command:
         from ptop.commands import top
 
         return top.main(parser().parse_args(words))
-    status: int = importlib.import_module(command.module).main(words)
+    status: int = importlib.import_module(MODULES[command]).main(words)
     return status
 
 
@@ -204,12 +197,12 @@ def _advice(error: Exception, root_may: bool) -> str:
     return ADVICE.get(error.errno or 0, "")
 
 
-def _root_may(error: Exception, command: Command | None) -> bool:
+def _root_may(error: Exception, command: str) -> bool:
     """Whether root may do what was denied: use a source, or read a dump of another user.
     Files are written as the user who calls sudo, so root gains nothing there."""
     if os.geteuid() == 0 or not isinstance(error, PermissionError):
         return False
-    reads = command is not None and command.reads and not error.filename
+    reads = command in READERS and not error.filename
     return isinstance(error, taskstats.AccessDenied) or reads
 
 

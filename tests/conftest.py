@@ -40,8 +40,8 @@ import csv, ctypes, importlib, os, shlex, sys
 from ptop import cli
 from ptop.commands import batch, top
 from ptop.live import app
-for command in cli.COMMANDS.values():
-    importlib.import_module(command.module)
+for module in cli.MODULES.values():
+    importlib.import_module(module)
 cli.parser().format_help()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1)

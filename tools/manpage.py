@@ -74,8 +74,8 @@ def entries(pairs: Iterator[tuple[str, str]] | tuple[tuple[str, str], ...]) -> I
 
 def commands() -> Iterator[argparse.ArgumentParser]:
     """The parsers of all commands."""
-    for command in cli.COMMANDS.values():
-        parser: argparse.ArgumentParser = importlib.import_module(command.module).parser()
+    for module in cli.MODULES.values():
+        parser: argparse.ArgumentParser = importlib.import_module(module).parser()
         yield parser
 
 
