@@ -81,6 +81,7 @@ lint: $(STAMPS)/installed
 	$(BIN)/python -m mypy.stubtest taskstats._core --ignore-disjoint-bases \
 		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist
 	$(BIN)/python tools/manpage.py --check
+	$(BIN)/pytest tests/test_imports.py
 
 format:
 	cargo fmt --all
