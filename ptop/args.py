@@ -23,7 +23,6 @@ MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
 
 _UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
-
 # The exit status of argparse for wrong options.
 EXIT_USAGE = 2
 
@@ -44,7 +43,7 @@ def delay(text: str) -> float:
     """The seconds between two snapshots."""
     number = parse_delay(text)
     if number is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds {DELAY_RANGE}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds {DELAY_RANGE}")
     return number
 
 
@@ -52,7 +51,7 @@ def count(text: str) -> int:
     """A whole number from 1 up."""
     number = _digits(text)
     if number is None or not 0 < number <= MAX_COUNT:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {MAX_COUNT}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MAX_COUNT}")
     return number
 
 
@@ -60,7 +59,7 @@ def pid(text: str) -> int:
     """A process id."""
     number = _digits(text)
     if number is None or not 0 < number <= MAX_PID:
-        raise argparse.ArgumentTypeError(f"{text!r} is no pid, a number from 1 to {MAX_PID}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a pid, a number from 1 to {MAX_PID}")
     return number
 
 
@@ -77,7 +76,7 @@ def seconds(text: str) -> float:
         number = -1.0
     if not 0 <= number <= MAX_LENGTH_S:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of seconds from 0 to {MAX_LENGTH_S}"
+            f"{text!r} is not a number of seconds from 0 to {MAX_LENGTH_S}"
         )
     return number
 
@@ -87,7 +86,8 @@ def size(text: str) -> int:
     number = _with_unit(text, _UNITS_BYTES, 1, MAX_SIZE_BYTES)
     if number is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no size: give one such as 500M or 2G, from 1 to {MAX_SIZE_BYTES >> 30}G"
+            f"{text!r} is not a size: give one such as 500M or 2G,"
+            f" from 1 to {MAX_SIZE_BYTES >> 30}G"
         )
     return int(number)
 
@@ -97,7 +97,7 @@ def length(text: str) -> float:
     number = _with_unit(text, UNITS_S, MIN_LENGTH_S, MAX_LENGTH_S)
     if number is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no length of time: give one such as 90, 30m, 12h or 7d,"
+            f"{text!r} is not a length of time: give one such as 90, 30m, 12h or 7d,"
             f" from {MIN_LENGTH_S} to {MAX_LENGTH_S // 86_400}d"
         )
     return number
@@ -141,7 +141,7 @@ def _filter(text: str) -> str:
         return os.fsencode(text).decode()
     except UnicodeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no UTF-8: give a part of the name that is"
+            f"{text!r} is not UTF-8: give a part of the name that is"
         ) from None
 
 
@@ -150,7 +150,7 @@ def _pids(text: str) -> tuple[int, ...]:
         return tuple(pid(word.strip()) for word in text.split(","))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of pids such as 1,4711, from 1 to {MAX_PID}"
+            f"{text!r} is not a list of pids such as 1,4711, from 1 to {MAX_PID}"
         ) from None
 
 

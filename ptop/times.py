@@ -30,7 +30,7 @@ def parse_time(text: str, reference_ns: int) -> int:
     """The time that `text` means, in ns since 1970.
 
     A clock time is the one nearest to `reference_ns`; +90s and -5m count from it.
-    ValueError, with the valid forms, if it is no time.
+    ValueError, with the valid forms, if it is not a time.
     """
     from datetime import datetime
 
@@ -45,7 +45,7 @@ def parse_time(text: str, reference_ns: int) -> int:
             return _nearest_clock_time(text, reference_ns)
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; write {TIME_FORMS}") from None
+        raise ValueError(f"{text!r} is not a time; write {TIME_FORMS}") from None
 
 
 def parse_delay(text: str) -> float | None:

@@ -227,7 +227,7 @@ def _style(options: argparse.Namespace, options_of: Parser) -> str:
         except ImportError:
             options_of.error(f"{style} needs pyarrow; type: pip install 'precise-top[export]'")
         if options.output is None and sys.stdout.isatty():
-            options_of.error(f"{style} is no text for a terminal; name a file with -o")
+            options_of.error(f"{style} is not text for a terminal; name a file with -o")
     found: str = style
     return found
 

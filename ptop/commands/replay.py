@@ -29,7 +29,7 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if not SLOWEST <= speed <= FASTEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from {SLOWEST} to {FASTEST}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {SLOWEST} to {FASTEST}")
     return speed
 
 
@@ -82,7 +82,7 @@ def main(words: Sequence[str]) -> int:
 
 def open_feed(path: str, at: str | None) -> RecordedFeed:
     """The frames of a file, from the time `at` on if that is given. The notice of the feed
-    says if no frame contains that time. ValueError if there is no frame or `at` is no time."""
+    says if no frame contains that time. ValueError if there is no frame or `at` is not a time."""
     frames = open_frames(path)
     time_ns = None if at is None else time_in(frames, at)
     index = frames.step(0, 1) if time_ns is None else frames.at(time_ns)

@@ -36,7 +36,7 @@ from ptop.times import parse_time
 
 
 class _Stop(Exception):
-    """A signal that ends the program."""
+    """A signal that ends or stops the program."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -49,6 +49,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
+    """Signals that end or stop the program raise `_Stop`."""
     handled = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGTSTP)
     before = {number: signal.signal(number, _stop) for number in handled}
     try:
@@ -95,7 +96,7 @@ def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
 def unusable_terminal() -> str | None:
     """Why the view cannot be shown on this terminal; None if it can."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "standard input and output are no terminal"
+        return "standard input and output are not a terminal"
     # Unknown terminal types cannot move the cursor.
     with contextlib.suppress(curses.error):
         curses.setupterm(os.environ.get("TERM") or "dumb", sys.stdout.fileno())
@@ -237,12 +238,14 @@ class _Loop:
         self.stale = True
 
     def _advance(self) -> None:
+        """Go to the next interval, and set the time of the one after it."""
         if not self.feed.advance():
             notice = self.feed.notice or "the end of the recording"
             self.state = replace(self.state, paused=True, notice=notice)
             return
         now = time.monotonic()
         if self.feed.interval is None:
+            # The first interval has only started.
             self._wait(now)
             return
         self.left_out = self.feed.notice or self.left_out
@@ -254,9 +257,11 @@ class _Loop:
             self.intervals -= 1
 
     def _wait(self, now: float) -> None:
+        """Show the current interval from `now` on for its whole time."""
         self.due = now + self.feed.wait_s(self.state.delay, self.state.speed)
 
     def _press(self, name: str) -> None:
+        """Apply a key to the state, and the new state to the feed."""
         if name == "KEY_REDRAW":
             self._measure()
         self.left_out = ""
@@ -273,9 +278,11 @@ class _Loop:
             self._wait(time.monotonic())
 
     def _draw(self, interval: taskstats.Interval) -> None:
+        """Write the lines that changed since the last frame."""
         lines = self._lines(interval)
         counts = (self.state.page_rows, self.state.total_rows)
-        if (lines.room, lines.rows) != counts and self._settle(lines):
+        if (lines.room, lines.rows) != counts and self._update_counts(lines):
+            # The selection was beyond the end of the list.
             lines = self._lines(interval)
         text = self.canvas.draw(self.renderer.page(self.size) or lines)
         if text:
@@ -287,7 +294,7 @@ class _Loop:
             self.renderer = Renderer(self.state, self.columns, self.limits, self.user)
         return self.renderer.lines(interval, self.size, self.feed.unchanged)
 
-    def _settle(self, lines: Lines) -> bool:
+    def _update_counts(self, lines: Lines) -> bool:
         """Store the numbers of rows that paging depends on, and keep the selection on the
         list. Returns whether the selection moved."""
         selected = min(self.state.selected, max(0, lines.rows - 1))

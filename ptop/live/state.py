@@ -117,7 +117,7 @@ def _goto(place: str) -> Action:
     return go
 
 
-def _faster(by: float) -> Action:
+def _multiply_speed(by: float) -> Action:
     def change(state: State) -> State:
         speed = min(max(state.speed * by, SLOWEST), FASTEST)
         return replace(state, speed=speed, notice=f"speed {speed:g}")
@@ -181,8 +181,8 @@ REPLAY_KEYS: tuple[Key, ...] = (
         "go to a time; +90s and -5m count from this frame",
         lambda s: replace(s, mode="time", entry="", paused=True),
     ),
-    Key(("+", "="), "+", "twice as fast", _faster(2)),
-    Key(("-",), "-", "half as fast", _faster(0.5)),
+    Key(("+", "="), "+", "twice as fast", _multiply_speed(2)),
+    Key(("-",), "-", "half as fast", _multiply_speed(0.5)),
     Key(("t", "H"), "t H", "show the number of this frame", _goto("here")),
 )
 
@@ -263,7 +263,7 @@ def _type(state: State, key: str) -> State:
             return replace(done, goto=f"time {state.entry}") if state.entry else done
         delay = parse_delay(state.entry)
         if delay is None and state.entry:
-            return replace(done, notice=f"{state.entry!r} is no number of seconds {DELAY_RANGE}")
+            return replace(done, notice=f"{state.entry!r} is not a number of seconds {DELAY_RANGE}")
         return replace(done, delay=delay or state.delay)
     if len(key) == 1 and key.isprintable():
         return replace(state, entry=state.entry + key)

@@ -1,4 +1,4 @@
-"""The command itself: batch output and refusals."""
+"""Batch output, and messages about wrong options and closed streams."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[
     )
 
 
-def test_batch_prints_a_table_an_interval() -> None:
+def test_batch_prints_a_table_for_each_interval() -> None:
     done = run("-b", "-n", "2", "-d", "0.2", "--columns", "pid,total_pct,name")
     assert (done.returncode, done.stderr) == (0, "")
     blocks = done.stdout.strip().split("\n\n")
@@ -100,20 +100,20 @@ def test_hostile_names_are_shown_safely() -> None:
     assert json.loads(lines.stdout)["tasks"][0]["ac_comm"] == "a\x1b[2J\ufffd"
 
 
-def test_csv_is_read_back_whatever_a_name_has() -> None:
+def test_csv_is_read_back_whatever_a_name_contains() -> None:
     name = 'a\r,"\nb'
     script = f"import ctypes, time; ctypes.CDLL(None).prctl(15, {name.encode()!r}); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script]) as child:
         time.sleep(0.5)
         words = ["-n", "1", "-d", "0.1", "--format", "csv", "--pid", str(child.pid)]
-        # As bytes: what is read as text has no carriage returns any more.
+        # As bytes, because reading text translates carriage returns.
         done = subprocess.run([*PTOP, *words], capture_output=True, timeout=60, check=True)
         child.kill()
     text = done.stdout.decode()
     head, *rows = csv.reader(io.StringIO(text, newline=""))
     assert [row[head.index("ac_comm")] for row in rows] == [name]
     assert pandas.read_csv(io.BytesIO(done.stdout))["ac_comm"].tolist() == [name]
-    assert text.count("\n") == 3, "lines end in no carriage return"
+    assert text.count("\n") == 3, "lines end in a newline alone"
     assert "\r\n" not in text
 
 
@@ -128,15 +128,15 @@ def test_doctor() -> None:
     ("arguments", "words"),
     [
         (("--columns", "foo"), "no column 'foo'; the columns are: pid"),
-        (("-d", "0"), "no number of seconds"),
-        (("-n", "-1"), "no whole number"),
-        (("--pid", "x"), "no list of pids"),
-        (("--pid", "9" * 5000), "no list of pids"),
-        (("-n", "9" * 5000), "no whole number from 1 to 1000000000"),
-        (("--rows", "9" * 25), "no whole number from 1 to 1000000000"),
-        (("-d", "9" * 400), "no number of seconds from 0.1 to 86400"),
+        (("-d", "0"), "not a number of seconds"),
+        (("-n", "-1"), "not a whole number"),
+        (("--pid", "x"), "not a list of pids"),
+        (("--pid", "9" * 5000), "not a list of pids"),
+        (("-n", "9" * 5000), "not a whole number from 1 to 1000000000"),
+        (("--rows", "9" * 25), "not a whole number from 1 to 1000000000"),
+        (("-d", "9" * 400), "not a number of seconds from 0.1 to 86400"),
         (("--sort", "pid,Name"), "'pid,Name' are several columns: sort by one"),
-        (("--filter", b"a\xff"), "is no UTF-8: give a part of the name that is"),
+        (("--filter", b"a\xff"), "is not UTF-8: give a part of the name that is"),
         (("doctor", b"\x1b[31m\xff"), "\u241b[31m"),
         (("--source", "bogus"), "invalid choice"),
     ],
@@ -150,10 +150,10 @@ def test_bad_options_say_what_is_right(arguments: tuple[str | bytes, ...], words
 
 
 @pytest.mark.parametrize("number", ["-1", "0", "9" * 25, "9" * 5000])
-def test_a_task_that_cannot_be_is_not_left_out(number: str) -> None:
+def test_an_impossible_pid_cannot_be_left_out(number: str) -> None:
     done = run("audit", "-n", "1", "-d", "0.1", "--leave-out", number)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "is no pid, a number from 1 to 4294967295" in done.stderr
+    assert "is not a pid, a number from 1 to 4294967295" in done.stderr
 
 
 def test_a_filter_is_utf8_in_any_locale() -> None:
@@ -200,8 +200,8 @@ def test_a_broken_pipe_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["-b -n 1 -d 0.1", "doctor", "--help", "--version"])
-def test_nobody_reads_at_the_last_flush(arguments: str) -> None:
-    # The reader is gone before the first word; what there is to say fits into a buffer.
+def test_a_pipe_closed_before_the_last_flush_is_no_error(arguments: str) -> None:
+    # The reader is gone before any output, and the output fits into one buffer.
     command = f"(sleep 0.3; {sys.executable} -m ptop {arguments}; echo $? >&2) | true"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True
@@ -225,7 +225,7 @@ done
 """
 
 
-def test_closed_streams_lead_nowhere(tmp_path: Path) -> None:
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", CLOSED, "sh", *PTOP],
         cwd=tmp_path,
@@ -237,7 +237,7 @@ def test_closed_streams_lead_nowhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
-    # What is not written to where it should be is nowhere else.
+    # Output to a closed stream ends up in no other file.
     assert (tmp_path / "rows.csv").read_bytes().startswith(b"time_ns,")
     assert len(taskstats.open(tmp_path / "d.tsd").check()) == 0
 
@@ -279,7 +279,7 @@ def test_the_snapshot_view_is_that_of_2010() -> None:
     assert titles.split() == SNAP.split()
     assert units.split() == ["(#)", *["(%)"] * 8, "(hm)", "(str)"]
     shares = [float(row.split()[8]) for row in rows[:-1]]
-    # The sum of all rows is in the last line; each row is rounded to a hundredth.
+    # The last line has the sum of all rows; each row is rounded to a hundredth.
     total = float(rows[-1].split()[-1])
     assert abs(sum(shares) - total) <= 0.005 * (len(shares) + 1) + 0.001
 
@@ -301,7 +301,7 @@ def test_rows_of_the_snapshot_view_add_up_with_the_dead() -> None:
 
 
 @pytest.mark.parametrize("by", ["parent", "session", "name", "user", "cgroup"])
-def test_folded_rows_have_the_same_sum(by: str) -> None:
+def test_grouped_rows_have_the_same_sum(by: str) -> None:
     done = run("-n", "1", "-d", "0.2", "--format", "json", "--fold", by)
     assert (done.returncode, done.stderr) == (0, "")
     seen = json.loads(done.stdout)
@@ -312,7 +312,7 @@ def test_folded_rows_have_the_same_sum(by: str) -> None:
         assert any(task["tasks"] > 1 for task in seen["tasks"])
 
 
-def test_groups_are_called_by_what_they_have_in_common() -> None:
+def test_a_group_has_the_name_of_its_common_property() -> None:
     done = run("-n", "1", "-d", "0.2", "--format", "json", "--fold", "user", "--sort", "name")
     tasks = json.loads(done.stdout)["tasks"]
     titles = [task["title"] for task in tasks]
@@ -325,7 +325,7 @@ def test_groups_are_called_by_what_they_have_in_common() -> None:
     assert [line.split()[-1] for line in done.stdout.splitlines()[3:-2]] == [me]
 
 
-def test_a_cgroup_is_called_by_its_path(needs: Callable[[bool, str], None]) -> None:
+def test_a_cgroup_has_its_path_as_name(needs: Callable[[bool, str], None]) -> None:
     text = Path("/proc/self/cgroup").read_text()
     path = next((line[3:] for line in text.splitlines() if line.startswith("0::")), None)
     needs(path is not None, "cgroup v2 is not mounted")
