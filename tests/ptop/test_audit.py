@@ -1,4 +1,4 @@
-"""`ptop audit`: the books close, and do not where a task is left out."""
+"""`ptop audit`: the books close, but not if a task is left out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def run(*arguments: str) -> tuple[int, list[dict[str, int]]]:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_busy_cpus_close_and_a_task_left_out_opens(source: str, busy: list[int]) -> None:
+def test_the_books_of_busy_cpus_close_unless_a_task_is_left_out(
+    source: str, busy: list[int]
+) -> None:
     status, lines = run("-n", "2", "-d", "0.5", "--source", source)
     assert status == 0, lines[-1]
     assert [bool(line.get("overall")) for line in lines] == [False, False, True]
@@ -53,11 +55,11 @@ def test_busy_cpus_close_and_a_task_left_out_opens(source: str, busy: list[int])
     whole = lines[-1]
     assert whole["available_ns"] == sum(line["available_ns"] for line in lines[:-1])
     assert whole["closed"] is True
-    # The longer, the less the length of a walk over /proc counts.
+    # In a longer interval the duration of a walk over /proc matters less.
     status, lines = run("-n", "2", "-d", "1.5", "--source", source, "--leave-out", *map(str, busy))
     assert status == 1
     assert lines[-1]["closed"] is False
-    # What is missing is what the loops used: a good part of their CPUs.
+    # The CPU time of the loops is missing: a good part of their CPUs.
     assert lines[-1]["residual_ns"] > 0.05 * lines[-1]["interval_ns"]
 
 
@@ -77,7 +79,7 @@ def test_the_table_says_the_verdict(left_out: bool, status: int, busy: list[int]
     assert "over all" in done.stdout
 
 
-def test_accounts_add_up() -> None:
+def test_balances_add_up() -> None:
     terms = dict.fromkeys(audit.TERMS, 0)
     one = audit.Balance(10, 1, 10, {**terms, "tasks_ns": 6}, 4, 3, 1, 2, 0)
     two = audit.Balance(10, 1, 10, {**terms, "tasks_ns": 13}, -3, 2, 1, 0, 5)

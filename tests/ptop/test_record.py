@@ -1,4 +1,4 @@
-"""`ptop record` and `ptop check`: whatever stops a recording, what was written stays."""
+"""`ptop record` and `ptop check`: whatever ends a recording, what was written stays readable."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_a_recording_is_private_and_whole(dump: Path) -> None:
     checked = run(CHECK, dump)
     assert checked.returncode == 0
     assert checked.stdout.startswith(f"{dump}: 6 of 6 snapshots over 1.")
-    # It has what the books of an interval need; that it is what live has, other tests show.
+    # It has all that the balance of an interval needs. That this equals the live balance is
+    # tested elsewhere.
     first, *between, last = taskstats.open(dump)
     books = taskstats.usage(first, last, exits=between).books()
     terms = ("tasks_ns", "idle_ns", "irq_ns", "steal_ns", "rowless_ns", "residual_ns")
@@ -63,7 +64,7 @@ def test_a_recording_is_private_and_whole(dump: Path) -> None:
 
 
 def test_names_are_recorded(dump: Path) -> None:
-    # Another name than the one it has when the dump is read.
+    # The name is the recorded one, whatever the process is called when the dump is read.
     script = "import time; print(flush=True); time.sleep(60)"
     sleeper = subprocess.Popen([sys.executable, "-c", script, "as recorded"], stdout=-1)
     assert sleeper.stdout
@@ -84,13 +85,13 @@ def test_an_existing_dump_is_continued(dump: Path) -> None:
     assert len(snapshots(dump)) == 4
 
 
-def test_any_other_file_is_refused_and_kept(dump: Path) -> None:
+def test_another_file_is_refused_and_kept(dump: Path) -> None:
     for content in (b"precious\n", b"TSKDUMP", b"TSKDUMP\n\x09", b"\0" * 4096):
         dump.write_bytes(content)
         done = run(RECORD, "-o", dump, "--for", "0.1")
         kept = dump.read_bytes()
         if content == b"TSKDUMP":
-            # The begin of a dump, as a loss of power may leave it.
+            # The beginning of a dump, as a power failure may leave it.
             assert done.returncode == 0
             continue
         assert done.returncode == 1
@@ -142,7 +143,7 @@ def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
         found = snapshots(dump)
         assert len(found) > before
         before = len(found)
-    # A torn tail, as a loss of power leaves it, is dropped and told of.
+    # A torn tail, as a power failure leaves it, is dropped and reported.
     whole = dump.read_bytes()
     dump.write_bytes(whole[:-5] + os.urandom(5) + os.urandom(3000))
     assert len(taskstats.open(dump)) >= before
@@ -154,13 +155,13 @@ def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
 
 
 def test_a_full_disk_stops_it_and_loses_nothing(dump: Path, tmp_path: Path) -> None:
-    # How much a snapshot takes is this machine's; a second whole one has no room.
+    # The size of a snapshot depends on the machine; there is room for one and a half.
     one = tmp_path / "one.tsd"
     assert run(RECORD, "-o", one, "--for", "0.01", "--uncompressed").returncode == 0
     room = one.stat().st_size * 3 // 2
 
     def small() -> None:
-        # The kernel then answers EFBIG as it answers ENOSPC on a full disk.
+        # The kernel then returns EFBIG, as it returns ENOSPC on a full disk.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
@@ -180,9 +181,11 @@ def test_a_full_disk_stops_it_and_loses_nothing(dump: Path, tmp_path: Path) -> N
     assert taskstats.open(dump).check() == []
 
 
-def test_a_full_file_system_likewise(dump: Path, needs: Callable[[bool, str], None]) -> None:
+def test_a_full_file_system_stops_it_and_loses_nothing(
+    dump: Path, needs: Callable[[bool, str], None]
+) -> None:
     needs(os.geteuid() == 0, "mounting needs root")
-    # The file system is this command's alone.
+    # A mount namespace, so that only this command sees the file system.
     script = (
         f"mount -t tmpfs -o size=100k none {dump.parent} && "
         f"{' '.join(RECORD)} -o {dump} -d 0.1 --uncompressed; echo $?; {' '.join(CHECK)} {dump}"
@@ -197,7 +200,7 @@ def test_a_full_file_system_likewise(dump: Path, needs: Callable[[bool, str], No
 
 @pytest.mark.parametrize("replaced", [False, True])
 @pytest.mark.parametrize("sync", ["0.1", "1h"])
-def test_a_file_that_is_taken_away_is_told_of(dump: Path, replaced: bool, sync: str) -> None:
+def test_a_removed_or_replaced_file_is_reported(dump: Path, replaced: bool, sync: str) -> None:
     words = [*RECORD, "-o", str(dump), "-d", "0.1", "--sync", sync]
     recorder = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
@@ -205,7 +208,7 @@ def test_a_file_that_is_taken_away_is_told_of(dump: Path, replaced: bool, sync: 
     if replaced:
         dump.write_bytes(b"another's")
     if sync == "1h":
-        # At the end at the latest.
+        # It is noticed at the end at the latest.
         recorder.terminate()
     _, said = recorder.communicate(timeout=30)
     assert recorder.returncode == 1
@@ -214,7 +217,7 @@ def test_a_file_that_is_taken_away_is_told_of(dump: Path, replaced: bool, sync: 
     assert not replaced or dump.read_bytes() == b"another's"
 
 
-def test_a_file_that_was_moved_is_recorded_on(dump: Path) -> None:
+def test_a_moved_file_is_recorded_to_until_the_end(dump: Path) -> None:
     recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
     wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
     moved = dump.rename(dump.with_name("moved.tsd"))
@@ -224,7 +227,7 @@ def test_a_file_that_was_moved_is_recorded_on(dump: Path) -> None:
     assert taskstats.open(moved).check() == []
 
 
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_anything_but_a_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     fifo, empty = tmp_path / "fifo", tmp_path / "empty"
     os.mkfifo(fifo)
     empty.touch()
@@ -237,7 +240,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     assert f"{empty}: is empty: ptop record -o FILE writes a recording" in done.stderr
 
 
-def test_rotation_keeps_what_it_is_told(dump: Path) -> None:
+def test_rotation_by_size_keeps_the_newest_files(dump: Path) -> None:
     options = ["--rotate-size", "4K", "--keep", "2", "-d", "0.1", "--for", "2"]
     assert run(RECORD, "-o", dump, *options).returncode == 0
     aside = sorted(dump.parent.glob("dump-*.tsd"))
@@ -246,7 +249,7 @@ def test_rotation_keeps_what_it_is_told(dump: Path) -> None:
     for path in [*aside, dump]:
         assert taskstats.open(path).check() == []
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        # Names are in each file, so that it can be read alone.
+        # Each file contains the names, so that it can be read alone.
         assert taskstats.open(path).user(os.getuid())
     ends = [taskstats.open(path).times_ns for path in [*aside, dump]]
     joined = [time_ns for times in ends for time_ns in times]
@@ -261,14 +264,14 @@ def test_rotation_by_time(dump: Path) -> None:
 
 
 def test_rotation_by_time_of_a_recording_that_is_continued(dump: Path) -> None:
-    """Recorders that stop before the time is over; together they take longer."""
+    """Each recorder stops before the rotation time; together they take longer."""
     options = ["--rotate-time", "1", "-d", "0.1", "--for", "0.3"]
     first = None
     while not list(dump.parent.glob("dump-*.tsd")):
         assert run(RECORD, "-o", dump, *options).returncode == 0
         times = taskstats.open(dump).times_ns
         first = first or times[0]
-        assert times[-1] - first < 60 * 10**9, "never put aside"
+        assert times[-1] - first < 60 * 10**9, "never rotated"
     aside = taskstats.open(next(dump.parent.glob("dump-*.tsd"))).times_ns
     assert aside[0] == first
     assert aside[-1] - aside[0] < 10**9 <= taskstats.open(dump).times_ns[0] - first
@@ -312,7 +315,7 @@ def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert dump.stat().st_uid == 65534
     assert taskstats.open(dump)[0].source == "procfs"
-    # What is another's: root may read it, and nobody's recorder is root's.
+    # A file of another user: root may read it, but a recorder does not write to it as root.
     os.chown(dump, 0, 0)
     denied = run(as_nobody, "check", dump)
     assert denied.returncode == 1
@@ -326,7 +329,7 @@ def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
     )
 
 
-def test_no_file_name_steers_the_terminal(tmp_path: Path) -> None:
+def test_no_file_name_sends_escape_sequences(tmp_path: Path) -> None:
     dump = tmp_path / "\x1b[31mred\n.tsd"
     shown = f"{tmp_path}/\u241b[31mred\u240a.tsd"
     done = run(CHECK, dump)
@@ -344,7 +347,7 @@ def test_no_file_name_steers_the_terminal(tmp_path: Path) -> None:
     assert shown in done.stderr
 
 
-def test_check_tells_what_is_lost(dump: Path) -> None:
+def test_check_reports_what_is_lost(dump: Path) -> None:
     assert run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.4", "--uncompressed").returncode == 0
     data = bytearray(dump.read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""`ptop run` and `taskstats.track`: whole trees, with what nobody waited for."""
+"""`ptop run` and `taskstats.track`: whole trees, including children that nobody waits for."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import taskstats
 
 RUN = [sys.executable, "-m", "ptop", "run"]
 ROOT = os.geteuid() == 0
-# What a process uses beside its loop: starting the interpreter, or the shell.
+# CPU time of a process outside its loop: the start of the interpreter or the shell.
 STARTING_NS = 300_000_000
 
 
 def burn(seconds: float) -> str:
-    """A shell word that uses that much CPU time."""
+    """A shell command that uses that much CPU time."""
     return f'{sys.executable} -c "import time\nwhile time.process_time() < {seconds}: pass"'
 
 
@@ -55,7 +55,7 @@ def bpf(needs: Callable[[bool, str], None]) -> None:
 
 @pytest.fixture
 def cgroup(needs: Callable[[bool, str], None]) -> Iterator[Path]:
-    """A cgroup that counts what runs in it."""
+    """A cgroup that counts the CPU time of its processes."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     top = next((line.split()[4] for line in mounts if " - cgroup2 " in line), "/nonexistent")
     path = Path(top, f"test-{os.getpid()}")
@@ -76,7 +76,7 @@ def test_a_tree_is_counted_whole() -> None:
 
 @pytest.mark.usefixtures("exact")
 def test_ignored_and_orphaned_children_count() -> None:
-    # Python ignores SIGCHLD: its child is nobody's to wait for.
+    # The program ignores SIGCHLD, so nobody waits for its child.
     program = f"""import signal, subprocess, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 child = subprocess.Popen([{sys.executable!r}, "-c",
@@ -90,7 +90,7 @@ time.sleep(1.5)
     _, report = run(child, "--wait-orphans")
     assert report["total_ns"] >= 200_000_000
     assert report["notes"] == []
-    # Without waiting it ends with the command, and says so.
+    # Without --wait-orphans it ends with the command, and a note says so.
     _, report = run("(sleep 5 &)")
     assert report["elapsed_ns"] < 4_000_000_000
     assert any("still run" in note for note in report["notes"])
@@ -98,7 +98,7 @@ time.sleep(1.5)
 
 @pytest.mark.usefixtures("bpf")
 def test_the_total_is_what_a_cgroup_counts(cgroup: Path) -> None:
-    # Waited for, ignored and orphaned children that live too short to be seen.
+    # Waited-for, ignored and orphaned children that live too short to be in a snapshot.
     storm = "for i in $(seq 300); do /bin/true; (/bin/true &) ; done"
     ignored = (
         f"{sys.executable} -c 'import os, signal\n"
@@ -111,7 +111,7 @@ def test_the_total_is_what_a_cgroup_counts(cgroup: Path) -> None:
     assert report["exact"]
     assert report["resolution_ns"] == 1
     assert report["tasks"] >= 1 + 600 + 300 + 100
-    # The shell's first steps are before it joins the group.
+    # The shell has used some CPU time before it joins the cgroup.
     assert 0 <= report["total_ns"] - counted_ns < 20_000_000
 
 
@@ -122,14 +122,14 @@ def test_a_row_for_each_command_name() -> None:
     assert report["commands"]["sleep"]["tasks"] == 1
     assert report["tasks"] == 4
     assert report["exits_lost"] == 0
-    # A cgroup of its own is gone again.
+    # The cgroup that it made is removed.
     assert not list(Path("/sys/fs/cgroup").glob("**/ptop-*"))
 
 
 @pytest.mark.skipif(not ROOT, reason="becomes another user")
 def test_without_privilege_it_says_what_is_missing() -> None:
     code = (
-        # The first run imports what may be out of another user's reach later.
+        # The first run imports modules that another user may be unable to read.
         "import os, sys; from ptop.cli import main;"
         "main(['run', '-o', '/dev/null', '--', 'true']);"
         "os.setgid(65534); os.setuid(65534);"
@@ -155,7 +155,7 @@ def test_without_privilege_it_says_what_is_missing() -> None:
     assert note.endswith("ptop run --format json --by-command -- sh -c 'exit 4'")
 
 
-def test_signals_go_on_to_the_command() -> None:
+def test_signals_are_forwarded_to_the_command() -> None:
     script = "trap 'echo got; exit 9' USR1; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen(
         [*RUN, "--", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -185,7 +185,7 @@ def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
     assert path.read_text().startswith("CPU time")
 
 
-def test_a_report_that_cannot_be_written_costs_neither_it_nor_the_status() -> None:
+def test_an_unwritable_file_loses_neither_the_report_nor_the_status() -> None:
     marker = ["sh", "-c", "echo ran; exit 7"]
     words = {"capture_output": True, "text": True, "timeout": 60, "check": False}
     nowhere = subprocess.run([*RUN, "-o", "/nonexistent/report", "--", *marker], **words)  # type: ignore[call-overload]
@@ -197,7 +197,7 @@ def test_a_report_that_cannot_be_written_costs_neither_it_nor_the_status() -> No
     assert "CPU time" in full.stderr
 
 
-def test_signals_are_to_the_command_what_they_were_to_us() -> None:
+def test_the_command_ignores_the_same_signals_as_alone() -> None:
     ask = ["grep", "SigIgn", "/proc/self/status"]
     alone = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
     ours = subprocess.run(
@@ -206,7 +206,7 @@ def test_signals_are_to_the_command_what_they_were_to_us() -> None:
     assert ours == alone
 
 
-def test_what_cannot_be_run(tmp_path: Path) -> None:
+def test_a_command_that_cannot_run(tmp_path: Path) -> None:
     script, text = tmp_path / "script", tmp_path / "text"
     script.write_text("#!/nonexistent/interpreter\n")
     text.write_text("echo hello\n")
@@ -229,7 +229,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
                 timeout=60,
                 check=False,
             )
-            # Of what did not run there is no report.
+            # There is no report on a command that did not run.
             assert (done.returncode, done.stdout) == (status, "")
             assert words in done.stderr
             assert len(done.stderr.splitlines()) == 1
@@ -237,7 +237,7 @@ def test_what_cannot_be_run(tmp_path: Path) -> None:
     assert not list(Path("/sys/fs/cgroup").glob("**/ptop-*"))
 
 
-def test_what_is_missing_says_what_to_type() -> None:
+def test_a_missing_command_says_what_to_type() -> None:
     missing = subprocess.run(
         [*RUN, "nonesuch"], capture_output=True, text=True, timeout=60, check=False
     )
@@ -264,9 +264,8 @@ def test_track_reports_a_block() -> None:
     assert use.exact or use.notes
 
 
-# A child that is nobody's child soon, of every kind: forks whose middle dies, another
-# session, a child given to the parent's parent, ignored ones, and one whose thread becomes
-# another command.
+# Every way in which a process loses its parent or changes its identity: a double fork, a new
+# session, CLONE_PARENT, an ignored SIGCHLD, threads, and an exec by a thread.
 KINDS = """
 import ctypes, os, signal, sys, threading, time
 CLONE_PARENT, SIGCHLD = 0x8000, 17
@@ -306,7 +305,7 @@ def another():
 
 @pytest.mark.usefixtures("bpf")
 @pytest.mark.parametrize("kind", ["twice", "session", "sibling", "ignored", "threads", "another"])
-def test_track_follows_whoever_makes_a_task(kind: str, cgroup: Path) -> None:
+def test_track_follows_every_kind_of_descendant(kind: str, cgroup: Path) -> None:
     program = f"open('{cgroup}/cgroup.procs', 'w').write('0')\n{KINDS}\n{kind}()\n"
     with taskstats.track() as tracker, taskstats.track() as other:
         subprocess.run([sys.executable, "-S", "-c", f"import os\n{program}"], check=True)
@@ -320,18 +319,18 @@ def test_track_follows_whoever_makes_a_task(kind: str, cgroup: Path) -> None:
     assert tracker.use is not None
     assert other.use is not None
     assert tracker.use.exact
-    assert tracker.use.total_ns == other.use.total_ns, "trackers do not disturb each other"
-    # The interpreter's first steps are before it joins the group.
+    assert tracker.use.total_ns == other.use.total_ns, "trackers are independent"
+    # The interpreter has used some CPU time before it joins the cgroup.
     assert 0 <= tracker.use.total_ns - counted_ns < 40_000_000
     assert counted_ns > 50_000_000
-    # An exec by another thread is no new process.
+    # An exec by a thread makes no new process.
     assert tracker.use.tasks == (3 if kind == "twice" else 2)
     assert sum(row.tasks for row in tracker.use.commands.values()) == tracker.use.tasks
     assert sum(row.cpu_ns for row in tracker.use.commands.values()) == tracker.use.total_ns
 
 
 @pytest.mark.usefixtures("bpf")
-def test_track_counts_what_still_runs_up_to_now() -> None:
+def test_track_counts_running_processes_up_to_now() -> None:
     with taskstats.track() as tracker:
         child = subprocess.Popen(["sh", "-c", "while :; do :; done"])
         time.sleep(0.3)
@@ -341,8 +340,8 @@ def test_track_counts_what_still_runs_up_to_now() -> None:
     child.wait()
     assert tracker.use is not None
     assert tracker.use.exact
-    # It ran on between the report and the reading of its clock; of its last tick the
-    # report does not know what was stolen.
+    # The process ran between the report and the reading of its clock. The report does not
+    # know the steal time of its last tick.
     assert -10_000_000 < clock_ns - tracker.use.total_ns < 100_000_000
     assert tracker.use.total_ns > 50_000_000
 
@@ -358,7 +357,7 @@ def test_track_loses_nothing_however_many_die() -> None:
 
 
 @pytest.mark.usefixtures("bpf")
-def test_more_names_than_rows_are_told_of_and_are_in_the_total() -> None:
+def test_names_beyond_the_rows_are_reported_and_in_the_total() -> None:
     named = (
         "import os\nfor n in range(9000):\n  p = os.fork()\n"
         "  if not p:\n    open('/proc/self/comm', 'w').write(f'name {n}')\n    os._exit(0)\n"

@@ -1,5 +1,5 @@
-"""Pages that are no tables against golden text (PTOP_WRITE_SCREENS=1 writes them anew), and
-what keys do."""
+"""The help and column pages against golden text (PTOP_WRITE_SCREENS=1 rewrites it), and what
+keys do."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_page(name: str) -> None:
     assert text == path.read_text()
 
 
-def test_a_table_is_no_page() -> None:
+def test_the_table_is_not_replaced_by_a_page() -> None:
     assert Renderer(State(), COLUMNS, Limits()).page(SIZE) is None
 
 
-def test_what_is_typed_is_asked_for() -> None:
+def test_a_prompt_shows_what_is_typed() -> None:
     assert pages.prompt(State(mode="filter", entry="py")) == "filter: py_"
     assert pages.prompt(State(mode="delay")) == "seconds: _"
     assert pages.prompt(State()) is None
 
 
-def test_the_chosen_column_is_on_a_low_page() -> None:
+def test_the_column_under_the_cursor_is_visible_on_a_small_screen() -> None:
     for cursor in range(len(COLUMNS)):
         texts = pages.column_page(State(mode="columns", cursor=cursor), COLUMNS, 5)
         (at,) = [
@@ -56,7 +56,7 @@ def test_the_chosen_column_is_on_a_low_page() -> None:
         assert 0 < at < 5
 
 
-def test_raw_columns_are_as_they_are() -> None:
+def test_raw_columns_have_no_form() -> None:
     (column,) = parse_columns("nvcsw_delta", {"nvcsw_delta": "count"})
     assert (column.form, column.unit, column.fields) == ("raw", "(count)", ("nvcsw",))
     (column,) = parse_columns("nvcsw_per_sec", {"nvcsw_per_sec": "count/s"})
@@ -91,7 +91,7 @@ def test_entering_a_filter_and_a_delay() -> None:
     for key in ("d", "0", "KEY_ENTER"):
         state = press(state, key)
     assert state.delay == 0.5, "no interval of length 0"
-    assert state.notice == "'0' is no number of seconds from 0.1 to 86400"
+    assert state.notice == "'0' is not a number of seconds from 0.1 to 86400"
     for key in ("d", "KEY_ENTER"):
         state = press(state, key)
     assert (state.delay, state.notice) == (0.5, "")
@@ -107,6 +107,6 @@ def test_selection_stays_on_the_list() -> None:
     assert (state.selected, state.top) == (0, 0)
 
 
-def test_the_last_column_cannot_be_taken_away() -> None:
+def test_the_last_column_cannot_be_removed() -> None:
     state = State(columns=("pid",), mode="columns", cursor=0)
     assert press(state, " ").columns == ("pid",)

@@ -1,4 +1,4 @@
-"""More tasks die in an interval than the kernel's side has room for: nothing is missing."""
+"""More tasks exit in an interval than the kernel has room to store: none is missing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import taskstats
 PTOP = [sys.executable, "-m", "ptop"]
 # include/linux/sched.h
 EXIT_DEAD = 0x10
-# The bpf source's slots.
+# Exit slots of the bpf source.
 SLOTS = 16_384
 STORMS, EACH = 2, 30_000
-# Long enough that the storm does not take more than three of them.
+# Long enough that the storm spans three intervals at most.
 DELAY = "6"
 
-# Makes so many threads, ten at a time, each of which ends at once.
+# Starts that many threads, ten at a time; each ends at once.
 THREADS = """
 import _thread, sys, threading
 lock = threading.Semaphore(0)
@@ -43,7 +43,7 @@ def name(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -> 
 
 
 def storm() -> set[int]:
-    """Runs it to its end; gives the processes whose threads died."""
+    """Run the storm to its end; returns the processes whose threads exited."""
     words = [sys.executable, "-S", "-c", THREADS, str(EACH)]
     running = [subprocess.Popen(words) for _ in range(STORMS)]
     for process in running:
@@ -61,7 +61,7 @@ def test_a_batch_has_all_of_them(name: str) -> None:
     found: list[int] = []
     for line in ptop.stdout:
         tasks = json.loads(line)["tasks"]
-        # Who is dying at an interval's end is told of by the next one, too.
+        # A task that is exiting at the end of an interval is in the next one as well.
         dead = (task for task in tasks if task.get("exited") and task["state"] >> 16 == EXIT_DEAD)
         found.append(sum(task["tgid"] in pids for task in dead))
         if sum(found) >= STORMS * (EACH + 1):
@@ -88,7 +88,7 @@ def test_a_recording_has_all_of_them(name: str, tmp_path: Path) -> None:
 
     wait_for(1)
     pids = storm()
-    # The one that comes now may have begun before the last of them was gone.
+    # The next snapshot may have begun before the last of them exited.
     wait_for(recorded() + 2)
     recorder.send_signal(signal.SIGTERM)
     recorder.communicate()

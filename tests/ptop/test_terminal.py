@@ -1,4 +1,4 @@
-"""The live view on a real terminal: what it shows, and how it leaves it behind."""
+"""The live view on a real terminal: what it shows, and that it restores the terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_closed_stream_is_no_terminal() -> None:
         assert isinstance(output, bytes)
         child.close()
         assert child.exitstatus == 2
-        assert output.startswith(b"ptop: standard input and output are no terminal; ")
+        assert output.startswith(b"ptop: standard input and output are not a terminal; ")
 
 
 def test_without_standard_error_the_view_is_shown() -> None:
@@ -103,7 +103,7 @@ class Live:
         return status
 
     def restored(self) -> bool:
-        """The cursor is back and the alternate screen left."""
+        """Whether the cursor is visible again and the alternate screen left."""
         return self.raw.rfind(b"\x1b[?1049l") > self.raw.rfind(b"\x1b[?1049h") and (
             self.raw.rfind(b"\x1b[?25h") > self.raw.rfind(b"\x1b[?25l")
             or self.raw.rfind(b"\x1b[?12l\x1b[?25h") > 0
@@ -168,7 +168,7 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: in
     assert live.restored()
 
 
-def test_a_stopped_view_goes_on_where_it_was() -> None:
+def test_a_stopped_view_continues() -> None:
     live = Live()
     live.until("Name")
     live.child.kill(signal.SIGTSTP)
@@ -193,7 +193,7 @@ def test_a_closed_terminal_ends_the_view() -> None:
     os.close(live.child.child_fd)
     end = time.monotonic() + 10
     while Path(f"/proc/{live.child.pid}").exists():
-        assert time.monotonic() < end, "ptop goes on without a terminal"
+        assert time.monotonic() < end, "ptop runs without a terminal"
         with contextlib.suppress(ChildProcessError):
             os.waitpid(live.child.pid, os.WNOHANG)
         time.sleep(0.05)
@@ -220,7 +220,7 @@ def test_a_paused_screen_follows_a_resize(stopped: bool) -> None:
     live.child.send(" ")
     live.until(":P")
     if stopped:
-        # By a signal that no program sees: nor does it see the resize then.
+        # SIGSTOP cannot be handled, and a stopped process gets no SIGWINCH.
         os.kill(live.child.pid, signal.SIGSTOP)
     live.screen.resize(40, 60)
     live.child.setwinsize(40, 60)
@@ -267,7 +267,7 @@ def test_an_idle_screen_is_not_written_again() -> None:
     assert live.ended() == 0
 
 
-def test_the_harness_notices_what_is_not_there() -> None:
+def test_the_harness_fails_on_missing_text() -> None:
     live = Live()
     with pytest.raises(AssertionError, match="no 'certainly not'"):
         live.until("certainly not", seconds=1)
@@ -292,7 +292,7 @@ def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path:
     assert b"Traceback" not in live.raw
 
 
-# The third screen is one that cannot be drawn.
+# Drawing the third screen fails.
 BROKEN = """
 import itertools, sys
 from ptop import cli
@@ -307,7 +307,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_an_exception_is_told_on_a_terminal_as_it_was() -> None:
+def test_an_exception_is_reported_on_a_restored_terminal() -> None:
     live = Live(command=[sys.executable, "-c", BROKEN])
     live.until("Name")
     assert live.ended() == 1
@@ -317,7 +317,7 @@ def test_an_exception_is_told_on_a_terminal_as_it_was() -> None:
     assert b"\x1b" not in live.raw[told:]
 
 
-def test_a_view_is_left_by_a_key_before_the_first_screen() -> None:
+def test_a_key_before_the_first_screen_quits() -> None:
     live = Live()
     live.child.send("q")
     assert live.ended() == 0

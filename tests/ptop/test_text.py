@@ -1,4 +1,4 @@
-"""Names and times as text."""
+"""Names, times and unknown values as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ptop.text import UNKNOWN, bytes_rate, offset_s, percent, safe, stamp
 
 
 @given(st.text())
-def test_no_name_can_steer_the_terminal(name: str) -> None:
+def test_no_name_sends_escape_sequences(name: str) -> None:
     shown = safe(name)
     assert len(shown) == len(name)
     steering = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -35,7 +35,7 @@ def test_local_time_is_that_of_the_zone(zone: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        # Over a year, so that summer time comes and goes.
+        # A whole year, so that it includes both changes of summer time.
         for second in range(1_790_000_000, 1_822_000_000, 86_399 * 3):
             expected = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
             assert stamp(second * 1_000_000_000) == expected

@@ -1,4 +1,4 @@
-"""A recording for all tests here."""
+"""A recording that all tests in this folder share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from machine import record  # type: ignore[import-not-found]
 
 @pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of eight snapshots."""
+    """A recording of eight snapshots."""
     path = tmp_path_factory.mktemp("recording") / "machine.tsd"
     record(path, 8)
     return path

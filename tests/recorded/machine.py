@@ -1,4 +1,4 @@
-"""Recordings of this machine while it does something known."""
+"""Recordings of this machine while a known process runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import taskstats
 
-# The name of the process that runs between snapshots, and the CPU time it uses at least.
+# The name of the process that runs between snapshots, and its least CPU time.
 BRIEF, BRIEF_S = "brief-and-busy", 0.05
 BUSY = f"""
 import time
@@ -21,7 +21,7 @@ while time.process_time() < end: pass
 
 
 def record(path: Path, snapshots: int, **options: Any) -> list[taskstats.Snapshot]:
-    """Records as many; between two of them a process runs and dies."""
+    """Record that many snapshots; between two of them a process runs and exits."""
     taken = []
     with (
         taskstats.Recorder(path, **options) as recorder,
@@ -36,10 +36,10 @@ def record(path: Path, snapshots: int, **options: Any) -> list[taskstats.Snapsho
 
 
 def damage(path: Path, index: int) -> None:
-    """Changes a byte of a snapshot in an uncompressed file."""
+    """Change a byte of a snapshot in an uncompressed file."""
     task = taskstats.open(path)[index].by_pid(os.getpid())
     assert task is not None
-    # It ran meanwhile: no other snapshot has the same record.
+    # This process ran meanwhile, so no other snapshot has the same record.
     data = path.read_bytes()
     assert data.count(task.to_bytes()) == 1
     at = data.index(task.to_bytes())

@@ -1,4 +1,4 @@
-"""Replay: the same screens as live, every way through a recording, and what is refused."""
+"""Replay: the same screens as live, every way through a recording, and error messages."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ SIZE = (100, 40)
 
 
 class Tee:
-    """A source whose snapshots are recorded as they are taken."""
+    """A source that records the snapshots it takes."""
 
     def __init__(self, source: taskstats.Source, recorder: taskstats.Recorder) -> None:
         self.source, self.recorder = source, recorder
 
     def configure(self, **wanted: Any) -> None:
-        # A recording has every task, also of those that rest.
+        # A recording contains every task, unchanged ones as well.
         self.source.configure(**{**wanted, "changed": False})
 
     def snapshot(self) -> taskstats.Snapshot:
@@ -71,7 +71,7 @@ def test_a_replayed_screen_is_the_live_one(
     chosen = COLUMN_SETS[name]
     state = State(columns=chosen.columns, sort=chosen.sort, group_by=fold)
     if full_every > 1:
-        # What is written as changes has the age of a task to a fraction of a millisecond.
+        # Snapshots stored as changes are off by a fraction of a millisecond in a task's age.
         kept = tuple(key for key in state.columns if key != "ac_etime")
         state = replace(state, columns=kept)
     screens = []
@@ -91,7 +91,7 @@ def test_a_replayed_screen_is_the_live_one(
 
     replayed = recorded_intervals(RecordedFeed(frames, 1), None)
     assert [screen(interval, state, user) for interval in replayed] == screens
-    assert len({str(lines) for lines in screens}) == 5, "a screen that never changes"
+    assert len({str(lines) for lines in screens}) == 5, "the screens differ"
 
 
 def test_users_are_those_of_the_recorded_machine(recording: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_replay_names_users_as_the_recorded_machine_did(
     rows = [line.split() for line in done.stdout.splitlines()]
     assert sum(row[:2] == ["admin", "0"] for row in rows) > 5
     assert not any(row[:1] == ["root"] for row in rows)
-    # On the screen as well.
+    # The same on the screen.
     screen, child = (
         pyte.Screen(80, 24),
         pexpect.spawn(
@@ -138,7 +138,7 @@ def test_a_replay_names_users_as_the_recorded_machine_did(
     child.close(force=True)
 
 
-def test_a_jump_is_a_live_view_that_was_started_there(recording: Path) -> None:
+def test_a_jump_equals_a_live_view_started_there(recording: Path) -> None:
     frames = frames_of(recording)
     feed = RecordedFeed(frames, 1)
     for index in (5, 2, 7, 7, 1):
@@ -164,7 +164,7 @@ def test_every_step_in_both_directions(recording: Path) -> None:
     assert feed.index == 7
 
 
-def test_times_lead_to_the_interval_they_lie_in(recording: Path) -> None:
+def test_a_time_selects_the_interval_that_contains_it(recording: Path) -> None:
     frames = frames_of(recording)
     times = frames.times_ns
     assert times == [snapshot.time_ns for snapshot in frames.dump]
@@ -190,17 +190,17 @@ def test_no_interval_spans_a_change_of_threads(tmp_path: Path) -> None:
     assert len(list(frames.intervals())) == 2
 
 
-def test_no_interval_spans_a_time_without_a_recorder(tmp_path: Path) -> None:
+def test_no_interval_spans_a_gap_between_recorders(tmp_path: Path) -> None:
     path = tmp_path / "again.tsd"
     record(path, 3)
-    # The second one has used less of the CPU than the first.
+    # The second recorder has used less CPU time than the first.
     code = f"from machine import record; from pathlib import Path; record(Path({str(path)!r}), 2)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
     frames = frames_of(path)
     assert [index for index in range(5) if frames.interval(index)] == [1, 2, 4]
 
 
-def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+def test_damaged_snapshots_are_left_out_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "damaged.tsd"
     record(path, 8, full_every=1, level=None)
     damage(path, 3)
@@ -208,10 +208,10 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
     feed = RecordedFeed(frames, 1)
     assert feed.advance()
     assert (feed.index, feed.notice) == (2, "")
-    # Neither the damaged one's interval nor the next, which would begin with it.
+    # Both intervals that the damaged snapshot belongs to are left out.
     assert feed.advance()
     assert feed.index == 5
-    # Why comes first; which file it is everybody knows.
+    # The notice has the reason first, and no file name.
     assert feed.notice.startswith("snapshot 3 left out: ")
     assert ".tsd" not in feed.notice
     assert list(frames.lost) == [3]
@@ -244,7 +244,7 @@ def test_a_torn_tail_is_left_out(tmp_path: Path) -> None:
             f"ptop: {torn}: {end - begin} of {end} bytes cannot be read, from byte {begin} on\n"
             f"type: ptop check {torn}\n"
         )
-    # Of nothing but the begin of a snapshot likewise.
+    # The same for a file that has only the beginning of a snapshot.
     torn.write_bytes(whole[:100])
     done = run("replay", str(torn), "-b")
     assert done.returncode == 2
@@ -254,7 +254,7 @@ def test_a_torn_tail_is_left_out(tmp_path: Path) -> None:
     )
 
 
-def test_a_time_outside_the_recording_is_told_of(recording: Path) -> None:
+def test_a_time_outside_the_recording_is_reported(recording: Path) -> None:
     times = taskstats.open(recording).times_ns
     for at, frame in (("2020-01-01", 1), ("2040-01-01", 7)):
         done = run("replay", str(recording), "--format", "json", f"--at={at}")
@@ -264,14 +264,14 @@ def test_a_time_outside_the_recording_is_told_of(recording: Path) -> None:
 
 
 @pytest.mark.parametrize("heights", [[1.0, 1.1, 0.9, 1.0, 1.0, 9.0, 8.0, 1.0, 9.0]])
-def test_a_spike_is_where_it_begins(heights: list[float]) -> None:
+def test_a_spike_is_found_at_its_beginning(heights: list[float]) -> None:
     known = [stands_out(height, heights[:index]) for index, height in enumerate(heights)]
     assert known == [False, False, False, False, False, True, False, False, True]
 
 
 @pytest.fixture(scope="module")
 def bursts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording of which the frames 4 and 8 have written a file."""
+    """A recording in whose frames 4 and 8 a file was written."""
     path = tmp_path_factory.mktemp("bursts") / "bursts.tsd"
     junk = path.with_name("junk")
     with (
@@ -291,8 +291,8 @@ def test_the_feed_goes_to_spikes_from_both_sides(
 ) -> None:
     from ptop import feed as feeds
 
-    # Of this process alone, whatever else the machine does; in MiB, as it writes the
-    # recording as well.
+    # Of this process alone, so that other processes do not matter; in MiB, because it also
+    # writes the recording.
     def height(interval: taskstats.Interval, column: str) -> float:
         rows = interval.select([column], pids=[os.getpid()])
         return float(rows[0][0] or 0) // (1 << 20)
@@ -311,7 +311,7 @@ def test_the_feed_goes_to_spikes_from_both_sides(
     assert [feed.spike(column, -1), feed.index] == ["", 8]
     assert [feed.spike(column, -1), feed.index] == ["", 4]
     assert feed.spike(column, -1) == "none at all"
-    # What is not found at once is looked for further with the next key.
+    # A search that takes too long continues with the next key.
     monkeypatch.setattr(feeds, "SEARCH_S", -1.0)
     again = RecordedFeed(frames_of(bursts), 1)
     assert "the same key looks further" in again.spike(column, 1)
@@ -325,7 +325,7 @@ def test_text_has_no_spikes(recording: Path) -> None:
 
 
 @given(st.lists(st.floats(0, 100) | st.just(math.nan)), st.floats(0, 100))
-def test_what_is_usual_is_no_spike(before: list[float], value: float) -> None:
+def test_a_usual_value_is_no_spike(before: list[float], value: float) -> None:
     known = sorted(other for other in before if not math.isnan(other))
     if not known or value <= 2 * known[len(known) // 2]:
         assert not stands_out(value, before)
@@ -348,7 +348,7 @@ def test_what_is_usual_is_no_spike(before: list[float], value: float) -> None:
         ("2026-11-23T12:00:00.5", 0.5),
     ],
 )
-def test_times_as_they_are_typed(text: str, expected: float) -> None:
+def test_typed_times(text: str, expected: float) -> None:
     noon = round(time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1)) * 1e9)
     assert (parse_time(text, noon) - noon) / 1e9 == expected
     assert parse_time(f"@{noon // 10**9}", 0) == noon
@@ -370,8 +370,8 @@ def test_times_as_they_are_typed(text: str, expected: float) -> None:
         f"@{9**500}",
     ],
 )
-def test_what_is_no_time_says_what_is(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time; write 12:34"):
+def test_a_wrong_time_is_answered_with_the_right_forms(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a time; write 12:34"):
         parse_time(text, 0)
 
 
@@ -393,7 +393,9 @@ def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
     for _ in range(8):
         recorded = press(recorded, "F")
         groupings.add(recorded.group_by)
-    assert groupings == {"", "process", "parent", "name", "user", "cgroup"}, "sessions of today"
+    assert groupings == {"", "process", "parent", "name", "user", "cgroup"}, (
+        "sessions are not recorded"
+    )
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -415,7 +417,7 @@ def test_batch_shows_one_time_or_all(recording: Path) -> None:
     one = run("replay", str(recording), "-b", "--at", f"@{times[4]:.6f}", "--rows", "3")
     assert one.returncode == 0
     assert one.stdout.count("interval") == 1
-    # Of the frame alone the split may be another than in a row of frames; the sum not.
+    # A single frame may have another split of user and system time, but not another sum.
     alone = json.loads(run("replay", str(recording), "--at", "+0s", "--format", "json").stdout)
     assert alone["sum"] == lines[0]["sum"]
 
@@ -431,7 +433,7 @@ def test_batch_loads_neither_blessed_nor_numpy(recording: Path) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> None:
+def test_files_and_options_that_cannot_be_replayed(recording: Path, tmp_path: Path) -> None:
     single = tmp_path / "single.tsd"
     single.write_bytes(taskstats.snapshot("procfs").to_bytes())
     text = tmp_path / "text"
@@ -440,10 +442,10 @@ def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> Non
         ((str(single),), 2, "no two snapshots of one boot"),
         ((str(text),), 1, "taskstats"),
         ((str(tmp_path / "none"),), 1, "No such file"),
-        ((str(recording), "--at", "noon"), 2, "'noon' is no time; write 12:34"),
-        ((str(recording), "--at", f"+{'9' * 400}"), 2, "is no time; write 12:34"),
-        ((str(recording), "--rows", "9" * 25), 2, "no whole number from 1 to"),
-        ((str(recording), "--speed", "0"), 2, "no number from"),
+        ((str(recording), "--at", "noon"), 2, "'noon' is not a time; write 12:34"),
+        ((str(recording), "--at", f"+{'9' * 400}"), 2, "is not a time; write 12:34"),
+        ((str(recording), "--rows", "9" * 25), 2, "not a whole number from 1 to"),
+        ((str(recording), "--speed", "0"), 2, "not a number from"),
         ((str(recording), "--fold", "session"), 2, "sessions are not recorded"),
     ):
         done = run("replay", "-b", *arguments)
@@ -452,7 +454,7 @@ def test_what_cannot_be_replayed_is_said(recording: Path, tmp_path: Path) -> Non
         assert "Traceback" not in done.stderr
 
 
-def test_a_terminal_tells_of_a_torn_tail_until_a_key(tmp_path: Path) -> None:
+def test_a_torn_tail_is_reported_on_the_screen_until_a_key(tmp_path: Path) -> None:
     path = tmp_path / "torn.tsd"
     record(path, 6, full_every=1)
     path.write_bytes(path.read_bytes()[:-3000])
@@ -500,7 +502,7 @@ def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
     child.send("@-1h\r")
     until("frame 1 of 7")
     child.send("@never\r")
-    until("'never' is no time")
+    until("'never' is not a time")
     child.send("?")
     until("the next spike of the sorted column")
     child.send("x+ ")

@@ -1,4 +1,4 @@
-"""Report and export against what is known of the recording."""
+"""Reports and exports, compared with the recording that they are made from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from taskstats.recorded import COLUMNS, Frames
 
 from ptop.commands.report import Usage, top
 
-# With a bar at once, not after a second.
+# Shows the progress bar at once instead of after a second.
 PATIENT = """
 import sys
 from ptop import cli, recordings
@@ -75,13 +75,13 @@ def test_a_report_has_all_time_of_all_intervals(recording: Path) -> None:
         assert uses == sorted(uses, reverse=True)
 
 
-def test_the_short_lived_are_one_row(recording: Path) -> None:
-    # Seven processes of one name lived and died between the snapshots.
+def test_short_lived_tasks_share_a_row(recording: Path) -> None:
+    # Seven processes of one name ran and exited between the snapshots.
     rows = rows_of(report(str(recording)), "tasks", "cpu")
-    (folded,) = (row for row in rows if row["name"].startswith(BRIEF))
-    assert folded["name"] == f"{BRIEF} (short-lived)"
-    assert folded["tasks"] == 7
-    assert folded["cpu_ns"] >= 7 * BRIEF_S * 1e9
+    (group,) = (row for row in rows if row["name"].startswith(BRIEF))
+    assert group["name"] == f"{BRIEF} (short-lived)"
+    assert group["tasks"] == 7
+    assert group["cpu_ns"] >= 7 * BRIEF_S * 1e9
     assert not any(
         "(short-lived)" in row["name"]
         for row in rows_of(report(str(recording), "--short", "0"), "tasks", "cpu")
@@ -90,7 +90,7 @@ def test_the_short_lived_are_one_row(recording: Path) -> None:
 
 def test_a_span_is_part_of_the_whole(recording: Path) -> None:
     times = frames_of(recording).times_ns
-    # A millisecond before they end.
+    # A millisecond before the frames end.
     since, until = (times[index] - 10**6 for index in (3, 5))
     found = report(str(recording), "--from", f"@{since / 1e9:.6f}", "--to", f"@{until / 1e9:.6f}")
     assert found["intervals"] == 3
@@ -114,7 +114,7 @@ def test_a_span_without_intervals_is_an_error(
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"no interval {asked}; the recording holds 20".encode() in done.stderr
     assert run(command, str(recording), "--from", begin, "--to", end).returncode == 0
-    # A file without is no reason to leave out another one.
+    # A file without such intervals does not exclude another file.
     other = tmp_path / "later.tsd"
     record(other, 2)
     later = frames_of(other).times_ns[0] / 1e9
@@ -124,11 +124,11 @@ def test_a_span_without_intervals_is_an_error(
     assert done.stdout == alone.stdout
 
 
-def test_a_span_in_which_nobody_watched_is_an_error(tmp_path: Path) -> None:
+def test_a_span_within_a_gap_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "again.tsd"
     record(path, 3)
     ends = [frames_of(path).times_ns[-1]]
-    # The second one has used less of the CPU than the first.
+    # The second recorder has used less CPU time than the first.
     code = f"from machine import record; from pathlib import Path; record(Path({str(path)!r}), 2)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
     ends.append(frames_of(path).times_ns[3])
@@ -153,7 +153,7 @@ def test_tables_and_csv(recording: Path) -> None:
     assert {row["by"] for row in rows} >= {"cpu"}
 
 
-def test_csv_is_read_back_whatever_a_name_has(tmp_path: Path) -> None:
+def test_csv_is_read_back_whatever_a_name_contains(tmp_path: Path) -> None:
     name = 'a\r,"\nb'
     busy = (
         f"import ctypes, time; ctypes.CDLL(None).prctl(15, {name.encode()!r}); print(flush=True)\n"
@@ -177,7 +177,7 @@ def test_csv_is_read_back_whatever_a_name_has(tmp_path: Path) -> None:
         assert b"\r\n" not in done.stdout
 
 
-def test_the_unknown_are_in_no_order() -> None:
+def test_unknown_values_are_in_no_ranking() -> None:
     rows = {"a": Usage(cpu_ns=1), "b": Usage(cpu_ns=3, read_bytes=5), "c": Usage(cpu_ns=0)}
     assert [name for name, _ in top(rows, "cpu_ns", 9)] == ["b", "a"]
     assert [name for name, _ in top(rows, "io_bytes", 9)] == ["b"]
@@ -264,10 +264,10 @@ def test_bad_options_say_what_is_right(
 
 
 @pytest.mark.parametrize("short", ["nan", "inf", "-1", "long", "9" * 400])
-def test_how_short_a_life_may_be(recording: Path, short: str) -> None:
+def test_the_limit_of_a_short_life(recording: Path, short: str) -> None:
     done = run("report", str(recording), f"--short={short}")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"is no number of seconds from 0 to 3153600000" in done.stderr
+    assert b"is not a number of seconds from 0 to 3153600000" in done.stderr
 
 
 def test_without_pyarrow_the_extra_is_named(recording: Path, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_names_are_those_of_the_recording(recording: Path) -> None:
     assert all(row["name"] in known for row in cgroups if row["name"].startswith("/"))
 
 
-def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
+def test_damaged_snapshots_are_left_out_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "damaged.tsd"
     record(path, 8, full_every=1, level=None)
     damage(path, 3)
@@ -316,7 +316,7 @@ def test_what_is_damaged_is_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_progress(recording: Path) -> None:
-    # Ten times the work, so that it lasts; the bar is gone at the end.
+    # Ten times the work, so that it takes longer; the bar is removed at the end.
     words = ["-c", PATIENT, "report", *[str(recording)] * 10]
     child = pexpect.spawn(sys.executable, words, timeout=60, dimensions=(24, 80))
     child.expect("reading: ")
@@ -325,7 +325,7 @@ def test_a_terminal_shows_progress(recording: Path) -> None:
     child.expect(pexpect.EOF)
 
 
-def test_what_is_read_is_not_written_over(recording: Path, tmp_path: Path) -> None:
+def test_an_input_is_not_overwritten(recording: Path, tmp_path: Path) -> None:
     before = recording.read_bytes()
     link = tmp_path / "link.csv"
     link.symlink_to(recording)
@@ -340,7 +340,7 @@ def test_what_is_read_is_not_written_over(recording: Path, tmp_path: Path) -> No
     assert recording.read_bytes() == before
 
 
-def test_what_is_no_file_is_written_to(recording: Path, tmp_path: Path) -> None:
+def test_a_pipe_or_device_is_written_to(recording: Path, tmp_path: Path) -> None:
     words = ["export", str(recording), "--columns", "ac_pid,total_ns", "--format"]
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -350,7 +350,7 @@ def test_what_is_no_file_is_written_to(recording: Path, tmp_path: Path) -> None:
             assert (done.returncode, done.stderr) == (0, b"")
             assert reader.communicate()[0] == run(*words, style).stdout
         assert fifo.is_fifo()
-    # The device of a terminal.
+    # A terminal device.
     ours, theirs = os.openpty()
     device = tmp_path / "device"
     device.symlink_to(os.ttyname(theirs))
@@ -369,7 +369,7 @@ def test_a_link_is_followed(recording: Path, tmp_path: Path) -> None:
     target, link, new = tmp_path / "far" / "rows", tmp_path / "link.csv", tmp_path / "new.csv"
     link.symlink_to("far/rows")
     for mode in (0o640, 0o600):
-        # First where the link leads nowhere, then with what is there.
+        # First the target does not exist, then it does.
         assert run(*words, str(link), umask=0o027).returncode == 0
         assert link.is_symlink()
         assert stat.S_IMODE(target.stat().st_mode) == mode
@@ -385,9 +385,7 @@ def test_a_link_is_followed(recording: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == sorted([target.parent, target, link, new])
 
 
-def test_what_cannot_be_written_leaves_nothing_and_is_named(
-    recording: Path, tmp_path: Path
-) -> None:
+def test_a_failed_export_leaves_no_file_and_names_it(recording: Path, tmp_path: Path) -> None:
     def small() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -410,7 +408,9 @@ def test_what_cannot_be_written_leaves_nothing_and_is_named(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_leaves_nothing(recording: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_leaves_no_unfinished_file(
+    recording: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     words = ["export", *[str(recording)] * 300, "-o", str(tmp_path / "rows.csv")]
     with subprocess.Popen([sys.executable, "-m", "ptop", *words]) as child:
         while not list(tmp_path.iterdir()):
@@ -421,7 +421,7 @@ def test_a_signal_leaves_nothing(recording: Path, tmp_path: Path, number: signal
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_recording_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording_is_answered_with_how_to_make_one(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("junk\n")
     for command in (["replay", str(other), "-b"], ["report", str(other)], ["check", str(other)]):

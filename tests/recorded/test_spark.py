@@ -15,7 +15,7 @@ from taskstats.recorded import COLUMNS, Frames, rows
 
 pytestmark = [
     pytest.mark.timeout(300),
-    # Spark's own, of its streams and of pandas.
+    # Warnings of Spark itself, about its streams and pandas.
     pytest.mark.filterwarnings("default"),
 ]
 
@@ -87,11 +87,11 @@ def test_the_whole_schema_sums_as_the_file_does(spark: SparkSession, folder: Pat
         ("nonsense int", "one.tsd", "no column 'nonsense'"),
         ("ac_pid int", "none-*.tsd", "no file matches"),
         ("ac_pid int", "notes.txt", "ParseError"),
-        # A time in ns is beyond 32 bits.
+        # A time in ns needs more than 32 bits.
         ("time_ns int", "one.tsd", "int32|not in range|too large"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_errors_are_reported(
     spark: SparkSession, folder: Path, schema: str, path: str, words: str
 ) -> None:
     with pytest.raises(PySparkException, match=words):
