@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel check-wheel clean system
+.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -33,7 +33,7 @@ test-python: $(STAMPS)/installed
 # The sources and ptop under stock kernels, in emulated machines. KERNELS chooses: "all", or
 # names as `tools/stock_kernels.py list` prints them; else some each time, others in turn.
 KERNELS :=
-test-guest: $(STAMPS)/installed
+test-guest: $(STAMPS)/installed wheel-aarch64
 	@sh tools/system.sh $(RUST_MINIMUM) guest
 	$(BIN)/python tools/stock_kernels.py fetch
 	$(BIN)/python tools/stock_kernels.py chosen $(KERNELS)
@@ -119,12 +119,21 @@ fuzz:
 	@sh tools/system.sh $(RUST_MINIMUM) fuzz
 	sh tools/fuzz.sh $(FUZZ_RUNS) $(VENV)
 
-# A portable wheel: manylinux2014 through zig's linker.
-wheel: $(STAMPS)/dev
-	$(BIN)/pip install --quiet --disable-pip-version-check ziglang
-	rm -f dist/*.whl
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --quiet --zig \
-		--compatibility manylinux2014 --out dist
+# Portable wheels: manylinux2014 through zig's linker.
+wheel: wheel-x86_64 wheel-aarch64
+WHEEL = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --quiet --zig \
+	--compatibility manylinux2014 --out dist
+
+wheel-x86_64: $(STAMPS)/zig
+	rm -f dist/*_x86_64.whl
+	$(WHEEL)
+
+# Another compiler has another target directory, so that both keep what they have built.
+wheel-aarch64: $(STAMPS)/zig
+	rm -f dist/*_aarch64.whl
+	rustc=$$($(BIN)/python tools/aarch64.py) && RUSTC="$$rustc" \
+		CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-target}/debian" \
+		$(WHEEL) --target aarch64-unknown-linux-gnu
 
 # What is in it, what it needs, and that it works in an empty environment.
 check-wheel: wheel $(STAMPS)/installed
@@ -143,6 +152,10 @@ $(STAMPS)/dev: pyproject.toml tools/requirements.py
 	$(BIN)/python tools/requirements.py dev > $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt
 	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/zig: $(STAMPS)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ziglang
+	@touch $@
 
 # The wheel is what is installed and tested: maturin's development install leaves
 # the top-level ptop/ out.

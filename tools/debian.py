@@ -7,7 +7,9 @@ cache. It resolves dependencies as for an empty system, and nothing gets install
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,13 +75,6 @@ class Debian:
         done = _run(["apt-cache", *self._options, "pkgnames", prefix])
         return done.stdout.split()
 
-    def versions(self, packages: Sequence[str]) -> list[str]:
-        """`name version architecture` of these packages and all they depend on."""
-        simulated = ["--simulate", "--no-install-recommends", "install", *packages]
-        done = _run(["apt-get", *self._options, "-qq", *simulated])
-        lines = (line.split() for line in done.stdout.splitlines())
-        return sorted(" ".join(words[1:]) for words in lines if words[0] == "Inst")
-
     def unpack(self, package: str, target: Path) -> None:
         """Download one package and unpack it into `target`."""
         with tempfile.TemporaryDirectory() as scratch:
@@ -87,9 +82,30 @@ class Debian:
                 _run(["apt-get", *self._options, "-qq", "download", package], cwd=scratch)
             _unpack(Path(scratch), target)
 
-    def unpack_all(self, packages: Sequence[str], target: Path) -> None:
-        """Download these packages and all they depend on, and unpack them into `target`.
-        No script of theirs runs."""
+    def tree(self, packages: Sequence[str], alone: Sequence[str] = ()) -> Path:
+        """A folder of the cache with these packages and all they depend on, and those of
+        `alone` without what they depend on. No script of theirs runs. The folder's name is
+        the hash of what is in it."""
+        contents = "\n".join([*self._versions(packages), *alone])
+        target = self.root / hashlib.sha256(contents.encode()).hexdigest()[:16]
+        if not target.is_dir():
+            for older in self.root.glob("[0-9a-f]" * 16):
+                shutil.rmtree(older)
+            partial = self.root / "unpacking"
+            shutil.rmtree(partial, ignore_errors=True)
+            self._unpack_all(packages, partial)
+            for package in alone:
+                self.unpack(package, partial)
+            partial.rename(target)
+        return target
+
+    def _versions(self, packages: Sequence[str]) -> list[str]:
+        """Names and versions of these packages and all they depend on."""
+        simulated = ["--simulate", "--no-install-recommends", "install", *packages]
+        done = _run(["apt-get", *self._options, "-qq", *simulated])
+        return sorted(line for line in done.stdout.splitlines() if line.startswith("Inst "))
+
+    def _unpack_all(self, packages: Sequence[str], target: Path) -> None:
         install = ["--download-only", "--yes", "--no-install-recommends", "install", *packages]
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / "partial").mkdir()

@@ -65,6 +65,10 @@ class Kernel:
         return self.image.name.removeprefix("vmlinuz-")
 
     @property
+    def is_arm(self) -> bool:
+        return self.name.endswith("-arm64")
+
+    @property
     def btf(self) -> Path:
         """The file with the kernel's types."""
         return btf_folder() / f"{self.release}.btf"

@@ -8,10 +8,12 @@ that the tests of exactness apply in full.
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +24,15 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-import guest  # noqa: E402, the path is set just before
+import aarch64  # noqa: E402, the path is set just before
+import guest  # noqa: E402
 import guest_python  # noqa: E402
 import stock_kernels  # noqa: E402
 from stock_kernels import Kernel  # noqa: E402
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(3600)]
 
-CHOSEN, RULE = stock_kernels.choose(
+CHOSEN, _ = stock_kernels.choose(
     stock_kernels.cached(), os.environ.get("PRECISE_TOP_KERNELS", ""), datetime.date.today()
 )
 # Test programs of the crate of sources. "unit" tests their inside.
@@ -59,9 +62,11 @@ END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
 
 
 def parts_of(kernel: Kernel) -> list[str]:
-    """The parts that a kernel runs. The inside of the sources is tested once."""
-    once = [] if kernel.name == stock_kernels.STEADY else ["rust-unit"]
-    return [part for part in PARTS if part not in once]
+    """The parts that a kernel runs. The inside of the sources is tested once, and no test
+    programs are built for arm64."""
+    if kernel.is_arm:
+        return [part for part in PARTS if not part.startswith("rust-")]
+    return [part for part in PARTS if part != "rust-unit" or kernel.name == stock_kernels.STEADY]
 
 
 def walks_in_one_call(kernel: Kernel) -> bool:
@@ -79,15 +84,12 @@ class Run:
 
 
 class Machines:
-    """Boots each kernel once."""
+    """Boots each kernel once, for those of its parts that are to run."""
 
-    def __init__(self, scratch: Path) -> None:
-        self._files, self._python = guest_python.stage(scratch / "python")
-        self._files += [
-            (program, f"/programs/{name}")
-            for name, program in guest.rust_tests().items()
-            if name in PROGRAMS
-        ]
+    def __init__(self, scratch: Path, parts: dict[str, list[str]]) -> None:
+        self._scratch = scratch
+        self._parts = parts
+        self._files: dict[bool, tuple[list[tuple[Path, str]], str]] = {}
         self._runs: dict[str, Run] = {}
 
     def run(self, kernel: Kernel) -> Run:
@@ -95,21 +97,34 @@ class Machines:
             self._runs[kernel.name] = self._boot(kernel)
         return self._runs[kernel.name]
 
+    def _staged(self, kernel: Kernel) -> tuple[list[tuple[Path, str]], str]:
+        """The files of a machine, and the words that start Python there."""
+        if kernel.is_arm not in self._files:
+            if kernel.is_arm:
+                (wheel,) = (ROOT / "dist").glob("*aarch64.whl")
+                self._files[True] = aarch64.stage(self._scratch / "aarch64", wheel)
+            else:
+                files, python = guest_python.stage(self._scratch / "x86")
+                files += [(program, f"/programs/{name}") for name, program in programs().items()]
+                self._files[False] = files, python
+        return self._files[kernel.is_arm]
+
     def _boot(self, kernel: Kernel) -> Run:
+        files, python = self._staged(kernel)
         way = "one call" if walks_in_one_call(kernel) else "iterator"
         lines = [
             "export PRECISE_TOP_NO_SKIP=1 PRECISE_TOP_OWN_MACHINE=1",
             f"export PRECISE_TOP_WAY='{way}' STORM=tests/kernel/programs/storm.py",
-            f"export PYTHON='{self._python}' PTOP='{self._python} -m ptop'; cd /checkout",
+            f"export PYTHON='{python}' PTOP='{python} -m ptop'; cd /checkout",
         ]
-        for name in parts_of(kernel):
+        for name in self._parts[kernel.name]:
             lines += [f"echo; echo part {name}", PARTS[name], "status=$?"]
             lines += ["echo; echo part status $status at $(cut -d' ' -f1 /proc/uptime)"]
         run = Run()
         try:
             _, output = guest.boot(
                 kernel.image,
-                self._files,
+                files,
                 "\n".join(lines),
                 memory="2G",
                 timeout=1500,
@@ -127,10 +142,19 @@ class Machines:
         return run
 
 
+@functools.cache
+def programs() -> dict[str, Path]:
+    return {name: path for name, path in guest.rust_tests().items() if name in PROGRAMS}
+
+
 @pytest.fixture(scope="session")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Machines:
-    print(RULE)
-    return Machines(tmp_path_factory.mktemp("machines"))
+def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Machines:
+    parts: dict[str, list[str]] = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.function is test_stock_kernel:
+            chosen: dict[str, Any] = dict(item.callspec.params)
+            parts.setdefault(chosen["kernel"].name, []).append(chosen["part"])
+    return Machines(tmp_path_factory.mktemp("machines"), parts)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +202,22 @@ def check_audit(kernel: Kernel, part: str, accounts: list[dict[str, Any]]) -> No
         share = 100 * whole["residual_ns"] / whole["interval_ns"]
         print(f"{kernel.name} {part}: residual {share:.6f} %")
         assert abs(share) < 0.001, accounts
+
+
+def test_the_bpf_objects_fit_the_types_of_every_kernel() -> None:
+    """All kernels of the matrix, with those that are not booted today."""
+    name = "the_objects_fit_every_kernel_of_the_matrix"
+    done = subprocess.run(
+        [programs()["unit"], name, "--nocapture"],
+        env={**os.environ, "PRECISE_TOP_BTF": str(stock_kernels.btf_folder())},
+        text=True,
+        capture_output=True,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    for kernel in stock_kernels.cached().values():
+        assert kernel.btf.name in done.stdout
 
 
 def test_the_harness_sees_a_failure() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -25,9 +26,19 @@ LOADER = re.compile(r"ld-linux-.*\.so\.\d|ld64\.so\.\d")
 NEWEST_GLIBC = (2, 17)
 
 
+ARCHITECTURES = ("x86_64", "aarch64")
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def wheel(request: pytest.FixtureRequest) -> Path:
+    (found,) = (ROOT / "dist").glob(f"precise_top-*_{request.param}.whl")
+    return found
+
+
 @pytest.fixture(scope="module")
-def wheel() -> Path:
-    (found,) = (ROOT / "dist").glob("precise_top-*.whl")
+def own_wheel() -> Path:
+    """The wheel for this machine."""
+    (found,) = (ROOT / "dist").glob(f"precise_top-*_{platform.machine()}.whl")
     return found
 
 
@@ -108,7 +119,7 @@ def test_its_library_needs_glibc_alone(wheel: Path, tmp_path: Path) -> None:
     assert max(wanted) <= NEWEST_GLIBC
 
 
-def test_it_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+def test_it_installs_into_an_empty_environment(own_wheel: Path, tmp_path: Path) -> None:
     # Keep the tests' environment out.
     environment = {
         name: value
@@ -133,8 +144,8 @@ def test_it_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -> N
     binaries = tmp_path / "venv/bin"
     python, ptop = str(binaries / "python"), str(binaries / "ptop")
     # pip resolves the versions that a user would get.
-    done(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
-    version = wheel.name.split("-")[1]
+    done(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(own_wheel))
+    version = own_wheel.name.split("-")[1]
     assert done(ptop, "--version") == f"ptop {version}\n"
     table = done(ptop, "-b", "-n", "1", "-d", "0.1")
     assert "Name" in table
