@@ -36,7 +36,7 @@ CHOSEN, _ = stock_kernels.choose(
     stock_kernels.cached(), os.environ.get("PRECISE_TOP_KERNELS", ""), datetime.date.today()
 )
 # Test programs of the crate of sources. "unit" tests their inside.
-PROGRAMS = ("live", "exits", "tree", "bpf", "unit")
+PROGRAMS = ("live", "exits", "tree", "bpf", "balance", "unit")
 PYTEST = "$PYTHON -m pytest -p no:cacheprovider -p pytest_timeout -o timeout=600"
 LOADS = {
     "idle": "sleep 600",

@@ -258,9 +258,8 @@ impl Source for Bpf {
     }
 
     fn precision(&self) -> &'static str {
-        let one_instant = matches!(self.way, Way::OneCall(_))
-            && self.watchers.is_some()
-            && !self.lacking.queue;
+        let one_instant =
+            matches!(self.way, Way::OneCall(_)) && self.watchers.is_some() && !self.lacking.queue;
         self.kind().precision(one_instant)
     }
 
