@@ -1,5 +1,5 @@
-//! The proc source, and netlink's dump, against a kernel with this project's series:
-//! tests/kernel runs this in a machine with one. Elsewhere there is nothing to test.
+//! The proc source and netlink's dump, on a kernel with this project's series. tests/kernel
+//! runs this in a machine with such a kernel; elsewhere the tests return at once.
 
 use std::hint::black_box;
 use std::process::{Child, Command};
@@ -14,7 +14,7 @@ use precise_top_core::{
 };
 use precise_top_sources::{Error, Request, Source, open};
 
-/// One test at a time: each counts what happens on the machine.
+/// Tests run one at a time: each measures the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn proc() -> Option<(Box<dyn Source>, MutexGuard<'static, ()>)> {
@@ -32,7 +32,7 @@ fn proc() -> Option<(Box<dyn Source>, MutexGuard<'static, ()>)> {
 
 type Sources = [Box<dyn Source>; 2];
 
-/// The proc source, and netlink's which does the same in a dump.
+/// The proc source, and the netlink source, which reads the same records in a dump.
 fn both() -> Option<(Sources, MutexGuard<'static, ()>)> {
     let (proc, alone) = proc()?;
     let netlink = open(Some(SourceKind::Netlink)).expect("proc needs the same privilege");
@@ -40,7 +40,7 @@ fn both() -> Option<(Sources, MutexGuard<'static, ()>)> {
     Some(([proc, netlink], alone))
 }
 
-/// Each source twice: for processes, and anew for threads.
+/// Each source twice: once for processes, once for threads.
 fn each_way(sources: Sources) -> impl Iterator<Item = (Box<dyn Source>, bool)> {
     sources.into_iter().flat_map(|source| {
         let another = open(Some(source.kind())).expect("it opens twice");
@@ -60,7 +60,7 @@ fn burn(time: Duration) {
     }
 }
 
-/// CPU time of this process so far, by its clock.
+/// CPU time of this process, by its CPU clock.
 fn own_clock() -> u64 {
     let mut procfs = open(Some(SourceKind::Procfs)).expect("procfs is everywhere");
     let request = Request { fields: FieldSet::EMPTY, ..Request::default() };
@@ -72,14 +72,14 @@ fn own(snapshot: &Snapshot<SharedBytes>) -> precise_top_core::Record<'_> {
     snapshot.get(row).expect("its record")
 }
 
-/// A snapshot, and those of the proc source just before and after it.
+/// A snapshot, between two snapshots of the proc source.
 struct Seen {
     before: Arc<Snapshot<SharedBytes>>,
     snapshot: Arc<Snapshot<SharedBytes>>,
     after: Arc<Snapshot<SharedBytes>>,
 }
 
-/// Sees snapshots together with the run queues' clocks, which not every source tells.
+/// Takes snapshots together with the run queues' clocks, which not every source reports.
 struct Witness(Box<dyn Source>);
 
 impl Witness {
@@ -98,15 +98,14 @@ impl Witness {
     }
 }
 
-/// What tasks had of the CPUs, by the run queues' clocks.
+/// CPU time of tasks, by the run queues' clocks.
 fn busy_ns(from: &Arc<Snapshot<SharedBytes>>, to: &Arc<Snapshot<SharedBytes>>) -> u64 {
     let interval = Interval::between(Arc::clone(from), Arc::clone(to));
     interval.cpu_use().iter().map(|cpu| cpu.busy_ns).sum()
 }
 
 impl Seen {
-    /// The interval up to a later snapshot, in which nobody's time is missing and
-    /// nobody's counts twice.
+    /// The interval up to a later snapshot; no time is missing and none counts twice.
     fn closed(&self, now: &Seen) -> Interval {
         let (from, to) = (Arc::clone(&self.snapshot), Arc::clone(&now.snapshot));
         assert!(Interval::is_whole(&from, &to));
@@ -116,20 +115,20 @@ impl Seen {
         if kind == SourceKind::Proc {
             assert!(books.is_closed(), "{books:?}");
         }
-        // /proc/stat, by which the books of the others are, loses ticks of a machine that
-        // is halted every now and then.
+        // Other sources use /proc/stat, which loses ticks when the emulated machine is
+        // halted for a while.
         assert!(begin < now.before.header().sched_clock_ns);
         let least = busy_ns(&self.after, &now.before);
         let most = busy_ns(&self.before, &now.after);
         let found = books.tasks_ns + books.rowless_ns;
-        // Whole µs of each counter of the dead.
+        // Counters of exited tasks are in whole µs.
         let rounding = 100_000;
         assert!(least <= found + rounding && found <= most + rounding, "{least} {most} {books:?}");
         interval
     }
 }
 
-/// Sleeping processes, killed at the end.
+/// Sleeping processes, killed when dropped.
 struct Sleepers(Vec<Child>);
 
 impl Sleepers {
@@ -140,7 +139,7 @@ impl Sleepers {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()));
             stat.is_ok_and(|stat| stat.contains("(sleep) S"))
         };
-        // Until they are asleep they run; then there is one switch left.
+        // Wait until they sleep: until then they run, with one more switch.
         while !sleepers.0.iter().all(asleep) {
             thread::sleep(Duration::from_millis(10));
         }
@@ -158,7 +157,7 @@ impl Drop for Sleepers {
     }
 }
 
-/// A thread that burns when it is told to, while the one that started it sleeps.
+/// A thread that uses CPU time on request, while its caller sleeps.
 struct Worker {
     go: mpsc::Sender<Duration>,
     done: mpsc::Receiver<()>,
@@ -184,7 +183,7 @@ impl Worker {
 }
 
 #[test]
-fn a_snapshot_is_two_system_calls_whatever_is_asked() {
+fn every_snapshot_is_two_system_calls() {
     let Some((mut source, _alone)) = proc() else { return };
     let _sleepers = Sleepers::new(50);
     for threads in [false, true] {
@@ -198,7 +197,7 @@ fn a_snapshot_is_two_system_calls_whatever_is_asked() {
 }
 
 #[test]
-fn a_buffer_is_used_again_once_nobody_holds_it() {
+fn a_buffer_is_reused_when_its_snapshot_is_dropped() {
     let Some((mut source, _alone)) = proc() else { return };
     let request = request(false, false);
     let mut address = || source.snapshot(&request).expect("a snapshot");
@@ -213,7 +212,7 @@ fn a_buffer_is_used_again_once_nobody_holds_it() {
 }
 
 #[test]
-fn rows_of_processes_have_all_their_threads_dead_and_alive() {
+fn process_rows_sum_all_threads_living_and_exited() {
     let Some((mut source, _alone)) = proc() else { return };
     let worker = Worker::new();
     worker.burn(Duration::from_millis(30));
@@ -226,7 +225,7 @@ fn rows_of_processes_have_all_their_threads_dead_and_alive() {
             let after = own_clock();
             let row = own(&snapshot);
             let cpu = row.cpu_ns().expect("its CPU time");
-            // The time between two tasks is in nobody's clock, but in somebody's record.
+            // The record includes the time between two tasks, which no clock has.
             let between = cpu / 50;
             assert!(before <= cpu && cpu <= after + between, "{before} ≤ {cpu} ≤ {after}");
             assert_eq!(row.cpu_run_virtual_total(), Some(cpu));
@@ -234,7 +233,7 @@ fn rows_of_processes_have_all_their_threads_dead_and_alive() {
             assert!((ticks * 1000).abs_diff(cpu) < 100_000, "{ticks} us of {cpu} ns");
             assert_eq!(snapshot.header().own_cpu_ns, cpu);
             assert!(row.num_threads().is_some_and(|threads| threads >= 2));
-            // What the kernel does not know of dead threads is unknown, not less.
+            // Sums that the kernel lacks for exited threads are unknown.
             assert_eq!((row.nvcsw(), row.read_char(), row.ac_minflt()), (None, None, None));
             assert!(row.ac_sttime().is_some(), "a dead thread's is in ac_csttime");
         }
@@ -248,7 +247,7 @@ fn rows_of_processes_have_all_their_threads_dead_and_alive() {
 }
 
 #[test]
-fn what_ran_since_is_whole_with_what_rests() {
+fn partial_snapshots_and_unchanged_tasks_are_complete() {
     let Some((sources, _alone)) = both() else { return };
     let sleepers = Sleepers::new(200);
     let worker = Worker::new();
@@ -267,13 +266,13 @@ fn what_ran_since_is_whole_with_what_rests() {
             assert!(header.flags.contains(Flags::WITHOUT_UNCHANGED));
             let is_proc = source.kind() == SourceKind::Proc;
             assert!(!is_proc || header.syscalls == 2);
-            // A few ms of grace let some in that did not run.
+            // A margin of a few ms lets in some that did not run.
             assert!(now.len() < 100, "{} rows", now.len());
             assert!(now.len() + header.unchanged as usize >= all);
             assert!(now.find_pid(sleepers.0[0].id()).is_none());
-            let resting = source.unchanged().expect("the others");
-            assert_eq!(resting.totals().tasks, now.len() + header.unchanged as usize);
-            let slept = (0..resting.rows()).filter_map(|row| resting.record(row));
+            let unchanged = source.unchanged().expect("the others");
+            assert_eq!(unchanged.totals().tasks, now.len() + header.unchanged as usize);
+            let slept = (0..unchanged.rows()).filter_map(|row| unchanged.record(row));
             assert_eq!(slept.count(), header.unchanged as usize);
             let interval = before.closed(&seen);
             let me = (0..interval.len())
@@ -290,7 +289,7 @@ fn what_ran_since_is_whole_with_what_rests() {
 }
 
 #[test]
-fn a_death_among_the_resting_is_not_overlooked() {
+fn an_exit_of_an_unchanged_task_is_noticed() {
     let Some((sources, _alone)) = both() else { return };
     for (mut source, threads) in each_way(sources) {
         let request = request(threads, true);
@@ -309,7 +308,7 @@ fn a_death_among_the_resting_is_not_overlooked() {
             before.closed(&now);
             before = now;
         }
-        assert!(!changed[1], "all are read where one is missing");
+        assert!(!changed[1], "all tasks are read where one is missing");
         assert!(changed[2..].contains(&true), "{changed:?}");
         if source.kind() == SourceKind::Proc {
             assert_eq!(calls[1], 4);
@@ -345,7 +344,7 @@ fn the_books_close_while_threads_and_processes_come_and_go() {
             let interval = before.closed(&now);
             let books = interval.balance().expect("the clocks are there");
             dead_ns += books.rowless_ns;
-            // The snapshot view's sum is the same time, with the steal time.
+            // The sum of the snapshot view is the same time plus steal time.
             let all = interval.sum(Metric::AllNs);
             let Some(precise_top_core::Cell::Int(all)) = all else { panic!("{all:?}") };
             let found = i128::from(books.tasks_ns + books.rowless_ns);
@@ -353,7 +352,7 @@ fn the_books_close_while_threads_and_processes_come_and_go() {
             assert!(all >= found && all <= found + steal + 100_000, "{all} {books:?}");
             before = now;
         }
-        assert!(dead_ns > 0, "what died is counted");
+        assert!(dead_ns > 0, "exited tasks used time");
     }
     stop.store(true, Ordering::Relaxed);
     churn.into_iter().for_each(|thread| thread.join().expect("it stops"));
@@ -375,7 +374,7 @@ fn an_open_source_needs_no_privilege() {
 }
 
 #[test]
-fn the_header_says_what_is_there() {
+fn the_header_describes_the_machine() {
     let Some((mut source, _alone)) = proc() else { return };
     let snapshot = source.snapshot(&request(false, false)).expect("a snapshot");
     let header = snapshot.header();
@@ -396,7 +395,7 @@ fn the_header_says_what_is_there() {
 }
 
 #[test]
-fn a_dump_brings_what_the_file_brings() {
+fn netlinks_dump_has_the_records_of_the_file() {
     let Some(([mut proc, mut netlink], _alone)) = both() else { return };
     let _sleepers = Sleepers::new(300);
     for threads in [false, true] {
