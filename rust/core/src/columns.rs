@@ -1,9 +1,21 @@
-//! Records as columns: one array a field, over the rows of snapshots or of an interval.
+//! Records as columns: one array for each field or metric, over the rows of snapshots or
+//! intervals.
+//!
+//! ```text
+//! kind, memory, dictionary, block <- column (fills one) <- builder (fills all)
+//! ```
 
-mod fill;
+mod block;
+mod builder;
+mod column;
+mod dictionary;
 mod kind;
 mod memory;
+#[cfg(test)]
+mod tests;
 
-pub use fill::{ColumnBuilder, Columns, Dictionary, SnapshotRows};
+pub use block::SnapshotRows;
+pub use builder::{ColumnBuilder, Columns};
+pub use dictionary::Dictionary;
 pub use kind::{ColumnKind, ValueType};
 pub use memory::{Allocate, Array, Batch};

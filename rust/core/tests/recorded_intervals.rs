@@ -51,8 +51,8 @@ fn snapshots_in_order_continue_the_interval_before() {
     let shared: Vec<_> =
         snapshots.into_iter().map(|snapshot| Arc::new(snapshot.into_shared())).collect();
     let mut expected = Interval::between(Arc::clone(&shared[0]), Arc::clone(&shared[1]));
-    for index in 1..6 {
-        let interval = found[index].as_ref().expect("no gap");
+    for (index, interval) in found.iter().enumerate().skip(1) {
+        let interval = interval.as_ref().expect("no gap");
         assert_eq!(interval.interval_ns(), expected.interval_ns());
         for row in 0..expected.len() {
             assert_eq!(interval.usage(row), expected.usage(row));

@@ -43,8 +43,8 @@ fuzz_target!(|bytes: &[u8]| {
         builder.trim();
         let (batch, dictionaries) = builder.finish();
         assert_eq!(batch.len, rows);
-        let words: Vec<_> = dictionaries.into_iter().map(Dictionary::finish).collect();
-        (batch.memory, words, lost)
+        let texts: Vec<_> = dictionaries.into_iter().map(Dictionary::into_strings).collect();
+        (batch.memory, texts, lost)
     };
     let all = bytes.to_vec();
     let copies: Copies = Box::new(move |range| {

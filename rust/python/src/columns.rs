@@ -48,7 +48,7 @@ pub(crate) struct PyColumns {
 fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
         ColumnKind::from_name(name).ok_or_else(|| {
-            let beside = ColumnKind::BESIDE.map(ColumnKind::name).join(", ");
+            let beside = ColumnKind::NOT_FIELDS.map(ColumnKind::name).join(", ");
             let hint = if ColumnKind::of_interval(name).is_some() {
                 "; this one is an interval's (Interval.columns)"
             } else {
@@ -187,7 +187,7 @@ pub(crate) fn stream_of_interval<'py>(
 impl PyColumns {
     fn new(columns: Columns) -> Result<PyColumns, ArrowError> {
         let words: Vec<ArrayRef> = columns
-            .words
+            .texts
             .into_iter()
             .map(|words| Arc::new(StringArray::from(words)) as ArrayRef)
             .collect();

@@ -1,11 +1,16 @@
-//! What a column holds, and of which type its values are.
+//! The columns that records, snapshots and intervals have: name, value type, unit.
+//!
+//! Design decisions
+//!
+//! * This is the one place for the properties of columns. Those of fields come from the
+//!   field table, those of metrics from [`Metric`], all others from one table here.
 
 use std::borrow::Cow;
 
-use crate::fields::{Field, Repr};
-use crate::table;
+use crate::fields::{Field, Kind, Repr};
+use crate::table::Metric;
 
-/// What a column holds.
+/// What a column has the values of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A field of the records.
@@ -14,7 +19,7 @@ pub enum ColumnKind {
     TimeNs,
     /// CLOCK_MONOTONIC ns of the snapshot's begin.
     MonotonicNs,
-    /// Whether the record is of a task that died since the snapshot before.
+    /// Whether the record is of a task that died since the previous snapshot.
     Exited,
     /// The host's name.
     Host,
@@ -32,13 +37,80 @@ pub enum ColumnKind {
     Cmdline,
     /// The interval's length in ns.
     IntervalNs,
-    /// What a row of an interval has by its difference to the row before.
-    Metric(table::Metric),
+    /// A metric of an interval's row.
+    Metric(Metric),
 }
 
+/// The type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// 0 or 1, one byte each.
+    Bool,
+    /// 8-bit unsigned.
+    U8,
+    /// 8-bit signed.
+    I8,
+    /// 16-bit unsigned.
+    U16,
+    /// 32-bit unsigned.
+    U32,
+    /// 64-bit unsigned.
+    U64,
+    /// 64-bit floating point: rates and shares.
+    F64,
+    /// Text: 32-bit signed codes, indices into the column's dictionary.
+    Text,
+}
+
+impl ValueType {
+    /// Size of a value in bytes.
+    pub const fn width(self) -> usize {
+        match self {
+            ValueType::Bool | ValueType::U8 | ValueType::I8 => 1,
+            ValueType::U16 => 2,
+            ValueType::U32 | ValueType::Text => 4,
+            ValueType::U64 | ValueType::F64 => 8,
+        }
+    }
+}
+
+/// The properties of a column that is neither a field nor a metric.
+struct Entry {
+    kind: ColumnKind,
+    name: &'static str,
+    value_type: ValueType,
+    unit: &'static str,
+    nullable: bool,
+}
+
+const fn entry(
+    kind: ColumnKind,
+    name: &'static str,
+    value_type: ValueType,
+    unit: &'static str,
+    nullable: bool,
+) -> Entry {
+    Entry { kind, name, value_type, unit, nullable }
+}
+
+const TABLE: [Entry; 11] = [
+    entry(ColumnKind::TimeNs, "time_ns", ValueType::U64, "ns", false),
+    entry(ColumnKind::MonotonicNs, "monotonic_ns", ValueType::U64, "ns", false),
+    entry(ColumnKind::Exited, "exited", ValueType::Bool, "", false),
+    entry(ColumnKind::Host, "host", ValueType::Text, "", false),
+    entry(ColumnKind::BootId, "boot_id", ValueType::Text, "", false),
+    entry(ColumnKind::Source, "source", ValueType::Text, "", false),
+    entry(ColumnKind::Path, "path", ValueType::Text, "", false),
+    entry(ColumnKind::User, "user", ValueType::Text, "", true),
+    entry(ColumnKind::Cgroup, "cgroup", ValueType::Text, "", true),
+    entry(ColumnKind::Cmdline, "cmdline", ValueType::Text, "", true),
+    // Unknown in a snapshot's columns.
+    entry(ColumnKind::IntervalNs, "interval_ns", ValueType::U64, "ns", true),
+];
+
 impl ColumnKind {
-    /// What does not stand in the records of a snapshot.
-    pub const BESIDE: [ColumnKind; 10] = [
+    /// The columns of a snapshot that are not fields of its records.
+    pub const NOT_FIELDS: [ColumnKind; 10] = [
         ColumnKind::TimeNs,
         ColumnKind::MonotonicNs,
         ColumnKind::Exited,
@@ -51,7 +123,29 @@ impl ColumnKind {
         ColumnKind::Cmdline,
     ];
 
-    /// Whether it says the same of all records of a snapshot, or of all that died.
+    /// The columns of a recording's intervals in the order of an export: when and where,
+    /// the use, the names, all fields.
+    pub fn of_recording() -> impl Iterator<Item = ColumnKind> {
+        let first = [
+            ColumnKind::TimeNs,
+            ColumnKind::Host,
+            ColumnKind::BootId,
+            ColumnKind::Source,
+            ColumnKind::IntervalNs,
+            ColumnKind::Metric(Metric::UserNs),
+            ColumnKind::Metric(Metric::SystemNs),
+            ColumnKind::Metric(Metric::StealNs),
+            ColumnKind::Metric(Metric::TotalNs),
+            ColumnKind::Exited,
+            ColumnKind::User,
+            ColumnKind::Cgroup,
+            ColumnKind::Cmdline,
+        ];
+        first.into_iter().chain(Field::ALL.iter().copied().map(ColumnKind::Field))
+    }
+
+    /// Whether the value is the same for all records of a snapshot, or for all living and
+    /// all exited ones.
     pub(super) const fn is_of_snapshot(self) -> bool {
         matches!(
             self,
@@ -71,80 +165,39 @@ impl ColumnKind {
         matches!(self, ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline)
     }
 
-    /// The column's name.
-    pub fn name(self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            ColumnKind::Field(field) => field.name(),
-            ColumnKind::TimeNs => "time_ns",
-            ColumnKind::MonotonicNs => "monotonic_ns",
-            ColumnKind::Exited => "exited",
-            ColumnKind::Host => "host",
-            ColumnKind::BootId => "boot_id",
-            ColumnKind::Source => "source",
-            ColumnKind::Path => "path",
-            ColumnKind::User => "user",
-            ColumnKind::Cgroup => "cgroup",
-            ColumnKind::Cmdline => "cmdline",
-            ColumnKind::IntervalNs => "interval_ns",
-            ColumnKind::Metric(column) => return column.name(),
-        })
-    }
-
-    /// The column of that name that a snapshot has.
+    /// The column of a snapshot with that name.
     pub fn from_name(name: &str) -> Option<ColumnKind> {
-        let beside = ColumnKind::BESIDE.into_iter().find(|kind| kind.name() == name);
-        beside.or_else(|| Field::from_name(name).map(ColumnKind::Field))
+        let other = ColumnKind::NOT_FIELDS.into_iter().find(|kind| kind.name() == name);
+        other.or_else(|| Field::from_name(name).map(ColumnKind::Field))
     }
 
-    /// The column of that name that an interval has: those of its later snapshot, its
-    /// length, and what [`table::Metric`] knows.
+    /// The column of an interval with that name: a column of its later snapshot, its
+    /// length, or a metric.
     pub fn of_interval(name: &str) -> Option<ColumnKind> {
-        if name == "interval_ns" {
+        if name == ColumnKind::IntervalNs.name() {
             return Some(ColumnKind::IntervalNs);
         }
-        // A row of an interval is called as its record is.
-        let used = || table::Metric::from_name(name).filter(|&used| used != table::Metric::Title);
-        ColumnKind::from_name(name).or_else(|| used().map(ColumnKind::Metric))
+        // The title of an interval's row is its command name.
+        let metric = || Metric::from_name(name).filter(|&metric| metric != Metric::Title);
+        ColumnKind::from_name(name).or_else(|| metric().map(ColumnKind::Metric))
     }
 
-    /// The unit's name, empty for none.
-    pub fn unit(self) -> Cow<'static, str> {
+    fn entry(self) -> Option<&'static Entry> {
+        TABLE.iter().find(|entry| entry.kind == self)
+    }
+
+    /// The column's name.
+    pub fn name(self) -> Cow<'static, str> {
         match self {
-            ColumnKind::Field(field) => Cow::Borrowed(field.info().unit.name()),
-            ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => {
-                Cow::Borrowed("ns")
-            }
-            ColumnKind::Metric(column) => column.unit(),
-            _ => Cow::Borrowed(""),
+            ColumnKind::Field(field) => Cow::Borrowed(field.name()),
+            ColumnKind::Metric(metric) => metric.name(),
+            _ => Cow::Borrowed(self.entry().map_or("", |entry| entry.name)),
         }
     }
-}
 
-/// What the values of a column are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueType {
-    /// 0 or 1, a byte each.
-    Bool,
-    /// Unsigned bytes.
-    U8,
-    /// Signed bytes.
-    I8,
-    /// 16-bit unsigned.
-    U16,
-    /// 32-bit unsigned.
-    U32,
-    /// 64-bit unsigned.
-    U64,
-    /// Rates and shares.
-    F64,
-    /// Dictionary: places in the column's list of words, 32-bit signed.
-    Text,
-}
-
-impl ValueType {
-    /// What a column of that kind has.
-    pub const fn of(kind: ColumnKind) -> ValueType {
-        match kind {
+    /// The type of the column's values.
+    pub fn value_type(self) -> ValueType {
+        match self {
             ColumnKind::Field(field) => match field.info().repr {
                 Repr::U8 => ValueType::U8,
                 Repr::I8 => ValueType::I8,
@@ -153,21 +206,64 @@ impl ValueType {
                 Repr::U64 => ValueType::U64,
                 Repr::Comm => ValueType::Text,
             },
-            ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => ValueType::U64,
-            ColumnKind::Exited => ValueType::Bool,
-            ColumnKind::Metric(column) if column.is_share() => ValueType::F64,
+            ColumnKind::Metric(metric) if metric.is_share() => ValueType::F64,
             ColumnKind::Metric(_) => ValueType::U64,
-            _ => ValueType::Text,
+            _ => self.entry().map_or(ValueType::U64, |entry| entry.value_type),
         }
     }
 
-    /// Bytes of a value.
-    pub const fn width(self) -> usize {
+    /// The unit's name, empty where there is none.
+    pub fn unit(self) -> Cow<'static, str> {
         match self {
-            ValueType::Bool | ValueType::U8 | ValueType::I8 => 1,
-            ValueType::U16 => 2,
-            ValueType::U32 | ValueType::Text => 4,
-            ValueType::U64 | ValueType::F64 => 8,
+            ColumnKind::Field(field) => Cow::Borrowed(field.info().unit.name()),
+            ColumnKind::Metric(metric) => metric.unit(),
+            _ => Cow::Borrowed(self.entry().map_or("", |entry| entry.unit)),
         }
+    }
+
+    /// Whether a value may be unknown.
+    pub fn is_nullable(self) -> bool {
+        self.entry().is_none_or(|entry| entry.nullable)
+    }
+
+    /// Whether the value only grows during a task's life, so that its increase is a use.
+    pub fn is_counter(self) -> bool {
+        match self {
+            ColumnKind::Field(field) => field.info().kind == Kind::Counter,
+            ColumnKind::Metric(metric) => metric == Metric::CpuNs,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ColumnKind, TABLE, ValueType};
+
+    #[test]
+    fn each_column_is_found_by_its_name() {
+        for kind in ColumnKind::of_recording().chain(ColumnKind::NOT_FIELDS) {
+            assert_eq!(ColumnKind::of_interval(&kind.name()), Some(kind), "{}", kind.name());
+        }
+        for entry in &TABLE {
+            assert!(!entry.name.is_empty());
+        }
+    }
+
+    #[test]
+    fn columns_know_type_unit_and_meaning() {
+        let column = |name| ColumnKind::of_interval(name).expect("a column");
+        let properties = |name| {
+            let kind = column(name);
+            (kind.value_type(), kind.unit().into_owned(), kind.is_nullable(), kind.is_counter())
+        };
+        assert_eq!(properties("time_ns"), (ValueType::U64, "ns".into(), false, false));
+        assert_eq!(properties("exited"), (ValueType::Bool, "".into(), false, false));
+        assert_eq!(properties("ac_nice"), (ValueType::I8, "".into(), true, false));
+        assert_eq!(properties("ac_comm"), (ValueType::Text, "".into(), true, false));
+        assert_eq!(properties("cpu_ns"), (ValueType::U64, "ns".into(), true, true));
+        assert_eq!(properties("read_bytes"), (ValueType::U64, "bytes".into(), true, true));
+        let rate = (ValueType::F64, "bytes/s".into(), true, false);
+        assert_eq!(properties("read_bytes_per_sec"), rate);
     }
 }

@@ -9,13 +9,13 @@ use super::kind::ValueType;
 /// A column of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// What its values are.
+    /// The type of its values.
     pub value_type: ValueType,
-    /// The word of the batch's memory at which they begin: one a record, 0 where it is not
-    /// known. Columns of nothing but zeros lie on the same words.
+    /// The word of the batch's memory at which the values begin. There is one value for
+    /// each record, 0 where it is unknown. Columns of zeros share their words.
     pub start: usize,
-    /// A bit for each value, the lowest first, that is set where the value is known; None
-    /// where all are.
+    /// A bit for each value, lowest first, set where the value is known; None where all
+    /// are known.
     pub valid: Option<Vec<u8>>,
 }
 
@@ -24,13 +24,13 @@ pub struct Array {
 pub struct Batch {
     /// Number of records.
     pub len: usize,
-    /// In the order they were asked for.
+    /// The columns in the requested order.
     pub columns: Vec<Array>,
-    /// Their values.
+    /// The columns' values.
     pub memory: Vec<u64>,
 }
 
-/// The values at some places of a column that begins at a word of the memory.
+/// The values at some places of a column that begins at the word `start`.
 pub(super) fn slice<T: FromBytes + IntoBytes>(
     memory: &mut [u64],
     start: usize,
@@ -42,24 +42,24 @@ pub(super) fn slice<T: FromBytes + IntoBytes>(
     <[T]>::mut_from_bytes(bytes).unwrap_or_default()
 }
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 const LINE: usize = 64;
 
-/// Gives memory for at least so many words, all zero, and the place in it from which it is
-/// best used.
+/// Allocates at least that many words of zeros. Returns them with the index of the first
+/// word to use.
 pub type Allocate = fn(usize) -> (Vec<u64>, usize);
 
-/// Memory as the allocator gives it.
+/// Words of zeros from the allocator.
 pub(crate) fn zeros(words: usize) -> (Vec<u64>, usize) {
     (vec![0; words], 0)
 }
 
-/// Memory of which columns get their places.
+/// Memory in which columns reserve their places.
 pub(super) struct Memory {
     pub(super) words: Vec<u64>,
-    /// The first word that is no column's.
+    /// The first word that no column has reserved.
     pub(super) free: usize,
-    /// RecordBuffer that there is room for.
+    /// Number of rows that fit.
     pub(super) room: usize,
 }
 
@@ -75,14 +75,14 @@ impl Memory {
     }
 
     fn words_of(value_type: ValueType, room: usize) -> usize {
-        // Columns begin at cache lines, as Arrow recommends, and where rows are a power of two
-        // not all at the same place of a cache.
+        // Columns begin at cache lines, as Arrow recommends. Spare lines keep columns of a
+        // power of two of rows from all falling on the same lines of a cache.
         let bytes = room * value_type.width();
         (bytes.next_multiple_of(LINE) + 3 * LINE) / size_of::<u64>()
     }
 
-    /// The place of a column.
-    pub(super) fn give(&mut self, value_type: ValueType) -> usize {
+    /// The first word of a new column.
+    pub(super) fn reserve(&mut self, value_type: ValueType) -> usize {
         let start = self.free;
         self.free += Memory::words_of(value_type, self.room);
         start

@@ -55,10 +55,10 @@ pub(super) fn read(
     let mut texts: Vec<Dictionary> = kinds.iter().map(|_| Dictionary::default()).collect();
     let (mut builders, mut lost) = (Vec::new(), Vec::new());
     for mut outcome in outcomes {
-        let own = outcome.builder.words().zip(&mut texts);
-        let numbers: Vec<Vec<i32>> =
-            own.map(|(own, texts)| own.iter().map(|word| texts.code(word)).collect()).collect();
-        builders.push((outcome.builder, numbers));
+        let own = outcome.builder.texts().zip(&mut texts);
+        let codes: Vec<Vec<i32>> =
+            own.map(|(own, texts)| own.map(|text| texts.code(text)).collect()).collect();
+        builders.push((outcome.builder, codes));
         lost.append(&mut outcome.lost);
     }
     let batches = map_parallel(threads, builders, |(mut builder, numbers)| {
@@ -74,8 +74,8 @@ pub(super) fn read(
             lost.extend(names.map(|error| Lost { part, index: None, error }));
         }
     }
-    let words = texts.into_iter().map(Dictionary::finish).collect();
-    (Columns { kinds: kinds.into(), batches, words }, lost)
+    let texts = texts.into_iter().map(Dictionary::into_strings).collect();
+    (Columns { kinds: kinds.into(), batches, texts }, lost)
 }
 
 /// The results of `work` on each item, in the items' order, computed by `threads` threads.
