@@ -80,13 +80,19 @@ static __always_inline bool has_clocks(void)
 	       bpf_core_field_exists(q->cpu);
 }
 
-static __always_inline struct rq *queue_of(struct task_struct *t)
+/* Whether there is a way from a task to its queue; not without FAIR_GROUP_SCHED. */
+static __always_inline bool has_queue(void)
 {
+	struct task_struct *t = 0;
 	struct cfs_rq *cfs = 0;
 
-	/* Without FAIR_GROUP_SCHED there is no way from a task to its queue. */
-	if (!bpf_core_field_exists(t->se.cfs_rq) || !bpf_core_field_exists(cfs->rq) ||
-	    !has_clocks())
+	return bpf_core_field_exists(t->se.cfs_rq) && bpf_core_field_exists(cfs->rq) &&
+	       has_clocks();
+}
+
+static __always_inline struct rq *queue_of(struct task_struct *t)
+{
+	if (!has_queue())
 		return 0;
 	return FROM(t)->se.cfs_rq->rq;
 }

@@ -33,7 +33,8 @@ static __always_inline void estimate_offset(struct control *c)
 		/* The maximum of the past has to follow a clock that is slewed. */
 		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
 	c->offset_fresh = now;
-	if (!queue_of(caller))
+	/* The caller is no task that older verifiers follow pointers of. */
+	if (!has_queue())
 		return;
 	offset = BPF_CORE_READ(caller, se.cfs_rq, rq, clock) - bpf_ktime_get_ns();
 	if (offset > c->offset_ns)
