@@ -1,6 +1,6 @@
 //! Opening the source: the best way that the kernel allows, and why a better one is refused.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,9 +31,8 @@ const MOST_CPUS: usize = 4096;
 
 /// CPUs that there may ever be.
 fn possible_cpus() -> usize {
-    let text = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = text.trim().rsplit([',', '-']).next().and_then(|word| word.parse::<usize>().ok());
-    last.map_or(MOST_CPUS, |last| last + 1)
+    let last = host::cpus("possible").into_iter().max();
+    last.map_or(MOST_CPUS, |last| last as usize + 1)
 }
 
 /// Numbers that nobody can guess.
