@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
 
+import pytest
 import taskstats
 
 
@@ -25,3 +30,24 @@ def test_a_forked_child_cannot_use_its_parents_source(source: taskstats.Source) 
     pids = [task.ac_pid for task in source.snapshot()]
     assert pids
     assert len(pids) == len(set(pids))
+
+
+FOREIGN_HOST_NAME = r"""
+import ctypes, taskstats
+assert ctypes.CDLL(None).sethostname(b"h\xffst", 4) == 0
+with taskstats.Source("procfs") as source:
+    print(ascii(source.snapshot().host))
+"""
+
+
+def test_a_host_name_that_is_no_utf8_is_shown(needs: Callable[[bool, str], None]) -> None:
+    needs(os.geteuid() == 0, "needs root to change the host name")
+    command = ["unshare", "--uts", sys.executable, "-c", FOREIGN_HOST_NAME]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "'h\\ufffdst'\n"
+
+
+def test_a_reply_whose_code_is_no_errno_is_a_parse_error() -> None:
+    datagram = struct.pack("=IHHIIi", 20, 2, 0, 1, 1, 258)
+    with pytest.raises(taskstats.ParseError):
+        taskstats.parse_netlink(datagram)

@@ -1,9 +1,12 @@
-//! What can go wrong with a source; the errno survives to the user.
+//! Errors of sources. The errno survives to the user.
 
 use std::fmt;
 use std::io;
 
-use precise_top_core::ParseError;
+use precise_top_core::{ErrorKind, ParseError, wire};
+
+/// MAX_ERRNO (include/linux/err.h).
+const LARGEST_ERRNO: i32 = 4095;
 
 /// An error of a source.
 #[derive(Debug)]
@@ -26,34 +29,37 @@ pub enum Error {
     },
     /// A system call failed.
     Os {
-        /// What was being done.
+        /// The action that failed.
         context: String,
         /// The system's error.
         error: io::Error,
     },
-    /// The kernel sent what cannot be understood.
+    /// The kernel sent data that cannot be parsed.
     Parse(ParseError),
-    /// A recorded file holds what cannot be understood.
+    /// A recorded file holds data that cannot be parsed.
     Damaged {
         /// The file.
         path: String,
-        /// What is wrong, and where.
+        /// The fault and its place.
         error: ParseError,
     },
 }
 
 impl Error {
-    /// A failed system call, with what was being done.
+    /// A failed system call; `context` names the action.
     pub fn os(context: impl Into<String>, error: io::Error) -> Error {
         Error::Os { context: context.into(), error }
     }
 
-    /// The error of a netlink reply's code, a negative errno.
+    /// The error of a netlink reply's code, a negative errno. Parse where it is none.
     pub fn from_reply(code: i32) -> Error {
         match code.saturating_neg() {
             libc::ESRCH => Error::NoSuchTask(0),
             libc::EPERM => Error::netlink_denied(),
-            errno => Error::os("taskstats request", io::Error::from_raw_os_error(errno)),
+            errno @ 1..=LARGEST_ERRNO => {
+                Error::os("taskstats request", io::Error::from_raw_os_error(errno))
+            }
+            _ => Error::Parse(ParseError::new(ErrorKind::BadValue, wire::MESSAGE_HEADER)),
         }
     }
 
@@ -66,7 +72,7 @@ impl Error {
         }
     }
 
-    /// The refusal to go on in a child made by fork, with `what` belongs to the parent.
+    /// The refusal in a forked child to use what belongs to its parent.
     pub(crate) fn forked(what: &str) -> Error {
         Error::Unsupported {
             reason: format!("this {what} belongs to the process that opened it"),
@@ -109,3 +115,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_is_no_errno_is_a_parse_error() {
+        assert!(matches!(Error::from_reply(-libc::EIO), Error::Os { error, .. }
+            if error.raw_os_error() == Some(libc::EIO)));
+        for code in [258, 1, 0, -4096, i32::MIN, i32::MAX] {
+            assert!(matches!(Error::from_reply(code), Error::Parse(_)), "{code}");
+        }
+    }
+}
