@@ -164,3 +164,144 @@ def test_the_worker_runs_as_the_user_who_called_sudo(
     assert done.returncode == 1
     assert "late: " in done.stderr
     assert "before the first snapshot" in done.stderr
+
+
+UNDER_SUDO = """
+import os, pathlib, subprocess, sys, taskstats
+name, options = sys.argv[1:]
+subprocess.run(["mount", "-t", "proc", "-o", options, "proc", "/proc"], check=True)
+fields = ["state", "read_char"]
+source = taskstats.Source(name, fields=fields)
+before = {task.ac_pid for task in source.snapshot()}
+other = subprocess.Popen(["sleep", "600"])
+os.environ.update(SUDO_UID="65534", SUDO_GID="65534")
+taskstats.drop_privileges(name)
+assert os.geteuid() == 65534
+snapshot = source.snapshot()
+seen = {task.ac_pid for task in snapshot}
+assert other.pid in seen and len(seen & before) > len(before) / 2, (len(seen), len(before))
+if name == "procfs":
+    assert snapshot.by_pid(other.pid).read_char is not None, "root's I/O"
+# The capability is effective during reads only.
+status = pathlib.Path("/proc/thread-self/status").read_text()
+effective = int(status.split("CapEff:\\t")[1].split()[0], 16)
+assert effective & ~(1 << 12) == 0, hex(effective)
+"""
+
+
+@pytest.mark.parametrize("options", ["hidepid=1", "hidepid=2", "hidepid=4", "hidepid=2,gid=7"])
+@pytest.mark.parametrize("name", ["netlink", "procfs"])
+def test_sudo_sees_all_processes_under_hidepid(
+    name: str, options: str, needs: Callable[[bool, str], None]
+) -> None:
+    needs(ROOT, "needs root to mount /proc")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", UNDER_SUDO, name, options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+EMPTY_PROC = """
+import subprocess, sys, taskstats
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/proc"], check=True)
+for name in ("procfs", "netlink"):
+    try:
+        taskstats.Source(name)
+    except taskstats.Unsupported as error:
+        assert "/proc is not mounted" in str(error), error
+    else:
+        sys.exit(f"{name} opened")
+states = {report.name: report for report in taskstats.sources()}
+assert not states["procfs"].available
+assert "CONFIG_TASK_DELAY_ACCT" not in taskstats.delayacct().hint
+"""
+
+PIDS_ONLY = """
+import subprocess, sys, taskstats
+subprocess.run(["mount", "-t", "proc", "-o", "subset=pid", "proc", "/proc"], check=True)
+with taskstats.Source("procfs") as source:
+    snapshot = source.snapshot()
+assert snapshot.by_pid(1) is not None
+assert snapshot.memory is None and snapshot.load is None
+assert "CONFIG_TASK_DELAY_ACCT" not in taskstats.delayacct().hint
+"""
+
+
+@pytest.mark.parametrize("script", [EMPTY_PROC, PIDS_ONLY], ids=["not mounted", "subset=pid"])
+def test_a_proc_that_lacks_files_is_named(
+    script: str, needs: Callable[[bool, str], None]
+) -> None:
+    needs(ROOT, "needs root to mount /proc")
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FEW_DESCRIPTORS = """
+import os, resource, taskstats
+source = taskstats.Source("procfs")
+assert source.snapshot().by_pid(1) is not None
+held = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+try:
+    source.snapshot()
+except OSError as error:
+    assert error.errno == 24, error
+else:
+    raise SystemExit("tasks are missing without a word")
+held.clear()
+"""
+
+
+def test_a_lack_of_descriptors_is_an_error() -> None:
+    subprocess.run([sys.executable, "-c", FEW_DESCRIPTORS], check=True)
+
+
+NO_THREADS = """
+import ctypes, os, sys, threading, taskstats
+source = taskstats.Source(sys.argv[1], exact=True)
+# Filters clone and clone3, as a full pids cgroup fails them.
+class Filter(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte),
+                ("k", ctypes.c_uint)]
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Filter))]
+numbers = {"x86_64": (56, 435), "aarch64": (220, 435)}[os.uname().machine]
+rules = [Filter(0x20, 0, 0, 0)]
+rules += [Filter(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+rules += [Filter(0x06, 0, 0, 0x7FFF0000), Filter(0x06, 0, 0, 0x00050000 | 11)]
+libc = ctypes.CDLL(None, use_errno=True)
+program = Program(len(rules), (Filter * len(rules))(*rules))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program)) == 0, ctypes.get_errno()
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    pass
+else:
+    sys.exit("a thread was started")
+source.snapshot()
+after = source.snapshot()
+assert after.by_pid(os.getpid()) is not None
+"""
+
+
+@pytest.mark.parametrize("name", ["bpf", "netlink", "procfs"])
+def test_exits_are_taken_without_a_thread_where_none_can_be_started(
+    name: str, needs: Callable[[bool, str], None]
+) -> None:
+    report = next(report for report in taskstats.sources() if report.name == name)
+    needs(report.available, f"{name}: {report.reason}")
+    subprocess.run([sys.executable, "-c", NO_THREADS, name], check=True)

@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{SysconfVar, sysconf};
 use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
@@ -35,8 +36,10 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Host {
+        // A host name may be any bytes.
         let line = |path: &str| {
-            fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+            let text = fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&text).trim().to_owned()
         };
         let open = |path: &str| File::open(path).ok();
         Host {
@@ -89,10 +92,9 @@ impl Host {
     pub(crate) fn read_system(&mut self, header: &mut Header) -> u32 {
         let calls = self.read_delayacct(header);
         let loads = parse_loadavg(self.read(|host| &host.loadavg));
-        header.system = parse_meminfo(self.read(|host| &host.meminfo)).map(|mut system| {
-            system.load_centi = loads.unwrap_or_default();
-            system
-        });
+        let memory = parse_meminfo(self.read(|host| &host.meminfo));
+        header.system =
+            loads.zip(memory).map(|(load_centi, memory)| System { load_centi, ..memory });
         calls + [&self.loadavg, &self.meminfo].into_iter().flatten().count() as u32
     }
 
@@ -188,6 +190,39 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
+/// What the mount of /proc hides from users (proc(5), hidepid).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    Nothing,
+    /// Other users' processes, from all who are not in this group.
+    FromOthersThan(u32),
+    /// Processes that one may not trace, from all groups.
+    FromAll,
+}
+
+/// Reads what /proc hides.
+pub(crate) fn hidden_processes() -> Hidden {
+    fs::read("/proc/self/mountinfo").map_or(Hidden::Nothing, |mounts| parse_hidepid(&mounts))
+}
+
+fn parse_hidepid(mounts: &[u8]) -> Hidden {
+    let mounts = String::from_utf8_lossy(mounts);
+    // Of several mounts the last one is seen.
+    let mount = mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/proc"));
+    let options = mount.and_then(|line| line.split_once(" - ")?.1.split(' ').nth(2));
+    let options = options.unwrap_or_default();
+    let option = |name: &str| {
+        options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+    };
+    let group = option("gid").and_then(|gid| gid.parse().ok()).unwrap_or(0);
+    match option("hidepid") {
+        // Kernels before 5.8 show numbers.
+        Some("noaccess" | "invisible" | "1" | "2") => Hidden::FromOthersThan(group),
+        Some("ptraceable" | "4") => Hidden::FromAll,
+        _ => Hidden::Nothing,
+    }
+}
+
 /// The directory where cgroup v2 is mounted (proc_pid_mountinfo(5)).
 pub fn cgroup_mount() -> Option<PathBuf> {
     parse_cgroup_mount(&fs::read("/proc/self/mountinfo").ok()?)
@@ -218,9 +253,36 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Whether delay accounting is switched on; None where the kernel has no such switch.
-pub(crate) fn delayacct() -> Option<bool> {
-    fs::read("/proc/sys/kernel/task_delayacct").ok().map(|text| text.starts_with(b"1"))
+/// The switch of delay accounting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DelayAccounting {
+    On,
+    Off,
+    /// The kernel has no such switch.
+    Missing,
+    /// The switch cannot be read here.
+    Unreadable,
+}
+
+/// Reads the switch of delay accounting.
+pub(crate) fn delay_accounting() -> DelayAccounting {
+    match fs::read("/proc/sys/kernel/task_delayacct") {
+        Ok(text) if text.starts_with(b"1") => DelayAccounting::On,
+        Ok(text) if text.starts_with(b"0") => DelayAccounting::Off,
+        // Without the directory (subset=pid) a missing file says nothing about the kernel.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match Path::new("/proc/sys/kernel").exists() {
+                true => DelayAccounting::Missing,
+                false => DelayAccounting::Unreadable,
+            }
+        }
+        _ => DelayAccounting::Unreadable,
+    }
+}
+
+/// Whether delay accounting is known to be on.
+pub(crate) fn delayacct() -> bool {
+    delay_accounting() == DelayAccounting::On
 }
 
 fn parse_boot_id(text: &str) -> [u8; 16] {
@@ -259,24 +321,24 @@ fn parse_loadavg(text: &[u8]) -> Option<[u32; 3]> {
     Some([next()?, next()?, next()?])
 }
 
+/// None unless all values are there: 0 would be a wrong one.
 fn parse_meminfo(text: &[u8]) -> Option<System> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut system = System::default();
-    for line in text.lines() {
-        let Some((name, rest)) = line.split_once(':') else { continue };
-        let place = match name {
-            "MemTotal" => &mut system.mem_total_kb,
-            "MemFree" => &mut system.mem_free_kb,
-            "MemAvailable" => &mut system.mem_available_kb,
-            "Buffers" => &mut system.buffers_kb,
-            "Cached" => &mut system.cached_kb,
-            "SwapTotal" => &mut system.swap_total_kb,
-            "SwapFree" => &mut system.swap_free_kb,
-            _ => continue,
-        };
-        *place = rest.trim().split(' ').next()?.parse().ok()?;
-    }
-    (system.mem_total_kb > 0).then_some(system)
+    let kb_of = |wanted: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        let (_, rest) = lines.find(|&(name, _)| name == wanted)?;
+        rest.trim().split(' ').next()?.parse().ok()
+    };
+    Some(System {
+        mem_total_kb: kb_of("MemTotal").filter(|&kb| kb > 0)?,
+        mem_free_kb: kb_of("MemFree")?,
+        mem_available_kb: kb_of("MemAvailable")?,
+        buffers_kb: kb_of("Buffers")?,
+        cached_kb: kb_of("Cached")?,
+        swap_total_kb: kb_of("SwapTotal")?,
+        swap_free_kb: kb_of("SwapFree")?,
+        load_centi: [0; 3],
+    })
 }
 
 #[cfg(test)]
@@ -287,6 +349,42 @@ mod tests {
     fn cpu_lists_have_single_cpus_and_ranges() {
         assert_eq!(parse_cpu_list("0-3,5\n"), [0, 1, 2, 3, 5]);
         assert_eq!(parse_cpu_list(""), []);
+    }
+
+    #[test]
+    fn memory_with_a_missing_line_is_unknown() {
+        let lines = [
+            "MemTotal: 9 kB",
+            "MemFree: 8 kB",
+            "MemAvailable: 7 kB",
+            "Buffers: 6 kB",
+            "Cached: 5 kB",
+            "SwapTotal: 0 kB",
+            "SwapFree: 0 kB",
+        ];
+        let whole = parse_meminfo(lines.join("\n").as_bytes()).expect("all are there");
+        assert_eq!((whole.cached_kb, whole.swap_free_kb), (5, 0));
+        for missing in 0..lines.len() {
+            let mut rest = lines.to_vec();
+            rest.remove(missing);
+            assert_eq!(parse_meminfo(rest.join("\n").as_bytes()), None, "{}", lines[missing]);
+        }
+        assert_eq!(parse_meminfo(b""), None);
+    }
+
+    #[test]
+    fn hidden_processes_are_those_of_the_last_mount_of_proc() {
+        let line = |options: &str| {
+            let first = "22 1 0:21 / /proc rw,relatime - proc proc rw,hidepid=invisible";
+            let other = "25 1 0:25 / /srv/proc rw - proc proc rw,hidepid=noaccess";
+            format!("{first}\n23 1 0:22 / /proc rw - proc proc rw{options}\n{other}\n")
+        };
+        let seen = |options| parse_hidepid(line(options).as_bytes());
+        assert_eq!(seen(""), Hidden::Nothing);
+        assert_eq!(seen(",hidepid=off"), Hidden::Nothing);
+        assert_eq!(seen(",gid=7,hidepid=invisible"), Hidden::FromOthersThan(7));
+        assert_eq!(seen(",hidepid=1"), Hidden::FromOthersThan(0));
+        assert_eq!(seen(",hidepid=ptraceable"), Hidden::FromAll);
     }
 
     #[test]

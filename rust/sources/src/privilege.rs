@@ -1,13 +1,15 @@
 //! Giving up privileges once a source is open.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, io};
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::{set_child_subreaper, set_no_new_privs};
-use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setgroups, setresgid, setresuid};
 use precise_top_core::SourceKind;
 
 use crate::errors::Error;
+use crate::host::{self, Hidden};
 use crate::sys;
 
 fn has(all: &[Capability]) -> bool {
@@ -26,11 +28,42 @@ pub fn has_bpf() -> bool {
 }
 
 /// Sets the calling thread's capabilities. None stays inheritable.
-pub(crate) fn set_capabilities(wanted: &CapsHashSet) -> Result<(), Error> {
+fn set_capabilities(effective: &CapsHashSet, permitted: &CapsHashSet) -> Result<(), Error> {
     caps::clear(None, CapSet::Inheritable)
-        .and_then(|()| caps::set(None, CapSet::Effective, wanted))
-        .and_then(|()| caps::set(None, CapSet::Permitted, wanted))
+        .and_then(|()| caps::set(None, CapSet::Effective, effective))
+        .and_then(|()| caps::set(None, CapSet::Permitted, permitted))
         .map_err(failed)
+}
+
+/// Drops all capabilities of the calling thread.
+pub(crate) fn drop_capabilities() -> Result<(), Error> {
+    set_capabilities(&CapsHashSet::new(), &CapsHashSet::new())
+}
+
+/// Whether CAP_SYS_PTRACE was kept, permitted but not effective.
+static KEPT_PTRACE: AtomicBool = AtomicBool::new(false);
+
+/// Makes a kept CAP_SYS_PTRACE effective while it lives: files of other users' processes are
+/// read then.
+pub(crate) struct ReadingOthers {
+    raised: bool,
+}
+
+impl ReadingOthers {
+    pub(crate) fn begin() -> ReadingOthers {
+        let raised = KEPT_PTRACE.load(Ordering::Relaxed)
+            && !has(&[Capability::CAP_SYS_PTRACE])
+            && caps::raise(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).is_ok();
+        ReadingOthers { raised }
+    }
+}
+
+impl Drop for ReadingOthers {
+    fn drop(&mut self) {
+        if self.raised {
+            let _ = caps::drop(None, CapSet::Effective, Capability::CAP_SYS_PTRACE);
+        }
+    }
 }
 
 fn failed(error: impl std::error::Error) -> Error {
@@ -38,40 +71,91 @@ fn failed(error: impl std::error::Error) -> Error {
 }
 
 /// Drops all privileges but those that a source of `kind` needs per call. Becomes the user
-/// who called sudo, forbids new privileges, and keeps no capability but CAP_NET_ADMIN for
-/// netlink and CAP_BPF for bpf. Call it while the process has one thread.
+/// who called sudo, forbids new privileges, and keeps no capability but these:
+///
+/// * CAP_NET_ADMIN for netlink and CAP_BPF for bpf;
+/// * CAP_SYS_PTRACE, effective during reads only, for sources that read each process's files
+///   in /proc, and for all where /proc is mounted with hidepid=ptraceable.
+///
+/// Where hidepid has a group that sees all processes, it is kept as supplementary group. Call
+/// this while the process has one thread.
 pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
     let permitted = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let hidden = host::hidden_processes();
     let needed = match kind {
         SourceKind::Netlink => Some(Capability::CAP_NET_ADMIN),
         // Arrays that have to grow need it. New programs are not loaded any more.
         SourceKind::Bpf => Some(Capability::CAP_BPF),
         _ => None,
     };
-    let keep = needed.into_iter().filter(|capability| permitted.contains(capability)).collect();
-    let id = |name| env::var(name).ok()?.parse::<u32>().ok();
-    if geteuid().is_root()
-        && let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID"))
-    {
-        if sys::thread::running() > 0 {
-            // They could not become that user, and glibc ends such a process.
-            return Err(Error::Unsupported {
-                reason: "privileges cannot be dropped while a thread takes exits".into(),
-                hint: "drop them before the first snapshot".into(),
-            });
-        }
-        caps::securebits::set_keepcaps(true).map_err(failed)?;
-        become_user(Uid::from_raw(uid), Gid::from_raw(gid)).map_err(failed)?;
+    let effective: CapsHashSet =
+        needed.into_iter().filter(|capability| permitted.contains(capability)).collect();
+    let reads_others =
+        matches!(kind, SourceKind::Netlink | SourceKind::Procfs) || hidden == Hidden::FromAll;
+    let keeps_ptrace = reads_others && permitted.contains(&Capability::CAP_SYS_PTRACE);
+    let mut keep = effective.clone();
+    if keeps_ptrace {
+        keep.insert(Capability::CAP_SYS_PTRACE);
     }
-    set_capabilities(&keep)?;
+    let groups = match hidden {
+        Hidden::FromOthersThan(group) => vec![Gid::from_raw(group)],
+        _ => Vec::new(),
+    };
+    let id = |name| env::var(name).ok()?.parse::<u32>().ok();
+    if geteuid().is_root() {
+        match (id("SUDO_UID"), id("SUDO_GID")) {
+            (Some(uid), Some(gid)) => {
+                become_user(Uid::from_raw(uid), Gid::from_raw(gid), &groups)?;
+            }
+            // Root stays root. Without capabilities it sees what its groups see.
+            _ => join(&groups),
+        }
+    }
+    set_capabilities(&effective, &keep)?;
+    KEPT_PTRACE.store(keeps_ptrace, Ordering::Relaxed);
     set_no_new_privs().map_err(failed)
 }
 
-/// Becomes another user and group for good, without supplementary groups.
-fn become_user(uid: Uid, gid: Gid) -> nix::Result<()> {
-    setgroups(&[])?;
-    setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)
+/// Adds supplementary groups to those of the process, where that can be done.
+fn join(groups: &[Gid]) {
+    let Ok(mut all) = getgroups() else { return };
+    all.push(getegid());
+    let new: Vec<Gid> = groups.iter().copied().filter(|group| !all.contains(group)).collect();
+    // glibc ends a process whose other threads may not do it.
+    if !new.is_empty() && sys::thread::running() == 0 {
+        all.extend(new);
+        let _ = setgroups(&all);
+    }
+}
+
+/// Whether the caller sees the processes of all users in /proc.
+pub(crate) fn sees_all_processes() -> bool {
+    let in_group = |group| {
+        let group = Gid::from_raw(group);
+        getegid() == group || getgroups().is_ok_and(|groups| groups.contains(&group))
+    };
+    match host::hidden_processes() {
+        Hidden::Nothing => true,
+        Hidden::FromOthersThan(group) if in_group(group) => true,
+        _ => has(&[Capability::CAP_SYS_PTRACE]),
+    }
+}
+
+/// Becomes another user and group for good, with these supplementary groups. Permitted
+/// capabilities stay.
+fn become_user(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
+    if sys::thread::running() > 0 {
+        // They could not become that user, and glibc ends such a process.
+        return Err(Error::Unsupported {
+            reason: "privileges cannot be dropped while a thread takes exits".into(),
+            hint: "drop them before the first snapshot".into(),
+        });
+    }
+    caps::securebits::set_keepcaps(true).map_err(failed)?;
+    setgroups(groups)
+        .and_then(|()| setresgid(gid, gid, gid))
+        .and_then(|()| setresuid(uid, uid, uid))
+        .map_err(failed)
 }
 
 /// Makes orphans among the calling process's descendants its own children, so that it can

@@ -1,34 +1,35 @@
-//! Why a source works here or does not, and what to type next.
+//! Reports whether each source works here, why not, and what to type next.
 
 use precise_top_core::SourceKind;
 
 use crate::bpf::Bpf;
 use crate::errors::Error;
-use crate::host;
+use crate::host::{self, DelayAccounting};
 use crate::netlink::Netlink;
 use crate::patched::proc_file::ProcFile;
+use crate::privilege::sees_all_processes;
 use crate::procfs::Procfs;
 use crate::source::Source;
 
-/// What is known of a source, or of a facility.
+/// Whether a source or a facility works here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Its name.
     pub name: &'static str,
     /// Whether it works here.
     pub available: bool,
-    /// The same in a word: `found`, `denied` (a privilege is missing), `off` (it is
+    /// The state in a word: `found`, `denied` (a privilege is missing), `off` (it is
     /// switched off), `unsupported` (the kernel lacks it) or `failed`.
     pub state: &'static str,
-    /// Why, or why not.
+    /// Why it works, or why not.
     pub reason: String,
-    /// What to type to get it; empty where nothing is to be done.
+    /// What to type to get it. Empty where there is nothing to do.
     pub hint: String,
-    /// How exact its CPU times are; empty where it does not work.
+    /// How exact its CPU times are. Empty where it does not work.
     pub precision: &'static str,
 }
 
-/// Every source, the best first.
+/// Reports on every source, the best first.
 pub fn sources() -> Vec<Report> {
     let proc = ProcFile::open().map(|source| {
         (source.precision(), "all tasks in two system calls, counted by the kernel".to_owned())
@@ -41,9 +42,18 @@ pub fn sources() -> Vec<Report> {
     vec![
         report(SourceKind::Proc, proc),
         report(SourceKind::Bpf, bpf),
-        report(SourceKind::Netlink, netlink),
-        report(SourceKind::Procfs, procfs),
+        with_hidden(report(SourceKind::Netlink, netlink)),
+        with_hidden(report(SourceKind::Procfs, procfs)),
     ]
+}
+
+/// Says where a source that reads /proc misses processes.
+fn with_hidden(mut report: Report) -> Report {
+    if report.available && !sees_all_processes() {
+        report.reason.push_str("; /proc hides other users' processes (hidepid)");
+        report.hint = "run it as root, or in the group of the mount of /proc (proc(5), gid)".into();
+    }
+    report
 }
 
 fn report(kind: SourceKind, tried: Result<(&'static str, String), Error>) -> Report {
@@ -56,19 +66,24 @@ fn report(kind: SourceKind, tried: Result<(&'static str, String), Error>) -> Rep
     Report { name: kind.name(), available: state == "found", state, reason, hint, precision }
 }
 
-/// Delay accounting, which fills the delay fields.
+/// Reports on delay accounting, which fills the delay fields.
 pub fn delayacct() -> Report {
-    let (state, reason, hint) = match host::delayacct() {
-        Some(true) => ("found", "kernel.task_delayacct is 1", ""),
-        Some(false) => (
+    let (state, reason, hint) = match host::delay_accounting() {
+        DelayAccounting::On => ("found", "kernel.task_delayacct is 1", ""),
+        DelayAccounting::Off => (
             "off",
             "kernel.task_delayacct is 0: delays other than waiting for a CPU are not measured",
             "sudo sysctl kernel.task_delayacct=1   (counts from then on)",
         ),
-        None => (
+        DelayAccounting::Missing => (
             "unsupported",
             "the kernel has no delay accounting",
             "it needs a kernel with CONFIG_TASK_DELAY_ACCT=y",
+        ),
+        DelayAccounting::Unreadable => (
+            "failed",
+            "/proc/sys/kernel/task_delayacct cannot be read here",
+            "mount /proc without subset=pid, and do not mask the file",
         ),
     };
     let available = state == "found";

@@ -144,7 +144,7 @@ impl Bpf {
             pool,
             wanted: [0; 2],
             log: RunLog::new(&loader, listed, kept.into()),
-            delayacct: host::delayacct() == Some(true),
+            delayacct: host::delayacct(),
             watchers,
             exits: Arc::new(Mutex::new(exits)),
             deaths: maps.deaths,

@@ -267,7 +267,7 @@ impl ExitFeed for Listener {
         header.end = header.begin;
         header.exited = events.len() as u32;
         header.exits_lost = self.lost;
-        let off = off_fields(host::delayacct().unwrap_or(false));
+        let off = off_fields(host::delayacct());
         header.set_status(off, FieldStatus::Off);
         let filled = self.layout.fields().difference(off);
         let mut records = RecordBuffer::new(self.layout.record_size(), events.len());

@@ -96,15 +96,15 @@ impl ExitRows {
         })
     }
 
-    /// Starts the worker, once.
-    fn start_worker(&mut self) -> Result<(), Error> {
+    /// Starts the worker, if it does not run. Where no thread can be started (a limit on
+    /// them), events wait in the sockets for the next snapshot, and losses are counted.
+    fn start_worker(&mut self) {
         if self.worker.is_none() {
             let shared = Arc::clone(&self.gathered);
             let drain = move || locked(&shared).drain().is_ok();
             let readable = locked(&self.gathered);
-            self.worker = Some(Worker::start(readable.listener.fd(), GATHER_MS, drain)?);
+            self.worker = Worker::start(readable.listener.fd(), GATHER_MS, drain).ok();
         }
-        Ok(())
     }
 
     /// Returns the rows of the exits since the last call, without tasks that are still among
@@ -116,7 +116,7 @@ impl ExitRows {
         layout: &Layout,
         threads: bool,
     ) -> Result<Vec<ExitRow>, Error> {
-        self.start_worker()?;
+        self.start_worker();
         let events = {
             let mut gathered = locked(&self.gathered);
             gathered.drain()?;

@@ -25,6 +25,7 @@ use super::fields::{ADDED, FROM_PROCFS, LEADER_ONLY, PEAKS, PROCESS_SUMS, TICKS,
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::patched::netlink_dump::NetlinkDump;
+use crate::privilege::ReadingOthers;
 use crate::procfs::reader::Reader;
 use crate::source::{Request, Source};
 
@@ -63,11 +64,15 @@ impl Netlink {
         // Tests and comparisons turn the dump off.
         let sweeps = env::var_os("PRECISE_TOP_NETLINK_WAY").is_some_and(|way| way == "sweep");
         let dump = if sweeps { None } else { NetlinkDump::open(requester.family(), &host)? };
+        let reader = Reader::new(&host)?;
+        if dump.is_none() {
+            reader.check_mounted()?;
+        }
         Ok(Netlink {
             requester,
             bare: Layout::new(version, own.len(), false)?,
             extended: Layout::new(version | EXTENSION_BIT, own.len() + EXTENSION_SIZE, false)?,
-            reader: Reader::new(&host)?,
+            reader,
             host,
             exits: None,
             dump,
@@ -90,7 +95,7 @@ impl Netlink {
         }
         let mut header = Header::new(SourceKind::Netlink, filled);
         header.begin = host::now();
-        let off = off_fields(host::delayacct().unwrap_or(false));
+        let off = off_fields(host::delayacct());
         header.set_status(off, FieldStatus::Off);
         header.masks = vec![filled.difference(off)];
         Host::end(&mut header);
@@ -107,13 +112,13 @@ impl Netlink {
     }
 
     /// The tasks that /proc lists.
-    fn tasks(&self, threads: bool) -> Result<Tasks, Error> {
+    fn tasks(&mut self, threads: bool) -> Result<Tasks, Error> {
         let pids = self.reader.pids()?;
         if !threads {
             return Ok(Tasks { ids: pids, process_of: HashMap::new() });
         }
-        let threads_of = |&pid| self.reader.tids(pid).into_iter().map(move |tid| (tid, pid));
-        let process_of: HashMap<u32, u32> = pids.iter().flat_map(threads_of).collect();
+        let threads_of = |pid| self.reader.tids(pid).into_iter().map(move |tid| (tid, pid));
+        let process_of: HashMap<u32, u32> = pids.into_iter().flat_map(threads_of).collect();
         let mut ids: Vec<u32> = process_of.keys().copied().collect();
         ids.sort_unstable();
         Ok(Tasks { ids, process_of })
@@ -273,6 +278,7 @@ impl Source for Netlink {
         header.flags = header.flags.with(Flags::THREADS, threads).with(Flags::DERIVED_STARTS, true);
         self.requester.syscalls = 0;
         self.reader.syscalls = 0;
+        let _reading = ReadingOthers::begin();
         let tasks = self.tasks(threads)?;
         let at = host::now();
         let Found { mut records, ids, .. } = self.kernel_records(&tasks, threads)?;
@@ -286,6 +292,7 @@ impl Source for Netlink {
             let thread = threads.then_some(id);
             filled.push(self.complete(row, process, thread, from_kernel, request, &at));
         }
+        self.reader.check_failure()?;
         let exited = self.exited(&mut header, &records, request)?;
         header.exited = exited.len() as u32;
         let mut records = RecordBuffer::from_bytes(records, stride);

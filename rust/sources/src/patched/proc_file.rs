@@ -109,7 +109,7 @@ impl ProcFile {
             },
             assembler: Assembler::new(&host, Layout::new(version, record_size, false)?)?,
             host,
-            delayacct: host::delayacct().unwrap_or(false),
+            delayacct: host::delayacct(),
         })
     }
 }

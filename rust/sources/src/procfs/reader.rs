@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use precise_top_core::layout::EXTENSION_BIT;
@@ -94,6 +95,8 @@ pub(crate) struct Reader {
     pub(crate) denied: u32,
     /// CLOCK_REALTIME − CLOCK_BOOTTIME, for starts since 1970.
     pub(crate) epoch_ns: u64,
+    /// A failure that says nothing about the task: no descriptor or memory was left.
+    failure: Option<Errno>,
 }
 
 impl Reader {
@@ -107,7 +110,30 @@ impl Reader {
             syscalls: 0,
             denied: 0,
             epoch_ns: 0,
+            failure: None,
         })
+    }
+
+    /// Unsupported where /proc is an empty directory.
+    pub(crate) fn check_mounted(&self) -> Result<(), Error> {
+        fstatat(&self.proc, "self/stat", AtFlags::empty()).map(drop).map_err(|_| {
+            Error::Unsupported {
+                reason: "/proc is not mounted".into(),
+                hint: "type: mount -t proc proc /proc".into(),
+            }
+        })
+    }
+
+    /// The failure, if any, that left out tasks since the last call.
+    pub(crate) fn check_failure(&mut self) -> Result<(), Error> {
+        self.failure.take().map_or(Ok(()), |errno| Err(Error::os("read /proc", errno.into())))
+    }
+
+    /// Remembers an error that would leave out a task that is there.
+    fn remember(&mut self, errno: Errno) {
+        if matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+            self.failure = Some(errno);
+        }
     }
 
     /// The ids of all processes, ascending.
@@ -116,20 +142,24 @@ impl Reader {
     }
 
     /// The ids of a process's threads, ascending; empty where it is gone.
-    pub(crate) fn tids(&self, pid: u32) -> Vec<u32> {
+    pub(crate) fn tids(&mut self, pid: u32) -> Vec<u32> {
         // The directory has a link for each thread (proc_task_getattr(), fs/proc/base.c):
         // one call instead of the five of a listing.
         let path = CString::new(format!("{pid}/task")).unwrap_or_default();
         match fstatat(&self.proc, path.as_c_str(), AtFlags::empty()).map(|stat| stat.st_nlink) {
             Ok(LINKS_OF_ONE_THREAD) => vec![pid],
-            _ => numbers(&format!("/proc/{pid}/task")).unwrap_or_default(),
+            _ => numbers(&format!("/proc/{pid}/task")).unwrap_or_else(|error| {
+                self.remember(Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+                Vec::new()
+            }),
         }
     }
 
     fn read(&mut self, path: &str) -> io::Result<&[u8]> {
         let path = CString::new(path).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(&self.proc, path.as_c_str(), flags, Mode::empty())?);
+        let opened = openat(&self.proc, path.as_c_str(), flags, Mode::empty());
+        let mut file = File::from(opened.inspect_err(|&errno| self.remember(errno))?);
         // openat, read, close.
         self.syscalls += 3;
         let mut length = 0;

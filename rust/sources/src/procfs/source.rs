@@ -18,7 +18,7 @@ use super::reader::{BLKIO, CAN, IO, Reader, VERSION};
 use crate::errors::Error;
 use crate::host::Host;
 use crate::netlink::exit_rows::ExitRows;
-use crate::privilege::has_net_admin;
+use crate::privilege::{ReadingOthers, has_net_admin};
 use crate::source::{Request, Source};
 
 /// The source.
@@ -33,6 +33,7 @@ impl Procfs {
     pub(crate) fn open() -> Result<Procfs, Error> {
         let host = Host::new();
         let reader = Reader::new(&host)?;
+        reader.check_mounted()?;
         reader.pids()?;
         Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, exits: None })
     }
@@ -65,6 +66,7 @@ impl Source for Procfs {
         self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
         let off = if header.flags.contains(Flags::DELAYACCT) { FieldSet::EMPTY } else { BLKIO };
         let size = self.layout.record_size();
+        let _reading = ReadingOthers::begin();
         let pids = self.reader.pids()?;
         let mut records = RecordBuffer::new(size, pids.len());
         let mut blank = vec![0; size];
@@ -83,6 +85,7 @@ impl Source for Procfs {
                 }
             }
         }
+        self.reader.check_failure()?;
         let dead = match &mut self.exits {
             Some(dead) if request.exact => {
                 dead.collect(&mut header, records.bytes(), &self.layout, request.threads)?

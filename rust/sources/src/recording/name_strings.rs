@@ -8,6 +8,7 @@ use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, Snapshot};
 
 use super::process_names::NameSource;
+use crate::privilege::ReadingOthers;
 
 /// Bytes of a command line that are recorded. Any user can make one of megabytes, and
 /// execute a program thousands of times with it.
@@ -101,6 +102,7 @@ impl NameStrings {
         look_again: bool,
     ) -> Vec<RecordedName> {
         self.set_source(snapshot);
+        let _reading = ReadingOthers::begin();
         let mut names = Vec::new();
         let mut processes = HashMap::with_capacity(snapshot.len());
         let living = snapshot.len() - snapshot.header().exited as usize;

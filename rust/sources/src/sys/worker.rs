@@ -12,13 +12,12 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
 
-use caps::CapsHashSet;
 use nix::sys::signal::SigSet;
 
 use super as sys;
 use super::thread::{EventFd, ForkGuard, Running};
 use crate::errors::Error;
-use crate::privilege::set_capabilities;
+use crate::privilege::drop_capabilities;
 
 /// A thread that runs until it is dropped.
 pub(crate) struct Worker {
@@ -43,7 +42,7 @@ impl Worker {
         let work = move || {
             let _running = running;
             // Reading needs no privilege.
-            let _ = set_capabilities(&CapsHashSet::new());
+            let _ = drop_capabilities();
             let _ = SigSet::all().thread_block();
             let fds = [stopped.as_fd(), watched.as_fd()];
             while sys::wait_readable(&fds, -1).is_ok()
