@@ -1,5 +1,5 @@
-//! TASKSTATS_CMD_ATTR_PIDS: the records of all threads in one dump, at one instant, where
-//! the kernel has this project's series (docs/proc-taskstats.md).
+//! TASKSTATS_CMD_ATTR_PIDS: a dump of the records of all threads at one instant, which a
+//! kernel with this project's series sends (docs/proc-taskstats.md).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -18,14 +18,14 @@ use crate::netlink::socket::{Socket, flagged_message};
 use crate::source::Request;
 use crate::sys;
 
-/// The attribute's number.
+/// TASKSTATS_CMD_ATTR_PIDS.
 const ATTRIBUTE: u16 = 5;
-/// The longest datagram that the kernel makes of a dump.
+/// The longest datagram of a dump.
 const DATAGRAM: usize = 32 << 10;
-/// Datagrams in one call at most; one holds some fifty records.
+/// Largest number of datagrams in one call; one holds some fifty records.
 const DATAGRAMS: usize = 64;
-/// A dump goes on as it is read, so that nothing is waited for.
-const PATIENCE_MS: i32 = 1000;
+/// The kernel continues a dump as it is read, so that this only ends a wait for a lost one.
+const TIMEOUT_MS: i32 = 1000;
 
 /// The command, on a socket of its own.
 pub(crate) struct NetlinkDump {
@@ -65,12 +65,12 @@ impl NetlinkDump {
         Ok(Some(NetlinkDump { assembler: Assembler::new(host, layout)?, dump }))
     }
 
-    /// The tasks that did not run before the last snapshot, where that is of what ran.
+    /// The tasks that the last snapshot left out as unchanged.
     pub(crate) fn unchanged(&self) -> Option<Unchanged<'_>> {
         self.assembler.unchanged()
     }
 
-    /// A snapshot of what one dump brings.
+    /// Takes a snapshot with one dump.
     pub(crate) fn snapshot(
         &mut self,
         host: &mut Host,
@@ -79,12 +79,12 @@ impl NetlinkDump {
         let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
         header.syscalls = host.begin(&mut header, request);
         let dump = &mut self.dump;
-        let bring = |buffer: &mut Vec<u8>, since| {
+        let fetch = |buffer: &mut Vec<u8>, since| {
             let fetched = dump.fetch(buffer, since, 0)?;
             let mono_ns = fetched.mono_ns;
             Ok((fetched, mono_ns))
         };
-        self.assembler.snapshot(request, bring, |mono_ns| {
+        self.assembler.snapshot(request, fetch, |mono_ns| {
             Host::end(&mut header);
             let passed_ns = mono_ns.saturating_sub(header.begin.monotonic_ns);
             header.begin = Instant {
@@ -98,12 +98,12 @@ impl NetlinkDump {
 }
 
 impl Dump {
-    /// Appends to `records` those of the threads that ran since an instant, or with 0 of
-    /// all; of at most `limit`, where that is not 0.
+    /// Writes the records of the threads that ran since an instant to `records`, or with 0 of
+    /// all; of at most `limit` threads, where that is not 0.
     fn fetch(&mut self, records: &mut Vec<u8>, time_ns: u64, limit: u32) -> Result<Fetched, Error> {
         let fetched = self.receive(records, time_ns, limit);
         if fetched.is_err() {
-            // The rest of a broken dump would stand in the way of the next.
+            // The rest of a broken dump would come before the next one.
             self.socket = Socket::open()?;
         }
         fetched
@@ -115,7 +115,7 @@ impl Dump {
         time_ns: u64,
         limit: u32,
     ) -> Result<Fetched, Error> {
-        // struct taskstats_cmd_pids: the instant, the first pid, the number at most.
+        // struct taskstats_cmd_pids: the instant, the first pid, the largest number.
         let mut asked = time_ns.to_ne_bytes().to_vec();
         asked.extend(0_u32.to_ne_bytes());
         asked.extend(limit.to_ne_bytes());
@@ -133,7 +133,7 @@ impl Dump {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     syscalls += 1;
-                    if sys::wait_readable(&[self.socket.as_fd()], PATIENCE_MS).map_err(failed)? {
+                    if sys::wait_readable(&[self.socket.as_fd()], TIMEOUT_MS).map_err(failed)? {
                         continue;
                     }
                     return Err(failed(io::ErrorKind::TimedOut.into()));
@@ -162,7 +162,7 @@ impl Dump {
         Ok(Fetched { count, unchanged: None, mono_ns, syscalls })
     }
 
-    /// The instant of a dump, which each of its records tells.
+    /// The instant of a dump, which each of its records has.
     fn instant(&self, records: &[u8]) -> Option<u64> {
         let size = if self.record_size == 0 { records.len() } else { self.record_size };
         let first = records.get(..size)?;

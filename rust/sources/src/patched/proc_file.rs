@@ -2,9 +2,9 @@
 //!
 //! Design decisions
 //!
-//! * A snapshot is two system calls, whatever the number of tasks: the ioctl has the
-//!   kernel take it, the read brings it. Everything in the header comes with the ioctl.
-//! * The right to read is the descriptor's, so that nothing is kept of privileges.
+//! * A snapshot is two system calls, whatever the number of tasks: an ioctl takes it in the
+//!   kernel and returns everything for the header, and a read fetches the records.
+//! * The right to read is the descriptor's, so that no privilege is kept.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -41,32 +41,32 @@ struct Device {
     file: File,
     record_size: usize,
     cpus: Vec<Cpu>,
-    /// Bytes that one read asks for at most.
+    /// The largest number of bytes of one read.
     longest_read: usize,
 }
 
-/// What the kernel tells beside the records.
-struct Told {
+/// The answer of the ioctl.
+struct Outcome {
     answer: taskstats::Request,
-    /// CPUs online, of which the clocks of the first are known.
+    /// Number of online CPUs. The clocks of the first ones are known.
     online: usize,
     clocks: Vec<CpuClocks>,
 }
 
 impl Device {
-    /// Has the kernel take a snapshot of what ran since, or of all, and reads it.
-    fn fetch(&mut self, buffer: &mut Vec<u8>, time_ns: u64) -> Result<(Fetched, Told), Error> {
+    /// Takes a snapshot of the tasks that ran since an instant, or with 0 of all, and reads it.
+    fn fetch(&mut self, buffer: &mut Vec<u8>, time_ns: u64) -> Result<(Fetched, Outcome), Error> {
         let mut answer = taskstats::Request { time_ns, ..taskstats::Request::default() };
         let (count, online) =
             taskstats::take_snapshot(&self.file, &mut answer, &mut self.cpus).map_err(failed)?;
         let clocks = self.cpus.iter().take(online).map(clocks).collect();
         if online > self.cpus.len() {
-            // CPUs came: from the next snapshot on their clocks are there.
+            // CPUs came online: the next snapshot has their clocks.
             self.cpus.resize(online, Cpu::default());
         }
         let mut syscalls = 1;
         let size = self.record_size;
-        // With a byte a record for its mask.
+        // One byte more a record, for the index of its mask.
         let needed = count * (size + 1);
         if buffer.len() < needed {
             buffer.resize(needed + needed / 2, 0);
@@ -83,7 +83,7 @@ impl Device {
             }
         }
         let (unchanged, mono_ns) = (Some(answer.unchanged), answer.mono_ns);
-        Ok((Fetched { count, unchanged, mono_ns, syscalls }, Told { answer, online, clocks }))
+        Ok((Fetched { count, unchanged, mono_ns, syscalls }, Outcome { answer, online, clocks }))
     }
 }
 
@@ -93,7 +93,7 @@ impl ProcFile {
     pub(crate) fn open() -> Result<ProcFile, Error> {
         let mut file = File::open(FILE).map_err(refused)?;
         let host = Host::new();
-        // One record tells how all are laid out.
+        // All records have the layout of the first one.
         let mut asked = taskstats::Request { cnt: 1, ..taskstats::Request::default() };
         let (_, cpus) = taskstats::take_snapshot(&file, &mut asked, &mut []).map_err(failed)?;
         let mut first = vec![0; asked.record_size as usize];
@@ -129,7 +129,7 @@ impl Source for ProcFile {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         let ProcFile { device, host, assembler, delayacct } = self;
-        let header = |told: Told| {
+        let header = |outcome: Outcome| {
             let mut header = Header::new(SourceKind::Proc, FieldSet::EMPTY);
             host.identify(&mut header);
             if request.system == Some(true) {
@@ -140,15 +140,15 @@ impl Source for ProcFile {
                 header.syscalls += host.read_cpu_times(&mut header);
             }
             header.begin = Instant {
-                monotonic_ns: told.answer.mono_ns,
-                boottime_ns: told.answer.boot_ns,
-                realtime_ns: told.answer.real_ns,
+                monotonic_ns: outcome.answer.mono_ns,
+                boottime_ns: outcome.answer.boot_ns,
+                realtime_ns: outcome.answer.real_ns,
             };
-            // All is as of one instant, however long it took to bring it.
+            // All values are of one instant, however long the read takes.
             header.end = header.begin;
-            header.sched_clock_ns = Some(told.answer.sched_ns);
-            header.cpu_clocks = told.clocks;
-            header.cpus_online = told.online as u32;
+            header.sched_clock_ns = Some(outcome.answer.sched_ns);
+            header.cpu_clocks = outcome.clocks;
+            header.cpus_online = outcome.online as u32;
             header.flags = header.flags.with(Flags::DELAYACCT, *delayacct);
             header
         };

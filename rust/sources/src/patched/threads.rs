@@ -1,12 +1,12 @@
-//! RecordBuffer of threads, and of the processes that they make up.
+//! Makes rows of processes from the records of their threads.
 //!
 //! Design decisions
 //!
-//! * A process's row is its leader's record with the sums of its threads, the dead ones
-//!   too as far as the kernel has their sum. What it has not, is unknown in the rows of
+//! * A process's row is its leader's record with the sums over its threads, the dead ones
+//!   included as far as the kernel has their sum. Other counters are unknown in the rows of
 //!   processes with dead threads.
-//! * Rows are made in the memory that the kernel has written, where that holds all
-//!   threads. Where it holds those that ran, the others' last records are kept here.
+//! * Rows are made in place where the records are of all threads. Where they are of changed
+//!   threads, the last records of the others are kept here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,11 +21,11 @@ const OF_PROCESS: FieldSet = FieldSet::of(&[
     Field::tg_stime,
     Field::tg_sum_exec_ns,
 ]);
-/// What else each thread's record says of its process: at the moment, and of its memory.
+/// Other fields of the process in each thread's record: at the moment, and of its memory.
 const MOMENT: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_tgetime, Field::num_threads]);
 const MEMORY: FieldSet =
     FieldSet::of(&[Field::rss_kb, Field::vm_kb, Field::hiwater_rss, Field::hiwater_vm]);
-/// Sums of which the kernel tells the dead threads' part.
+/// Sums of which the kernel has the dead threads' part.
 const WITH_THE_DEAD: FieldSet = FieldSet::of(&[
     Field::ac_utime,
     Field::ac_stime,
@@ -34,27 +34,21 @@ const WITH_THE_DEAD: FieldSet = FieldSet::of(&[
     Field::ac_sum_exec_ns,
 ]);
 
-/// How threads' records become processes'.
-pub(crate) struct Folding {
+/// Sums counters over the threads of a process.
+pub(crate) struct ThreadSums {
     layout: Layout,
-    /// Counters that add up.
+    /// Counters that are summed.
     summed: Vec<Field>,
-    /// Those of which a process with dead threads lacks these threads' part. Steal time
-    /// is none of them: the dead threads' goes on in `ac_csttime`.
+    /// Counters that lack the dead threads' part. Steal time does not: that of dead threads
+    /// is in `ac_csttime`.
     pub(crate) partial: FieldSet,
 }
 
-/// How many rows there are of which kind.
-pub(crate) struct Rows {
-    /// Per row, whether it is of a process with dead threads.
-    pub(crate) with_dead_threads: Vec<bool>,
-}
-
-impl Folding {
-    pub(crate) fn new(layout: &Layout) -> Folding {
+impl ThreadSums {
+    pub(crate) fn new(layout: &Layout) -> ThreadSums {
         let counters = layout.fields().iter().filter(|field| field.info().kind == Kind::Counter);
         let summed: FieldSet = counters.collect::<FieldSet>().difference(OF_PROCESS);
-        Folding {
+        ThreadSums {
             layout: layout.clone(),
             summed: summed.iter().collect(),
             partial: summed.difference(WITH_THE_DEAD).without(Field::ac_sttime),
@@ -71,8 +65,8 @@ impl Folding {
         }
     }
 
-    /// Makes a leader's record its process's, given the sums over the other threads.
-    /// Whether threads of it have died.
+    /// Makes a process's row of its leader's record, with the sums over the other threads.
+    /// Returns whether threads of it have died.
     fn finish(&self, leader: &mut [u8], others: Option<&[u64]>) -> bool {
         let record = self.record(leader);
         let dead_us = [record.tg_utime(), record.tg_stime()].map(Option::unwrap_or_default);
@@ -99,8 +93,8 @@ impl Folding {
         has_dead
     }
 
-    /// Lays what a thread that ran tells of its process over the leader's last record,
-    /// which is older where the leader slept.
+    /// Copies the process's fields of a changed thread to the leader's last record, which is
+    /// older where the leader slept.
     fn refresh(&self, leader: &mut [u8], thread: &Record<'_>) {
         let mut row = RecordMut::new(leader, &self.layout).expect("one record of the layout");
         let of_memory = thread.vm_kb().is_some_and(|kb| kb > 0);
@@ -111,8 +105,9 @@ impl Folding {
         row.set(Field::ac_etime, thread.ac_tgetime().unwrap_or(0));
     }
 
-    /// Makes rows of processes of the records of all threads, in place.
-    pub(crate) fn fold(&self, bytes: &mut [u8], count: usize) -> Rows {
+    /// Makes rows of processes of the records of all threads, in place. Returns for each row
+    /// whether threads of the process have died.
+    pub(crate) fn make_processes(&self, bytes: &mut [u8], count: usize) -> Vec<bool> {
         let size = self.layout.record_size();
         let mut others: HashMap<u32, Vec<u64>> = HashMap::new();
         for thread in bytes[..count * size].chunks_exact(size).map(|bytes| self.record(bytes)) {
@@ -121,21 +116,21 @@ impl Folding {
                 self.add(sums, &thread);
             }
         }
-        let mut rows = Rows { with_dead_threads: Vec::with_capacity(count) };
+        let mut with_dead_threads = Vec::with_capacity(count);
         for from in 0..count {
             let leader = self.record(&bytes[from * size..(from + 1) * size]);
             if process_of_other(&leader).is_some() {
                 continue;
             }
             let pid = leader.ac_pid().unwrap_or(0);
-            let to = rows.with_dead_threads.len();
+            let to = with_dead_threads.len();
             if to != from {
                 bytes.copy_within(from * size..(from + 1) * size, to * size);
             }
             let row = &mut bytes[to * size..(to + 1) * size];
-            rows.with_dead_threads.push(self.finish(row, others.get(&pid).map(Vec::as_slice)));
+            with_dead_threads.push(self.finish(row, others.get(&pid).map(Vec::as_slice)));
         }
-        rows
+        with_dead_threads
     }
 }
 
@@ -147,57 +142,57 @@ fn process_of_other(thread: &Record<'_>) -> Option<u32> {
 /// The last records of all threads.
 pub(crate) struct Threads {
     bytes: Vec<u8>,
-    /// Where each thread's record is.
+    /// The index of each thread's record.
     index: HashMap<u32, usize>,
     /// The threads of each process, other than its leader.
     others: HashMap<u32, Vec<u32>>,
 }
 
 impl Threads {
-    /// Begins with the records of all.
-    pub(crate) fn new(folding: &Folding, records: &[u8]) -> Threads {
+    /// Starts with the records of all threads.
+    pub(crate) fn new(sums: &ThreadSums, records: &[u8]) -> Threads {
         let mut threads =
             Threads { bytes: Vec::new(), index: HashMap::new(), others: HashMap::new() };
-        threads.take(folding, records);
+        threads.update(sums, records);
         threads
     }
 
-    fn at(&self, folding: &Folding, pid: u32) -> Option<&[u8]> {
-        let size = folding.layout.record_size();
+    fn at(&self, sums: &ThreadSums, pid: u32) -> Option<&[u8]> {
+        let size = sums.layout.record_size();
         self.index.get(&pid).map(|&at| &self.bytes[at * size..(at + 1) * size])
     }
 
-    /// Whether, after these threads ran, every known one still lives. One that has gone
-    /// is in no record: only in the number of the `living`, or where that is not told,
-    /// in what its process or another one got. (Then what was never known counts as well.)
+    /// Returns whether all known threads still live, given the records of changed ones. A
+    /// dead one shows in the number of the `living`; where that is unknown, in the counters
+    /// of its process or parent. (Threads that were never known count there as well.)
     pub(crate) fn all_live(
         &self,
-        folding: &Folding,
+        sums: &ThreadSums,
         records: &[u8],
         living: Option<usize>,
     ) -> bool {
         let mut born = 0;
-        for record in records.chunks_exact(folding.layout.record_size()) {
-            let record = folding.record(record);
-            let Some(known) = self.at(folding, record.ac_pid().unwrap_or(0)) else {
+        for record in records.chunks_exact(sums.layout.record_size()) {
+            let record = sums.record(record);
+            let Some(known) = self.at(sums, record.ac_pid().unwrap_or(0)) else {
                 born += 1;
                 continue;
             };
-            let known = folding.record(known);
+            let known = sums.record(known);
             let another = known.task_id() != record.task_id();
-            let got = |field| known.unsigned(field) != record.unsigned(field);
-            if another || (living.is_none() && OF_PROCESS.iter().any(got)) {
+            let grew = |field| known.unsigned(field) != record.unsigned(field);
+            if another || (living.is_none() && OF_PROCESS.iter().any(grew)) {
                 return false;
             }
         }
         living.is_none_or(|living| self.index.len() + born == living)
     }
 
-    /// Takes in what ran.
-    pub(crate) fn take(&mut self, folding: &Folding, records: &[u8]) {
-        let size = folding.layout.record_size();
+    /// Merges the records of changed threads.
+    pub(crate) fn update(&mut self, sums: &ThreadSums, records: &[u8]) {
+        let size = sums.layout.record_size();
         for bytes in records.chunks_exact(size) {
-            let record = folding.record(bytes);
+            let record = sums.record(bytes);
             let pid = record.ac_pid().unwrap_or(0);
             if let Some(&at) = self.index.get(&pid) {
                 self.bytes[at * size..(at + 1) * size].copy_from_slice(bytes);
@@ -211,36 +206,41 @@ impl Threads {
         }
     }
 
-    /// How many threads there are, or how many processes they are of.
+    /// The number of threads, or of their processes.
     pub(crate) fn len(&self, threads: bool) -> usize {
         let others = if threads { 0 } else { self.others.values().map(Vec::len).sum() };
         self.index.len() - others
     }
 
-    /// Appends to `rows` the rows of the processes that these threads, which ran and
-    /// were taken in, are of.
-    pub(crate) fn processes(&self, folding: &Folding, ran: &[u8], rows: &mut Vec<u8>) -> Rows {
-        let size = folding.layout.record_size();
+    /// Appends to `rows` the rows of the processes of these changed threads, whose records
+    /// are known. Returns for each row whether threads of the process have died.
+    pub(crate) fn append_processes(
+        &self,
+        sums: &ThreadSums,
+        ran: &[u8],
+        rows: &mut Vec<u8>,
+    ) -> Vec<bool> {
+        let size = sums.layout.record_size();
         let processes: BTreeMap<u32, Record<'_>> = ran
             .chunks_exact(size)
-            .map(|bytes| folding.record(bytes))
+            .map(|bytes| sums.record(bytes))
             .filter_map(|thread| Some((thread.ac_tgid()?, thread)))
             .collect();
-        let mut kinds = Rows { with_dead_threads: Vec::with_capacity(processes.len()) };
+        let mut with_dead_threads = Vec::with_capacity(processes.len());
         for (tgid, thread) in processes {
-            let Some(leader) = self.at(folding, tgid) else { continue };
-            let sums = self.others.get(&tgid).map(|others| {
-                let mut sums = vec![0; folding.summed.len()];
-                for other in others.iter().filter_map(|&pid| self.at(folding, pid)) {
-                    folding.add(&mut sums, &folding.record(other));
+            let Some(leader) = self.at(sums, tgid) else { continue };
+            let of_others = self.others.get(&tgid).map(|others| {
+                let mut total = vec![0; sums.summed.len()];
+                for other in others.iter().filter_map(|&pid| self.at(sums, pid)) {
+                    sums.add(&mut total, &sums.record(other));
                 }
-                sums
+                total
             });
             let start = rows.len();
             rows.extend_from_slice(leader);
-            folding.refresh(&mut rows[start..], &thread);
-            kinds.with_dead_threads.push(folding.finish(&mut rows[start..], sums.as_deref()));
+            sums.refresh(&mut rows[start..], &thread);
+            with_dead_threads.push(sums.finish(&mut rows[start..], of_others.as_deref()));
         }
-        kinds
+        with_dead_threads
     }
 }
