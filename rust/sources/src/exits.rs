@@ -1,12 +1,12 @@
-//! Tasks as they die, one after the other.
+//! A stream of exits: tasks as they die.
 //!
 //! Design decisions
 //!
-//! * Where they come from keeps them until somebody reads: the slots of bpf, the sockets
-//!   of netlink. What does not fit there is counted.
-//! * One descriptor is readable while there are exits, wherever they wait: with the source,
-//!   or here, taken together with others before them.
-//! * Nobody who waits holds a lock, so that another thread can end the wait.
+//! * The slots of bpf or the sockets of netlink hold exits until they are read. Exits that do
+//!   not fit are counted.
+//! * One descriptor is readable while exits wait, in the feed or in the batch that was taken
+//!   from it.
+//! * A waiting thread holds no lock, so that another one can end the wait.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,35 +21,35 @@ use crate::source::ExitFeed;
 use crate::sys;
 use crate::sys::thread::{EventFd, ForkGuard};
 
-/// One task that died: a row of a snapshot of the dead.
+/// One task that died: a row of a snapshot of exits.
 pub type Exit = (Arc<Snapshot<SharedBytes>>, usize);
 
 struct State {
-    deaths: Box<dyn ExitFeed>,
-    /// What was taken, and the first row of it that was not given yet.
+    feed: Box<dyn ExitFeed>,
+    /// The batch that was taken, and the next row of it to return.
     taken: Option<Exit>,
 }
 
-/// Tasks as they die. Threads may share it.
+/// A stream of exits, which threads may share.
 pub struct Exits {
     kind: SourceKind,
     state: Mutex<State>,
-    /// Set while something is taken and not given, or nobody is to wait any more.
+    /// Set while rows of the batch are left, or after all waits have been ended.
     waiting: EventFd,
     readable: Epoll,
     home: ForkGuard,
 }
 
 impl Exits {
-    /// Begins to listen: by bpf or netlink, None for the better one of them that works.
-    /// AccessDenied without the capability for it, Unsupported where this machine lacks it.
+    /// Starts to listen: by bpf or netlink, or with None by the better one that works.
+    /// AccessDenied without its capability, Unsupported where this machine lacks it.
     pub fn open(kind: Option<SourceKind>) -> Result<Exits, Error> {
-        let (kind, deaths): (_, Box<dyn ExitFeed>) = match kind {
+        let (kind, feed): (_, Box<dyn ExitFeed>) = match kind {
             Some(SourceKind::Bpf) => (SourceKind::Bpf, Box::new(Bpf::open_for_exits()?)),
             Some(SourceKind::Netlink) => (SourceKind::Netlink, Box::new(Listener::open()?)),
             Some(other) => {
                 return Err(Error::Unsupported {
-                    reason: format!("{} does not tell of exits as they happen", other.name()),
+                    reason: format!("{} does not report exits as they happen", other.name()),
                     hint: "choose bpf or netlink".into(),
                 });
             }
@@ -61,12 +61,12 @@ impl Exits {
         };
         let failed = |error| Error::os("watch the exits", error);
         let waiting = EventFd::new().map_err(failed)?;
-        let readable = sys::any_readable([deaths.readable(), waiting.as_fd()]).map_err(failed)?;
-        let state = Mutex::new(State { deaths, taken: None });
+        let readable = sys::any_readable([feed.readable(), waiting.as_fd()]).map_err(failed)?;
+        let state = Mutex::new(State { feed, taken: None });
         Ok(Exits { kind, state, waiting, readable, home: ForkGuard::new() })
     }
 
-    /// Where they come from.
+    /// The source of the exits.
     pub fn kind(&self) -> SourceKind {
         self.kind
     }
@@ -76,13 +76,13 @@ impl Exits {
         self.readable.0.as_fd()
     }
 
-    /// Exits lost so far, as far as it is known: netlink tells of a loss with the next exit
-    /// on the same CPU.
+    /// The number of lost exits so far. Netlink notices a loss with the next exit on the same
+    /// CPU.
     pub fn lost(&self) -> Result<u64, Error> {
-        Ok(self.locked()?.deaths.lost())
+        Ok(self.locked()?.feed.lost())
     }
 
-    /// Waits for an exit; false where `timeout_ms` passed first or a signal came.
+    /// Waits for an exit. Returns false where `timeout_ms` passed or a signal came first.
     pub fn wait(&self, timeout_ms: i32) -> Result<bool, Error> {
         sys::wait_readable(&[self.fd()], timeout_ms)
             .map_err(|error| Error::os("wait for exits", error))
@@ -93,11 +93,11 @@ impl Exits {
         self.waiting.set();
     }
 
-    /// The next exit; None where none waits.
+    /// The next exit. None where none waits.
     pub fn next(&self) -> Result<Option<Exit>, Error> {
         let mut state = self.locked()?;
         if state.taken.is_none() {
-            state.taken = state.deaths.take()?.map(|dead| (Arc::new(dead), 0));
+            state.taken = state.feed.take()?.map(|dead| (Arc::new(dead), 0));
             if state.taken.is_some() {
                 self.waiting.set();
             }
@@ -113,14 +113,14 @@ impl Exits {
         Ok(next)
     }
 
-    /// All exits that wait.
+    /// All waiting exits.
     pub fn read(&self) -> Result<Vec<Exit>, Error> {
         let mut state = self.locked()?;
         let before = state.taken.take();
         if before.is_some() {
             self.waiting.clear();
         }
-        let now = state.deaths.take()?.map(|dead| (Arc::new(dead), 0));
+        let now = state.feed.take()?.map(|dead| (Arc::new(dead), 0));
         let rows = |(dead, first): Exit| (first..dead.len()).map(move |row| (dead.clone(), row));
         Ok(before.into_iter().chain(now).flat_map(rows).collect())
     }

@@ -1,5 +1,5 @@
-//! What a snapshot's header says of the machine. Descriptors are kept open, so that
-//! each file costs one pread a snapshot.
+//! The machine's facts in a snapshot's header. Descriptors are kept open, so that each file
+//! costs one pread a snapshot.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,8 +14,8 @@ use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
 use crate::source::Request;
 use crate::sys;
 
-/// What the system's numbers are where it does not say: so on every architecture with
-/// 4 KiB pages, and on all but alpha and ia64.
+/// Numbers of the system, where it does not report them. USER_HZ is 100 on all architectures
+/// but alpha and ia64.
 const SMALLEST_PAGE: usize = 4096;
 const USER_HZ: u64 = 100;
 
@@ -69,7 +69,7 @@ impl Host {
         1_000_000_000 / self.ticks_per_second
     }
 
-    /// Fills what does not change while the machine is up; no system call.
+    /// Fills the facts that do not change while the machine is up. No system call.
     pub(crate) fn identify(&self, header: &mut Header) {
         header.boot_id = self.boot_id;
         header.host.clone_from(&self.host);
@@ -78,7 +78,7 @@ impl Host {
         header.cpu_times_step_ns = self.tick_ns();
     }
 
-    /// Reads the CPUs' times. Gives the system calls made.
+    /// Reads the CPUs' times. Returns the number of system calls.
     pub(crate) fn read_cpu_times(&mut self, header: &mut Header) -> u32 {
         let tick_ns = self.tick_ns();
         header.cpu_times = parse_stat(self.read(|host| &host.stat), tick_ns);
@@ -87,8 +87,8 @@ impl Host {
         u32::from(self.stat.is_some())
     }
 
-    /// Reads load, memory and whether delay accounting is on. Gives the system calls
-    /// made.
+    /// Reads load, memory and whether delay accounting is on. Returns the number
+    /// of system calls.
     pub(crate) fn read_system(&mut self, header: &mut Header) -> u32 {
         let calls = self.read_delayacct(header);
         let loads = parse_loadavg(self.read(|host| &host.loadavg));
@@ -98,9 +98,9 @@ impl Host {
         calls + [&self.loadavg, &self.meminfo].into_iter().flatten().count() as u32
     }
 
-    /// Reads whether delay accounting is on. Gives the system calls made.
+    /// Reads whether delay accounting is on. Returns the number of system calls.
     fn read_delayacct(&self, header: &mut Header) -> u32 {
-        // The kernel makes as much memory for a sysctl as is asked for.
+        // The kernel allocates as much memory for a sysctl as the reader asks for.
         let mut value = [0];
         let read = self.delayacct.as_ref().map(|file| file.read_at(&mut value, 0));
         let on = matches!(read, Some(Ok(1))) && value == *b"1";
@@ -108,8 +108,8 @@ impl Host {
         u32::from(read.is_some())
     }
 
-    /// Fills what is read at a snapshot's begin, for a source without clocks of the
-    /// CPUs of its own. Gives the system calls made.
+    /// Fills the facts that are read at a snapshot's begin, for a source without clocks of
+    /// the CPUs. Returns the number of system calls.
     pub(crate) fn begin(&mut self, header: &mut Header, request: &Request) -> u32 {
         self.identify(header);
         let mut calls = 0;
@@ -125,13 +125,13 @@ impl Host {
         calls
     }
 
-    /// Fills what is read at a snapshot's end.
+    /// Fills the facts that are read at a snapshot's end.
     pub(crate) fn end(header: &mut Header) {
         header.end = now();
         header.own_cpu_ns = sys::clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0);
     }
 
-    /// The whole of a kept file, empty where it cannot be read.
+    /// The contents of a kept file. Empty where it cannot be read.
     fn read(&mut self, which: impl Fn(&Host) -> &Option<File>) -> &[u8] {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut length = 0;
@@ -190,11 +190,11 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// What the mount of /proc hides from users (proc(5), hidepid).
+/// The processes that the mount of /proc hides from users (proc(5), hidepid).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hidden {
     Nothing,
-    /// Other users' processes, from all who are not in this group.
+    /// Other users' processes, except from members of this group.
     FromOthersThan(u32),
     /// Processes that one may not trace, from all groups.
     FromAll,

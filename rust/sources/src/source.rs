@@ -1,4 +1,4 @@
-//! What a source of snapshots and of exits is.
+//! The traits of sources: of snapshots, and of exits.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,32 +8,31 @@ use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
 use crate::errors::Error;
 use crate::sys::thread::ForkGuard;
 
-/// What a snapshot is to hold.
+/// The contents of a snapshot.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Threads rather than processes.
+    /// Records of threads, not of processes.
     pub threads: bool,
-    /// Fields that are wanted; a source reads what they need, and gives what else
-    /// costs nothing.
+    /// Wanted fields. A source reads what they need, and fills others that cost nothing.
     pub fields: FieldSet,
-    /// Every value at one instant, whatever is switched while it is taken, and the
-    /// CPUs' idle time to the ns. With proc that is always so. The bpf source watches the
-    /// scheduler's switches from the first such snapshot to the first one without; others
-    /// cannot, and collect the exits that taskstats tells of, where they may.
+    /// All values at one instant, and the CPUs' idle time to the ns. With proc that is
+    /// always so. The bpf source watches the scheduler's switches from the first such
+    /// snapshot to the first one without. The others cannot, and collect the exit events of
+    /// taskstats, where they may.
     pub exact: bool,
-    /// Only tasks that ran since the source's previous snapshot, with their values
-    /// before ([`Snapshot::base`]); the first snapshot has all. Sources that cannot
-    /// tell give all each time.
+    /// Only tasks that ran since the source's previous snapshot, with their earlier values
+    /// ([`Snapshot::base`]). The first snapshot has all tasks. Sources that cannot know which
+    /// ran return all each time.
     pub changed: bool,
-    /// The CPUs' times of /proc/stat. None: where the source has no clocks of the
-    /// CPUs of its own.
+    /// The CPUs' times of /proc/stat. None reads them where the source has no clocks of the
+    /// CPUs.
     pub cpu_times: Option<bool>,
-    /// Load and memory. None: where that costs little beside the rest.
+    /// Load and memory. None reads them where that costs little.
     pub system: Option<bool>,
 }
 
 impl Default for Request {
-    /// Processes, with every field that can be had.
+    /// Processes, with all fields.
     fn default() -> Request {
         Request {
             threads: false,
@@ -48,16 +47,16 @@ impl Default for Request {
 
 /// Something that takes snapshots.
 pub trait Source: Send {
-    /// Which source it is.
+    /// The kind of source.
     fn kind(&self) -> SourceKind;
     /// How exact its CPU times are.
     fn precision(&self) -> &'static str;
-    /// Gets ready for such snapshots, with privileges that may be given up afterwards.
+    /// Prepares for such snapshots. Privileges may be dropped afterwards.
     fn prepare(&mut self, _request: &Request) -> Result<(), Error> {
         Ok(())
     }
-    /// After a snapshot of only what ran since: the tasks that did not. None before, and
-    /// from sources that cannot tell.
+    /// The tasks that the last snapshot left out as unchanged. None after a snapshot of all
+    /// tasks.
     fn unchanged(&self) -> Option<Unchanged<'_>> {
         None
     }
@@ -109,16 +108,16 @@ impl Source for Guarded {
     }
 }
 
-/// Exits kept for the next snapshot at most: a minute of 5,000 a second, and half as many
-/// again. What is beyond counts as lost.
+/// Largest number of exits that are kept for the next snapshot: a minute and a half of 5,000
+/// a second. More are counted as lost.
 pub(crate) const MOST_EXITS: usize = 1 << 19;
 
-/// Where exits come from.
+/// A source of exits.
 pub(crate) trait ExitFeed: Send {
-    /// A descriptor that is readable while exits wait there.
+    /// A descriptor that is readable while exits wait.
     fn readable(&self) -> BorrowedFd<'_>;
-    /// Exits lost so far.
+    /// The number of lost exits so far.
     fn lost(&mut self) -> u64;
-    /// All that wait there, as a snapshot of the dead; None where there are none.
+    /// All waiting exits, as a snapshot. None where there are none.
     fn take(&mut self) -> Result<Option<Snapshot<SharedBytes>>, Error>;
 }

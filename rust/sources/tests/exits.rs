@@ -53,7 +53,7 @@ fn what_a_small_buffer_cannot_hold_is_counted() {
     listener.limit_receive_buffer(4096).expect("a smaller buffer");
     die(1000);
     let mut seen = drained(&mut listener).len() as u64;
-    // The next event of a CPU tells how many were lost before it.
+    // The next event of a CPU has the number of those lost before it.
     on_each_cpu();
     seen += drained(&mut listener).len() as u64;
     assert!(listener.lost() > 0, "nothing lost in {seen}");

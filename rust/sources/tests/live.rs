@@ -148,7 +148,7 @@ fn threads_are_rows_of_their_own() {
     let other = thread::Builder::new()
         .name("a thread".into())
         .spawn(move || {
-            // The thread gives itself its name before it gets here.
+            // The thread has set its name before it gets here.
             started.send(()).expect("the test listens");
             wait.recv().is_err()
         })

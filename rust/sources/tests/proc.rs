@@ -40,7 +40,7 @@ fn both() -> Option<(Sources, MutexGuard<'static, ()>)> {
     Some(([proc, netlink], alone))
 }
 
-/// Each source twice: once for processes, once for threads.
+/// Each source twice: for processes, and again for threads.
 fn each_way(sources: Sources) -> impl Iterator<Item = (Box<dyn Source>, bool)> {
     sources.into_iter().flat_map(|source| {
         let another = open(Some(source.kind())).expect("it opens twice");
@@ -79,7 +79,7 @@ struct Seen {
     after: Arc<Snapshot<SharedBytes>>,
 }
 
-/// Takes snapshots together with the run queues' clocks, which not every source reports.
+/// Takes snapshots together with the run queues' clocks, which not every source has.
 struct Witness(Box<dyn Source>);
 
 impl Witness {
@@ -98,14 +98,15 @@ impl Witness {
     }
 }
 
-/// CPU time of tasks, by the run queues' clocks.
+/// The CPU time of all tasks, by the run queues' clocks.
 fn busy_ns(from: &Arc<Snapshot<SharedBytes>>, to: &Arc<Snapshot<SharedBytes>>) -> u64 {
     let interval = Interval::between(Arc::clone(from), Arc::clone(to));
     interval.cpu_use().iter().map(|cpu| cpu.busy_ns).sum()
 }
 
 impl Seen {
-    /// The interval up to a later snapshot; no time is missing and none counts twice.
+    /// The interval up to a later snapshot, after checking that no time is missing and none
+    /// counts twice.
     fn closed(&self, now: &Seen) -> Interval {
         let (from, to) = (Arc::clone(&self.snapshot), Arc::clone(&now.snapshot));
         assert!(Interval::is_whole(&from, &to));
@@ -157,7 +158,7 @@ impl Drop for Sleepers {
     }
 }
 
-/// A thread that uses CPU time on request, while its caller sleeps.
+/// A thread that burns CPU time on request, while its starter sleeps.
 struct Worker {
     go: mpsc::Sender<Duration>,
     done: mpsc::Receiver<()>,
@@ -225,7 +226,7 @@ fn process_rows_sum_all_threads_living_and_exited() {
             let after = own_clock();
             let row = own(&snapshot);
             let cpu = row.cpu_ns().expect("its CPU time");
-            // The record includes the time between two tasks, which no clock has.
+            // The time between two tasks is in a record, but in no task's clock.
             let between = cpu / 50;
             assert!(before <= cpu && cpu <= after + between, "{before} ≤ {cpu} ≤ {after}");
             assert_eq!(row.cpu_run_virtual_total(), Some(cpu));
@@ -233,7 +234,7 @@ fn process_rows_sum_all_threads_living_and_exited() {
             assert!((ticks * 1000).abs_diff(cpu) < 100_000, "{ticks} us of {cpu} ns");
             assert_eq!(snapshot.header().own_cpu_ns, cpu);
             assert!(row.num_threads().is_some_and(|threads| threads >= 2));
-            // Sums that the kernel lacks for exited threads are unknown.
+            // Counters without the dead threads' part are unknown, not less.
             assert_eq!((row.nvcsw(), row.read_char(), row.ac_minflt()), (None, None, None));
             assert!(row.ac_sttime().is_some(), "a dead thread's is in ac_csttime");
         }
@@ -414,7 +415,7 @@ fn netlinks_dump_has_the_records_of_the_file() {
             records.map(|record| record.ac_pid()).collect()
         };
         assert_eq!(pids(&file), pids(&dump));
-        // What slept is the same to the byte, but for the instant and its age.
+        // Tasks that slept are the same to the byte, except instant and age.
         let same = |one: &precise_top_core::Record<'_>, other: &precise_top_core::Record<'_>| {
             Field::ALL.iter().all(|&field| {
                 let age = [Field::ac_time_ns, Field::ac_etime, Field::ac_tgetime];

@@ -246,7 +246,7 @@ impl Requester {
     }
 }
 
-/// What an answer says.
+/// The kinds of answer.
 enum Answer {
     /// The record is where it belongs.
     Record,

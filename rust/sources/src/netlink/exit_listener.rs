@@ -1,13 +1,13 @@
-//! Exit events of taskstats: the record that the kernel sends when a task dies.
+//! Listens to exit events of taskstats: the final record that the kernel sends of a task.
 //!
 //! Design decisions
 //!
-//! * A socket for each CPU, with a large buffer: the events of one CPU are numbered,
-//!   so that a gap in its socket tells what was lost.
-//! * CPUs that may come later share one more socket, where the kernel's word
-//!   (ENOBUFS) is all that tells of a loss.
-//! * The record is made before the task's memory is torn down, and its run time is up
-//!   to one tick old: taskstats knows no better.
+//! * Each CPU has a socket with a large buffer. The events of a CPU are numbered, so that a
+//!   gap in the numbers of its socket is the number of lost events.
+//! * CPUs that may come online later share one more socket. There only ENOBUFS reports a
+//!   loss, without a number.
+//! * The kernel makes the record before it frees the task's memory, and the run time in it is
+//!   up to one tick old.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -43,25 +43,25 @@ const BATCH: usize = 64;
 /// A jump of the numbers beyond this is another CPU's event, not a loss.
 const LARGEST_GAP: u32 = 1 << 20;
 
-/// One task's death, as the kernel told it.
+/// The exit of one task, as the kernel reports it.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// `struct taskstats` of the task.
     pub record: Vec<u8>,
     /// The sums of the process, where the task was the last of several threads.
     pub process: Option<Vec<u8>>,
-    /// CLOCK_BOOTTIME at which the event was read; the death was a little earlier.
+    /// CLOCK_BOOTTIME at which the event was read. The exit was a little earlier.
     pub read_ns: u64,
 }
 
-/// Numbers of the events of one CPU.
+/// The numbers of the events of one CPU.
 #[derive(Clone, Copy, Debug, Default)]
 struct Numbering {
     /// The next event's number, once one is known.
     expected: Option<u32>,
 }
 
-/// Registered sockets.
+/// Sockets that are registered for exit events.
 pub struct Listener {
     sockets: Vec<Socket>,
     /// Each socket's CPUs.
@@ -104,7 +104,7 @@ impl Listener {
         }
         let readable = sys::any_readable(sockets.iter().map(AsFd::as_fd))
             .map_err(|error| Error::os("watch the exit sockets", error))?;
-        // What a record looks like here.
+        // Get the layout of this kernel's records.
         let mut asking = source::Netlink::open()?;
         let own = asking.get(Id::Pid(std::process::id()))?;
         Ok(Listener {
@@ -127,8 +127,8 @@ impl Listener {
         self.readable.0.as_fd()
     }
 
-    /// Exits lost since the beginning, as far as the kernel's numbers tell: a loss shows
-    /// with the next exit on the same CPU.
+    /// The number of lost exits since the begin. A loss shows with the next exit on the same
+    /// CPU.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -144,7 +144,7 @@ impl Listener {
         self.sockets.iter().try_for_each(|socket| socket.limit_receive_buffer(bytes))
     }
 
-    /// Takes all events that wait.
+    /// Reads all waiting events.
     pub fn drain(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let drained = (0..self.sockets.len())
@@ -166,7 +166,7 @@ impl Listener {
                     Some(libc::EINTR) => continue,
                     Some(libc::EAGAIN) => return Ok(()),
                     Some(libc::ENOBUFS) => {
-                        // On a CPU's own socket the gap in the numbers says how many.
+                        // On a CPU's own socket the gap in the numbers has the count.
                         self.lost += u64::from(which >= self.single);
                         continue;
                     }
@@ -278,12 +278,12 @@ impl ExitFeed for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // A child made by fork has the same sockets, on which its parent goes on to listen.
+        // A forked child has the same sockets, on which its parent still listens.
         if !self.home.is_here() {
             return;
         }
-        // The kernel knows a listener by its port, which the next socket may get. Where
-        // the privilege is gone, the first exit after the close ends the registration.
+        // The kernel identifies a listener by its port, which the next socket may get. Without
+        // the privilege, the first exit after the close ends the registration.
         for (socket, mask) in self.sockets.iter().zip(&self.masks) {
             if let Ok(request) =
                 socket::message(self.family, 2, wire::CMD_GET, DEREGISTER_CPUMASK, mask.as_str())
@@ -300,7 +300,7 @@ fn register(socket: &Socket, family: u16, mask: &str) -> Result<(), Error> {
     request[6..8].copy_from_slice(&REQUEST_ACKNOWLEDGED.to_ne_bytes());
     socket.send(&request)?;
     let mut buffer = vec![0; EVENT];
-    // Events may come before the acknowledgement; nobody knows of them yet.
+    // Skip events that come before the acknowledgement.
     loop {
         let length = socket.receive(&mut buffer)?;
         for message in wire::messages(&buffer[..length]) {

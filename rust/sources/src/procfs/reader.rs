@@ -28,7 +28,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// between the two.
 const ATTEMPTS: u32 = 2;
 
-/// What stat gives for every task.
+/// Fields that stat has for every task.
 pub(super) const STAT: FieldSet = FieldSet::of(&[
     Field::version,
     Field::ac_comm,
@@ -74,7 +74,7 @@ pub(super) const IO: FieldSet = FieldSet::of(&[
     Field::cancelled_write_bytes,
 ]);
 
-/// All that the reader can fill.
+/// All fields that the reader can fill.
 pub(super) const CAN: FieldSet = STAT
     .union(CPU_TIME)
     .union(SCHEDSTAT)
@@ -299,7 +299,7 @@ impl Reader {
             let mut runs = stat.state == b'R';
             for _ in 0..ATTEMPTS {
                 let Some([run_ns, delay, count]) = self.schedstat(&directory) else { break };
-                // What dead threads used is in the clock alone. While the leader runs, its
+                // Only the clock has the time of dead threads. While the leader runs, its
                 // schedstat is up to a tick behind.
                 let late_ns = if runs { self.tick_ns } else { 0 };
                 if clock_ns <= run_ns + late_ns {
@@ -369,7 +369,7 @@ impl Reader {
     }
 }
 
-/// What the CPU clock and schedstat have filled.
+/// The fields that the CPU clock and schedstat have filled.
 struct Times {
     filled: FieldSet,
     /// Whether the task's own counters are those of all its threads, the dead ones too.

@@ -2,12 +2,11 @@
 //!
 //! Design decisions
 //!
-//! * A process's CPU time comes from its CPU clock, which anyone may read; a
-//!   thread's from task/TID/schedstat. The ticks of stat only split it.
-//! * A file is opened only where a wanted field needs it, below a kept descriptor
-//!   of /proc.
-//! * What vanishes between the listing and the reading is left out; what may not be
-//!   read leaves its fields unfilled in that record.
+//! * A process's CPU time comes from its CPU clock, which anyone may read; a thread's comes
+//!   from task/TID/schedstat. The ticks of stat only split it.
+//! * A file is opened only where a wanted field needs it, below a kept descriptor of /proc.
+//! * A task that vanishes between the listing and the read is left out. A file that may not
+//!   be read leaves its fields unfilled in that record.
 
 use precise_top_core::{
     FieldGroup, FieldSet, FieldStatus, Flags, Header, Layout, RecordBuffer, RecordMut, SharedBytes,

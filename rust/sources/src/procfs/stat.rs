@@ -15,7 +15,7 @@ pub(crate) fn start_of(line: &[u8], tick_ns: u64) -> Option<u64> {
     Some(Stat::parse(line)?.start_ns(tick_ns))
 }
 
-/// What a task is doing, and its memory: of a leader that has exited, a living thread's.
+/// State and memory of a task. For a leader that has exited, a living thread has them.
 pub(super) const MOMENT: FieldSet =
     FieldSet::of(&[Field::state, Field::task_flags, Field::vm_kb, Field::rss_kb, Field::cpu]);
 

@@ -23,7 +23,7 @@ use crate::sys::map::FileMap;
 
 /// Permission to write, for the group and for others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// The mode of a recording: it may tell what others type.
+/// The mode of a recording, which may hold the command lines of others.
 const RECORDING_MODE: u32 = 0o600;
 
 /// A file to append to.

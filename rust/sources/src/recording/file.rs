@@ -24,8 +24,8 @@ pub struct DumpFile {
     identity: (u64, u64),
 }
 
-/// A piece of a file, read into memory that begins as a page does, as does what is read: else
-/// copying takes some processors several times as long.
+/// A piece of a file. File offset and memory are aligned to pages: unaligned copies take
+/// several times as long on some processors.
 #[derive(Default)]
 struct Piece {
     memory: Vec<u8>,
@@ -40,7 +40,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Piece {
     const PAGE: usize = 4096;
-    /// What is larger would not stay in a cache, nor is memory for it to be taken twice.
+    /// Larger pieces do not stay in a cache, and would take their memory twice.
     const LARGEST: usize = 16 << 20;
 
     /// Reads that range of a file; an error where it ends before, or the range is too large.
@@ -61,10 +61,10 @@ impl Piece {
 }
 
 impl DumpFile {
-    /// Opens a file. With `map` it is mapped into memory where it can be, so that
-    /// uncompressed frames are read without a copy; else it is read. `record_size` is
-    /// for bare arrays, as in [`Snapshot::from_bare_records`]. Only regular files are
-    /// opened: others need not have an end, or wait for one who writes.
+    /// Opens a file. With `map` it is mapped into memory where possible, so that uncompressed
+    /// frames are read without a copy; otherwise it is read. `record_size` is for bare arrays,
+    /// as in [`Snapshot::from_bare_records`]. Unsupported for other than regular files, which
+    /// may have no end, or wait for a writer.
     pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
         let failed = |error| Error::os(path.display().to_string(), error);
         let mut file = open(path).map_err(failed)?;
@@ -78,7 +78,7 @@ impl DumpFile {
         }
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
         let mapped = if map && length > 0 {
-            // What cannot be mapped can be read.
+            // A file that cannot be mapped is read.
             FileMap::new(&file, length).ok().map(Arc::new)
         } else {
             None
@@ -92,7 +92,7 @@ impl DumpFile {
             }
         };
         let reader = Reader::new(bytes, record_size);
-        // What is missing read as zeros, which is not the file's damage.
+        // Missing pages read as zeros, which is not the file's damage.
         still_whole(path, mapped.as_deref(), reader.is_err())?;
         let reader = reader.map_err(|error| damaged(path, error))?;
         let identity = identity(&metadata);
@@ -104,7 +104,7 @@ impl DumpFile {
         &self.path
     }
 
-    /// What is in it.
+    /// The reader of its contents.
     pub fn reader(&self) -> &Reader {
         &self.reader
     }
@@ -120,12 +120,12 @@ impl DumpFile {
         snapshot.map_err(|error| damaged(&self.path, error))
     }
 
-    /// Copies of a mapped file's bytes, all in the same memory if none is kept: to read each
-    /// byte once, that takes less than to map it page by page. None where there is no such
-    /// copy: what is looked at in place then shows why.
+    /// Reads a mapped file by pread into one buffer that is used again while no copy is kept.
+    /// Where each byte is read once, that is cheaper than page faults. None where the file
+    /// cannot be opened again: the map is read then.
     fn copies(&self) -> Option<Copies> {
         self.map.as_ref()?;
-        // Opened anew, as so many files may not be open as may be mapped.
+        // Opened again, since fewer files may be open than mapped.
         let file = open(&self.path).ok()?;
         if identity(&file.metadata().ok()?) != self.identity {
             return None;
@@ -147,7 +147,7 @@ impl DumpFile {
     }
 }
 
-/// Opens a file for reading, without waiting for one who writes.
+/// Opens a file for reading, without waiting for a writer.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }

@@ -1,17 +1,18 @@
-//! A file mapped for reading, which another process may cut short meanwhile.
+//! A file mapped for reading, which another process may truncate.
 //!
 //! Design decisions
 //!
-//! * Reading a page that the file no longer has raises SIGBUS, which would end the
-//!   process. Reading into memory instead would copy every byte, which is what a map is
-//!   there to spare. So a handler takes the signal for the maps made here, and only for
-//!   them: it puts zeros in place of the missing pages and marks the map failed, which its
-//!   owner asks about. For any other address it does what was done before it came.
-//! * A process has one handler of a signal: one that is installed later takes the place of
-//!   this, which is put back, in front of it, when the next file is mapped. In between the
-//!   maps are without; `mmap=False` is for who cannot have that.
-//! * The handler does nothing that is not safe in a signal: it reads atomics and calls
-//!   mmap(2).
+//! * Reading a page that the file has lost raises SIGBUS, which ends the process. A handler
+//!   takes the signal for the maps made here, and only for them: it maps zeros in place of
+//!   the missing pages and marks the map failed, which its owner checks. For other addresses
+//!   it calls the earlier handler.
+//! * The alternative, reading each frame by pread, takes the same CPU time for one pass, and
+//!   a third more for later ones; but snapshots are copies then, where those of a map share
+//!   its pages and need no memory of their own.
+//! * A process has one handler of a signal. One that is installed later replaces this one,
+//!   which is installed again, in front of it, with the next map. Pass `mmap=False` to avoid
+//!   the handler.
+//! * The handler is async-signal-safe: it reads atomics and calls mmap(2).
 
 use std::fs::File;
 use std::io;
@@ -24,27 +25,27 @@ use nix::errno::Errno;
 
 use crate::host::page_size;
 
-/// Maps at a time; a file beyond is read instead.
-const MOST: usize = 1 << 14;
+/// Largest number of maps. More files are read instead.
+const MOST_MAPS: usize = 1 << 14;
 
-/// The address range of a map; begin 0 is a free place.
+/// The address range of a map. A begin of 0 marks a free slot.
 struct Slot {
     begin: AtomicUsize,
     end: AtomicUsize,
     failed: AtomicBool,
 }
 
-static SLOTS: [Slot; MOST] = [const {
+static SLOTS: [Slot; MOST_MAPS] = [const {
     Slot { begin: AtomicUsize::new(0), end: AtomicUsize::new(0), failed: AtomicBool::new(false) }
-}; MOST];
-/// A slot that is being filled.
+}; MOST_MAPS];
+/// The begin of a slot that is being filled.
 const TAKEN: usize = usize::MAX;
 static PAGE: AtomicUsize = AtomicUsize::new(4096);
 
-/// Handlers that may be in front of one another; a file is read where there are more.
+/// Largest number of earlier handlers. With more, files are read.
 const DEEPEST: usize = 8;
 
-/// What was done at the signal when the handler was installed.
+/// The handler that was in force when this one was installed.
 struct Before {
     action: AtomicUsize,
     flags: AtomicI32,
@@ -52,9 +53,9 @@ struct Before {
 
 static BEFORE: [Before; DEEPEST] =
     [const { Before { action: AtomicUsize::new(0), flags: AtomicI32::new(0) } }; DEEPEST];
-/// How many there are; the last is asked first.
+/// The number of earlier handlers. The last one is called first.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
-/// Held while the handler is looked after: who maps a file finds it in force.
+/// Held while the handler is installed, so that it is in force for each map.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A mapped file.
@@ -104,14 +105,13 @@ impl FileMap {
         Ok(FileMap { start, length, slot })
     }
 
-    /// Whether the file was found to be shorter than the map: what was missing read as
-    /// zeros.
+    /// Whether the file was found to be shorter than the map: missing pages read as zeros.
     pub(crate) fn failed(&self) -> bool {
         self.slot.failed.load(Ordering::Acquire)
     }
 
-    /// Whether the file is shorter than the map by a page or more, found or not: in the page
-    /// that it now ends in, the kernel puts zeros behind its end and raises no signal.
+    /// Checks whether the file is shorter than the map by a page or more. Behind the end of
+    /// the file its last page reads as zeros, without a signal.
     pub(crate) fn is_short(&self) -> bool {
         std::hint::black_box(self.as_ref().last().copied());
         self.failed()
@@ -137,8 +137,8 @@ impl Drop for FileMap {
     }
 }
 
-/// Sees to it that the handler is in force. Whoever installed another since the last map
-/// (faulthandler.enable() does) is asked for what is none of ours.
+/// Installs the handler if it is not in force. A handler that was installed since the last
+/// map (faulthandler.enable() does that) becomes an earlier one.
 fn install() -> io::Result<()> {
     let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     PAGE.store(page_size(), Ordering::Relaxed);
@@ -151,7 +151,7 @@ fn install() -> io::Result<()> {
         return Ok(());
     }
     let depth = DEPTH.load(Ordering::Acquire);
-    // One that comes again takes its old place: those above it have gone.
+    // One that is installed again takes its old place: those after it are gone.
     let same = |before: &Before| before.action.load(Ordering::Relaxed) == present.sa_sigaction;
     let place = BEFORE[..depth].iter().position(same).unwrap_or(depth);
     let before = BEFORE.get(place).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -184,7 +184,7 @@ extern "C" fn on_sigbus(
         }
         let page = address & !(PAGE.load(Ordering::Relaxed) - 1);
         // SAFETY: the range is inside a map of this module, which its owner only reads;
-        // from the page on that the file lacks it is made of zeros.
+        // from the missing page on it becomes zeros.
         let zeros = unsafe {
             libc::mmap(
                 page as *mut libc::c_void,
@@ -203,13 +203,13 @@ extern "C" fn on_sigbus(
     chain(signal, info, context);
 }
 
-/// What would have been done without the handler.
+/// Does what happens without the handler.
 fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let depth = DEPTH.load(Ordering::Acquire);
     let before = depth.checked_sub(1).and_then(|last| BEFORE.get(last));
     let action = before.map_or(libc::SIG_DFL, |before| before.action.load(Ordering::Relaxed));
     if matches!(action, libc::SIG_DFL | libc::SIG_IGN) {
-        // The access that raised it is repeated, and ends the process.
+        // The access is repeated, and ends the process.
         // SAFETY: all-zero bytes are a valid `sigaction`: the default.
         unsafe {
             let default: libc::sigaction = std::mem::zeroed();
@@ -217,8 +217,8 @@ fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_
         }
         return;
     }
-    // A handler may in its turn raise the signal for the one that it replaced, which is
-    // this: then it is the turn of those before.
+    // A handler may raise the signal again for the one that it replaced, which is this one:
+    // then the one before it is called.
     DEPTH.store(depth - 1, Ordering::Release);
     let flags = before.map_or(0, |before| before.flags.load(Ordering::Relaxed));
     if flags & libc::SA_SIGINFO != 0 {
