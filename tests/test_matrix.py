@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import stock_kernels  # noqa: E402, the path is set just before
+from debian import DebianError  # noqa: E402
 from stock_kernels import Kernel  # noqa: E402
 
 DAY = datetime.date(2026, 11, 27)
@@ -76,5 +77,5 @@ def test_types_are_found_in_an_image_without_sections() -> None:
     # Code may hold the same bytes as a header.
     image = bytes(0x300) + types[:4] + b"\xff" * 200 + types + b"rest"
     assert stock_kernels.btf(image) == types
-    with pytest.raises(stock_kernels.DebianError, match="without types"):
+    with pytest.raises(DebianError, match="without types"):
         stock_kernels.btf(bytes(0x1000))
