@@ -80,8 +80,8 @@ static __always_inline bool has_clocks(void)
 	       bpf_core_field_exists(q->cpu);
 }
 
-/* Whether there is a way from a task to its queue; not without FAIR_GROUP_SCHED. */
-static __always_inline bool has_queue(void)
+/* Whether a task's run queue can be found. Without FAIR_GROUP_SCHED it cannot. */
+static __always_inline bool has_queues(void)
 {
 	struct task_struct *t = 0;
 	struct cfs_rq *cfs = 0;
@@ -92,9 +92,7 @@ static __always_inline bool has_queue(void)
 
 static __always_inline struct rq *queue_of(struct task_struct *t)
 {
-	if (!has_queue())
-		return 0;
-	return FROM(t)->se.cfs_rq->rq;
+	return has_queues() ? FROM(t)->se.cfs_rq->rq : 0;
 }
 
 /* Without branches: the verifier follows each combination of branches. */
