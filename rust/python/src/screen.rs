@@ -7,7 +7,7 @@ use precise_top_core::interval::Unchanged;
 use precise_top_core::{Interval, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
-    Canvas, Choice, Column, Form, Lines, Sequences, Style, Table, Users, View, missing,
+    Canvas, Choice, Column, Form, Lines, Sequences, Style, TaskTable, Users, View, missing,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -82,7 +82,7 @@ impl Rows<'_> {
 /// form.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
 pub(crate) struct PyScreen {
-    table: Table,
+    table: TaskTable,
     choice: Choice,
     user: Py<PyAny>,
     offset_s: Py<PyAny>,
@@ -130,7 +130,7 @@ impl PyScreen {
             prompt,
             notice: notice.into(),
         };
-        let table = Table::new(columns);
+        let table = TaskTable::new(columns);
         Ok(PyScreen { table, choice, user, offset_s, users: HashMap::new(), quarter: None })
     }
 

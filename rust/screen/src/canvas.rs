@@ -1,39 +1,39 @@
-//! What is on a terminal, so that only what changes is written.
+//! The content of a terminal, so that only changed lines are written.
 
-use crate::screen::{Line, Lines, Style};
+use crate::line::{ScreenLine, ScreenLines, Style};
 
-/// What a terminal takes as orders.
+/// Control sequences of a terminal.
 #[derive(Clone, Debug, Default)]
-pub struct Sequences {
-    /// Clears it.
+pub struct ControlSequences {
+    /// Clears the terminal.
     pub clear: String,
-    /// Goes to the begin of a line, for each line of the screen.
+    /// For each line of the screen, moves the cursor to its start.
     pub lines: Vec<String>,
-    /// Begins bold text.
+    /// Starts bold text.
     pub bold: String,
-    /// Begins reversed text.
+    /// Starts reversed text.
     pub reverse: String,
-    /// Ends either.
+    /// Ends bold or reversed text.
     pub normal: String,
 }
 
-/// A terminal's screen.
+/// The content of a terminal.
 #[derive(Debug)]
 pub struct Canvas {
-    sequences: Sequences,
-    shown: Vec<Line>,
-    /// What was to be written last; kept for its memory.
+    sequences: ControlSequences,
+    shown: Vec<ScreenLine>,
+    /// The last return value of [`Canvas::draw`]; its memory is used again.
     text: String,
 }
 
 impl Canvas {
-    /// Of which nothing is known.
-    pub fn new(sequences: Sequences) -> Canvas {
+    /// A terminal whose content is unknown.
+    pub fn new(sequences: ControlSequences) -> Canvas {
         Canvas { sequences, shown: Vec::new(), text: String::new() }
     }
 
-    /// What has to be written so that these lines are on the screen.
-    pub fn draw(&mut self, screen: &Lines) -> &str {
+    /// The bytes to write so that the terminal shows these lines.
+    pub fn draw(&mut self, screen: &ScreenLines) -> &str {
         let text = &mut self.text;
         text.clear();
         if self.shown.is_empty() {

@@ -1,61 +1,45 @@
-//! What stands above the table: the machine, the source, the CPUs, memory.
+//! Lines above the table: machine, CPUs, source, tasks, memory.
 
-use precise_top_core::{CpuTimes, Flags, Interval, System};
+use precise_top_core::{CpuTimes, System};
 
-use crate::screen::{Choice, Heights, View};
+use crate::settings::ViewSettings;
 use crate::text::{self, UNKNOWN, push};
+use crate::view::{Heights, ViewData};
 
-/// The widest bar of a CPU, in cells, and the narrowest.
+/// Width of the bar of a CPU, in cells.
 const BAR: std::ops::RangeInclusive<usize> = 8..=40;
 
-/// What a snapshot lacks, as far as it knows; empty where nothing.
-pub fn missing(interval: &Interval) -> String {
-    let (before, now) = (interval.prev().header(), interval.cur().header());
-    let lost = now.exits_lost.saturating_sub(before.exits_lost);
-    let mut parts = Vec::new();
-    if now.missed > 0 {
-        parts.push(format!("{} tasks that may not be read", now.missed));
-    }
-    if lost > 0 {
-        parts.push(format!("{lost} that died"));
-    }
-    if now.flags.contains(Flags::TRUNCATED) {
-        parts.push("tasks beyond the memory for them".into());
-    }
-    parts.join(", ")
-}
-
-/// The lines above the table, as far as there is room.
+/// The lines above the table that fit on the screen.
 pub(crate) fn lines(
-    view: &View<'_>,
-    choice: &Choice,
+    data: &ViewData<'_>,
+    settings: &ViewSettings,
     cells: usize,
     heights: Heights,
 ) -> Vec<String> {
-    let mut lines = vec![machine(view)];
-    if heights.cpus == view.cpus.len() {
-        lines.extend(view.cpus.iter().map(|times| {
+    let mut lines = vec![machine(data)];
+    if heights.cpus == data.cpus.len() {
+        lines.extend(data.cpus.iter().map(|times| {
             let mut line = format!("cpu{:<3}", times.cpu);
             push_cpu(&mut line, shares(times), cells);
             line
         }));
     } else if heights.cpus > 0 {
-        let mut line = format!("{} cpus", view.cpus.len());
-        push_cpu(&mut line, mean(&view.cpus), cells);
+        let mut line = format!("{} cpus", data.cpus.len());
+        push_cpu(&mut line, mean(&data.cpus), cells);
         lines.push(line);
     }
-    let facts = [source(view), tasks(view, choice)].into_iter();
-    lines.extend(facts.chain(view.system.as_ref().map(memory)).take(heights.facts - 1));
+    let facts = [source(data), tasks(data, settings)].into_iter();
+    lines.extend(facts.chain(data.system.as_ref().map(memory)).take(heights.facts - 1));
     lines
 }
 
-fn machine(view: &View<'_>) -> String {
+fn machine(data: &ViewData<'_>) -> String {
     let mut line = String::with_capacity(128);
-    text::push_time_of_day(&mut line, view.local_s);
-    push(&mut line, format_args!("  {}  up ", text::safe(view.host)));
-    text::push_elapsed(&mut line, view.boottime_ns as f64 / 1e9);
+    text::push_time_of_day(&mut line, data.local_s);
+    push(&mut line, format_args!("  {}  up ", text::safe(data.host)));
+    text::push_elapsed(&mut line, data.boottime_ns as f64 / 1e9);
     line.push_str("  load");
-    match view.system {
+    match data.system {
         None => push(&mut line, format_args!(" {UNKNOWN}")),
         Some(System { load_centi, .. }) => {
             for load in load_centi {
@@ -66,37 +50,37 @@ fn machine(view: &View<'_>) -> String {
     line
 }
 
-fn source(view: &View<'_>) -> String {
-    let precision = view.source.precision(view.one_instant);
+fn source(data: &ViewData<'_>) -> String {
+    let precision = data.source.precision(data.one_instant);
     let mut line = format!(
         "{} ({precision})  interval {:.2} s",
-        view.source.name(),
-        view.interval_ns as f64 / 1e9
+        data.source.name(),
+        data.interval_ns as f64 / 1e9
     );
-    if view.interval_ns > 0 {
-        let own = 100.0 * view.own_ns as f64 / view.interval_ns as f64;
+    if data.interval_ns > 0 {
+        let own = 100.0 * data.own_ns as f64 / data.interval_ns as f64;
         push(&mut line, format_args!("  own {own:.2}%"));
     }
     line
 }
 
-fn tasks(view: &View<'_>, choice: &Choice) -> String {
-    let mut line = format!("tasks {}", view.tasks);
-    if view.exited > 0 {
-        push(&mut line, format_args!(" +{} died", view.exited));
+fn tasks(data: &ViewData<'_>, settings: &ViewSettings) -> String {
+    let mut line = format!("tasks {}", data.tasks);
+    if data.exited > 0 {
+        push(&mut line, format_args!(" +{} died", data.exited));
     }
-    if view.rows != view.tasks {
-        push(&mut line, format_args!(" shown {}", view.rows));
+    if data.rows != data.tasks {
+        push(&mut line, format_args!(" shown {}", data.rows));
     }
-    if !choice.fold.is_empty() {
-        push(&mut line, format_args!(" by {}", choice.fold));
+    if !settings.group_by.is_empty() {
+        push(&mut line, format_args!(" by {}", settings.group_by));
     }
-    for (number, (name, count)) in view.states.iter().enumerate() {
+    for (number, (name, count)) in data.states.iter().enumerate() {
         let between = if number == 0 { ": " } else { " " };
         push(&mut line, format_args!("{between}{count} {name}"));
     }
-    if !view.missing.is_empty() {
-        push(&mut line, format_args!("  missing: {}", view.missing));
+    if !data.missing.is_empty() {
+        push(&mut line, format_args!("  missing: {}", data.missing));
     }
     line
 }
@@ -136,7 +120,7 @@ fn mean(cpus: &[CpuTimes]) -> Shares {
     mean
 }
 
-/// Appends a CPU's shares, and a bar of them where there is room.
+/// Appends the shares of a CPU, and a bar if it fits.
 fn push_cpu(line: &mut String, shares: Shares, cells: usize) {
     let [user, system, iowait, irq, steal, idle] = shares;
     push(

@@ -2,26 +2,31 @@
 //! I/O.
 //!
 //! ```text
-//! text (numbers and names) -> table (rows and columns) -> head + foot -> screen
-//! canvas: of a screen, only what is not on the terminal yet
+//! text (numbers and names) -> table (rows and columns) -> view (values) -> head, foot -> screen
+//! canvas: the lines of a screen that differ from those on the terminal
 //! ```
 //!
 //! Design decisions
 //!
-//! * What is shown once a second finds cold caches, where every line of code that is run and
-//!   every object that is touched costs its way from memory. So a screen is made from an
-//!   interval in one call, with nothing in between that others could see.
+//! * A screen is drawn once a second and finds cold CPU caches, so each line of code and
+//!   each object costs a load from memory. One call draws a whole screen, without
+//!   intermediate objects for callers.
 
 #![forbid(unsafe_code)]
 
 pub mod canvas;
 mod foot;
 mod head;
+pub mod line;
 pub mod screen;
+pub mod settings;
 pub mod table;
 pub mod text;
+pub mod view;
 
-pub use canvas::{Canvas, Sequences};
-pub use head::missing;
-pub use screen::{Choice, Line, Lines, Style, View};
-pub use table::{Column, Form, Table, Users};
+pub use canvas::{Canvas, ControlSequences};
+pub use line::{ScreenLine, ScreenLines, Style};
+pub use screen::draw;
+pub use settings::ViewSettings;
+pub use table::{CellFormat, TextColumn, TextTable, UserNames};
+pub use view::{Heights, ViewData, ViewRows, missing};

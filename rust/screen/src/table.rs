@@ -1,13 +1,13 @@
-//! Tables of tasks: titles, units, rows and sums.
+//! Tables of tasks as text: titles, units, rows and sums.
 
-use precise_top_core::{Cell, Interval, Metric as Source, TaskTable as Rows, state};
+use precise_top_core::{Cell, Interval, Metric, TaskTable, state};
 
-use crate::screen::Choice;
+use crate::settings::ViewSettings;
 use crate::text::{self, Side, UNKNOWN};
 
-/// How a column's values are written.
+/// The format of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum CellFormat {
     /// Shares in per cent.
     Percent,
     /// Whole numbers.
@@ -26,73 +26,73 @@ pub enum Form {
     State,
     /// A name.
     Name,
-    /// A user's name, of its id.
+    /// The name of a user, from its id.
     User,
-    /// Whatever it is, as it is.
+    /// Any value, unchanged.
     Raw,
 }
 
-impl Form {
-    /// All of them, by their names.
-    pub const ALL: [(&'static str, Form); 11] = [
-        ("percent", Form::Percent),
-        ("integer", Form::Integer),
-        ("kibibytes", Form::Kibibytes),
-        ("rate", Form::Rate),
-        ("bytes_rate", Form::BytesRate),
-        ("elapsed_us", Form::ElapsedUs),
-        ("elapsed_ns", Form::ElapsedNs),
-        ("state", Form::State),
-        ("name", Form::Name),
-        ("user", Form::User),
-        ("raw", Form::Raw),
+impl CellFormat {
+    /// All formats with their names.
+    pub const ALL: [(&'static str, CellFormat); 11] = [
+        ("percent", CellFormat::Percent),
+        ("integer", CellFormat::Integer),
+        ("kibibytes", CellFormat::Kibibytes),
+        ("rate", CellFormat::Rate),
+        ("bytes_rate", CellFormat::BytesRate),
+        ("elapsed_us", CellFormat::ElapsedUs),
+        ("elapsed_ns", CellFormat::ElapsedNs),
+        ("state", CellFormat::State),
+        ("name", CellFormat::Name),
+        ("user", CellFormat::User),
+        ("raw", CellFormat::Raw),
     ];
 
-    /// The form of that name.
-    pub fn from_name(name: &str) -> Option<Form> {
-        Form::ALL.into_iter().find_map(|(known, form)| (known == name).then_some(form))
+    /// The format with this name.
+    pub fn from_name(name: &str) -> Option<CellFormat> {
+        CellFormat::ALL.into_iter().find_map(|(known, format)| (known == name).then_some(format))
     }
 }
 
-/// One column.
+/// A column of a text table.
 #[derive(Clone, Debug)]
-pub struct Column {
-    /// What stands above it.
+pub struct TextColumn {
+    /// The title.
     pub title: String,
-    /// The unit, below the title.
+    /// The unit, shown below the title.
     pub unit: String,
-    /// Terminal cells.
+    /// Width in terminal cells.
     pub width: usize,
-    /// Which side of them its texts stand on.
+    /// The alignment.
     pub side: Side,
-    /// What it shows.
-    pub source: Source,
-    /// How.
-    pub form: Form,
-    /// Whether the sum of its rows means something.
+    /// The metric that the column shows.
+    pub metric: Metric,
+    /// The format of its values.
+    pub format: CellFormat,
+    /// Whether the column has a sum.
     pub summed: bool,
 }
 
-/// Bytes that most lines need no more than.
+/// Capacity in bytes that fits most lines.
 const LINE: usize = 128;
 
-/// Appends the name of a user.
-pub type Users<'a> = &'a dyn Fn(u32, &mut String);
+/// Appends the name of the user with this id.
+pub type UserNames<'a> = &'a dyn Fn(u32, &mut String);
 
-/// Columns beside each other.
+/// A table whose rows are lines of text.
 #[derive(Clone, Debug)]
-pub struct Table {
-    columns: Vec<Column>,
+pub struct TextTable {
+    columns: Vec<TextColumn>,
 }
 
-impl Table {
-    /// Of these columns.
-    pub fn new(columns: Vec<Column>) -> Table {
-        Table { columns }
+impl TextTable {
+    /// A table with these columns.
+    pub fn new(columns: Vec<TextColumn>) -> TextTable {
+        TextTable { columns }
     }
 
-    /// Its columns.
-    pub fn columns(&self) -> &[Column] {
+    /// The columns from left to right.
+    pub fn columns(&self) -> &[TextColumn] {
         &self.columns
     }
 
@@ -106,25 +106,28 @@ impl Table {
         self.line(|column, text| text.push_str(&column.unit))
     }
 
-    /// The line of a row, whose cells `cell` gives.
-    pub fn row<'a>(&self, users: Users<'_>, cell: impl Fn(Source) -> Option<Cell<'a>>) -> String {
-        self.line(|column, text| push_cell(text, column.form, cell(column.source), users))
+    /// The line of a row; `cell` returns the value of a metric.
+    pub fn row<'a>(
+        &self,
+        users: UserNames<'_>,
+        cell: impl Fn(Metric) -> Option<Cell<'a>>,
+    ) -> String {
+        self.line(|column, text| push_cell(text, column.format, cell(column.metric), users))
     }
 
-    /// Of each column that has a sum, what `sum` gives.
-    pub fn sums_of<'a>(&self, sum: impl Fn(Source) -> Option<Cell<'a>>) -> Vec<Option<Cell<'a>>> {
+    /// The value of `sum` for each column that has a sum, else None.
+    pub fn sums<'a>(&self, sum: impl Fn(Metric) -> Option<Cell<'a>>) -> Vec<Option<Cell<'a>>> {
         let columns = self.columns.iter();
-        columns.map(|column| column.summed.then(|| sum(column.source)).flatten()).collect()
+        columns.map(|column| column.summed.then(|| sum(column.metric)).flatten()).collect()
     }
 
-    /// The sums of the columns that have one, with `status` in the first cell where that
-    /// has none.
-    pub fn sums(&self, sums: &[Option<Cell<'_>>], status: &str) -> String {
+    /// The line of sums. `status` takes the first cell if that has no sum.
+    pub fn sums_line(&self, sums: &[Option<Cell<'_>>], status: &str) -> String {
         let mut at = 0;
         self.line(|column, text| {
             let sum = sums.get(at).copied().flatten();
             if column.summed && sum.is_some() {
-                push_cell(text, column.form, sum, &|_, _| ());
+                push_cell(text, column.format, sum, &|_, _| ());
             } else if at == 0 {
                 text.push_str(status);
             }
@@ -132,26 +135,26 @@ impl Table {
         })
     }
 
-    /// Titles, units, the chosen of an interval's `rows`, which are its own or groups of them,
-    /// and the sums of all, a line each.
+    /// Titles, units, the chosen rows and the sums of all, one line each. `rows` are the rows
+    /// of the interval, or groups of them.
     pub fn lines(
         &self,
         interval: &Interval,
-        rows: &dyn Rows,
-        choice: &Choice,
-        users: Users<'_>,
+        rows: &dyn TaskTable,
+        settings: &ViewSettings,
+        users: UserNames<'_>,
     ) -> Vec<String> {
-        let chosen = rows.select(&choice.query()).into_iter();
-        let row = |row| self.row(users, |column| rows.cell(row as usize, column));
-        let sums = self.sums_of(|source| interval.sum(source));
+        let chosen = rows.select(&settings.query()).into_iter();
+        let row = |row| self.row(users, |metric| rows.cell(row as usize, metric));
+        let sums = self.sums(|metric| interval.sum(metric));
         let mut lines = vec![self.titles(), self.units()];
         lines.extend(chosen.map(row));
-        lines.push(self.sums(&sums, ""));
+        lines.push(self.sums_line(&sums, ""));
         lines
     }
 
-    /// A line of what `push` appends for each column.
-    fn line(&self, mut push: impl FnMut(&Column, &mut String)) -> String {
+    /// A line of cells; `push` appends the text of each.
+    fn line(&self, mut push: impl FnMut(&TextColumn, &mut String)) -> String {
         let mut line = String::with_capacity(LINE);
         for (at, column) in self.columns.iter().enumerate() {
             if at > 0 {
@@ -161,7 +164,7 @@ impl Table {
             push(column, &mut line);
             let last = at + 1 == self.columns.len();
             if column.side == Side::Right && text::width(&line[start..]) > column.width {
-                // A number that does not fit is never cut to a smaller one.
+                // A number that is cut would look like a smaller one.
                 line.truncate(start);
                 line.extend(std::iter::repeat_n('#', column.width));
             } else if !last || column.side == Side::Right {
@@ -172,20 +175,28 @@ impl Table {
     }
 }
 
-fn push_cell(text: &mut String, form: Form, cell: Option<Cell<'_>>, users: Users<'_>) {
-    match (form, cell) {
-        (Form::Percent, Some(Cell::Float(number))) => text::push_percent(text, number),
-        (Form::Percent, Some(Cell::Int(number))) => text::push_percent(text, number as f64),
-        (Form::Rate, Some(Cell::Float(number))) => text::push_rate(text, number),
-        (Form::BytesRate, Some(Cell::Float(number))) => text::push_bytes_rate(text, number),
-        (Form::Kibibytes, Some(Cell::Int(number))) => text::push_kibibytes(text, number as f64),
-        (Form::ElapsedUs, Some(Cell::Int(number))) => text::push_elapsed(text, number as f64 / 1e6),
-        (Form::ElapsedNs, Some(Cell::Int(number))) => text::push_elapsed(text, number as f64 / 1e9),
-        (Form::State, Some(Cell::Int(number))) => text.push(state::letter(number as u32)),
-        (Form::User, Some(Cell::Int(number))) => users(number as u32, text),
-        (Form::Integer | Form::Raw, Some(Cell::Int(number))) => text::push_integer(text, number),
-        (Form::Raw, Some(Cell::Float(number))) => text::push_percent(text, number),
-        (Form::Raw | Form::Name, Some(Cell::Text(name))) => {
+fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, users: UserNames<'_>) {
+    match (format, cell) {
+        (CellFormat::Percent, Some(Cell::Float(number))) => text::push_percent(text, number),
+        (CellFormat::Percent, Some(Cell::Int(number))) => text::push_percent(text, number as f64),
+        (CellFormat::Rate, Some(Cell::Float(number))) => text::push_rate(text, number),
+        (CellFormat::BytesRate, Some(Cell::Float(number))) => text::push_bytes_rate(text, number),
+        (CellFormat::Kibibytes, Some(Cell::Int(number))) => {
+            text::push_kibibytes(text, number as f64)
+        }
+        (CellFormat::ElapsedUs, Some(Cell::Int(number))) => {
+            text::push_elapsed(text, number as f64 / 1e6)
+        }
+        (CellFormat::ElapsedNs, Some(Cell::Int(number))) => {
+            text::push_elapsed(text, number as f64 / 1e9)
+        }
+        (CellFormat::State, Some(Cell::Int(number))) => text.push(state::letter(number as u32)),
+        (CellFormat::User, Some(Cell::Int(number))) => users(number as u32, text),
+        (CellFormat::Integer | CellFormat::Raw, Some(Cell::Int(number))) => {
+            text::push_integer(text, number)
+        }
+        (CellFormat::Raw, Some(Cell::Float(number))) => text::push_percent(text, number),
+        (CellFormat::Raw | CellFormat::Name, Some(Cell::Text(name))) => {
             text.push_str(&text::safe(&String::from_utf8_lossy(name)));
         }
         _ => text.push_str(UNKNOWN),

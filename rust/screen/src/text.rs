@@ -1,9 +1,10 @@
-//! Numbers and names as text. Nothing here knows where a value comes from.
+//! Numbers and names as text.
 //!
 //! Design decisions
 //!
-//! * Names are untrusted: whatever could steer a terminal is shown as a visible stand-in.
-//! * A text is appended to what there is, so that a line is made in one piece of memory.
+//! * Names are untrusted: characters that could control a terminal are replaced by visible
+//!   ones.
+//! * Functions append to a line, so that a line needs one allocation.
 
 use std::borrow::Cow;
 use std::fmt::{Arguments, Write};
@@ -11,13 +12,13 @@ use std::fmt::{Arguments, Write};
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_width::UnicodeWidthChar;
 
-/// What stands for a value that is not known.
+/// The text of an unknown value.
 pub const UNKNOWN: &str = "-";
 
 const BINARY_UNITS: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
 
-/// `text` with everything that could steer a terminal made visible: control characters
-/// become their picture (U+2400 …), other invisible and direction-changing ones U+FFFD.
+/// `text` with all characters that could control a terminal replaced: control characters by
+/// their pictures (U+2400 …), others that are invisible or change the direction by U+FFFD.
 pub fn safe(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
@@ -37,8 +38,8 @@ fn safe_character(character: char) -> char {
     }
 }
 
-/// Whether it has a picture of its own, or belongs to the one before it, and does nothing
-/// else.
+/// Whether a character has a visible shape or combines with the one before it, and has no
+/// other effect.
 fn is_printable(character: char) -> bool {
     use GeneralCategory::{
         Control, EnclosingMark, Format, LineSeparator, NonspacingMark, ParagraphSeparator,
@@ -48,8 +49,8 @@ fn is_printable(character: char) -> bool {
         Control | Format | LineSeparator | ParagraphSeparator | PrivateUse | SpaceSeparator
         | Surrogate | Unassigned => false,
         EnclosingMark | NonspacingMark | SpacingMark => true,
-        // Of letters without width terminals draw some all the same: fillers, and what
-        // stands before others. Vowels and finals of Hangul join what is before them.
+        // Terminals draw some letters of width 0, for example fillers. Vowels and finals of
+        // Hangul combine with the character before them.
         _ => match character {
             '\u{115f}' | '\u{1160}' => false,
             '\u{1161}'..='\u{11ff}' | '\u{d7b0}'..='\u{d7fb}' => true,
@@ -58,7 +59,7 @@ fn is_printable(character: char) -> bool {
     }
 }
 
-/// Terminal cells that `text`, which must be [`safe`], takes.
+/// Number of terminal cells of `text`, which must be [`safe`].
 pub fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().map(cells_of).sum() }
 }
@@ -67,17 +68,16 @@ fn cells_of(character: char) -> usize {
     character.width().unwrap_or(0)
 }
 
-/// Which side of its cells a text stands on.
+/// The alignment of a text in its cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Texts.
+    /// Left, for texts.
     Left,
-    /// Numbers.
+    /// Right, for numbers.
     Right,
 }
 
-/// Makes what stands in `line` from byte `start` on exactly `cells` terminal cells, cut or
-/// padded.
+/// Cuts or pads the part of `line` from byte `start` on to `cells` terminal cells.
 pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
     let (kept, used) = cut(&line[start..], cells);
     line.truncate(start + kept);
@@ -89,7 +89,7 @@ pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
 
 const SPACES: &str = "                                                                ";
 
-/// Inserts so many spaces.
+/// Inserts `cells` spaces.
 fn pad(line: &mut String, at: usize, mut cells: usize) {
     while cells > 0 {
         let some = cells.min(SPACES.len());
@@ -98,7 +98,7 @@ fn pad(line: &mut String, at: usize, mut cells: usize) {
     }
 }
 
-/// The bytes of `text` that `cells` have room for, and how many of these they take.
+/// Number of bytes of `text` that fit into `cells`, and how many cells they take.
 fn cut(text: &str, cells: usize) -> (usize, usize) {
     if text.is_ascii() {
         let kept = text.len().min(cells);
@@ -115,9 +115,9 @@ fn cut(text: &str, cells: usize) -> (usize, usize) {
     (text.len(), used)
 }
 
-/// Appends what `format_args!` makes.
+/// Appends formatted text.
 pub(crate) fn push(line: &mut String, text: Arguments<'_>) {
-    line.write_fmt(text).expect("a String takes all");
+    line.write_fmt(text).expect("writing to a String never fails");
 }
 
 /// Appends a whole number.
@@ -128,10 +128,10 @@ pub fn push_integer(line: &mut String, value: i128) {
     }
 }
 
-/// Appends a number with at least so many digits. Most cells of a screen are numbers: what
-/// `format_args!` can do beside is more code than a cold cache should have to take in.
+/// Appends a number with at least `least` digits. Most cells of a screen are numbers, and
+/// `format_args!` runs more code than fits a cold cache.
 fn push_digits(line: &mut String, mut value: u64, least: usize) {
-    // As many as u64::MAX has.
+    // The number of digits of u64::MAX.
     let mut digits = [b'0'; 20];
     let mut at = digits.len();
     while value > 0 {
@@ -143,11 +143,11 @@ fn push_digits(line: &mut String, mut value: u64, least: usize) {
     line.push_str(std::str::from_utf8(digits).unwrap_or_default());
 }
 
-/// Appends a number, rounded to so many digits after the point.
+/// Appends a number, rounded to `digits` digits after the point.
 fn push_fixed(line: &mut String, value: f64, digits: u32) {
     let one = 10_u64.pow(digits);
     let parts = (value * one as f64).round();
-    // Beyond that a float has no such digits.
+    // A larger float has no digits after the point.
     if !(0.0..1e15).contains(&parts) {
         return push(line, format_args!("{value:.0$}", digits as usize));
     }

@@ -1,54 +1,57 @@
-//! Whole screens against golden text. PTOP_WRITE_SCREENS=1 writes them anew.
+//! Whole screens against golden text. PTOP_WRITE_SCREENS=1 updates the golden files.
 
 use std::path::Path;
 
 use precise_top_core::{
-    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout, Metric as Source,
+    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout, Metric,
     SharedBytes, Snapshot, SourceKind, System,
 };
-use precise_top_screen::screen::{Heights, LEAST_TASKS};
+use precise_top_screen::screen::lines;
 use precise_top_screen::text::{Side, width};
-use precise_top_screen::{Choice, Column, Form, Lines, Style, Table, View, missing};
+use precise_top_screen::view::LEAST_TASKS;
+use precise_top_screen::{
+    CellFormat, Heights, ScreenLines, Style, TextColumn, TextTable, ViewData, ViewSettings, missing,
+};
 use proptest::prelude::*;
 
 const NAMES: [&str; 5] =
     ["python3", "日本語のタスク名前です", "evil\x1b[2J\u{202e}", "kworker/0:1", ""];
 
-fn column(title: &str, unit: &str, width: usize, source: &str, form: Form) -> Column {
+fn column(title: &str, unit: &str, width: usize, metric: &str, format: CellFormat) -> TextColumn {
     let side = if unit == "(str)" { Side::Left } else { Side::Right };
-    let source = Source::from_name(source).expect("a column");
-    let summed = source.is_share() || title == "thr";
-    Column { title: title.into(), unit: unit.into(), width, side, source, form, summed }
+    let metric = Metric::from_name(metric).expect("a column");
+    let summed = metric.is_share() || title == "thr";
+    TextColumn { title: title.into(), unit: unit.into(), width, side, metric, format, summed }
 }
 
-fn live() -> Table {
-    Table::new(vec![
-        column("pid", "(#)", 7, "ac_pid", Form::Integer),
-        column("USER", "(str)", 8, "ac_uid", Form::User),
-        column("s", "", 1, "state", Form::State),
-        column("ni", "(#)", 3, "ac_nice", Form::Integer),
-        column("thr", "(#)", 5, "num_threads", Form::Integer),
-        column("rss", "(b)", 6, "rss_kb", Form::Kibibytes),
-        column("user", "(%)", 6, "user_pct", Form::Percent),
-        column("sys", "(%)", 6, "system_pct", Form::Percent),
-        column("ste", "(%)", 6, "steal_pct", Form::Percent),
-        column("total", "(%)", 7, "total_pct", Form::Percent),
-        column("Name", "(str)", 15, "ac_comm", Form::Name),
+fn live() -> TextTable {
+    TextTable::new(vec![
+        column("pid", "(#)", 7, "ac_pid", CellFormat::Integer),
+        column("USER", "(str)", 8, "ac_uid", CellFormat::User),
+        column("s", "", 1, "state", CellFormat::State),
+        column("ni", "(#)", 3, "ac_nice", CellFormat::Integer),
+        column("thr", "(#)", 5, "num_threads", CellFormat::Integer),
+        column("rss", "(b)", 6, "rss_kb", CellFormat::Kibibytes),
+        column("user", "(%)", 6, "user_pct", CellFormat::Percent),
+        column("sys", "(%)", 6, "system_pct", CellFormat::Percent),
+        column("ste", "(%)", 6, "steal_pct", CellFormat::Percent),
+        column("total", "(%)", 7, "total_pct", CellFormat::Percent),
+        column("Name", "(str)", 15, "ac_comm", CellFormat::Name),
     ])
 }
 
-fn unknown() -> Table {
-    Table::new(vec![
-        column("pid", "(#)", 7, "ac_pid", Form::Integer),
-        column("delay", "(%)", 6, "cpu_delay_total_pct", Form::Percent),
-        column("read", "(b/s)", 6, "read_bytes_per_sec", Form::BytesRate),
-        column("Elap+", "(hm)", 7, "ac_etime", Form::ElapsedUs),
-        column("Name", "(str)", 15, "ac_comm", Form::Name),
+fn unknown() -> TextTable {
+    TextTable::new(vec![
+        column("pid", "(#)", 7, "ac_pid", CellFormat::Integer),
+        column("delay", "(%)", 6, "cpu_delay_total_pct", CellFormat::Percent),
+        column("read", "(b/s)", 6, "read_bytes_per_sec", CellFormat::BytesRate),
+        column("Elap+", "(hm)", 7, "ac_etime", CellFormat::ElapsedUs),
+        column("Name", "(str)", 15, "ac_comm", CellFormat::Name),
     ])
 }
 
-fn cell(source: Source, row: usize) -> Option<Cell<'static>> {
-    Some(match &*source.name() {
+fn cell(metric: Metric, row: usize) -> Option<Cell<'static>> {
+    Some(match &*metric.name() {
         "ac_pid" => Cell::Int(1000 + row as i128),
         "ac_comm" => Cell::Text(NAMES[row % NAMES.len()].as_bytes()),
         "ac_uid" | "state" => Cell::Int(0),
@@ -84,9 +87,9 @@ fn user(uid: u32, text: &mut String) {
     text.push_str(if uid == 0 { "root" } else { "?" });
 }
 
-fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
+fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
     let columns = table.columns();
-    View {
+    ViewData {
         local_s: 12 * 3600 + 34 * 60 + 56,
         host: "host\x07name",
         boottime_ns: (3 * 86_400 + 4 * 3_600) * 1_000_000_000,
@@ -112,7 +115,7 @@ fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
             .filter(|_| rows > 0)
             .collect(),
         cpus: (0..cpus).map(cpu).collect(),
-        books: Some(Balance {
+        balance: Some(Balance {
             cpus,
             available_ns: 2_000_000_000,
             tasks_ns: 247_000_000,
@@ -127,21 +130,21 @@ fn view(table: &Table, rows: usize, cpus: u32) -> View<'static> {
         }),
         sums: columns
             .iter()
-            .map(|column| column.source.name().ends_with("_pct").then_some(Cell::Float(99.997)))
+            .map(|column| column.metric.name().ends_with("_pct").then_some(Cell::Float(99.997)))
             .collect(),
         texts: (0..rows).map(|row| table.row(&user, |column| cell(column, row))).collect(),
         missing: String::new(),
     }
 }
 
-fn choice() -> Choice {
-    Choice {
-        sort: Source::TotalPct,
+fn settings() -> ViewSettings {
+    ViewSettings {
+        sort: Metric::TotalPct,
         descending: true,
         filter: Filter::default(),
         limit: None,
         top: 0,
-        fold: String::new(),
+        group_by: String::new(),
         selected: None,
         selecting: false,
         paused: false,
@@ -150,8 +153,13 @@ fn choice() -> Choice {
     }
 }
 
-fn drawn(view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) -> Lines {
-    let screen = view.clone().lines(table, choice, size);
+fn drawn(
+    view: &ViewData<'_>,
+    table: &TextTable,
+    settings: &ViewSettings,
+    size: (usize, usize),
+) -> ScreenLines {
+    let screen = lines(view.clone(), table, settings, size);
     assert_eq!(screen.lines.len(), size.1);
     for line in &screen.lines {
         assert_eq!(width(&line.text), size.0, "{line:?}");
@@ -159,8 +167,14 @@ fn drawn(view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) 
     screen
 }
 
-fn check(name: &str, view: &View<'_>, table: &Table, choice: &Choice, size: (usize, usize)) {
-    let text: String = drawn(view, table, choice, size)
+fn check(
+    name: &str,
+    view: &ViewData<'_>,
+    table: &TextTable,
+    settings: &ViewSettings,
+    size: (usize, usize),
+) {
+    let text: String = drawn(view, table, settings, size)
         .lines
         .iter()
         .map(|line| {
@@ -184,33 +198,33 @@ fn live_screens() {
     let table = live();
     for size in [(80, 24), (40, 10), (200, 60)] {
         let name = format!("live-{}x{}", size.0, size.1);
-        let choice = Choice { selected: Some(0), ..choice() };
-        check(&name, &view(&table, 40, 2), &table, &choice, size);
+        let settings = ViewSettings { selected: Some(0), ..settings() };
+        check(&name, &view(&table, 40, 2), &table, &settings, size);
     }
-    let choice = Choice { selected: Some(0), ..choice() };
-    check("empty-80x24", &view(&table, 0, 2), &table, &choice, (80, 24));
-    check("cpus128-80x24", &view(&table, 40, 128), &table, &choice, (80, 24));
-    let typed = Choice { prompt: Some("filter: py\x1b_".into()), ..choice };
+    let settings = ViewSettings { selected: Some(0), ..settings() };
+    check("empty-80x24", &view(&table, 0, 2), &table, &settings, (80, 24));
+    check("cpus128-80x24", &view(&table, 40, 128), &table, &settings, (80, 24));
+    let typed = ViewSettings { prompt: Some("filter: py\x1b_".into()), ..settings };
     check("filter-80x24", &view(&table, 3, 2), &table, &typed, (80, 24));
 }
 
 #[test]
 fn what_is_not_known_is_not_zero() {
     let table = unknown();
-    let seen = View { system: None, ..view(&table, 40, 2) };
-    let choice = Choice { descending: false, selected: Some(0), ..choice() };
-    check("unknown-80x24", &seen, &table, &choice, (80, 24));
+    let seen = ViewData { system: None, ..view(&table, 40, 2) };
+    let settings = ViewSettings { descending: false, selected: Some(0), ..settings() };
+    check("unknown-80x24", &seen, &table, &settings, (80, 24));
 }
 
 #[test]
 fn screens_of_replays() {
     let table = live();
     let notice = "2026-11-23 12:34:56  frame 4 of 59".into();
-    let choice = Choice { selected: Some(0), paused: true, notice, ..choice() };
-    check("replay-80x24", &view(&table, 40, 2), &table, &choice, (80, 24));
+    let settings = ViewSettings { selected: Some(0), paused: true, notice, ..settings() };
+    check("replay-80x24", &view(&table, 40, 2), &table, &settings, (80, 24));
     let prompt = Some("time (12:34:56, or from here +90s, -5m): 12:3_".into());
-    let choice = Choice { prompt, notice: String::new(), ..choice };
-    check("replay-time-80x24", &view(&table, 40, 2), &table, &choice, (80, 24));
+    let settings = ViewSettings { prompt, notice: String::new(), ..settings };
+    check("replay-time-80x24", &view(&table, 40, 2), &table, &settings, (80, 24));
 }
 
 #[test]
@@ -225,7 +239,7 @@ fn a_low_screen_still_shows_tasks() {
         for cpus in [0, 1, 2, 300] {
             let heights = Heights::new(height, cpus, true, true);
             assert!(heights.tasks >= 1 && heights.facts >= 1);
-            drawn(&view(&table, 40, cpus as u32), &table, &choice(), (20, height));
+            drawn(&view(&table, 40, cpus as u32), &table, &settings(), (20, height));
         }
     }
 }
@@ -239,7 +253,7 @@ proptest! {
         size in (0..130_usize, 0..40_usize),
     ) {
         let table = live();
-        let seen = View {
+        let seen = ViewData {
             local_s,
             boottime_ns: n[0],
             interval_ns: n[1].max(1),
@@ -255,7 +269,7 @@ proptest! {
                 swap_free_kb: n[9],
             }),
             cpus: vec![CpuTimes::from_array(u32::MAX, std::array::from_fn(|at| n[10 + at]))],
-            books: Some(Balance {
+            balance: Some(Balance {
                 cpus: u32::MAX,
                 available_ns: n[20],
                 tasks_ns: n[21],
@@ -271,15 +285,15 @@ proptest! {
             sums: table.columns().iter().map(|_| Some(Cell::Int(n[0].into()))).collect(),
             ..view(&table, 3, 2)
         };
-        drawn(&seen, &table, &choice(), size);
+        drawn(&seen, &table, &settings(), size);
     }
 }
 
 #[test]
 fn the_selected_row_is_reversed_wherever_the_screen_begins() {
     let table = live();
-    let choice = Choice { selected: Some(7), top: 5, selecting: true, ..choice() };
-    let lines = drawn(&view(&table, 10, 2), &table, &choice, (80, 24)).lines;
+    let settings = ViewSettings { selected: Some(7), top: 5, selecting: true, ..settings() };
+    let lines = drawn(&view(&table, 10, 2), &table, &settings, (80, 24)).lines;
     let reversed: Vec<_> = lines.iter().filter(|line| line.style == Style::Reverse).collect();
     assert_eq!(reversed.len(), 1);
     assert!(reversed[0].text.starts_with("   1002 "), "the third of those that are shown");
@@ -288,37 +302,37 @@ fn the_selected_row_is_reversed_wherever_the_screen_begins() {
 #[test]
 fn a_residual_beyond_its_bound_is_called_out() {
     let table = live();
-    let shows = |view: &View<'_>, text: &str| {
-        let screen = drawn(view, &table, &choice(), (100, 24));
+    let shows = |view: &ViewData<'_>, text: &str| {
+        let screen = drawn(view, &table, &settings(), (100, 24));
         screen.lines.iter().any(|line| line.text.contains(text))
     };
     let seen = view(&table, 40, 2);
     assert!(!shows(&seen, "%!"));
-    let books = seen.books.map(|books| Balance { residual_ns: 5_000_000, ..books });
-    assert!(shows(&View { books, ..seen }, "residual +0.500 ±0.020%!"));
+    let balance = seen.balance.map(|balance| Balance { residual_ns: 5_000_000, ..balance });
+    assert!(shows(&ViewData { balance, ..seen }, "residual +0.500 ±0.020%!"));
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let table = live();
-    let seen = View { missing: "7 that died".into(), ..view(&table, 40, 2) };
-    let screen = drawn(&seen, &table, &choice(), (200, 24));
+    let seen = ViewData { missing: "7 that died".into(), ..view(&table, 40, 2) };
+    let screen = drawn(&seen, &table, &settings(), (200, 24));
     let said = |line: &&str| line.trim_end().ends_with("  missing: 7 that died");
     assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
 }
 
 #[test]
 fn a_number_that_does_not_fit_is_not_cut() {
-    let table = Table::new(vec![column("ni", "(#)", 3, "ac_nice", Form::Integer)]);
+    let table = TextTable::new(vec![column("ni", "(#)", 3, "ac_nice", CellFormat::Integer)]);
     assert_eq!(table.row(&user, |_| Some(Cell::Int(1234))), "###");
     assert_eq!(table.row(&user, |_| Some(Cell::Int(123))), "123");
 }
 
 #[test]
 fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
-    let name = || column("Name", "(str)", 15, "ac_comm", Form::Name);
-    let pid = column("pid", "(#)", 7, "ac_pid", Form::Integer);
-    let table = Table::new(vec![name(), pid, name()]);
+    let name = || column("Name", "(str)", 15, "ac_comm", CellFormat::Name);
+    let pid = column("pid", "(#)", 7, "ac_pid", CellFormat::Integer);
+    let table = TextTable::new(vec![name(), pid, name()]);
     let row = |name: &'static str| {
         table.row(&user, |column| match &*column.name() {
             "ac_pid" => Some(Cell::Int(1)),
@@ -331,26 +345,26 @@ fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
 
 #[test]
 fn every_form_has_its_unit() {
-    let line = |source: &str, form: Form, cell: Cell<'static>| {
-        Table::new(vec![column("", "(str)", 20, source, form)]).row(&user, |_| Some(cell))
+    let line = |metric: &str, format: CellFormat, cell: Cell<'static>| {
+        TextTable::new(vec![column("", "(str)", 20, metric, format)]).row(&user, |_| Some(cell))
     };
-    let row = |form: Form, cell: Cell<'static>| line("ac_pid", form, cell);
-    assert_eq!(row(Form::ElapsedUs, Cell::Int(61_000_000)), "1m01");
-    assert_eq!(row(Form::ElapsedNs, Cell::Int(4_250_000_000)), "4.25s");
-    assert_eq!(row(Form::Rate, Cell::Float(12.4)), "12");
-    assert_eq!(row(Form::BytesRate, Cell::Float(2048.0)), "2K");
-    assert_eq!(row(Form::Kibibytes, Cell::Int(2048)), "2.0M");
-    assert_eq!(row(Form::Percent, Cell::Float(0.125)), "0.13");
-    assert_eq!(row(Form::Percent, Cell::Int(3)), "3.00");
-    assert_eq!(row(Form::State, Cell::Int(1)), "S");
-    assert_eq!(row(Form::User, Cell::Int(0)), "root");
-    assert_eq!(row(Form::Name, Cell::Text(b"a\x1b\xff")), "a\u{241b}\u{fffd}");
-    assert_eq!(row(Form::Raw, Cell::Text(b"sh")), "sh");
-    assert_eq!(row(Form::Raw, Cell::Float(1.5)), "1.50");
-    assert_eq!(row(Form::Raw, Cell::Int(1 << 60)), (1_u64 << 60).to_string());
-    // What a form is not for is as good as unknown.
-    assert_eq!(row(Form::Integer, Cell::Float(1.0)), "-");
-    assert_eq!(row(Form::Name, Cell::Int(1)), "-");
+    let row = |format: CellFormat, cell: Cell<'static>| line("ac_pid", format, cell);
+    assert_eq!(row(CellFormat::ElapsedUs, Cell::Int(61_000_000)), "1m01");
+    assert_eq!(row(CellFormat::ElapsedNs, Cell::Int(4_250_000_000)), "4.25s");
+    assert_eq!(row(CellFormat::Rate, Cell::Float(12.4)), "12");
+    assert_eq!(row(CellFormat::BytesRate, Cell::Float(2048.0)), "2K");
+    assert_eq!(row(CellFormat::Kibibytes, Cell::Int(2048)), "2.0M");
+    assert_eq!(row(CellFormat::Percent, Cell::Float(0.125)), "0.13");
+    assert_eq!(row(CellFormat::Percent, Cell::Int(3)), "3.00");
+    assert_eq!(row(CellFormat::State, Cell::Int(1)), "S");
+    assert_eq!(row(CellFormat::User, Cell::Int(0)), "root");
+    assert_eq!(row(CellFormat::Name, Cell::Text(b"a\x1b\xff")), "a\u{241b}\u{fffd}");
+    assert_eq!(row(CellFormat::Raw, Cell::Text(b"sh")), "sh");
+    assert_eq!(row(CellFormat::Raw, Cell::Float(1.5)), "1.50");
+    assert_eq!(row(CellFormat::Raw, Cell::Int(1 << 60)), (1_u64 << 60).to_string());
+    // What a format is not for is as good as unknown.
+    assert_eq!(row(CellFormat::Integer, Cell::Float(1.0)), "-");
+    assert_eq!(row(CellFormat::Name, Cell::Int(1)), "-");
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(crate) struct Bpf {
     /// Number of records of the dead in the last snapshot.
     exited: usize,
     /// All tasks' last values, while snapshots are without unchanged tasks.
-    changed: Option<LastValues>,
+    changed: Option<Arc<LastValues>>,
     /// When hidden processes were last looked for, CLOCK_MONOTONIC.
     looked_ns: u64,
 }
@@ -273,7 +273,7 @@ impl Source for Bpf {
         self.watch(watches, request.threads)
     }
 
-    fn unchanged(&self) -> Option<Unchanged<'_>> {
+    fn unchanged(&self) -> Option<Unchanged> {
         self.changed.as_ref().map(LastValues::unchanged)
     }
 

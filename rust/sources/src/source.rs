@@ -57,7 +57,7 @@ pub trait Source: Send {
     }
     /// The tasks that the last snapshot left out as unchanged. None after a snapshot of all
     /// tasks.
-    fn unchanged(&self) -> Option<Unchanged<'_>> {
+    fn unchanged(&self) -> Option<Unchanged> {
         None
     }
     /// Takes a snapshot of the whole machine. Its last [`Header::exited`] records are of tasks
@@ -98,7 +98,7 @@ impl Source for Guarded {
         self.source.prepare(request)
     }
 
-    fn unchanged(&self) -> Option<Unchanged<'_>> {
+    fn unchanged(&self) -> Option<Unchanged> {
         self.source.unchanged()
     }
 

@@ -11,6 +11,7 @@
 //!   machine. Then the caller takes a snapshot of all tasks and starts again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -28,6 +29,10 @@ use crate::state;
 const SPARE_TASKS: usize = 1024;
 
 /// The last record of every task.
+///
+/// A source shares it through an `Arc`, and clones it only if a caller still holds the
+/// [`Unchanged`] of an earlier snapshot when it merges the next one.
+#[derive(Clone)]
 pub struct LastValues {
     /// The header of the last snapshot.
     header: Header,
@@ -50,6 +55,7 @@ pub struct LastValues {
 }
 
 /// What is known of a task beside the bytes of its record.
+#[derive(Clone)]
 struct LastRecord {
     filled: FieldSet,
     /// The number of the last snapshot that has the task.
@@ -198,8 +204,8 @@ impl LastValues {
     }
 
     /// The tasks that did not run between the last two snapshots.
-    pub fn unchanged(&self) -> Unchanged<'_> {
-        Unchanged { last_values: self }
+    pub fn unchanged(self: &Arc<Self>) -> Unchanged {
+        Unchanged { last_values: Arc::clone(self) }
     }
 
     fn is_in_last(&self, key: &TaskKey) -> bool {
@@ -259,14 +265,14 @@ impl LastValues {
 }
 
 /// The tasks that did not run between the last two snapshots.
-#[derive(Clone, Copy)]
-pub struct Unchanged<'a> {
-    last_values: &'a LastValues,
+#[derive(Clone)]
+pub struct Unchanged {
+    last_values: Arc<LastValues>,
 }
 
-impl<'a> Unchanged<'a> {
+impl Unchanged {
     /// Counts over all living tasks, unchanged or not.
-    pub fn totals(&self) -> &'a Totals {
+    pub fn totals(&self) -> &Totals {
         &self.last_values.totals
     }
 
@@ -281,7 +287,7 @@ impl<'a> Unchanged<'a> {
     }
 
     /// The record at a place; None for a task that ran.
-    pub fn record(&self, place: usize) -> Option<Record<'a>> {
+    pub fn record(&self, place: usize) -> Option<Record<'_>> {
         let (_, last) = self.last_values.tasks.get_index(place)?;
         (last.serial != self.last_values.serial).then(|| self.last_values.record(place))
     }

@@ -15,7 +15,7 @@ pub enum MergedRow {
     Unchanged(u32),
 }
 
-impl Unchanged<'_> {
+impl Unchanged {
     /// The rows of a query over the table `ran` and the unchanged tasks together, in the
     /// query's order.
     pub fn select_with(&self, ran: &dyn TaskTable, query: &Query) -> Vec<MergedRow> {
@@ -40,7 +40,7 @@ impl Unchanged<'_> {
     }
 }
 
-impl TaskTable for Unchanged<'_> {
+impl TaskTable for Unchanged {
     fn rows(&self) -> usize {
         self.places()
     }

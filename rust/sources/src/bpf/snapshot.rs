@@ -26,7 +26,7 @@ struct Plan {
     /// RUN_* of bpf/record.h.
     flags: u32,
     /// The last values, where the snapshot continues from them.
-    last: Option<LastValues>,
+    last: Option<Arc<LastValues>>,
     /// Only what ran after this instant is written; 0 for all tasks.
     since: u64,
     /// Whether the next snapshot may continue from this one.
@@ -211,14 +211,16 @@ impl Bpf {
         let base = plan.last.as_ref().map(|last| last.values_before(&snapshot)).transpose()?;
         self.changed = match plan.last {
             Some(mut last) if plan.since != 0 => {
-                last.merge(&snapshot);
+                Arc::make_mut(&mut last).merge(&snapshot);
                 if run.by_log != 0 {
                     snapshot = snapshot.with_unchanged(last.unchanged().task_count() as u32);
                     self.wanted[usize::from(plan.threads)] = last.unchanged().totals().tasks;
                 }
                 Some(last)
             }
-            _ => plan.is_kept.then(|| LastValues::new(&snapshot, plan.threads, request.fields)),
+            _ => plan
+                .is_kept
+                .then(|| Arc::new(LastValues::new(&snapshot, plan.threads, request.fields))),
         };
         self.log.took(&self.control, self.watching.is_some());
         Ok(match base {

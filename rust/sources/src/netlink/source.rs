@@ -263,7 +263,7 @@ impl Source for Netlink {
         Ok(())
     }
 
-    fn unchanged(&self) -> Option<Unchanged<'_>> {
+    fn unchanged(&self) -> Option<Unchanged> {
         self.dump.as_ref().and_then(NetlinkDump::unchanged)
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Assembler {
 
 /// Completes a snapshot of changed tasks.
 struct Last {
-    values: LastValues,
+    values: Arc<LastValues>,
     threads: Threads,
     /// The instant of the last snapshot, CLOCK_MONOTONIC.
     mono_ns: u64,
@@ -106,7 +106,7 @@ impl Assembler {
     }
 
     /// The tasks that the last snapshot left out as unchanged.
-    pub(crate) fn unchanged(&self) -> Option<Unchanged<'_>> {
+    pub(crate) fn unchanged(&self) -> Option<Unchanged> {
         self.last.as_ref().map(|last| last.values.unchanged())
     }
 
@@ -154,10 +154,12 @@ impl Assembler {
         let base = base.transpose()?;
         let values = match values {
             Some(mut values) if changed => {
-                values.merge(&snapshot);
+                Arc::make_mut(&mut values).merge(&snapshot);
                 values
             }
-            _ if request.changed => LastValues::new(&snapshot, request.threads, request.fields),
+            _ if request.changed => {
+                Arc::new(LastValues::new(&snapshot, request.threads, request.fields))
+            }
             _ => return Ok(snapshot),
         };
         self.last = threads.map(|threads| Last { values, threads, mono_ns });

@@ -66,7 +66,7 @@ impl NetlinkDump {
     }
 
     /// The tasks that the last snapshot left out as unchanged.
-    pub(crate) fn unchanged(&self) -> Option<Unchanged<'_>> {
+    pub(crate) fn unchanged(&self) -> Option<Unchanged> {
         self.assembler.unchanged()
     }
 

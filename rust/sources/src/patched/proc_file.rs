@@ -123,7 +123,7 @@ impl Source for ProcFile {
         self.kind().precision(true)
     }
 
-    fn unchanged(&self) -> Option<Unchanged<'_>> {
+    fn unchanged(&self) -> Option<Unchanged> {
         self.assembler.unchanged()
     }
 
