@@ -1,29 +1,22 @@
 //! `taskstats.Columns`: records of many snapshots, as Arrow arrays.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::types::Int32Type;
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array,
-    PrimitiveArray, RecordBatch, RecordBatchIterator, StringArray, UInt8Array, UInt16Array,
-    UInt32Array, UInt64Array,
-};
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Schema, SchemaRef};
-use precise_top_core::columns::{Array as Filled, ColumnKind, Columns, ValueType};
-
-use precise_top_core::{FieldSet, Interval, SharedBytes, Snapshot};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
+use arrow_schema::{ArrowError, SchemaRef};
+use precise_top_core::columns::{ColumnKind, Columns, ValueType};
+use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot};
 use precise_top_sources::{DumpFile, Error, Lost};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
 
+use crate::arrow;
+use crate::convert::{memoryview, metric};
 use crate::errors::python_error;
-use crate::interval::PyInterval;
 
 /// The records of many snapshots in columns, as `taskstats.read` and `Dump.read` make it, or
 /// the rows of an interval (`Interval.columns`).
@@ -38,13 +31,16 @@ use crate::interval::PyInterval;
 #[pyclass(frozen, name = "Columns", module = "taskstats", mapping)]
 pub(crate) struct PyColumns {
     schema: SchemaRef,
+    types: Vec<ValueType>,
     batches: Vec<RecordBatch>,
     len: usize,
+    /// The files that were read, which `lost` refers to.
     paths: Vec<PathBuf>,
     lost: Vec<Lost>,
 }
 
-/// The columns of that name, or a ValueError that says where the names are.
+/// The columns of a snapshot with these names, or a ValueError that says where the names are
+/// listed.
 fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
         ColumnKind::from_name(name).ok_or_else(|| {
@@ -62,18 +58,17 @@ fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     names.iter().map(kind).collect()
 }
 
-/// Likewise those of an interval.
+/// The columns of an interval with these names, or a ValueError that lists the names.
 fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| match ColumnKind::of_interval(name) {
         Some(kind) => Ok(kind),
-        // Says which there are.
-        None => crate::interval::column(name).map(ColumnKind::Metric),
+        None => metric(name).map(ColumnKind::Metric),
     };
     names.iter().map(kind).collect()
 }
 
-/// All fields that the first snapshot of any of the files holds, with time and place.
-fn all_kinds(files: &[(Arc<DumpFile>, Vec<usize>)]) -> Vec<ColumnKind> {
+/// Time and place, and all fields of the first snapshot of each file.
+fn default_kinds(files: &[(Arc<DumpFile>, Vec<usize>)]) -> Vec<ColumnKind> {
     let mut fields = FieldSet::EMPTY;
     for (file, indices) in files {
         let first = indices.first().map(|&index| file.snapshot(index, &mut Default::default()));
@@ -81,16 +76,29 @@ fn all_kinds(files: &[(Arc<DumpFile>, Vec<usize>)]) -> Vec<ColumnKind> {
             fields = fields.union(snapshot.filled());
         }
     }
-    kinds_of(fields)
+    kinds_of_fields(fields)
 }
 
-/// Those fields, with what tells where and when they were.
-fn kinds_of(fields: FieldSet) -> Vec<ColumnKind> {
-    let beside = [ColumnKind::TimeNs, ColumnKind::Host, ColumnKind::BootId, ColumnKind::Exited];
-    beside.into_iter().chain(fields.iter().map(ColumnKind::Field)).collect()
+/// Time and place, and these fields.
+fn kinds_of_fields(fields: FieldSet) -> Vec<ColumnKind> {
+    let context = [ColumnKind::TimeNs, ColumnKind::Host, ColumnKind::BootId, ColumnKind::Exited];
+    context.into_iter().chain(fields.iter().map(ColumnKind::Field)).collect()
 }
 
-/// Reads columns; a snapshot that cannot be read, or names, are an error unless `skip`.
+/// Time and place, the CPU time used, and all fields that are known.
+fn default_kinds_of_intervals(intervals: &[&Interval]) -> Vec<ColumnKind> {
+    let used = [Metric::UserNs, Metric::SystemNs, Metric::StealNs, Metric::TotalNs];
+    let filled = intervals.iter().map(|interval| interval.cur().filled());
+    let filled = filled.fold(FieldSet::EMPTY, FieldSet::union);
+    let mut kinds = kinds_of_fields(FieldSet::EMPTY);
+    kinds.push(ColumnKind::IntervalNs);
+    kinds.extend(used.map(ColumnKind::Metric));
+    kinds.extend(filled.iter().map(ColumnKind::Field));
+    kinds
+}
+
+/// Reads columns. A snapshot or a name that cannot be read is an error unless `errors` is
+/// "skip".
 pub(crate) fn read(
     py: Python<'_>,
     files: Vec<(Arc<DumpFile>, Vec<usize>)>,
@@ -104,7 +112,7 @@ pub(crate) fn read(
     };
     let kinds = names.as_deref().map(kinds).transpose()?;
     let columns = py.detach(|| {
-        let kinds = kinds.unwrap_or_else(|| all_kinds(&files));
+        let kinds = kinds.unwrap_or_else(|| default_kinds(&files));
         let (columns, lost) = precise_top_sources::read_columns(&files, &kinds)?;
         match lost.first() {
             Some(lost) if !skip => {
@@ -119,55 +127,24 @@ pub(crate) fn read(
     PyColumns::new(columns).map(|columns| PyColumns { paths, lost, ..columns }).map_err(arrow_error)
 }
 
-/// All columns of one snapshot, as an Arrow stream.
+/// All fields of one snapshot, as an Arrow stream.
 pub(crate) fn stream<'py>(
     py: Python<'py>,
     snapshot: &Snapshot<SharedBytes>,
 ) -> PyResult<Bound<'py, PyCapsule>> {
-    let kinds = kinds_of(snapshot.filled());
+    let kinds = kinds_of_fields(snapshot.filled());
     let columns = PyColumns::new(Columns::of(snapshot, &kinds));
-    columns.map_err(arrow_error)?.__arrow_c_stream__(py, None)
+    columns.map_err(arrow_error)?.arrow_stream(py)
 }
 
-/// The rows of intervals, end to end in one batch: names as of `Interval.columns`. Without
-/// the interpreter's lock.
-#[pyfunction]
-#[pyo3(name = "columns", signature = (intervals, columns=None))]
-pub(crate) fn of_all(
-    py: Python<'_>,
-    intervals: Vec<Py<PyInterval>>,
-    columns: Option<Vec<String>>,
-) -> PyResult<PyColumns> {
-    let intervals: Vec<&Interval> =
-        intervals.iter().map(|interval| &*interval.get().inner).collect();
-    of_intervals(py, &intervals, columns.as_deref())
-}
-
-/// Likewise; without names what tells where and when, what was used, and all fields that are
-/// known.
+/// The rows of all intervals in one batch. The default of `names` is all that is known.
 pub(crate) fn of_intervals(
     py: Python<'_>,
     intervals: &[&Interval],
     names: Option<&[String]>,
 ) -> PyResult<PyColumns> {
-    let kinds = match names {
-        Some(names) => kinds_of_interval(names)?,
-        None => {
-            let used = [
-                precise_top_core::Metric::UserNs,
-                precise_top_core::Metric::SystemNs,
-                precise_top_core::Metric::StealNs,
-                precise_top_core::Metric::TotalNs,
-            ];
-            let mut kinds = kinds_of(FieldSet::EMPTY);
-            kinds.push(ColumnKind::IntervalNs);
-            kinds.extend(used.map(ColumnKind::Metric));
-            let filled = intervals.iter().map(|interval| interval.cur().filled());
-            let filled = filled.fold(FieldSet::EMPTY, FieldSet::union);
-            kinds.extend(filled.iter().map(ColumnKind::Field));
-            kinds
-        }
-    };
+    let kinds = names.map(kinds_of_interval).transpose()?;
+    let kinds = kinds.unwrap_or_else(|| default_kinds_of_intervals(intervals));
     let columns = py.detach(|| Columns::of_intervals(intervals.iter().copied(), &kinds));
     PyColumns::new(columns).map_err(arrow_error)
 }
@@ -176,34 +153,12 @@ fn arrow_error(error: ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// The same without names, as an Arrow stream.
-pub(crate) fn stream_of_interval<'py>(
-    py: Python<'py>,
-    interval: &Interval,
-) -> PyResult<Bound<'py, PyCapsule>> {
-    of_intervals(py, &[interval], None)?.__arrow_c_stream__(py, None)
-}
-
 impl PyColumns {
     fn new(columns: Columns) -> Result<PyColumns, ArrowError> {
-        let words: Vec<ArrayRef> = columns
-            .texts
-            .into_iter()
-            .map(|words| Arc::new(StringArray::from(words)) as ArrayRef)
-            .collect();
-        let fields = columns.kinds.iter().zip(&words).map(|(&kind, _)| arrow_field(kind));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut len = 0;
-        let mut batches = Vec::with_capacity(columns.batches.len());
-        for batch in columns.batches {
-            len += batch.len;
-            let memory = Buffer::from_vec(batch.memory);
-            let arrays = batch.columns.into_iter().zip(&words);
-            let arrays: Result<Vec<ArrayRef>, ArrowError> =
-                arrays.map(|(column, words)| array(column, &memory, batch.len, words)).collect();
-            batches.push(RecordBatch::try_new(Arc::clone(&schema), arrays?)?);
-        }
-        Ok(PyColumns { schema, batches, len, paths: Vec::new(), lost: Vec::new() })
+        let types = columns.kinds.iter().map(|&kind| kind.value_type()).collect();
+        let len = columns.batches.iter().map(|batch| batch.len).sum();
+        let (schema, batches) = arrow::batches(columns)?;
+        Ok(PyColumns { schema, types, batches, len, paths: Vec::new(), lost: Vec::new() })
     }
 
     fn index(&self, name: &str) -> PyResult<usize> {
@@ -215,125 +170,47 @@ impl PyColumns {
         self.batches.iter().map(move |batch| batch.column(index))
     }
 
-    /// The values of all batches end to end, as a memoryview of numbers.
+    /// An Arrow stream of all columns on the same memory.
+    pub(crate) fn arrow_stream<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let batches: Vec<Result<RecordBatch, ArrowError>> =
+            self.batches.iter().cloned().map(Ok).collect();
+        let batches = RecordBatchIterator::new(batches, Arc::clone(&self.schema));
+        let stream = FFI_ArrowArrayStream::new(Box::new(batches));
+        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+    }
+
+    fn is_text(&self, index: usize) -> bool {
+        self.types[index] == ValueType::Text
+    }
+
+    /// A memoryview of the numbers, or of the codes of the texts, of all batches.
     fn view<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        let (format, width) = match self.schema.field(index).data_type() {
-            DataType::Boolean => ("?", 1),
-            DataType::UInt8 => ("B", 1),
-            DataType::Int8 => ("b", 1),
-            DataType::UInt16 => ("H", 2),
-            DataType::UInt32 => ("I", 4),
-            DataType::UInt64 => ("Q", 8),
-            DataType::Float64 => ("d", 8),
-            _ => ("i", 4),
-        };
+        let value_type = self.types[index];
+        let width = value_type.width();
         let bytes = PyBytes::new_with(py, self.len * width, |mut room| {
             for array in self.arrays(index) {
                 let (front, rest) = room.split_at_mut(array.len() * width);
-                if let Some(array) = array.as_any().downcast_ref::<BooleanArray>() {
-                    for (byte, value) in front.iter_mut().zip(array.values()) {
-                        *byte = u8::from(value);
-                    }
-                } else {
-                    front.copy_from_slice(&numbers(array)[..front.len()]);
-                }
+                arrow::copy_values(array, front);
                 room = rest;
             }
             Ok(())
         })?;
-        memoryview(&bytes, format)
+        memoryview(&bytes, struct_code(value_type))
     }
 }
 
-fn memoryview<'py>(bytes: &Bound<'py, PyBytes>, format: &str) -> PyResult<Bound<'py, PyAny>> {
-    let view = bytes.py().import("builtins")?.getattr("memoryview")?.call1((bytes,))?;
-    view.call_method1("cast", (format,))
-}
-
-fn arrow_field(kind: ColumnKind) -> arrow_schema::Field {
-    let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let data_type = match kind {
-        ColumnKind::Field(field) => match field.info().repr {
-            precise_top_core::Repr::U8 => DataType::UInt8,
-            precise_top_core::Repr::I8 => DataType::Int8,
-            precise_top_core::Repr::U16 => DataType::UInt16,
-            precise_top_core::Repr::U32 => DataType::UInt32,
-            precise_top_core::Repr::U64 => DataType::UInt64,
-            precise_top_core::Repr::Comm => text(),
-        },
-        ColumnKind::TimeNs | ColumnKind::MonotonicNs | ColumnKind::IntervalNs => DataType::UInt64,
-        ColumnKind::Exited => DataType::Boolean,
-        ColumnKind::Metric(column) if column.is_share() => DataType::Float64,
-        ColumnKind::Metric(_) => DataType::UInt64,
-        _ => text(),
-    };
-    let unit = kind.unit();
-    let field = arrow_schema::Field::new(kind.name(), data_type, true);
-    if unit.is_empty() {
-        return field;
+/// The code of a type in the struct module; texts are codes of a dictionary.
+fn struct_code(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::Bool => "?",
+        ValueType::U8 => "B",
+        ValueType::I8 => "b",
+        ValueType::U16 => "H",
+        ValueType::U32 => "I",
+        ValueType::U64 => "Q",
+        ValueType::F64 => "d",
+        ValueType::Text => "i",
     }
-    field.with_metadata(HashMap::from([("unit".into(), unit.into_owned())]))
-}
-
-/// The Arrow array of a column of `len` values, on its batch's memory but for bits.
-fn array(
-    column: Filled,
-    memory: &Buffer,
-    len: usize,
-    words: &ArrayRef,
-) -> Result<ArrayRef, ArrowError> {
-    let nulls = column
-        .valid
-        .map(|bits| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, len)));
-    let start = column.start * size_of::<u64>() / column.value_type.width();
-    macro_rules! numbers {
-        ($array:ty) => {
-            Arc::new(<$array>::new(ScalarBuffer::new(memory.clone(), start, len), nulls))
-        };
-    }
-    Ok(match column.value_type {
-        ValueType::Bool => {
-            let bytes = &memory[start..start + len];
-            Arc::new(BooleanArray::new(
-                BooleanBuffer::collect_bool(len, |at| bytes[at] != 0),
-                nulls,
-            ))
-        }
-        ValueType::U8 => numbers!(UInt8Array),
-        ValueType::I8 => numbers!(Int8Array),
-        ValueType::U16 => numbers!(UInt16Array),
-        ValueType::U32 => numbers!(UInt32Array),
-        ValueType::U64 => numbers!(UInt64Array),
-        ValueType::F64 => numbers!(Float64Array),
-        ValueType::Text => {
-            let codes = Int32Array::new(ScalarBuffer::new(memory.clone(), start, len), nulls);
-            Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(words))?)
-        }
-    })
-}
-
-/// The bytes of an array of numbers, or of the codes of texts.
-fn numbers(array: &ArrayRef) -> &[u8] {
-    let any = array.as_any();
-    if let Some(texts) = any.downcast_ref::<DictionaryArray<Int32Type>>() {
-        return texts.keys().values().inner().as_slice();
-    }
-    macro_rules! first {
-        ($($type:ty),+) => {
-            $(if let Some(array) = any.downcast_ref::<PrimitiveArray<$type>>() {
-                return array.values().inner().as_slice();
-            })+
-        };
-    }
-    first!(
-        arrow_array::types::Float64Type,
-        arrow_array::types::UInt64Type,
-        arrow_array::types::UInt32Type,
-        arrow_array::types::UInt16Type,
-        arrow_array::types::UInt8Type,
-        arrow_array::types::Int8Type
-    );
-    &[]
 }
 
 #[pymethods]
@@ -347,16 +224,13 @@ impl PyColumns {
     /// own type, float for rates and shares), or a list of str and None. KeyError for one that was not read.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let index = self.index(name)?;
-        if !matches!(self.schema.field(index).data_type(), DataType::Dictionary(..)) {
+        if !self.is_text(index) {
             return self.view(py, index);
         }
         let words = self.words(py, name)?;
         let values = PyList::empty(py);
         for array in self.arrays(index) {
-            let Some(texts) = array.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
-                continue;
-            };
-            for code in texts.keys() {
+            for code in arrow::texts(array).into_iter().flat_map(|texts| texts.keys()) {
                 match code {
                     Some(code) => values.append(words.get_item(code as usize)?)?,
                     None => values.append(py.None())?,
@@ -381,14 +255,14 @@ impl PyColumns {
     /// ValueError for one of numbers.
     fn words<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
         let index = self.index(name)?;
-        if !matches!(self.schema.field(index).data_type(), DataType::Dictionary(..)) {
+        if !self.is_text(index) {
             return Err(PyValueError::new_err(format!("{name} is a column of numbers")));
         }
         let words = PyList::empty(py);
-        let first = self.arrays(index).next().map(|array| array.as_any());
-        let texts = first.and_then(|array| array.downcast_ref::<DictionaryArray<Int32Type>>());
-        let texts = texts.and_then(|texts| texts.values().as_any().downcast_ref::<StringArray>());
-        for word in texts.into_iter().flatten() {
+        // All batches share the dictionary of a column.
+        let texts = self.arrays(index).next().and_then(arrow::texts);
+        let dictionary = texts.and_then(|texts| texts.values().as_any().downcast_ref());
+        for word in dictionary.into_iter().flat_map(StringArray::iter) {
             words.append(word)?;
         }
         Ok(words)
@@ -451,13 +325,9 @@ impl PyColumns {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // A consumer has to take the types as they are, as the interface allows.
+        // The interface allows to ignore the request.
         drop(requested_schema);
-        let batches: Vec<Result<RecordBatch, ArrowError>> =
-            self.batches.iter().cloned().map(Ok).collect();
-        let batches = RecordBatchIterator::new(batches, Arc::clone(&self.schema));
-        let stream = FFI_ArrowArrayStream::new(Box::new(batches));
-        PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
+        self.arrow_stream(py)
     }
 
     fn __repr__(&self) -> String {

@@ -1,20 +1,20 @@
-//! `taskstats.Dump` and `taskstats.Recorder`.
+//! `taskstats.Dump`: the snapshots of a recorded file.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use precise_top_core::dump::{Cursor, Options};
+use precise_top_core::dump::Cursor;
 use precise_top_core::names::StringKey;
-use precise_top_sources::{DumpFile, Policy, Recorder};
-use pyo3::exceptions::{PyIndexError, PyLookupError, PyOverflowError, PyTypeError, PyValueError};
+use precise_top_sources::DumpFile;
+use pyo3::exceptions::{PyIndexError, PyLookupError, PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PySlice};
 
-use crate::columns::PyColumns;
+use crate::columns::{self, PyColumns};
+use crate::convert::lossy;
 use crate::errors::python_error;
 use crate::snapshot::PySnapshot;
-use crate::task::lossy;
 
 /// The snapshots of a recorded file, in the order they were taken: a sequence, and a
 /// context manager. `taskstats.open` makes it; a slice is a Dump of the same file.
@@ -25,7 +25,7 @@ use crate::task::lossy;
 #[pyclass(frozen, name = "Dump", module = "taskstats", sequence)]
 pub(crate) struct PyDump {
     file: Arc<DumpFile>,
-    /// Which snapshots: first, step, number.
+    /// The first snapshot, the distance to the next one, and their number.
     first: usize,
     step: isize,
     length: usize,
@@ -33,7 +33,7 @@ pub(crate) struct PyDump {
 }
 
 impl PyDump {
-    /// The file's index of the snapshot at `index`.
+    /// The index in the file of the snapshot at `index`.
     fn place(&self, index: usize) -> Option<usize> {
         let offset = isize::try_from(index).ok()?.checked_mul(self.step)?;
         (index < self.length).then_some(self.first.checked_add_signed(offset)?)
@@ -61,8 +61,8 @@ impl PyDump {
     }
 }
 
-/// A time in ns since 1970, None before that. What is later than any clock tells is later
-/// than all that is recorded.
+/// A time in ns since 1970: None for times before, u64::MAX for times beyond its range, as
+/// both lie outside of all recordings.
 fn moment(time_ns: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
     match time_ns.extract::<u64>() {
         Err(error) if error.is_instance_of::<PyOverflowError>(time_ns.py()) => {
@@ -87,7 +87,7 @@ impl PyDumpIterator {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<PySnapshot>> {
         let place = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
             *next += 1;
             self.dump.place(*next - 1)
         };
@@ -120,7 +120,7 @@ impl PyDump {
     }
 
     fn __iter__(&self) -> PyDumpIterator {
-        // An iterator has a cursor of its own.
+        // Each iterator has its own cursor.
         PyDumpIterator { dump: self.part(self.first, self.step, self.length), next: Mutex::new(0) }
     }
 
@@ -218,7 +218,7 @@ impl PyDump {
         errors: &str,
     ) -> PyResult<PyColumns> {
         let places = (0..self.length).filter_map(|index| self.place(index)).collect();
-        crate::columns::read(py, vec![(Arc::clone(&self.file), places)], columns, errors)
+        columns::read(py, vec![(Arc::clone(&self.file), places)], columns, errors)
     }
 
     /// Reads every byte, and gives what cannot be read: a dictionary for each run of
@@ -281,128 +281,4 @@ pub(crate) fn open(
     let file = Arc::new(file.map_err(|error| python_error(py, error))?);
     let length = file.reader().len();
     Ok(PyDump { file, first: 0, step: 1, length, cursor: Arc::default() })
-}
-
-/// Appends snapshots to a dump: a new file, made with mode 0600, or one that is
-/// continued; a context manager.
-///
-/// `level` is zstd's (1 to 22), or None to leave frames uncompressed, so that whole ones
-/// are read without a copy. `full_every` snapshots one is written whole, the others as
-/// what changed. `sync` is the longest time in seconds that a loss of power may cost,
-/// None leaves it to the kernel. A file of `rotate_bytes`, or whose first snapshot is
-/// `rotate_after` seconds old, is set aside as NAME-000001.EXT and so on, of which the last
-/// `keep` stay. Command lines are cut at 4 KiB, and left out without `cmdlines`. OSError;
-/// Unsupported for a file that is no dump or that another recorder writes, and in a directory
-/// that others may write to for a link and for a file that others own or may write.
-#[pyclass(frozen, name = "Recorder", module = "taskstats")]
-pub(crate) struct PyRecorder {
-    inner: Mutex<Option<Recorder>>,
-}
-
-impl PyRecorder {
-    fn with<T: Send>(
-        &self,
-        py: Python<'_>,
-        act: impl FnOnce(&mut Recorder) -> Result<T, precise_top_sources::Error> + Send,
-    ) -> PyResult<T> {
-        let outcome = py
-            .detach(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act));
-        match outcome {
-            None => Err(PyValueError::new_err("the recorder is closed")),
-            Some(outcome) => outcome.map_err(|error| python_error(py, error)),
-        }
-    }
-}
-
-fn seconds(name: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    let bad = |_| PyValueError::new_err(format!("{name} is no time: give seconds from 0 up"));
-    seconds.map(|seconds| Duration::try_from_secs_f64(seconds).map_err(bad)).transpose()
-}
-
-#[pymethods]
-impl PyRecorder {
-    #[new]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
-    #[pyo3(signature = (
-        path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None,
-        cmdlines=true
-    ))]
-    fn new(
-        py: Python<'_>,
-        path: PathBuf,
-        level: Option<i32>,
-        full_every: u32,
-        sync: Option<f64>,
-        rotate_bytes: Option<u64>,
-        rotate_after: Option<f64>,
-        keep: Option<usize>,
-        cmdlines: bool,
-    ) -> PyResult<PyRecorder> {
-        if level.is_some_and(|level| !(1..=22).contains(&level)) {
-            return Err(PyValueError::new_err("level is zstd's: give 1 to 22, or None"));
-        }
-        if full_every == 0 {
-            return Err(PyValueError::new_err("full_every is a number of snapshots from 1 up"));
-        }
-        let policy = Policy {
-            options: Options { full_every, level },
-            sync: seconds("sync", sync)?,
-            rotate_bytes,
-            rotate_after: seconds("rotate_after", rotate_after)?,
-            keep,
-            cmdlines,
-        };
-        let recorder = py.detach(|| Recorder::open(&path, policy));
-        let inner = Mutex::new(Some(recorder.map_err(|error| python_error(py, error))?));
-        Ok(PyRecorder { inner })
-    }
-
-    /// Appends a snapshot, with the names of processes, users and cgroups that are new in
-    /// it, in one write. Where that fails (OSError), the file is as it was before, or the
-    /// error says that it could not be cut back.
-    /// ParseError for a snapshot of a source opened with `changed=True`.
-    fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
-        let snapshot = Arc::clone(&snapshot.inner);
-        self.with(py, |recorder| recorder.write(&snapshot))
-    }
-
-    /// Waits until all that was written is on the disk.
-    fn sync(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, Recorder::sync)
-    }
-
-    /// Bytes of the present file.
-    #[getter]
-    fn size(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |recorder| Ok(recorder.size()))
-    }
-
-    /// Bytes that an earlier recorder had left unfinished, and that were dropped.
-    #[getter]
-    fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |recorder| Ok(recorder.dropped()))
-    }
-
-    /// Ends the file with an index and closes it; a second time does nothing.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let finished = py.detach(|| {
-            let recorder = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
-            recorder.map_or(Ok(()), |mut recorder| recorder.finish())
-        });
-        finished.map_err(|error| python_error(py, error))
-    }
-
-    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _kind: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        self.close(py)
-    }
 }

@@ -1,4 +1,4 @@
-//! `taskstats.exits()`: tasks as they die.
+//! `taskstats.Exits`: tasks as they exit.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,12 @@ use precise_top_core::SourceKind;
 use precise_top_sources::{Error, Exit, Exits};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 
 use crate::errors::python_error;
 use crate::task::PyTask;
 
-/// How long a wait goes on before a signal's handler may run.
+/// Longest wait before Python signal handlers run.
 const WAIT_MS: i32 = 200;
 
 /// Tasks as they die: an iterator without end, and a context manager.
@@ -32,8 +33,8 @@ pub(crate) struct PyExits {
 }
 
 impl PyExits {
-    fn locked(&self) -> MutexGuard<'_, Option<Arc<Exits>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self, py: Python<'_>) -> MutexGuard<'_, Option<Arc<Exits>>> {
+        self.open.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T: Send>(
@@ -41,14 +42,14 @@ impl PyExits {
         py: Python<'_>,
         act: impl FnOnce(&Exits) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
-        let open = self.locked().clone();
+        let open = self.locked(py).clone();
         let open = open.ok_or_else(|| PyValueError::new_err("the exits are closed"))?;
         py.detach(move || act(&open)).map_err(|error| python_error(py, error))
     }
 }
 
-fn task((dead, row): Exit) -> PyTask {
-    PyTask::new(dead, row)
+fn task((snapshot, row): Exit) -> PyTask {
+    PyTask::new(snapshot, row)
 }
 
 #[pymethods]
@@ -114,7 +115,7 @@ impl PyExits {
 
     /// Stops listening; a second time does nothing.
     fn close(&self, py: Python<'_>) {
-        let open = self.locked().take();
+        let open = self.locked(py).take();
         py.detach(|| {
             if let Some(open) = open {
                 open.end_waits();

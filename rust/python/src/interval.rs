@@ -3,116 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use precise_top_core::{Cell, Field, Filter, GroupBy, Groups, Interval, Metric, Query, TaskTable};
+use precise_top_core::{Field, GroupBy, Groups, Interval, TaskTable, state};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
-use crate::columns::PyColumns;
+use crate::columns::{self, PyColumns};
+use crate::convert::{filter, metric};
+use crate::errors::parse_error;
+use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
-use crate::task::lossy;
-
-pub(crate) fn column(name: &str) -> PyResult<Metric> {
-    Metric::from_name(name).ok_or_else(|| {
-        PyValueError::new_err(format!(
-            "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
-             _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, title, or user, system, steal, \
-             total, cuser, csystem, csteal, all with _ns or _pct"
-        ))
-    })
-}
-
-pub(crate) fn columns(names: &[String]) -> PyResult<Vec<Metric>> {
-    names.iter().map(|name| column(name)).collect()
-}
-
-/// `pids` may be anything that can be iterated.
-pub(crate) fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
-    let pids = match pids {
-        None => None,
-        Some(pids) => {
-            Some(pids.try_iter()?.map(|pid| pid?.extract()).collect::<PyResult<HashSet<u32>>>()?)
-        }
-    };
-    Ok(Filter { text, pids })
-}
-
-/// A cell as a Python value.
-pub(crate) struct PyCell<'a>(pub(crate) Option<Cell<'a>>);
-
-impl<'py> IntoPyObject<'py> for PyCell<'_> {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.0 {
-            None => Ok(py.None().into_bound(py)),
-            Some(Cell::Int(number)) => Ok(number.into_pyobject(py)?.into_any()),
-            Some(Cell::Float(number)) => Ok(number.into_pyobject(py)?.into_any()),
-            Some(Cell::Text(text)) => Ok(lossy(text).into_pyobject(py)?.into_any()),
-        }
-    }
-}
-
-/// Which rows are asked for.
-pub(crate) struct Asked<'a, 'py> {
-    pub(crate) sort: Option<&'a str>,
-    pub(crate) descending: bool,
-    pub(crate) offset: usize,
-    pub(crate) limit: Option<usize>,
-    pub(crate) text: Option<String>,
-    pub(crate) pids: Option<&'a Bound<'py, PyAny>>,
-}
-
-impl Asked<'_, '_> {
-    pub(crate) fn query(self) -> PyResult<Query> {
-        Ok(Query {
-            sort: self.sort.map(column).transpose()?,
-            descending: self.descending,
-            filter: filter(self.text, self.pids)?,
-            offset: self.offset,
-            limit: self.limit,
-        })
-    }
-}
-
-pub(crate) fn select<'py>(
-    py: Python<'py>,
-    table: &impl TaskTable,
-    names: &[String],
-    asked: Asked<'_, 'py>,
-) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-    let columns = self::columns(names)?;
-    table
-        .select(&asked.query()?)
-        .into_iter()
-        .map(|row| {
-            let cells = columns.iter().map(|&column| PyCell(table.cell(row as usize, column)));
-            PyTuple::new(py, cells)
-        })
-        .collect()
-}
-
-fn sum<'py>(
-    py: Python<'py>,
-    table: &impl TaskTable,
-    names: &[String],
-) -> PyResult<Bound<'py, PyTuple>> {
-    let columns = columns(names)?;
-    PyTuple::new(py, columns.iter().map(|&column| PyCell(table.sum(column))))
-}
 
 /// An interval's rows in groups, each with the sums of its tasks and the fields of one:
 /// the living one with the smallest pid, else a dead one.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
-pub(crate) struct PyFold {
+pub(crate) struct PyGroups {
     pub(crate) inner: Groups,
 }
 
 #[pymethods]
-impl PyFold {
+impl PyGroups {
     fn __len__(&self) -> usize {
         self.inner.rows()
     }
@@ -132,8 +43,8 @@ impl PyFold {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let asked = Asked { sort, descending, offset, limit, text, pids };
-        select(py, &self.inner, &columns, asked)
+        let arguments = SelectArguments { sort, descending, offset, limit, text, pids };
+        select(py, &self.inner, &columns, &arguments.query()?)
     }
 
     /// How many groups `text` and `pids` keep.
@@ -209,8 +120,8 @@ impl PyInterval {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let asked = Asked { sort, descending, offset, limit, text, pids };
-        select(py, &*self.inner, &columns, asked)
+        let arguments = SelectArguments { sort, descending, offset, limit, text, pids };
+        select(py, &*self.inner, &columns, &arguments.query()?)
     }
 
     /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
@@ -219,7 +130,7 @@ impl PyInterval {
     /// user's name or the cgroup's path, as recorded or as this machine has them now (else the
     /// number); other groups are called by the task that they show. ValueError for another word, and for "session" of
     /// recorded snapshots, which know none.
-    fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyFold> {
+    fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {
         let by = GroupBy::from_name(by).ok_or_else(|| {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
@@ -230,7 +141,7 @@ impl PyInterval {
                 "sessions are not recorded: choose parent, name, user or cgroup",
             ));
         }
-        Ok(PyFold {
+        Ok(PyGroups {
             inner: py.detach(|| match by {
                 GroupBy::User | GroupBy::Cgroup => {
                     let names = precise_top_sources::group_names(&interval);
@@ -251,7 +162,7 @@ impl PyInterval {
     /// an unknown column.
     #[pyo3(signature = (columns=None))]
     fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
-        crate::columns::of_intervals(py, &[&self.inner], columns.as_deref())
+        columns::of_intervals(py, &[&self.inner], columns.as_deref())
     }
 
     /// All of `columns()`, for consumers of the Arrow PyCapsule interface.
@@ -261,9 +172,9 @@ impl PyInterval {
         py: Python<'py>,
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        // A consumer has to take the types as they are, as the interface allows.
+        // The interface allows to ignore the request.
         drop(requested_schema);
-        crate::columns::stream_of_interval(py, &self.inner)
+        columns::of_intervals(py, &[&self.inner], None)?.arrow_stream(py)
     }
 
     /// How many rows `text` and `pids` keep.
@@ -280,7 +191,7 @@ impl PyInterval {
     /// Number of tasks in each state, by name; without those whose state is unknown.
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
-        for (name, count) in precise_top_core::state::count(self.inner.cur()) {
+        for (name, count) in state::count(self.inner.cur()) {
             counts.set_item(name, count)?;
         }
         Ok(counts)
@@ -368,7 +279,7 @@ impl PyInterval {
 
     /// Whether a column is known, and if not, why not; as `Snapshot.status`.
     fn status(&self, name: &str) -> PyResult<&'static str> {
-        let field = column(name)?.field().unwrap_or(Field::cpu_run_virtual_total);
+        let field = metric(name)?.field().unwrap_or(Field::cpu_run_virtual_total);
         Ok(self.inner.status(field).name())
     }
 
@@ -383,4 +294,58 @@ impl PyInterval {
         let seconds = self.inner.interval_ns() as f64 / 1e9;
         format!("<taskstats.Interval: {} rows over {seconds:.3} s>", self.inner.len())
     }
+}
+
+/// What every task used from `prev` to `cur`.
+///
+/// `prev` is a Snapshot, or the Interval that ended where this one begins: then the
+/// split of user and system time is continued and never shrinks. Tasks that died are
+/// in `cur` already where its source knows them; `exits` are the snapshots of the same
+/// source between the two, where some were left out. A task counts once however often
+/// it is met. ParseError where the snapshots' records differ in layout; ValueError where `cur`
+/// is of only the tasks that ran since another snapshot than `prev`.
+#[pyfunction]
+#[pyo3(signature = (prev, cur, *, exits=None))]
+pub(crate) fn usage(
+    prev: &Bound<'_, PyAny>,
+    cur: &PySnapshot,
+    exits: Option<Vec<PyRef<'_, PySnapshot>>>,
+) -> PyResult<PyInterval> {
+    let mut cur = Arc::clone(&cur.inner);
+    if let Some(exits) = exits {
+        let joined = cur
+            .with_exits(exits.iter().map(|exits| &*exits.inner))
+            .map_err(|error| parse_error(prev.py(), error))?;
+        cur = Arc::new(joined.into_shared());
+    }
+    let before = prev.cast::<PyInterval>().ok().map(|before| Arc::clone(&before.get().inner));
+    let prev = match &before {
+        Some(before) => Arc::clone(before.cur()),
+        None => Arc::clone(&prev.cast::<PySnapshot>()?.get().inner),
+    };
+    if !Interval::is_whole(&prev, &cur) {
+        return Err(PyValueError::new_err(
+            "a snapshot of what changed is compared with the one before it: pass that, or open \
+             the source without changed=True",
+        ));
+    }
+    let interval = match before {
+        Some(before) => before.then(cur),
+        None => Interval::between(prev, cur),
+    };
+    Ok(PyInterval { inner: Arc::new(interval) })
+}
+
+/// The rows of intervals, end to end in one batch: names as of `Interval.columns`. Without
+/// the interpreter's lock.
+#[pyfunction]
+#[pyo3(name = "columns", signature = (intervals, columns=None))]
+pub(crate) fn columns_of_all(
+    py: Python<'_>,
+    intervals: Vec<Py<PyInterval>>,
+    columns: Option<Vec<String>>,
+) -> PyResult<PyColumns> {
+    let intervals: Vec<&Interval> =
+        intervals.iter().map(|interval| &*interval.get().inner).collect();
+    columns::of_intervals(py, &intervals, columns.as_deref())
 }

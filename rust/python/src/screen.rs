@@ -3,25 +3,26 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use precise_top_core::interval::Unchanged;
 use precise_top_core::{Interval, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
-    Canvas, Choice, Column, Form, Lines, Sequences, Style, TaskTable, Users, View, missing,
+    Canvas, CellFormat, ControlSequences, ScreenLines, Style, TextColumn, TextTable, UserNames,
+    ViewRows, ViewSettings, draw, missing,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::interval::{PyFold, PyInterval, column, filter};
+use crate::convert::{filter, metric};
+use crate::interval::{PyGroups, PyInterval};
 use crate::source::PySource;
 
-/// A zone changes its offset at no shorter times than these.
+/// Local time changes its offset from UTC at multiples of this time only.
 const QUARTER_S: u64 = 900;
 
-/// A column as Python describes it.
+/// A column, as the attributes of a Python object.
 #[derive(FromPyObject)]
-struct Described {
+struct ColumnAttributes {
     title: String,
     unit: String,
     width: usize,
@@ -31,37 +32,38 @@ struct Described {
     summed: bool,
 }
 
-impl Described {
-    fn column(self) -> PyResult<Column> {
-        let form = Form::from_name(&self.form).ok_or_else(|| {
-            let names = Form::ALL.map(|(name, _)| name).join(", ");
+impl ColumnAttributes {
+    fn column(self) -> PyResult<TextColumn> {
+        let format = CellFormat::from_name(&self.form).ok_or_else(|| {
+            let names = CellFormat::ALL.map(|(name, _)| name).join(", ");
             PyValueError::new_err(format!("no form {:?}: choose {names}", self.form))
         })?;
-        let Described { title, unit, width, summed, .. } = self;
+        let ColumnAttributes { title, unit, width, summed, .. } = self;
         let side = if self.right { Side::Right } else { Side::Left };
-        Ok(Column { title, unit, width, side, source: column(&self.source)?, form, summed })
+        let metric = metric(&self.source)?;
+        Ok(TextColumn { title, unit, width, side, metric, format, summed })
     }
 }
 
-/// What has rows.
+/// A Python object that has rows.
 #[derive(FromPyObject)]
-enum Rows<'py> {
+enum RowsArgument<'py> {
     Interval(PyRef<'py, PyInterval>),
-    Fold(PyRef<'py, PyFold>),
+    Groups(PyRef<'py, PyGroups>),
 }
 
-impl Rows<'_> {
+impl RowsArgument<'_> {
     fn interval(&self) -> &Interval {
         match self {
-            Rows::Interval(rows) => &rows.inner,
-            Rows::Fold(rows) => rows.inner.interval(),
+            RowsArgument::Interval(rows) => &rows.inner,
+            RowsArgument::Groups(rows) => rows.inner.interval(),
         }
     }
 
     fn table(&self) -> &dyn TaskTable {
         match self {
-            Rows::Interval(rows) => &*rows.inner,
-            Rows::Fold(rows) => &rows.inner,
+            RowsArgument::Interval(rows) => &*rows.inner,
+            RowsArgument::Groups(rows) => &rows.inner,
         }
     }
 }
@@ -82,12 +84,12 @@ impl Rows<'_> {
 /// form.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
 pub(crate) struct PyScreen {
-    table: TaskTable,
-    choice: Choice,
+    table: TextTable,
+    settings: ViewSettings,
     user: Py<PyAny>,
     offset_s: Py<PyAny>,
     users: HashMap<u32, String>,
-    /// The quarter of an hour that was shown last, and local time's offset in it.
+    /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
 }
 
@@ -100,7 +102,7 @@ impl PyScreen {
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python class")]
     fn new(
-        columns: Vec<Described>,
+        columns: Vec<ColumnAttributes>,
         user: Py<PyAny>,
         offset_s: Py<PyAny>,
         sort: &str,
@@ -116,22 +118,22 @@ impl PyScreen {
         prompt: Option<String>,
         notice: &str,
     ) -> PyResult<PyScreen> {
-        let columns = columns.into_iter().map(Described::column).collect::<PyResult<_>>()?;
-        let choice = Choice {
-            sort: column(sort)?,
+        let columns = columns.into_iter().map(ColumnAttributes::column).collect::<PyResult<_>>()?;
+        let settings = ViewSettings {
+            sort: metric(sort)?,
             descending,
             filter: filter(text, pids)?,
             limit,
             top,
-            fold: fold.into(),
+            group_by: fold.into(),
             selected,
             selecting,
             paused,
             prompt,
             notice: notice.into(),
         };
-        let table = TaskTable::new(columns);
-        Ok(PyScreen { table, choice, user, offset_s, users: HashMap::new(), quarter: None })
+        let table = TextTable::new(columns);
+        Ok(PyScreen { table, settings, user, offset_s, users: HashMap::new(), quarter: None })
     }
 
     /// The whole screen of `size` (columns, lines) of an interval or a fold. With `resting`, a
@@ -141,30 +143,26 @@ impl PyScreen {
     fn lines(
         &mut self,
         py: Python<'_>,
-        rows: Rows<'_>,
+        rows: RowsArgument<'_>,
         resting: Option<&PySource>,
         size: (u16, u16),
     ) -> PyResult<PyLines> {
         let size = cells(size);
         let offset_s = self.offset_s(py, rows.interval())?;
-        let (table, choice) = (&self.table, &self.choice);
-        let lines = with_users(py, &mut self.users, &self.user, |users| {
-            let lines = |resting: Option<&Unchanged<'_>>| {
-                let (interval, rows) = (rows.interval(), rows.table());
-                View::new(interval, rows, resting, table, choice, users, size.1, offset_s)
-                    .lines(table, choice, size)
-            };
-            let both = resting.and_then(|source| source.with_resting(|rest| lines(Some(rest))));
-            both.unwrap_or_else(|| lines(None))
+        let unchanged = resting.and_then(|source| source.unchanged(py));
+        let (interval, table) = (rows.interval(), &self.table);
+        let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
+        let lines = with_user_names(py, &mut self.users, &self.user, |users| {
+            draw(interval, rows, table, &self.settings, users, size, offset_s)
         });
         Ok(PyLines(lines?))
     }
 
     /// Titles, units, the chosen rows and the sums of all, a line each. Errors as of `lines`.
-    fn table(&mut self, py: Python<'_>, rows: Rows<'_>) -> PyResult<Vec<String>> {
-        let (table, choice) = (&self.table, &self.choice);
-        with_users(py, &mut self.users, &self.user, |users| {
-            table.lines(rows.interval(), rows.table(), choice, users)
+    fn table(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
+        let (table, settings) = (&self.table, &self.settings);
+        with_user_names(py, &mut self.users, &self.user, |users| {
+            table.lines(rows.interval(), rows.table(), settings, users)
         })
     }
 }
@@ -184,13 +182,13 @@ impl PyScreen {
     }
 }
 
-/// What `make` makes with the names of users. Names that are not known yet are asked for
-/// when it is through: it may hold a source, which nobody should have to wait for.
-fn with_users<T>(
+/// The result of `make` with the names of users. It is repeated after unknown names were
+/// requested from Python: an exception cannot pass through the drawing code.
+fn with_user_names<T>(
     py: Python<'_>,
     known: &mut HashMap<u32, String>,
     user: &Py<PyAny>,
-    make: impl Fn(Users<'_>) -> T,
+    make: impl Fn(UserNames<'_>) -> T,
 ) -> PyResult<T> {
     loop {
         let unknown = RefCell::new(BTreeSet::new());
@@ -211,7 +209,7 @@ fn with_users<T>(
     }
 }
 
-/// Columns and lines of a terminal, which has no more than fit into 16 bits (ioctl_tty(2)).
+/// Columns and lines of a terminal, which are 16-bit numbers (ioctl_tty(2)).
 fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
     (columns.into(), lines.into())
 }
@@ -226,7 +224,7 @@ fn style(name: &str) -> PyResult<Style> {
 /// Made by `Screen.lines`, or of texts: `size` (columns, lines) of them, each cut or padded to
 /// its width. ValueError for an unknown style.
 #[pyclass(frozen, name = "Lines", module = "taskstats.screen")]
-pub(crate) struct PyLines(Lines);
+pub(crate) struct PyLines(ScreenLines);
 
 #[pymethods]
 impl PyLines {
@@ -234,7 +232,7 @@ impl PyLines {
     fn new(texts: Vec<(String, String)>, size: (u16, u16)) -> PyResult<PyLines> {
         let styled = texts.iter().map(|(text, name)| Ok((&**text, style(name)?)));
         let texts = styled.collect::<PyResult<Vec<_>>>()?;
-        Ok(PyLines(Lines::of_texts(texts, cells(size))))
+        Ok(PyLines(ScreenLines::of_texts(texts, cells(size))))
     }
 
     /// The lines from the top: each one's text and style.
@@ -267,7 +265,7 @@ impl PyCanvas {
     #[new]
     #[pyo3(signature = (*, clear, lines, bold="", reverse="", normal=""))]
     fn new(clear: &str, lines: Vec<String>, bold: &str, reverse: &str, normal: &str) -> PyCanvas {
-        PyCanvas(Canvas::new(Sequences {
+        PyCanvas(Canvas::new(ControlSequences {
             clear: clear.into(),
             lines,
             bold: bold.into(),
@@ -289,7 +287,7 @@ pub(crate) fn safe(text: &Bound<'_, PyString>) -> PyResult<String> {
     if let Ok(text) = text.to_cow() {
         return Ok(text::safe(&text).into_owned());
     }
-    // Bytes of file names that are no UTF-8 are lone surrogates in Python.
+    // Python has lone surrogates for bytes of file names that are not UTF-8.
     let units = text.call_method1("encode", ("utf-32-le", "surrogatepass"))?;
     let units: Vec<u8> = units.extract()?;
     let (units, _) = units.as_chunks::<4>();

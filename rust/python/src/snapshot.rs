@@ -5,21 +5,16 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use precise_top_core::{Field, FieldStatus, Flags, SharedBytes, Snapshot};
-use pyo3::exceptions::{PyBufferError, PyIndexError, PyValueError};
+use precise_top_core::{Field, FieldStatus, Flags, Header, SharedBytes, Snapshot, codec};
+use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
 use pyo3::{ffi, intern};
 
+use crate::columns;
+use crate::convert::{field, memoryview};
 use crate::format::buffer_format;
 use crate::task::PyTask;
-
-/// A field by its name, or a ValueError that says where the names are.
-pub(crate) fn field(name: &str) -> PyResult<Field> {
-    Field::from_name(name).ok_or_else(|| {
-        PyValueError::new_err(format!("no field {name:?}: taskstats.FIELDS lists the fields"))
-    })
-}
 
 /// An immutable array of records, one per task, with what is known of their taking.
 #[pyclass(frozen, name = "Snapshot", module = "taskstats", sequence)]
@@ -40,7 +35,7 @@ impl PySnapshot {
         PySnapshot { inner, format: OnceLock::new(), shape, strides }
     }
 
-    fn header(&self) -> &precise_top_core::Header {
+    fn header(&self) -> &Header {
         self.inner.header()
     }
 }
@@ -318,8 +313,7 @@ impl PySnapshot {
     /// which `numpy.asarray` takes. ValueError for an unknown name.
     fn valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let valid: Vec<u8> = self.inner.valid(field(name)?).map(u8::from).collect();
-        let bytes = PyBytes::new(py, &valid);
-        py.import("builtins")?.getattr("memoryview")?.call1((bytes,))?.call_method1("cast", ("?",))
+        memoryview(&PyBytes::new(py, &valid), "?")
     }
 
     /// The records as a read-only structured NumPy array on the same memory, with a
@@ -336,12 +330,12 @@ impl PySnapshot {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        crate::columns::stream(py, &self.inner)
+        columns::stream(py, &self.inner)
     }
 
     /// The snapshot with its header as bytes, for `taskstats.parse`.
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &precise_top_core::codec::encode(&self.inner))
+        PyBytes::new(py, &codec::encode(&self.inner))
     }
 
     fn __reduce__<'py>(

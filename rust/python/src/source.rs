@@ -1,35 +1,22 @@
-//! `taskstats.Source` and what stands around it.
+//! `taskstats.Source`: takes snapshots.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::wire::Id;
 use precise_top_core::{FieldSet, SourceKind, TaskTable};
-use precise_top_sources::{Netlink, Report, Request, Source};
+use precise_top_sources::{Netlink, Request, Source};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::convert::{field_set, filter, source_kind};
 use crate::errors::python_error;
-use crate::field_set;
-use crate::interval::{Asked, filter, select};
+use crate::rows::{SelectArguments, select};
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
-
-/// The kind of that name; None for "auto".
-fn kind(name: &str) -> PyResult<Option<SourceKind>> {
-    match name {
-        "auto" => Ok(None),
-        "proc" => Ok(Some(SourceKind::Proc)),
-        "bpf" => Ok(Some(SourceKind::Bpf)),
-        "netlink" => Ok(Some(SourceKind::Netlink)),
-        "procfs" => Ok(Some(SourceKind::Procfs)),
-        other => Err(PyValueError::new_err(format!(
-            "no source {other:?}: choose auto, proc, bpf, netlink or procfs"
-        ))),
-    }
-}
 
 struct Open {
     source: Option<Box<dyn Source>>,
@@ -56,15 +43,16 @@ pub(crate) struct PySource {
 }
 
 impl PySource {
-    fn locked(&self) -> std::sync::MutexGuard<'_, Open> {
+    /// Locks the source, from code that is detached from the interpreter.
+    fn locked(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `with` makes of the tasks that did not run; None where the last snapshot has
-    /// all tasks.
-    pub(crate) fn with_resting<T>(&self, with: impl FnOnce(&Unchanged<'_>) -> T) -> Option<T> {
-        let open = self.locked();
-        open.source.as_ref().and_then(|source| source.unchanged()).as_ref().map(with)
+    /// The tasks that did not run before the last snapshot; None if that has all tasks. The
+    /// source is locked only meanwhile.
+    pub(crate) fn unchanged(&self, py: Python<'_>) -> Option<Unchanged> {
+        let open = self.open.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        open.source.as_ref()?.unchanged()
     }
 }
 
@@ -85,7 +73,7 @@ impl PySource {
         cpu_times: Option<bool>,
         system: Option<bool>,
     ) -> PyResult<PySource> {
-        let kind = kind(name)?;
+        let kind = source_kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
         let request = Request { threads, fields, exact, changed, cpu_times, system };
         let open = || {
@@ -164,8 +152,11 @@ impl PySource {
         text: Option<String>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
-        let asked = Asked { sort, descending, offset: 0, limit, text, pids };
-        self.with_resting(|resting| select(py, resting, &columns, asked)).transpose()
+        let arguments = SelectArguments { sort, descending, offset: 0, limit, text, pids };
+        // First, as it may run Python code.
+        let query = arguments.query()?;
+        let unchanged = self.unchanged(py);
+        unchanged.map(|unchanged| select(py, &unchanged, &columns, &query)).transpose()
     }
 
     /// How many tasks that did not run `text` and `pids` keep; 0 where the last snapshot
@@ -173,25 +164,24 @@ impl PySource {
     #[pyo3(signature = (*, text=None, pids=None))]
     fn resting_count(
         &self,
+        py: Python<'_>,
         text: Option<String>,
         pids: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let filter = filter(text, pids)?;
-        Ok(self.with_resting(|resting| resting.count(&filter)).unwrap_or(0))
+        Ok(self.unchanged(py).map_or(0, |unchanged| unchanged.count(&filter)))
     }
 
     /// After a snapshot with `changed`, over all living tasks: their number `tasks`, their
     /// `num_threads`, and the number in each of the `states`. None where the last snapshot
     /// has all tasks itself.
     fn totals<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let totals = self.with_resting(|resting| {
-            let totals = PyDict::new(py);
-            totals.set_item(intern!(py, "tasks"), resting.totals().tasks)?;
-            totals.set_item(intern!(py, "num_threads"), resting.totals().num_threads)?;
-            totals.set_item(intern!(py, "states"), &resting.totals().states)?;
-            Ok(totals)
-        });
-        totals.transpose()
+        let Some(unchanged) = self.unchanged(py) else { return Ok(None) };
+        let totals = PyDict::new(py);
+        totals.set_item(intern!(py, "tasks"), unchanged.totals().tasks)?;
+        totals.set_item(intern!(py, "num_threads"), unchanged.totals().num_threads)?;
+        totals.set_item(intern!(py, "states"), &unchanged.totals().states)?;
+        Ok(Some(totals))
     }
 
     /// Closes the source; a second time does nothing.
@@ -218,77 +208,6 @@ impl PySource {
     }
 }
 
-/// What is known of a source, or of delay accounting, on this machine.
-#[pyclass(frozen, name = "SourceReport", module = "taskstats")]
-pub(crate) struct PySourceReport(Report);
-
-#[pymethods]
-impl PySourceReport {
-    /// Its name.
-    #[getter]
-    fn name(&self) -> &str {
-        self.0.name
-    }
-
-    /// Whether it works here.
-    #[getter]
-    fn available(&self) -> bool {
-        self.0.available
-    }
-
-    /// The same in a word: found, denied (a privilege is missing), off (it is switched
-    /// off), unsupported (the kernel lacks it) or failed.
-    #[getter]
-    fn state(&self) -> &str {
-        self.0.state
-    }
-
-    /// Why, or why not.
-    #[getter]
-    fn reason(&self) -> &str {
-        &self.0.reason
-    }
-
-    /// What to type to get it; empty where nothing is to be done.
-    #[getter]
-    fn hint(&self) -> &str {
-        &self.0.hint
-    }
-
-    /// How exact its CPU times are; empty where it does not work.
-    #[getter]
-    fn precision(&self) -> &str {
-        self.0.precision
-    }
-
-    fn __repr__(&self) -> String {
-        let Report { name, state, reason, .. } = &self.0;
-        format!("<taskstats.SourceReport: {name} {state}: {reason}>")
-    }
-}
-
-/// A report on every source of this version, the best first.
-#[pyfunction]
-pub(crate) fn sources(py: Python<'_>) -> Vec<PySourceReport> {
-    py.detach(precise_top_sources::sources).into_iter().map(PySourceReport).collect()
-}
-
-/// A report on delay accounting (kernel.task_delayacct).
-#[pyfunction]
-pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
-    PySourceReport(py.detach(precise_top_sources::delayacct))
-}
-
-/// Keeps only the privileges that an open source of that name needs per call, and
-/// becomes the user who called sudo. For a process with one thread.
-#[pyfunction]
-pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
-    let kind = kind(source_name)?.ok_or_else(|| {
-        PyValueError::new_err("give the name of an open source: proc, bpf, netlink or procfs")
-    })?;
-    precise_top_sources::drop_privileges(kind).map_err(|error| python_error(py, error))
-}
-
 fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
     let snapshot =
         py.detach(|| Netlink::open()?.get(id)).map_err(|error| python_error(py, error))?;
@@ -308,11 +227,4 @@ pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
 #[pyfunction]
 pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
     one(py, Id::Tgid(tgid))
-}
-
-/// Makes orphans among this process's descendants its own children (or no longer), so
-/// that it can wait for them.
-#[pyfunction]
-pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
-    precise_top_sources::adopt_orphans(adopt).map_err(|error| python_error(py, error))
 }

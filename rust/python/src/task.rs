@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use precise_top_core::{Field, Record, SharedBytes, Snapshot, Value, with_fields};
+use precise_top_core::{
+    Field, FieldStatus, Record, SharedBytes, Snapshot, Value, codec, with_fields,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::snapshot::{PySnapshot, field};
+use crate::convert::{field, lossy};
 
 /// A task of a snapshot: every field under the kernel's name, None where the
 /// snapshot does not hold it, and what can be derived.
@@ -17,19 +19,14 @@ pub(crate) struct PyTask {
 }
 
 impl PyTask {
-    /// The task at `row`, which must be a row of the snapshot.
+    /// The task at `row`; panics later if the snapshot has no such row.
     pub(crate) fn new(snapshot: Arc<Snapshot<SharedBytes>>, row: usize) -> PyTask {
         PyTask { snapshot, row }
     }
 
     fn record(&self) -> Record<'_> {
-        self.snapshot.get(self.row).expect("a task is made for a row of its snapshot")
+        self.snapshot.get(self.row).expect("the row exists")
     }
-}
-
-/// Text of any encoding, invalid UTF-8 as U+FFFD.
-pub(crate) fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
 }
 
 macro_rules! python_type {
@@ -137,7 +134,7 @@ macro_rules! define_task {
             fn status(&self, name: &str) -> PyResult<&'static str> {
                 let field = field(name)?;
                 Ok(if self.record().filled().contains(field) {
-                    precise_top_core::FieldStatus::Filled.name()
+                    FieldStatus::Filled.name()
                 } else {
                     self.snapshot.header().status(field).name()
                 })
@@ -146,10 +143,12 @@ macro_rules! define_task {
             fn __reduce__<'py>(
                 &self,
                 py: Python<'py>,
-            ) -> PyResult<(Bound<'py, PyAny>, (PySnapshot, usize))> {
-                let get = py.import("operator")?.getattr("getitem")?;
+            ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>, usize))> {
                 let alone = self.snapshot.extract(self.row).expect("the row exists");
-                Ok((get, (PySnapshot::new(Arc::new(alone.into_shared())), 0)))
+                let bytes = PyBytes::new(py, &codec::encode(&alone));
+                let parse = py.import("taskstats._core")?.getattr("parse")?;
+                let get = py.import("operator")?.getattr("getitem")?;
+                Ok((get, (parse.call1((bytes,))?, 0)))
             }
 
             fn __repr__(&self) -> String {

@@ -1,14 +1,15 @@
-//! What follows a tree of processes.
+//! `taskstats._core.Tree`: the use of a tree of processes.
 
 use std::sync::{Mutex, PoisonError};
 
 use precise_top_sources::Tree;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::PyDict;
 
+use crate::convert::lossy;
 use crate::errors::python_error;
-use crate::task::lossy;
 
 /// What the processes use that this process makes from now on, and all that they make:
 /// by the bpf source, whoever waits for whom. AccessDenied or Unsupported where it is not
@@ -28,7 +29,7 @@ impl PyTree {
     /// name (ns, bytes, KiB; `missed` tasks are in none), and for each command name the
     /// processes and their CPU time in ns, but of `unnamed` tasks. ValueError a second time.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
-        let tree = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tree = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
         let tree = tree.ok_or_else(|| PyValueError::new_err("the tree is no longer followed"))?;
         let sums = py.detach(|| tree.finish()).map_err(|error| python_error(py, error))?;
         let numbers = PyDict::new(py);

@@ -1,0 +1,105 @@
+//! Columns as Arrow arrays.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array,
+    RecordBatch, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use precise_top_core::columns::{Array as Filled, ColumnKind, Columns, ValueType};
+
+/// The batches of columns, on the memory of these.
+pub(crate) fn batches(columns: Columns) -> Result<(Arc<Schema>, Vec<RecordBatch>), ArrowError> {
+    let words: Vec<ArrayRef> = columns
+        .texts
+        .into_iter()
+        .map(|words| Arc::new(StringArray::from(words)) as ArrayRef)
+        .collect();
+    let fields: Vec<Field> = columns.kinds.iter().map(|&kind| field(kind)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let mut batches = Vec::with_capacity(columns.batches.len());
+    for batch in columns.batches {
+        let memory = Buffer::from_vec(batch.memory);
+        let arrays = batch.columns.into_iter().zip(&words);
+        let arrays: Result<Vec<ArrayRef>, ArrowError> =
+            arrays.map(|(column, words)| array(column, &memory, batch.len, words)).collect();
+        batches.push(RecordBatch::try_new(Arc::clone(&schema), arrays?)?);
+    }
+    Ok((schema, batches))
+}
+
+fn field(kind: ColumnKind) -> Field {
+    let data_type = match kind.value_type() {
+        ValueType::Bool => DataType::Boolean,
+        ValueType::U8 => DataType::UInt8,
+        ValueType::I8 => DataType::Int8,
+        ValueType::U16 => DataType::UInt16,
+        ValueType::U32 => DataType::UInt32,
+        ValueType::U64 => DataType::UInt64,
+        ValueType::F64 => DataType::Float64,
+        ValueType::Text => {
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        }
+    };
+    let field = Field::new(kind.name(), data_type, true);
+    match kind.unit() {
+        unit if unit.is_empty() => field,
+        unit => field.with_metadata(HashMap::from([("unit".into(), unit.into_owned())])),
+    }
+}
+
+/// The array of a column of `len` values. Only booleans are copied, as Arrow packs them.
+fn array(
+    column: Filled,
+    memory: &Buffer,
+    len: usize,
+    words: &ArrayRef,
+) -> Result<ArrayRef, ArrowError> {
+    let nulls = column
+        .valid
+        .map(|bits| NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bits), 0, len)));
+    let start = column.start * size_of::<u64>() / column.value_type.width();
+    macro_rules! numbers {
+        ($array:ty) => {
+            Arc::new(<$array>::new(ScalarBuffer::new(memory.clone(), start, len), nulls))
+        };
+    }
+    Ok(match column.value_type {
+        ValueType::Bool => {
+            let bytes = &memory[start..start + len];
+            let bits = BooleanBuffer::collect_bool(len, |at| bytes[at] != 0);
+            Arc::new(BooleanArray::new(bits, nulls))
+        }
+        ValueType::U8 => numbers!(UInt8Array),
+        ValueType::I8 => numbers!(Int8Array),
+        ValueType::U16 => numbers!(UInt16Array),
+        ValueType::U32 => numbers!(UInt32Array),
+        ValueType::U64 => numbers!(UInt64Array),
+        ValueType::F64 => numbers!(Float64Array),
+        ValueType::Text => {
+            let codes = Int32Array::new(ScalarBuffer::new(memory.clone(), start, len), nulls);
+            Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(words))?)
+        }
+    })
+}
+
+/// The array as one of texts, or None.
+pub(crate) fn texts(array: &ArrayRef) -> Option<&DictionaryArray<Int32Type>> {
+    array.as_any().downcast_ref()
+}
+
+/// Copies the values of an array to `room`, one byte a boolean, one code a text.
+pub(crate) fn copy_values(array: &ArrayRef, room: &mut [u8]) {
+    if let Some(array) = array.as_any().downcast_ref::<BooleanArray>() {
+        for (byte, value) in room.iter_mut().zip(array.values()) {
+            *byte = u8::from(value);
+        }
+    } else {
+        // Arrays of numbers and of codes have one buffer.
+        room.copy_from_slice(&array.to_data().buffers()[0][..room.len()]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Conversions between Python values and those of the core.
+
+use std::collections::HashSet;
+
+use precise_top_core::{Cell, Field, FieldSet, Filter, Metric, SourceKind};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// The field with this name, or a ValueError that says where the names are listed.
+pub(crate) fn field(name: &str) -> PyResult<Field> {
+    Field::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!("no field {name:?}: taskstats.FIELDS lists the fields"))
+    })
+}
+
+/// The set of fields with these names.
+pub(crate) fn field_set(names: Vec<String>) -> PyResult<FieldSet> {
+    names.iter().map(|name| field(name)).collect()
+}
+
+/// The metric with this name, or a ValueError that lists the names.
+pub(crate) fn metric(name: &str) -> PyResult<Metric> {
+    Metric::from_name(name).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "no column {name:?}: use a field's name (taskstats.FIELDS), a counter's name with \
+             _delta, _per_sec or _pct, or one of cpu_ns, exited, tasks, title, or user, system, \
+             steal, total, cuser, csystem, csteal, all with _ns or _pct"
+        ))
+    })
+}
+
+/// The metrics with these names.
+pub(crate) fn metrics(names: &[String]) -> PyResult<Vec<Metric>> {
+    names.iter().map(|name| metric(name)).collect()
+}
+
+/// The filter for rows; `pids` is any iterable of integers.
+pub(crate) fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
+    let set = |pids: &Bound<'_, PyAny>| {
+        pids.try_iter()?.map(|pid| pid?.extract()).collect::<PyResult<HashSet<u32>>>()
+    };
+    Ok(Filter { text, pids: pids.map(set).transpose()? })
+}
+
+/// The kind of source with this name; None for "auto".
+pub(crate) fn source_kind(name: &str) -> PyResult<Option<SourceKind>> {
+    match name {
+        "auto" => Ok(None),
+        "proc" => Ok(Some(SourceKind::Proc)),
+        "bpf" => Ok(Some(SourceKind::Bpf)),
+        "netlink" => Ok(Some(SourceKind::Netlink)),
+        "procfs" => Ok(Some(SourceKind::Procfs)),
+        other => Err(PyValueError::new_err(format!(
+            "no source {other:?}: choose auto, proc, bpf, netlink or procfs"
+        ))),
+    }
+}
+
+/// Text of any encoding, with U+FFFD for invalid UTF-8.
+pub(crate) fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// A cell as a Python value.
+pub(crate) struct PyCell<'a>(pub(crate) Option<Cell<'a>>);
+
+impl<'py> IntoPyObject<'py> for PyCell<'_> {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.0 {
+            None => Ok(py.None().into_bound(py)),
+            Some(Cell::Int(number)) => Ok(number.into_pyobject(py)?.into_any()),
+            Some(Cell::Float(number)) => Ok(number.into_pyobject(py)?.into_any()),
+            Some(Cell::Text(text)) => Ok(lossy(text).into_pyobject(py)?.into_any()),
+        }
+    }
+}
+
+/// A read-only memoryview of `bytes` whose items have a format of the struct module.
+pub(crate) fn memoryview<'py>(
+    bytes: &Bound<'py, PyBytes>,
+    format: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let view = bytes.py().import("builtins")?.getattr("memoryview")?.call1((bytes,))?;
+    view.call_method1("cast", (format,))
+}
