@@ -4,6 +4,8 @@
 //!
 //! * A snapshot owns its array until its last view is gone; the next one uses another
 //!   array. An array that is still in use is never overwritten.
+//! * A child made by fork shares the arrays and may hold a snapshot of them, so arrays made
+//!   before a fork are not used again.
 //! * At most [`LENT`] arrays are lent at a time. Beyond that a snapshot is copied out of an
 //!   array that is never lent.
 //! * The kernel allocates the memory of a BPF array when it is created. So arrays are created
@@ -19,6 +21,7 @@ use super::maps::{ARRAY, ARRAY_OF_MAPS, INNER_MAP, MMAPABLE};
 use crate::errors::Error;
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::Mapping;
+use crate::sys::thread::forks_made;
 
 /// Arrays that may be lent at a time.
 pub(crate) const LENT: usize = 4;
@@ -27,6 +30,8 @@ pub(crate) const LENT: usize = 4;
 pub(crate) struct Output {
     mapping: Mapping,
     capacity: usize,
+    /// [`forks_made`] when the array was made.
+    forks: u64,
 }
 
 impl AsRef<[u8]> for Output {
@@ -106,17 +111,19 @@ impl Pool {
     /// Chooses an unused array with room for `wanted` records; the one that is never lent if
     /// all others are in use. Also returns the number of system calls.
     pub(crate) fn choose(&mut self, wanted: usize) -> Result<(Chosen, u32), Error> {
-        let is_free = |output: &Option<Arc<Output>>| {
-            output.as_ref().is_none_or(|output| Arc::strong_count(output) == 1)
-        };
         // Prefer an existing one: a new array costs memory.
-        let index = (0..LENT)
-            .find(|&index| self.outputs[index].is_some() && is_free(&self.outputs[index]))
-            .or_else(|| (0..LENT).find(|&index| is_free(&self.outputs[index])))
-            .unwrap_or(LENT);
+        let mut outputs = self.outputs[..LENT].iter_mut();
+        let free =
+            outputs.position(|output| output.as_mut().is_some_and(|o| Arc::get_mut(o).is_some()));
+        let index =
+            free.or_else(|| self.outputs[..LENT].iter().position(Option::is_none)).unwrap_or(LENT);
+        // Loaded after the array was found free: a fork while it was lent is counted.
+        let forks = forks_made();
         let mut calls = 0;
-        let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
-        if capacity < wanted {
+        let output = self.outputs[index].as_mut().and_then(Arc::get_mut);
+        let reused = output
+            .filter(|output| output.capacity >= wanted && (index == LENT || output.forks == forks));
+        if reused.is_none() {
             // Drop the old array first, so that both never exist at a time.
             self.outputs[index] = None;
             let capacity = wanted + wanted / 2;
@@ -125,7 +132,7 @@ impl Pool {
             let length = spec.max_entries as usize * self.record_size;
             let mapping = Mapping::new(array.as_fd(), length).map_err(failed)?;
             bpf::set_inner_map(self.outer.as_fd(), index as u32, array.as_fd()).map_err(failed)?;
-            self.outputs[index] = Some(Arc::new(Output { mapping, capacity }));
+            self.outputs[index] = Some(Arc::new(Output { mapping, capacity, forks }));
             // Create, map, store in the array of maps, close the descriptor.
             calls = 4;
         }

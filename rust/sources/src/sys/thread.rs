@@ -10,9 +10,16 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 /// Forks between the first process that counted them and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
+/// Forks of this process and its ancestors, each counted before the child exists.
+static FORKS_MADE: AtomicU64 = AtomicU64::new(0);
 /// Running threads of this crate.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static COUNTING: Once = Once::new();
+
+/// Runs in the parent before every fork.
+extern "C" fn forking() {
+    FORKS_MADE.fetch_add(1, Ordering::SeqCst);
+}
 
 /// Runs in the child of every fork, where only the forking thread goes on.
 extern "C" fn forked() {
@@ -27,11 +34,7 @@ pub(crate) struct ForkGuard(u64);
 impl ForkGuard {
     /// Remembers the calling process.
     pub(crate) fn new() -> ForkGuard {
-        COUNTING.call_once(|| {
-            // SAFETY: the handler is a function of this library, which stays loaded, and
-            // touches nothing but two atomic numbers.
-            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-        });
+        count_forks();
         ForkGuard(FORKS.load(Ordering::Relaxed))
     }
 
@@ -41,8 +44,23 @@ impl ForkGuard {
     }
 }
 
-/// Runs `work` with all signals blocked in the calling thread: they are delivered later, or
-/// to other threads.
+fn count_forks() {
+    COUNTING.call_once(|| {
+        // SAFETY: the handlers are functions of this library, which stays loaded, and
+        // touch nothing but atomic numbers.
+        unsafe { libc::pthread_atfork(Some(forking), None, Some(forked)) };
+    });
+}
+
+/// The number of forks before now. A child shares memory that is mapped MAP_SHARED: if the
+/// number has grown since such memory was handed out, a child may still read it.
+pub(crate) fn forks_made() -> u64 {
+    count_forks();
+    FORKS_MADE.load(Ordering::SeqCst)
+}
+
+/// Runs `work` with all signals blocked in the calling thread: they are delivered later,
+/// or to other threads.
 pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     // Only an unknown argument makes these calls fail.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
