@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,27 @@ def test_memory_outlives_the_snapshot(source: taskstats.Source) -> None:
     for _ in range(3):
         source.snapshot()
     assert (array["ac_pid"] == pids).all()
+
+
+def test_a_forked_child_keeps_its_snapshot(source: taskstats.Source) -> None:
+    snapshot = source.snapshot()
+    before = bytes(memoryview(snapshot).cast("B"))
+    taken, go = os.pipe()
+    if not (pid := os.fork()):
+        # Nothing of pytest may run in the child.
+        try:
+            os.read(taken, 1)
+            os._exit(bytes(memoryview(snapshot).cast("B")) != before)
+        finally:
+            os._exit(2)
+    del snapshot
+    later = [source.snapshot() for _ in range(2)]
+    os.write(go, b"x")
+    _, status = os.waitpid(pid, 0)
+    os.close(taken)
+    os.close(go)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(later[1]) > 1
 
 
 def test_snapshots_and_tasks_are_pickled(source: taskstats.Source) -> None:
@@ -178,14 +200,33 @@ for call in (lambda: taskstats.get(1), lambda: taskstats.Source("netlink")):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_bare_records_are_parsed_on_the_same_memory() -> None:
+def test_read_only_records_are_parsed_on_the_same_memory() -> None:
     datagram = (DATA / "netlink-pid-v16.bin").read_bytes()
-    array = np.frombuffer(datagram[36:] * 3, dtype=np.uint8).copy()
+    array = np.frombuffer(datagram[36:] * 3, dtype=np.uint8)
+    assert not array.flags.writeable
     snapshot = taskstats.parse(array)
     assert (len(snapshot), snapshot.version, snapshot.source) == (3, 16, "bytes")
     assert snapshot.numpy().ctypes.data == array.ctypes.data
     assert {task.name for task in snapshot} == {"sleep"}
     assert taskstats.parse(snapshot.numpy())[2].name == "sleep"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda data: data,
+        memoryview,
+        lambda data: memoryview(data).toreadonly(),
+        lambda data: np.frombuffer(data, np.uint8),
+    ],
+)
+def test_writable_records_are_copied(view: Callable[[bytearray], Any]) -> None:
+    data = bytearray((DATA / "netlink-pid-v16.bin").read_bytes()[36:])
+    snapshot = taskstats.parse(view(data))
+    before = snapshot[0].to_dict()
+    data[:] = bytes(len(data))
+    assert snapshot[0].to_dict() == before
+    assert snapshot[0].name == "sleep"
 
 
 def test_captured_datagrams_are_walked() -> None:

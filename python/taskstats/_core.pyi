@@ -750,6 +750,28 @@ class Dump:
     ) -> None: ...
 
 @final
+class RecordedIntervals:
+    """The intervals of a dump, by the index of the snapshot that ends each of them."""
+
+    def __new__(cls, dump: Dump) -> Self: ...
+    def snapshot(self, index: int) -> Snapshot | None:
+        """Return the snapshot at `index`, or None where it is damaged.
+
+        Raises IndexError where there is none, OSError where the file was truncated.
+        """
+
+    def interval(self, index: int) -> Interval | None:
+        """Return the interval that ends with the snapshot at `index`.
+
+        None across a gap of the recording, and where a snapshot is damaged. Raises IndexError
+        where there is no such snapshot, OSError where the file was truncated.
+        """
+
+    @property
+    def lost(self) -> dict[int, str]:
+        """Why a snapshot is damaged, by its index; only snapshots that were requested."""
+
+@final
 class Recorder:
     """Append snapshots to a dump; a context manager.
 
@@ -863,7 +885,12 @@ class Interval:
         (ASCII letters of either case) or whose pid it is. `pids` keeps rows with these pids.
         `offset` and `limit` cut the sorted rows. Raises ValueError for an unknown column.
         """
-    def columns(self, columns: Sequence[str] | None = None) -> Columns:
+    def column_type(
+    name: str,
+) -> Literal["bool", "u8", "i8", "u16", "u32", "u64", "f64", "text"]:
+    """Return the type of a column of `Interval.columns`. ValueError for an unknown column."""
+
+def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all rows as columns.
 
         Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the

@@ -24,8 +24,15 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from taskstats._core import FIELDS, Columns, Dump, Interval, Snapshot, usage
-from taskstats._errors import ParseError
+from taskstats._core import (
+    FIELDS,
+    Columns,
+    Dump,
+    Interval,
+    RecordedIntervals,
+    Snapshot,
+    column_type,
+)
 
 Cell: TypeAlias = int | float | str | None
 
@@ -37,45 +44,30 @@ class Frames:
         self.dump = dump
         #: Begin of each snapshot, in ns since 1970.
         self.times_ns = dump.times_ns
-        #: Why a snapshot could not be read, by its index; only snapshots that were requested.
-        self.lost: dict[int, str] = {}
-        self._last: tuple[int, Interval] | None = None
+        self._recorded = RecordedIntervals(dump)
 
     def __len__(self) -> int:
         """Return the number of snapshots. Frames have indices from 1 to that number less one."""
         return len(self.times_ns)
+
+    @property
+    def lost(self) -> dict[int, str]:
+        """Why a snapshot could not be read, by its index; only snapshots that were requested."""
+        return self._recorded.lost
 
     def snapshot(self, index: int) -> Snapshot | None:
         """Return the snapshot at `index`, or None where it is damaged; `lost` says why.
 
         Raises OSError where the file was truncated after it was opened.
         """
-        if index in self.lost:
-            return None
-        try:
-            return self.dump[index]
-        except ParseError as error:
-            self.lost[index] = str(error).removeprefix(f"{self.dump.path}: ")
-            return None
+        return self._recorded.snapshot(index)
 
     def interval(self, index: int) -> Interval | None:
         """Return the frame at `index`, or None where there is no interval (see the module).
 
         Raises OSError where the file was truncated after it was opened.
         """
-        if not 1 <= index < len(self):
-            return None
-        last = self._last
-        if last is not None and last[0] == index:
-            return last[1]
-        goes_on = last is not None and last[0] == index - 1
-        before = last[1].cur if last is not None and goes_on else self.snapshot(index - 1)
-        cur = self.snapshot(index)
-        if before is None or cur is None or not _watched(before, cur):
-            return None
-        found = usage(last[1] if last is not None and goes_on else before, cur)
-        self._last = index, found
-        return found
+        return self._recorded.interval(index) if 1 <= index < len(self) else None
 
     def step(self, index: int, by: int) -> int | None:
         """Return the nearest index with an interval, after (`by` 1) or before (-1) `index`."""
@@ -104,34 +96,17 @@ class Frames:
                 yield found
 
 
-def _watched(before: Snapshot, cur: Snapshot) -> bool:
-    """Return whether one recorder took both, so that the deaths in between are known."""
-    same = all(
-        getattr(before, name) == getattr(cur, name)
-        for name in ("boot_id", "host", "source", "threads")
-    )
-    # A recorder that was restarted has used less CPU time than the previous one.
-    return same and before.own_cpu_ns <= cur.own_cpu_ns
-
-
 # Columns of a row that are no kernel field.
 _HEAD = ("time_ns", "host", "boot_id", "source", "interval_ns")
 _USED = ("user_ns", "system_ns", "steal_ns", "total_ns", "exited")
 _NAMES = ("user", "cgroup", "cmdline")
-_TEXTS = frozenset(("host", "boot_id", "source", *_NAMES))
+# The kinds of the types other than unsigned integers.
+_KINDS = {"text": "text", "bool": "flag", "i8": "signed"}
 
 #: The columns of `rows` by name, with their kind: integer (0 to 2^64 - 1), signed, text, flag.
 COLUMNS: dict[str, str] = {
-    name: "text" if name in _TEXTS else "flag" if name == "exited" else "integer"
-    for name in (*_HEAD, *_USED, *_NAMES)
-} | {
-    # The nice value is the only field with a sign.
-    field["name"]: "text"
-    if field["kind"] == "text"
-    else "signed"
-    if field["name"] == "ac_nice"
-    else "integer"
-    for field in FIELDS
+    name: _KINDS.get(column_type(name), "integer")
+    for name in (*_HEAD, *_USED, *_NAMES, *(field["name"] for field in FIELDS))
 }
 
 

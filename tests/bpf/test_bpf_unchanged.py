@@ -80,6 +80,28 @@ def test_unchanged_tasks_keep_their_last_values(bpf: Callable[..., taskstats.Sou
         assert abs(uptime_us - starts_us[sleeper.pid] - age_us) < 50_000
 
 
+# The iterable calls the source again, in this thread and in another one.
+CALLS_AGAIN = """
+import sys, threading, taskstats
+source = taskstats.Source("bpf", exact=True, changed=True)
+source.snapshot()
+source.snapshot()
+def pids():
+    other = threading.Thread(target=source.resting_count)
+    other.start()
+    other.join()
+    source.snapshot()
+    yield source.resting_count()
+assert source.resting(["ac_pid"], pids=pids()) is not None
+assert source.resting_count(pids=pids()) >= 0
+"""
+
+
+def test_arguments_may_call_the_source(bpf: Callable[..., taskstats.Source]) -> None:
+    bpf().close()
+    subprocess.run([sys.executable, "-c", CALLS_AGAIN], check=True, timeout=120)
+
+
 def _compare(full: taskstats.Source, partial: taskstats.Source, pid: int) -> None:
     before = [full.snapshot(), partial.snapshot()]
     assert before[1].unchanged == 0

@@ -113,3 +113,18 @@ fn both_neighbours_of_a_damaged_snapshot_have_no_interval() {
     }
     assert!(found[1].is_ok() && found[4].is_ok());
 }
+
+#[test]
+fn a_snapshot_without_unchanged_tasks_has_no_interval() {
+    let snapshots = machine().snapshots(3);
+    let partial = with_header(&snapshots[1], |header| {
+        header.flags = header.flags.with(Flags::WITHOUT_UNCHANGED, true);
+    });
+    let all = [snapshots[0].clone(), partial, snapshots[2].clone()];
+    let shared = all.map(|snapshot| Arc::new(snapshot.into_shared()));
+    let mut intervals = Intervals::default();
+    for index in [1, 2] {
+        let found = intervals.get(index, |index| Ok::<_, ParseError>(Arc::clone(&shared[index])));
+        assert_eq!(found.err(), Some(Gap::Partial), "{index}");
+    }
+}

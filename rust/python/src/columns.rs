@@ -58,13 +58,30 @@ fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     names.iter().map(kind).collect()
 }
 
+/// The type of a column of `Interval.columns`: "bool", "u8", "i8", "u16", "u32", "u64", "f64"
+/// or "text". ValueError for an unknown column.
+#[pyfunction]
+pub(crate) fn column_type(name: &str) -> PyResult<&'static str> {
+    let kind = kind_of_interval(name)?;
+    Ok(match ValueType::of(kind) {
+        ValueType::Bool => "bool",
+        ValueType::U8 => "u8",
+        ValueType::I8 => "i8",
+        ValueType::U16 => "u16",
+        ValueType::U32 => "u32",
+        ValueType::U64 => "u64",
+        ValueType::F64 => "f64",
+        ValueType::Text => "text",
+    })
+}
+
 /// The columns of an interval with these names, or a ValueError that lists the names.
 fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
-    let kind = |name: &String| match ColumnKind::of_interval(name) {
-        Some(kind) => Ok(kind),
-        None => metric(name).map(ColumnKind::Metric),
-    };
-    names.iter().map(kind).collect()
+    names.iter().map(|name| kind_of_interval(name)).collect()
+}
+
+fn kind_of_interval(name: &str) -> PyResult<ColumnKind> {
+    ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
 }
 
 /// Time and place, and all fields of the first snapshot of each file.

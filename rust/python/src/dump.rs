@@ -24,7 +24,7 @@ use crate::snapshot::PySnapshot;
 /// where a frame is damaged, OSError where the file was cut short meanwhile.
 #[pyclass(frozen, name = "Dump", module = "taskstats", sequence)]
 pub(crate) struct PyDump {
-    file: Arc<DumpFile>,
+    pub(crate) file: Arc<DumpFile>,
     /// The first snapshot, the distance to the next one, and their number.
     first: usize,
     step: isize,
@@ -34,7 +34,7 @@ pub(crate) struct PyDump {
 
 impl PyDump {
     /// The index in the file of the snapshot at `index`.
-    fn place(&self, index: usize) -> Option<usize> {
+    pub(crate) fn place(&self, index: usize) -> Option<usize> {
         let offset = isize::try_from(index).ok()?.checked_mul(self.step)?;
         (index < self.length).then_some(self.first.checked_add_signed(offset)?)
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::read::{Cursor, Reader};
 use crate::error::ParseError;
-use crate::header::Header;
+use crate::header::{Flags, Header};
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -41,6 +41,8 @@ pub enum Gap<E = ParseError> {
     Threads,
     /// The recorder was started again in between.
     Recorder,
+    /// A snapshot lacks the tasks that did not run, which no recorder writes.
+    Partial,
 }
 
 impl<E> Gap<E> {
@@ -60,6 +62,11 @@ impl<E> Gap<E> {
             Some(Gap::Threads)
         } else if before.own_cpu_ns > after.own_cpu_ns {
             Some(Gap::Recorder)
+        } else if [before, after]
+            .iter()
+            .any(|header| header.flags.contains(Flags::WITHOUT_UNCHANGED))
+        {
+            Some(Gap::Partial)
         } else {
             None
         }
@@ -76,6 +83,7 @@ impl<E: fmt::Display> fmt::Display for Gap<E> {
             Gap::Source => write!(f, "the snapshots are of different sources"),
             Gap::Threads => write!(f, "only one of the snapshots has threads as rows"),
             Gap::Recorder => write!(f, "the recorder was started again in between"),
+            Gap::Partial => write!(f, "one of the snapshots lacks tasks that did not run"),
         }
     }
 }
