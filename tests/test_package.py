@@ -200,6 +200,29 @@ for call in (lambda: taskstats.get(1), lambda: taskstats.Source("netlink")):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+# Peaks in KiB of children of a process of 200 MB, by wait4 alone.
+PEAKS = """
+import subprocess, sys, taskstats
+taskstats.drop_privileges("procfs")
+own = bytearray(200 << 20)
+allocate = "import sys; bytearray(int(sys.argv[1]) << 20)"
+for words in (["true"], [sys.executable, "-c", allocate, "300"], ["true"]):
+    with taskstats.track() as tracker:
+        subprocess.run(words, check=True)
+    assert tracker.use.collector == "wait4", tracker.use
+    print(tracker.use.max_rss_kb, any("memory" in note for note in tracker.use.notes))
+"""
+
+
+def test_the_peak_memory_of_a_child_is_not_that_of_its_parent() -> None:
+    ran = subprocess.run([sys.executable, "-c", PEAKS], check=True, capture_output=True, text=True)
+    first, second, third = (line.split() for line in ran.stdout.splitlines())
+    # The third child is smaller than the second, which is not in its block.
+    assert first == third == ["None", "True"]
+    assert second[1] == "False"
+    assert 300 * 1024 <= int(second[0]) <= 340 * 1024
+
+
 def test_read_only_records_are_parsed_on_the_same_memory() -> None:
     datagram = (DATA / "netlink-pid-v16.bin").read_bytes()
     array = np.frombuffer(datagram[36:] * 3, dtype=np.uint8)

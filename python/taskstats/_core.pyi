@@ -885,12 +885,7 @@ class Interval:
         (ASCII letters of either case) or whose pid it is. `pids` keeps rows with these pids.
         `offset` and `limit` cut the sorted rows. Raises ValueError for an unknown column.
         """
-    def column_type(
-    name: str,
-) -> Literal["bool", "u8", "i8", "u16", "u32", "u64", "f64", "text"]:
-    """Return the type of a column of `Interval.columns`. ValueError for an unknown column."""
-
-def columns(self, columns: Sequence[str] | None = None) -> Columns:
+    def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all rows as columns.
 
         Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the
@@ -1212,6 +1207,11 @@ def read(
     `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
     are None.
     """
+
+def column_type(
+    name: str,
+) -> Literal["bool", "u8", "i8", "u16", "u32", "u64", "f64", "text"]:
+    """Return the type of a column of `Interval.columns`. ValueError for an unknown column."""
 
 def columns(intervals: Sequence[Interval], columns: Sequence[str] | None = None) -> Columns:
     """Return the rows of several intervals, end to end in one batch, as columns.

@@ -337,13 +337,21 @@ def add_rusage(use: TreeUse, usages: Iterable[resource.struct_rusage], sign: int
         use.nivcsw = (use.nivcsw or 0) + sign * usage.ru_nivcsw
         if sign > 0:
             use.max_rss_kb = max(use.max_rss_kb or 0, usage.ru_maxrss)
+        elif usage.ru_maxrss >= (use.max_rss_kb or 0):
+            # The peak is that of an earlier child.
+            use.max_rss_kb = None
     use.total_ns = use.user_ns + use.system_ns
 
 
 def complete(use: TreeUse, found: list[Collector]) -> None:
     """Add what the collectors know, and say how the report was made."""
+    # A child starts with the memory of this process, and wait4 counts what it had before exec.
+    if (use.max_rss_kb or 0) <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        use.max_rss_kb = None
     for collector in found:
         collector.finish(use)
+    if use.max_rss_kb is None:
+        use.notes.append("peak memory is unknown: no child is known to exceed that of this process")
     use.collector = "+".join([*(collector.name for collector in found), "wait4"])
     if not use.exact:
         use.notes.append(
