@@ -63,7 +63,7 @@ fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
 #[pyfunction]
 pub(crate) fn column_type(name: &str) -> PyResult<&'static str> {
     let kind = kind_of_interval(name)?;
-    Ok(match ValueType::of(kind) {
+    Ok(match kind.value_type() {
         ValueType::Bool => "bool",
         ValueType::U8 => "u8",
         ValueType::I8 => "i8",
