@@ -6,7 +6,7 @@
     recordings  opening recordings and choosing their intervals
     args        command-line options that several commands share
     feed        where intervals come from: the machine or a recording
-    columns, times, text    pure functions of the standard library
+    columns, signals, times, text    functions of the standard library
 
 Imports go from the top of this list to its end, never back (tests/test_imports.py).
 """

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 # The lowest layer first. A module may import modules of the layers before its own.
 LAYERS = (
-    ("ptop.columns", "ptop.text", "ptop.times"),
+    ("ptop.columns", "ptop.signals", "ptop.text", "ptop.times"),
     ("ptop.feed", "ptop.live.state", "ptop.recordings"),
     ("ptop.args", "ptop.live.pages"),
     ("ptop.live.view", "ptop.commands.batch"),
@@ -49,6 +49,7 @@ PURE = {
     "ptop.columns": (),
     "ptop.live.pages": (),
     "ptop.live.state": (),
+    "ptop.signals": (),
     "ptop.text": ("taskstats.screen",),
     "ptop.times": (),
 }

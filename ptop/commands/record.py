@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import taskstats
 
 from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
+from ptop.signals import wait_for
 from ptop.text import safe
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -119,5 +120,5 @@ def _record(
         due = max(due + round(delay * 1e9), time.monotonic_ns())
         if end is not None and due > end:
             return
-        if signal.sigtimedwait(ENDING, max(0, due - time.monotonic_ns()) / 1e9) is not None:
+        if wait_for(ENDING, (due - time.monotonic_ns()) / 1e9) is not None:
             return

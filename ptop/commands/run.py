@@ -26,6 +26,7 @@ from typing import Any, NoReturn, TextIO
 import taskstats
 
 from ptop.args import Parser
+from ptop.signals import wait_for
 from ptop.text import as_root, safe
 
 FORWARDED = (
@@ -199,7 +200,7 @@ def _follow(children: _Children, tracker: taskstats.Tracker, wait_orphans: bool)
         children.reap()
         if children.done(wait_orphans):
             return
-        arrived = signal.sigtimedwait(awaited, POLL_S if tracker.needs_poll else IDLE_S)
+        arrived = wait_for(awaited, POLL_S if tracker.needs_poll else IDLE_S)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             _forward(children.pid, arrived)
         tracker.poll()

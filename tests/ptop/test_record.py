@@ -129,6 +129,22 @@ def test_a_signal_ends_it_cleanly(dump: Path, number: signal.Signals) -> None:
     assert taskstats.open(dump).check() == []
 
 
+def test_a_stopped_recording_continues(dump: Path) -> None:
+    recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.2"], stderr=subprocess.PIPE)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    for _ in range(3):
+        recorder.send_signal(signal.SIGSTOP)
+        time.sleep(0.6)
+        recorder.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+    before = len(taskstats.open(dump))
+    wait_for(lambda: len(taskstats.open(dump)) >= before + 3)
+    recorder.terminate()
+    recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
+    assert taskstats.open(dump).check() == []
+
+
 def test_killed_at_any_moment_it_loses_no_snapshot_before(dump: Path) -> None:
     numbers = random.Random(5)
     before = 0
