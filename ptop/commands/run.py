@@ -266,7 +266,12 @@ def _write(text: str, out: TextIO, name: str | None) -> None:
         out.flush()
     except OSError as error:
         shown = safe(name or "standard error")
-        sys.stderr.write(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
+        try:
+            sys.stderr.write(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
+            sys.stderr.flush()
+        except OSError:
+            # The interpreter flushes once more at exit; failing there would replace the status.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     if name:
         with contextlib.suppress(OSError):
             out.close()

@@ -195,6 +195,15 @@ def test_an_unwritable_file_loses_neither_the_report_nor_the_status() -> None:
     assert (full.returncode, full.stdout) == (7, "ran\n")
     assert "No space left" in full.stderr
     assert "CPU time" in full.stderr
+    for options in ([], ["-o", "/dev/full"]):
+        with open("/dev/full", "w") as nothing:
+            done = subprocess.run(
+                [*RUN, *options, "--", "sh", "-c", "exit 7"],
+                stderr=nothing,
+                timeout=60,
+                check=False,
+            )
+        assert done.returncode == 7
 
 
 def test_the_command_ignores_the_same_signals_as_alone() -> None:
