@@ -104,7 +104,7 @@ def length(text: str) -> float:
 
 
 def _with_unit(text: str, units: Mapping[str, int], least: float, most: float) -> float | None:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]?)", text)
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)([a-zA-Z]?)", text)
     if match is None or match[2] not in units:
         return None
     number = float(match[1]) * units[match[2]]

@@ -293,6 +293,11 @@ def test_rotation_by_time_of_a_recording_that_is_continued(dump: Path) -> None:
     assert aside[-1] - aside[0] < 10**9 <= taskstats.open(dump).times_ns[0] - first
 
 
+def test_a_length_may_begin_with_its_point(dump: Path) -> None:
+    assert run(RECORD, "-o", dump, "-d", ".1", "--for", ".1").returncode == 0
+    assert len(snapshots(dump)) == 2
+
+
 def test_bad_options_say_what_to_type(dump: Path) -> None:
     for options in (
         ["--rotate-size", "big"],
