@@ -7,9 +7,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import taskstats
+from taskstats.recorded import Frames
 
 
 def test_a_forked_child_cannot_use_its_parents_source(source: taskstats.Source) -> None:
@@ -51,3 +53,32 @@ def test_a_reply_whose_code_is_no_errno_is_a_parse_error() -> None:
     datagram = struct.pack("=IHHIIi", 20, 2, 0, 1, 1, 258)
     with pytest.raises(taskstats.ParseError):
         taskstats.parse_netlink(datagram)
+
+
+def test_a_time_is_found_in_a_recording_whose_clock_was_set_back(
+    source: taskstats.Source, tmp_path: Path
+) -> None:
+    second = 10**9
+    path = tmp_path / "d.tsd"
+    start = 0
+    # Seconds after the first snapshot, with the clock set back after the fourth one.
+    seconds = [0, 10, 20, 30, -20, -10]
+    with taskstats.Recorder(path) as recorder:
+        for after in seconds:
+            snapshot = source.snapshot()
+            start = start or snapshot.time_ns
+            old, new = (
+                time.to_bytes(8, "little")
+                for time in (snapshot.time_ns, start + after * second)
+            )
+            data = snapshot.to_bytes()
+            assert old in data
+            recorder.write(taskstats.parse(data.replace(old, new)))
+    dump = taskstats.open(path)
+    assert [(time - start) // second for time in dump.times_ns] == seconds
+    found = [dump.find(start + after * second) for after in (-21, -15, 5, 29, 99)]
+    assert found == [None, 4, 0, 2, 3]
+    assert dump[1:].find(start + 15 * second) == 0
+    frames = Frames(dump)
+    # The frame that ends at the time or after it.
+    assert [frames.at(start + after * second) for after in (-15, 5, 15, 30)] == [5, 1, 2, 3]

@@ -20,7 +20,6 @@ Design decisions
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -81,12 +80,17 @@ class Frames:
     def at(self, time_ns: int) -> int | None:
         """Return the index of the frame that holds `time_ns` (since 1970).
 
-        This is the first frame that ends at or after it, else the last frame. None where the
-        file has no interval.
+        This is the frame with the earliest end at or after it, else the one with the latest
+        end. Times need not ascend: the clock may have been set back. None where the file has no
+        interval.
         """
-        found = bisect_left(self.times_ns, time_ns)
-        after = self.step(max(found, 1) - 1, 1)
-        return after if after is not None else self.step(len(self), -1)
+        later = [(end_ns, index) for index, end_ns in enumerate(self.times_ns) if end_ns >= time_ns]
+        if later:
+            after = self.step(max(min(later)[1], 1) - 1, 1)
+            if after is not None:
+                return after
+        latest = max(range(len(self)), key=lambda index: (self.times_ns[index], index), default=0)
+        return self.step(latest + 1, -1)
 
     def intervals(self, start: int = 1, stop: int | None = None) -> Iterator[Interval]:
         """Yield the intervals with indices from `start` to `stop`, without `stop`."""

@@ -130,7 +130,7 @@ impl Requester {
         socket.set_receive_timeout(RECEIVE_TIMEOUT_MS)?;
         let family = socket::resolve_family(&socket)?;
         let batch = (socket.receive_buffer()? / ANSWER_COST).clamp(1, LARGEST_BATCH);
-        Ok(Requester { socket, family, sequence: 1, batch, syscalls: 0 })
+        Ok(Requester { socket, family, sequence: socket::RESOLVE, batch, syscalls: 0 })
     }
 
     /// The number of the TASKSTATS family.

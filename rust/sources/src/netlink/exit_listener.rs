@@ -31,6 +31,11 @@ use crate::sys::thread::ForkGuard;
 const REGISTER_CPUMASK: u16 = 3;
 /// TASKSTATS_CMD_ATTR_DEREGISTER_CPUMASK.
 const DEREGISTER_CPUMASK: u16 = 4;
+/// Sequence numbers of the two requests of a socket.
+const REGISTER: u32 = 1;
+const DEREGISTER: u32 = 2;
+/// Where nlmsg_flags is in `struct nlmsghdr`.
+const FLAGS: std::ops::Range<usize> = 6..8;
 /// NLM_F_REQUEST and NLM_F_ACK.
 const REQUEST_ACKNOWLEDGED: u16 = 0x1 | 0x4;
 /// Receive buffer of one CPU's socket; the kernel doubles it for its bookkeeping.
@@ -285,9 +290,13 @@ impl Drop for Listener {
         // The kernel identifies a listener by its port, which the next socket may get. Without
         // the privilege, the first exit after the close ends the registration.
         for (socket, mask) in self.sockets.iter().zip(&self.masks) {
-            if let Ok(request) =
-                socket::message(self.family, 2, wire::CMD_GET, DEREGISTER_CPUMASK, mask.as_str())
-            {
+            if let Ok(request) = socket::message(
+                self.family,
+                DEREGISTER,
+                wire::CMD_GET,
+                DEREGISTER_CPUMASK,
+                mask.as_str(),
+            ) {
                 let _ = socket.send(&request);
             }
         }
@@ -295,9 +304,9 @@ impl Drop for Listener {
 }
 
 fn register(socket: &Socket, family: u16, mask: &str) -> Result<(), Error> {
-    let mut request = socket::message(family, 1, wire::CMD_GET, REGISTER_CPUMASK, mask)?;
-    // nlmsg_flags: an acknowledgement is wanted, or a registration would be silent.
-    request[6..8].copy_from_slice(&REQUEST_ACKNOWLEDGED.to_ne_bytes());
+    let mut request = socket::message(family, REGISTER, wire::CMD_GET, REGISTER_CPUMASK, mask)?;
+    // Without an acknowledgement, a refused registration would be silent.
+    request[FLAGS].copy_from_slice(&REQUEST_ACKNOWLEDGED.to_ne_bytes());
     socket.send(&request)?;
     let mut buffer = vec![0; EVENT];
     // Skip events that come before the acknowledgement.

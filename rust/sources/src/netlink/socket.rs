@@ -22,6 +22,8 @@ const CONTROL_FAMILY: u16 = 0x10;
 const CONTROL_GET_FAMILY: u8 = 3;
 const CONTROL_FAMILY_ID: u16 = 1;
 const CONTROL_FAMILY_NAME: u16 = 2;
+/// Sequence number of the request for the family, the first one of a socket.
+pub(super) const RESOLVE: u32 = 1;
 /// Room for the longest answer to a single request.
 const LONGEST_ANSWER: usize = 16 << 10;
 
@@ -211,8 +213,9 @@ fn record_in(answer: &[u8], sequence: u32) -> Result<(Id, &[u8]), Error> {
 
 /// The number that the kernel has given to the TASKSTATS family.
 pub(crate) fn resolve_family(socket: &Socket) -> Result<u16, Error> {
-    let request = message(CONTROL_FAMILY, 1, CONTROL_GET_FAMILY, CONTROL_FAMILY_NAME, "TASKSTATS")?;
-    let answer = socket.ask(1, &request)?;
+    let request =
+        message(CONTROL_FAMILY, RESOLVE, CONTROL_GET_FAMILY, CONTROL_FAMILY_NAME, "TASKSTATS")?;
+    let answer = socket.ask(RESOLVE, &request)?;
     for message in wire::messages(&answer) {
         match message?.payload {
             Payload::Error { code } if code == -libc::ENOENT => {
