@@ -111,7 +111,8 @@ fn a_process_row_sums_its_threads_living_and_dead() {
         assert!(used + 2_000_000 > before, "{used} ns seen, {before} ns by the clock before");
         assert!(used < after + 40_000_000, "{used} ns seen, {after} ns by the clock after");
         let ticks = me.and_then(|record| Some(record.ac_utime()? + record.ac_stime()?));
-        assert!(ticks.expect("its ticks") * 1000 > used / 2, "the ticks of all threads");
+        let ticks = ticks.expect("its ticks") * 1000;
+        assert!(ticks > used / 2, "exact: {exact}, {ticks} of {used} ns by ticks of all threads");
     }
     drop(stop);
     assert!(living.join().expect("the thread ends"));
