@@ -103,6 +103,7 @@ impl Bpf {
             header.syscalls += self.host.read_system(&mut header);
             self.delayacct = header.flags.contains(Flags::DELAYACCT);
         }
+        header.begin = host::now();
         if request.cpu_times == Some(true) {
             header.syscalls += self.host.read_cpu_times(&mut header);
         }
@@ -129,7 +130,11 @@ impl Bpf {
     /// Writes what the run left.
     fn fill_header(&mut self, header: &mut Header, plan: &Plan, run: &Control) {
         header.unchanged = run.unchanged as u32;
-        header.begin = plan.offsets.instant(run.t0_ns);
+        // An iterator has no clocks of the CPUs: their times of /proc/stat, read before, belong
+        // to the snapshot, and how long it took bounds what they may be wrong by.
+        if matches!(self.way, Way::OneCall(_)) {
+            header.begin = plan.offsets.instant(run.t0_ns);
+        }
         header.end = plan.offsets.instant(run.end_ns);
         header.sched_clock_ns = Some(run.sched_ns);
         header.outside_ns = run.outside_ns;
