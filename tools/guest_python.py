@@ -11,7 +11,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # Parts of Python's library that no program here needs; half of its size.
 UNUSED = ("__pycache__", "test", "tests", "idlelib", "ensurepip", "lib2to3", "site-packages")
 PACKAGE = ("taskstats", "ptop", "blessed", "wcwidth", "jinxed")
-PYTEST = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest_timeout.py")
+PYTEST = (
+    "pytest",
+    "_pytest",
+    "pluggy",
+    "iniconfig",
+    "packaging",
+    "pygments",
+    "py.py",
+    "pytest_timeout.py",
+)
 
 
 def stage(directory: Path) -> tuple[list[tuple[Path, str]], str]:
@@ -41,7 +50,7 @@ TESTS = [(ROOT / "tests", "/checkout/tests"), (ROOT / "pyproject.toml", "/checko
 def stage_packages(target: Path) -> Path:
     """Copy the packages that are installed beside the running Python."""
     installed = Path(sysconfig.get_paths()["purelib"])
-    target.mkdir()
+    target.mkdir(parents=True)
     for name in (*PACKAGE, *PYTEST):
         source = installed / name
         if source.is_dir():
