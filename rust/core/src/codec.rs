@@ -11,7 +11,8 @@
 //! The byte tables are in docs/dump-format.md.
 
 use crate::error::{ErrorKind, ParseError};
-use crate::fields::{Field, FieldSet};
+use crate::field_set::FieldSet;
+use crate::fields::Field;
 use crate::header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 use crate::layout::Layout;
 use crate::snapshot::Snapshot;

@@ -2,7 +2,8 @@
 //! fields it holds; with the CPUs' own times, so that an interval can be closed
 //! against them.
 
-use crate::fields::{Field, FieldSet};
+use crate::field_set::FieldSet;
+use crate::fields::Field;
 
 /// Where a snapshot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,12 +7,12 @@
 //! | compared | rule | tolerance |
 //! |---|---|---|
 //! | records of the `bpf` and `proc` sources, in tables ([`TaskKey`]) | equal `task_id` and start | 0: the kernel's own numbers |
-//! | two snapshots ([`Identity::continues`]) | equal `task_id`, else equal pid and start | 0; 20 ms for derived starts |
-//! | rows of one snapshot ([`Identity::is_same_row`]) | no different `task_id`, equal start | 0; 20 ms for derived starts |
-//! | a leader before and after an exec ([`ProcessKey`]) | equal pid and start | 0 |
+//! | two snapshots (`Identity::continues`) | equal `task_id`, else equal pid and start | 0; 20 ms for derived starts |
+//! | rows of one snapshot (`Identity::is_same_row`) | no different `task_id`, equal start | 0; 20 ms for derived starts |
+//! | a leader before and after an exec (`ProcessKey`) | equal pid and start | 0 |
 //! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
 //! | a record and /proc, asked later ([`is_same_in_proc`]) | equal pid (by the caller), start | one tick; 1 s + one tick for derived starts |
-//! | a record and a recorded command line ([`is_of_process`]) | equal process id (by the caller), start | 0 |
+//! | a record and a recorded command line (`is_of_process`) | equal process id (by the caller), start | 0 |
 //! | intervals of a recording ([`is_same_in_recording`]) | equal pid (by the caller), start | 1 s |
 //!
 //! A start is *derived* where the source computes it from the clock and the task's age

@@ -6,7 +6,8 @@
 //!   versions 15 and 16 have the same size and different offsets.
 
 use crate::error::{ErrorKind, ParseError};
-use crate::fields::{Field, FieldSet, Place};
+use crate::field_set::FieldSet;
+use crate::fields::{Field, Place};
 
 /// Bit 15 of a record's `version`: this project's extension follows the base.
 pub const EXTENSION_BIT: u16 = 0x8000;

@@ -12,6 +12,7 @@ pub mod codec;
 pub mod columns;
 pub mod dump;
 pub mod error;
+pub mod field_set;
 pub mod fields;
 pub mod header;
 pub mod identity;
@@ -26,13 +27,14 @@ pub mod table;
 pub mod wire;
 
 pub use error::{ErrorKind, ParseError};
-pub use fields::{Field, FieldGroup, FieldSet, Kind, Repr, Unit};
+pub use field_set::{FieldSet, mask_index};
+pub use fields::{Field, FieldGroup, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 pub use identity::{Identity, TaskKey};
 pub use interval::{Balance, Children, CpuUse, Interval};
 pub use layout::Layout;
 pub use record::{Record, RecordMut, Value};
-pub use record_buffer::{RecordBuffer, mask_index};
+pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
 pub use table::{
     Cell, Filter, GroupBy, GroupKey, Groups, Key, MergedRow, Metric, Query, TaskTable, compare,

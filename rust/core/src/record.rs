@@ -7,7 +7,8 @@
 //! * Every getter gives None for what the version, the length or the source's
 //!   field mask does not hold; 0 is always a measured zero.
 
-use crate::fields::{COMM_LEN, Field, FieldSet, Repr};
+use crate::field_set::FieldSet;
+use crate::fields::{COMM_LEN, Field, Repr};
 use crate::layout::Layout;
 use crate::with_fields;
 

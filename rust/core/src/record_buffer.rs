@@ -1,27 +1,10 @@
 //! The memory a source writes its records to.
 
 use crate::error::ParseError;
-use crate::fields::FieldSet;
+use crate::field_set::{FieldSet, mask_index};
 use crate::header::Header;
 use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
-
-/// The index of a set of fields among the `masks` of a snapshot, which it joins if need be.
-///
-/// An index is one byte. Sources make a handful of masks; should there ever be more than 256,
-/// the last one holds what all further ones have in common.
-pub fn mask_index(masks: &mut Vec<FieldSet>, filled: FieldSet) -> u8 {
-    const LAST: usize = u8::MAX as usize;
-    if let Some(known) = masks.iter().take(LAST + 1).position(|&mask| mask == filled) {
-        return known as u8;
-    }
-    if masks.len() > LAST {
-        masks[LAST] = masks[LAST].intersection(filled);
-        return u8::MAX;
-    }
-    masks.push(filled);
-    (masks.len() - 1) as u8
-}
 
 /// Records in one piece of memory, with the fields that each holds.
 pub struct RecordBuffer {
@@ -32,7 +15,7 @@ pub struct RecordBuffer {
 }
 
 impl RecordBuffer {
-    /// No records of `size` bytes yet, with room for `expected`.
+    /// A buffer for records of `size` bytes, with room for `expected`.
     pub fn new(size: usize, expected: usize) -> RecordBuffer {
         RecordBuffer {
             bytes: Vec::with_capacity(expected * (size + 1)),
@@ -42,7 +25,7 @@ impl RecordBuffer {
         }
     }
 
-    /// Records that are in `bytes` already; each still needs its [`RecordBuffer::mark`].
+    /// A buffer of the records in `bytes`. Each still needs its [`RecordBuffer::mark`].
     pub fn from_bytes(bytes: Vec<u8>, size: usize) -> RecordBuffer {
         let count = bytes.len() / size;
         RecordBuffer { bytes, size, masks: Vec::new(), indices: Vec::with_capacity(count) }
@@ -54,13 +37,13 @@ impl RecordBuffer {
         self.mark(filled);
     }
 
-    /// Says which fields the next record without a mark holds.
+    /// Sets the fields of the next record that has none yet.
     pub fn mark(&mut self, filled: FieldSet) {
         let index = mask_index(&mut self.masks, filled);
         self.indices.push(index);
     }
 
-    /// The records so far.
+    /// The bytes of the records so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

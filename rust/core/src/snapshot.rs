@@ -11,12 +11,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{ErrorKind, ParseError};
-use crate::fields::{Field, FieldSet};
+use crate::field_set::{FieldSet, mask_index};
+use crate::fields::Field;
 use crate::header::{Header, SourceKind};
 use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, LARGEST_VERSION, Layout};
 use crate::names::NamesAt;
 use crate::record::Record;
-use crate::record_buffer::mask_index;
 
 /// Bytes shared between snapshots and their views.
 #[derive(Clone)]

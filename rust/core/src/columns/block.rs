@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::Range;
 
-use crate::fields::FieldSet;
+use crate::field_set::FieldSet;
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
 

@@ -15,7 +15,7 @@ use super::column::Column;
 use super::dictionary::Dictionary;
 use super::kind::ColumnKind;
 use super::memory::{Allocate, Array, Batch, Memory, zeros};
-use crate::fields::FieldSet;
+use crate::field_set::FieldSet;
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
 

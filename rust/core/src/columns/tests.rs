@@ -3,7 +3,8 @@
 use super::block::BLOCK_ROWS;
 use super::memory::{slice, zeros};
 use super::{Batch, ColumnBuilder, ColumnKind, SnapshotRows, ValueType};
-use crate::fields::{Field, FieldSet};
+use crate::field_set::FieldSet;
+use crate::fields::Field;
 use crate::header::{Header, SourceKind};
 use crate::layout::{EXTENSION_BIT, Layout};
 use crate::record::RecordMut;

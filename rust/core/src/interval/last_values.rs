@@ -16,7 +16,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::error::ParseError;
-use crate::fields::FieldSet;
+use crate::field_set::FieldSet;
 use crate::header::{Flags, Header};
 use crate::identity::TaskKey;
 use crate::layout::Layout;
