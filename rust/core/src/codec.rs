@@ -6,7 +6,7 @@
 //!   so that reading one back copies nothing.
 //! * The header is a run of sections with a kind and a length; a reader passes over
 //!   the kinds it does not know.
-//! * Numbers are in the writer's byte order, which the byte-order mark tells.
+//! * Numbers are in the writer's byte order, as the byte-order mark says.
 //!
 //! The byte tables are in docs/dump-format.md.
 
@@ -151,7 +151,7 @@ pub fn is_swapped(bytes: &[u8]) -> bool {
     bytes.get(8..10) != Some(&BYTE_ORDER_MARK.to_ne_bytes())
 }
 
-/// The number of exits that the header of a snapshot's byte form tells.
+/// The number of exits by the header of a snapshot's byte form.
 pub(crate) fn exited(header: &[u8]) -> Option<u32> {
     let swapped = is_swapped(header);
     let sections = header.get(PREAMBLE..)?;

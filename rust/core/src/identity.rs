@@ -55,7 +55,7 @@ impl Record<'_> {
         }
     }
 
-    /// CLOCK_BOOTTIME start in ns, where it is exact: it then tells tasks of one pid apart.
+    /// CLOCK_BOOTTIME start in ns, where it is exact: it then distinguishes tasks of one pid.
     /// None for derived starts.
     pub fn exact_start_ns(&self) -> Option<u64> {
         // A source without task ids derives starts.

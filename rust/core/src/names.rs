@@ -1,4 +1,4 @@
-//! Names that records cannot hold, once each.
+//! Names that records cannot hold: command lines, users, cgroups.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::error::ParseError;
 use crate::identity::is_of_process;
 use crate::record::Record;
 
-/// What a string is the name of.
+/// The kind of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StringKind {
     /// The arguments of a process, each ended by a NUL.
@@ -16,7 +16,7 @@ pub enum StringKind {
     User,
     /// The path of a cgroup.
     Cgroup,
-    /// Something of a later version.
+    /// A kind of a later version.
     Unknown(u64),
 }
 
@@ -42,10 +42,10 @@ impl StringKind {
     }
 }
 
-/// What a string belongs to.
+/// The process, user or cgroup that a name belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StringKey {
-    /// What it names.
+    /// The kind of the name.
     pub kind: StringKind,
     /// Process, user or cgroup id.
     pub id: u64,
@@ -69,66 +69,66 @@ impl StringKey {
     }
 }
 
-/// The start of a process of which is only known that its arguments are not.
+/// The start of a process whose arguments are unknown.
 pub const UNKNOWN: u64 = u64::MAX;
 
-/// A string to be written.
+/// A name to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedName {
-    /// What it belongs to.
+    /// The process, user or cgroup.
     pub key: StringKey,
-    /// CLOCK_BOOTTIME start in ns of a process, so that it is not taken for that of
-    /// another with its pid; 0 where that is not known; [`UNKNOWN`].
+    /// CLOCK_BOOTTIME start in ns of a process, which distinguishes it from another one with
+    /// its pid; 0 where the start is unknown, [`UNKNOWN`] where the arguments are.
     pub start_ns: u64,
-    /// The string.
+    /// The name.
     pub text: Vec<u8>,
 }
 
-/// All strings of a dump, each with where it stands: a process that executes another
-/// program, or a pid that is used again, has several.
+/// All names of a dump, each with its offset. A process has several after an exec, and so
+/// has a pid that is reused.
 #[derive(Debug, Default)]
 pub struct Names {
-    texts: HashMap<StringKey, Vec<(u64, RecordedName)>>,
-    /// Where strings were that cannot be read, ascending. Any string may have been among
-    /// them, so that from there on the older ones are not known to hold.
+    by_key: HashMap<StringKey, Vec<(u64, RecordedName)>>,
+    /// Offsets of unreadable names, ascending. Any name may have been among them, so that
+    /// older names may be wrong from there on.
     lost: Vec<(u64, ParseError)>,
 }
 
 impl Names {
-    /// Adds the strings of the frame at `offset`, which is behind those that were added.
+    /// Adds the names of the frame at `offset`, after those added before.
     pub(crate) fn add(&mut self, offset: u64, strings: Vec<RecordedName>) {
         for named in strings {
-            self.texts.entry(named.key).or_default().push((offset, named));
+            self.by_key.entry(named.key).or_default().push((offset, named));
         }
     }
 
-    /// Notes what cannot be read and may have held strings.
+    /// Adds the offsets of unreadable bytes that may have been names.
     pub(crate) fn lose(&mut self, mut lost: Vec<(u64, ParseError)>) {
         lost.sort_by_key(|&(offset, _)| offset);
         self.lost = lost;
     }
 
-    /// What was lost before `offset` of the dump.
+    /// The unreadable names before `offset` of the dump.
     pub(crate) fn lost(&self, offset: u64) -> &[(u64, ParseError)] {
         &self.lost[..self.lost.partition_point(|&(lost, _)| lost < offset)]
     }
 
-    /// The string that was in force at `offset` of the dump; None where a later one may
-    /// have been lost.
+    /// The name that is valid at `offset` of the dump; None where a later one may be
+    /// unreadable.
     fn at(&self, key: &StringKey, offset: u64) -> Option<&RecordedName> {
-        let texts = self.texts.get(key)?;
-        let after = texts.partition_point(|&(begin, _)| begin <= offset);
-        let (begin, named) = texts.get(after.checked_sub(1)?)?;
+        let names = self.by_key.get(key)?;
+        let after = names.partition_point(|&(begin, _)| begin <= offset);
+        let (begin, named) = names.get(after.checked_sub(1)?)?;
         self.lost(offset).last().is_none_or(|(lost, _)| lost < begin).then_some(named)
     }
 
-    /// The last string of that key; None where a later one may have been lost.
+    /// The last name of that key; None where a later one may be unreadable.
     pub fn last(&self, key: &StringKey) -> Option<&[u8]> {
         self.at(key, u64::MAX).map(|named| named.text.as_slice())
     }
 }
 
-/// The names of a dump as they were at one of its snapshots.
+/// The names of a dump that are valid at one of its snapshots.
 #[derive(Clone, Debug)]
 pub struct NamesAt {
     pub(crate) names: Arc<Names>,

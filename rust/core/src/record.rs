@@ -4,7 +4,7 @@
 //!
 //! * Fields are read at alignment 1: netlink payloads are 4-aligned only, and a
 //!   dump may begin anywhere.
-//! * Every getter gives None for what the version, the length or the source's
+//! * Every getter returns None for what the version, the length or the source's
 //!   field mask does not hold; 0 is always a measured zero.
 
 use crate::field_set::FieldSet;

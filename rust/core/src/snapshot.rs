@@ -266,7 +266,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         exits
     }
 
-    /// This snapshot with the exits of `others` beside its own, in a copy. Needed where
+    /// A copy of this snapshot with the exits of `others` after its own. Needed where
     /// snapshots in between were left out. MixedVersions where a layout differs.
     pub fn with_exits<'a, C: AsRef<[u8]> + 'a>(
         &self,

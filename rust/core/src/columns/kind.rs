@@ -160,7 +160,7 @@ impl ColumnKind {
         )
     }
 
-    /// Whether it is a name that a recording has beside its records.
+    /// Whether it is a name that a recording has outside its records.
     pub const fn is_name(self) -> bool {
         matches!(self, ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline)
     }

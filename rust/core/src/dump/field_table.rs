@@ -1,20 +1,20 @@
-//! The entries of a record, as a delta needs them: all its bytes, named where the
-//! writer's field table has a name for them.
+//! The field table of a dump: it covers all bytes of a record, with the writer's field names,
+//! so that a reader needs no knowledge of the writer's version.
 
 use super::Input;
 use crate::fields::{Field, Repr};
 use crate::layout::Layout;
 
-/// How an entry is expected to go on by itself.
+/// How an entry's value is predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// As it was.
+    /// It does not change.
     Same,
     /// Grows by the ns of the snapshot's clock.
     ClockNs,
     /// Grows by the µs of the snapshot's clock.
     ClockUs,
-    /// As it was, but for what a source that derives it errs by.
+    /// It does not change, except for the error of a source that derives it.
     Derived,
 }
 
@@ -22,7 +22,7 @@ impl Rule {
     const ALL: [Rule; 4] = [Rule::Same, Rule::ClockNs, Rule::ClockUs, Rule::Derived];
 }
 
-/// Some bytes of every record that are compared as one.
+/// Some bytes of each record that are compared as one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FieldEntry {
     pub(super) offset: usize,
@@ -40,14 +40,14 @@ impl FieldEntry {
     }
 }
 
-/// All entries of records of one layout.
+/// The entries of records of one layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FieldTable {
     pub(super) record_size: usize,
     pub(super) entries: Vec<FieldEntry>,
 }
 
-/// Times that go on by themselves.
+/// The rule of a field.
 const fn rule(field: Field) -> Rule {
     match field {
         Field::ac_time_ns => Rule::ClockNs,
@@ -57,7 +57,7 @@ const fn rule(field: Field) -> Rule {
     }
 }
 
-/// Counters that mostly grow by the same.
+/// Counters that mostly grow by the same amount.
 const fn like(field: Field) -> Option<Field> {
     match field {
         Field::ac_utimescaled => Some(Field::ac_utime),
@@ -69,7 +69,7 @@ const fn like(field: Field) -> Option<Field> {
 }
 
 impl FieldTable {
-    /// The entries of `layout`; what no field names is taken word by word.
+    /// The entries of `layout`. Bytes without a field become entries of up to a word.
     pub(super) fn of_layout(layout: &Layout) -> FieldTable {
         let mut entries: Vec<FieldEntry> = Vec::new();
         let mut covered = vec![false; layout.record_size()];
@@ -124,7 +124,7 @@ impl FieldTable {
         out
     }
 
-    /// The table of a byte form; None where that is none.
+    /// The table of a byte form; None where it is not valid.
     pub(super) fn decode(bytes: &[u8]) -> Option<FieldTable> {
         let mut input = Input::new(bytes);
         let record_size = input.length()?;

@@ -1,5 +1,4 @@
-//! Where the frames of a dump stand: written into the dump now and then, else found by
-//! going from header to header.
+//! The offsets of a dump's frames, from index frames or else from the frames' headers.
 
 use std::ops::Range;
 
@@ -7,10 +6,10 @@ use super::frame::{self, Frame, FrameKind, Frames, PREAMBLE};
 use super::{Input, put_varint, unzigzag, zigzag};
 use crate::error::ParseError;
 
-/// The last bytes of a dump that was closed, behind the index frame's offset.
+/// The last bytes of a closed dump, after the index frame's offset.
 const TRAILER: [u8; 8] = *b"TSKINDEX";
 
-/// Where a frame stands.
+/// The offset of a frame, and what its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) offset: u64,
@@ -39,7 +38,7 @@ pub(super) fn encode(entries: &[Entry], last: u64, offset: u64) -> Vec<u8> {
     out
 }
 
-/// The entries of an index frame, and where the index before it stands.
+/// The entries of an index frame, and the offset of the index before it.
 fn decode(payload: &[u8]) -> Option<(Vec<Entry>, u64)> {
     let mut input = Input::new(payload);
     let last = input.varint()?;
@@ -56,7 +55,7 @@ fn decode(payload: &[u8]) -> Option<(Vec<Entry>, u64)> {
     Some((entries, last))
 }
 
-/// Where a dump's frames stand.
+/// The offsets of a dump's frames.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     pub(super) entries: Vec<Entry>,
@@ -74,7 +73,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// The frames of a dump, by its index where it was closed, else by their headers.
+    /// The frames of a dump, from its index if it was closed, else from their headers.
     pub fn of(bytes: &[u8]) -> Result<Index, ParseError> {
         frame::check_preamble(bytes)?;
         Ok(Index::by_trailer(bytes).unwrap_or_else(|| Index::by_headers(bytes)))
@@ -158,8 +157,7 @@ impl Index {
         self.snapshots.is_empty()
     }
 
-    /// Where the last whole frame ends; bytes behind it are of a frame that was not
-    /// finished.
+    /// The end of the last whole frame. Later bytes are of an unfinished frame.
     pub fn end(&self) -> usize {
         self.end
     }
@@ -169,7 +167,7 @@ impl Index {
         &self.gaps
     }
 
-    /// These gaps, cut where frames begin that this index knows in them.
+    /// The gaps, split at the frames in them that the index lists.
     pub(super) fn cut(&self, gaps: &[Range<usize>]) -> Vec<Range<usize>> {
         let mut known: Vec<usize> =
             self.entries.iter().map(|entry| entry.offset as usize).collect();
@@ -188,7 +186,7 @@ impl Index {
         parts
     }
 
-    /// Those that frames follow on: not the one that a recorder left unfinished at the end.
+    /// The gaps before the last frame: without an unfinished frame at the end.
     pub(super) fn inner_gaps(&self) -> impl Iterator<Item = &Range<usize>> {
         self.gaps.iter().filter(|gap| gap.start < self.end)
     }
@@ -208,7 +206,7 @@ impl Index {
         self.entries.get(*self.snapshots.get(index)?)
     }
 
-    /// The table that goes for a snapshot.
+    /// The field table of a snapshot.
     pub(super) fn table(&self, index: usize) -> Option<&Entry> {
         let position = self.snapshots.get(index)?;
         let after = self.tables.partition_point(|table| table < position);
@@ -231,8 +229,8 @@ impl Index {
         }
     }
 
-    /// Entries that stand in no index frame. What is damaged may have been strings, and
-    /// is called so: a reader who goes by the index has to meet it.
+    /// Entries that no index frame lists. Damaged bytes may have been strings and are listed
+    /// as such, so that a reader of the index finds the damage.
     pub(super) fn unindexed(&self) -> Vec<Entry> {
         let lost = self.inner_gaps().map(|gap| Entry {
             offset: gap.start as u64,

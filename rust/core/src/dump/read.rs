@@ -25,21 +25,21 @@ pub struct Damage {
     pub snapshot: Option<usize>,
 }
 
-/// Gives a copy of a range of a reader's bytes; None where they are to be read in place. It
-/// may lie where the one before lay, if that is not held any more.
+/// Returns a copy of a range of a reader's bytes; None to read them in place. The copy may
+/// reuse the memory of the copy before, if nothing holds that any more.
 pub type Copies = Box<dyn FnMut(Range<usize>) -> Option<SharedBytes> + Send>;
 
-/// What a reader remembers, so that the next snapshot is made of the one before.
+/// The state from which a reader makes the next snapshot.
 #[derive(Default)]
 pub struct Cursor {
     copies: Option<Copies>,
     state: Option<State>,
-    /// A snapshot that could not be read; those behind it in its run cannot either.
+    /// A snapshot that could not be read: those after it in its run cannot be read either.
     broken: Option<usize>,
 }
 
 impl Cursor {
-    /// One that reads full frames which are not compressed in copies, where there are.
+    /// A cursor that reads uncompressed full frames from copies.
     pub fn copying(copies: Option<Copies>) -> Cursor {
         Cursor { copies, ..Cursor::default() }
     }
@@ -69,7 +69,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of what `bytes` are. `record_size` is for bare arrays, as in
+    /// A reader of `bytes`. `record_size` is for bare arrays, as in
     /// [`Snapshot::from_bare_records`].
     pub fn new(bytes: SharedBytes, record_size: Option<usize>) -> Result<Reader, ParseError> {
         if bytes.as_ref().is_empty() {
@@ -98,8 +98,8 @@ impl Reader {
         }
     }
 
-    /// Bytes that belong to no whole frame, such as one that was not finished, as far as the
-    /// frames' headers tell; what else is damaged shows when it is read.
+    /// Bytes that belong to no whole frame, such as an unfinished one, by the frames' headers.
+    /// Other damage is reported when it is read.
     pub fn gaps(&self) -> &[Range<usize>] {
         self.index().map_or(&[], Index::gaps)
     }
@@ -130,7 +130,7 @@ impl Reader {
         }
     }
 
-    /// Number of records of a snapshot, as its frame's header tells.
+    /// Number of records of a snapshot, by its frame's header.
     pub fn rows(&self, index: usize) -> Option<usize> {
         match &self.content {
             Content::Dump(frames) => frames.rows(index).map(|rows| rows as usize),
@@ -151,8 +151,8 @@ impl Reader {
         }
     }
 
-    /// The first snapshot of the run of deltas that `index` is in: reading from there on
-    /// costs nothing twice.
+    /// The first snapshot of the run of deltas with `index`: no frame is decoded twice if
+    /// reading starts there.
     pub fn chain_start(&self, index: usize) -> usize {
         (0..=index).rev().find(|&at| self.is_full(at)).unwrap_or(0)
     }
@@ -184,7 +184,7 @@ impl Reader {
         if cursor.broken.is_some_and(|broken| (start..index).contains(&broken)) {
             return Err(ParseError::new(ErrorKind::MissingBase, entry.offset as usize));
         }
-        // What is not of this run is let go first: its memory may be wanted for the next copy.
+        // Drop a state of another run first: the next copy may reuse its memory.
         let mut state = cursor.state.take().filter(|state| (start..=index).contains(&state.index));
         let next = state.as_ref().map_or(start, |state| state.index + 1);
         for at in next..=index {
@@ -298,20 +298,20 @@ impl Reader {
         strings::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
 
-    /// What is damaged of the names before a snapshot: there those that were not stated
-    /// since are unknown.
+    /// Damage to the names before a snapshot: names that are not repeated after it are
+    /// unknown.
     pub fn lost_names(&self, index: usize) -> impl Iterator<Item = ParseError> {
         let entry = self.index().and_then(|frames| frames.entry(index));
         self.names().lost(entry.map_or(0, |entry| entry.offset)).iter().map(|&(_, error)| error)
     }
 
-    /// Reads every byte of a dump and gives what cannot be read.
+    /// Reads every byte of a dump and returns what cannot be read.
     pub fn check(&self) -> Vec<Damage> {
         let Content::Dump(frames) = &self.content else { return Vec::new() };
         let bytes = self.bytes.as_ref();
-        // An index may not tell of what is damaged: look at the frames themselves.
+        // An index may not list damage: read the frames themselves.
         let seen = Index::by_headers(bytes);
-        // An index that is whole tells what stood in a gap.
+        // An undamaged index lists the frames in a gap.
         let gaps = frames.cut(&seen.gaps);
         let place = |offset: u64| {
             let start = offset as usize;
@@ -323,7 +323,7 @@ impl Reader {
         };
         let all = (0..frames.len()).filter_map(|index| frames.entry(index));
         let snapshots: HashSet<usize> = all.map(|entry| entry.offset as usize).collect();
-        // A snapshot that is lost is told of below.
+        // Lost snapshots are reported below.
         let nameless = gaps.iter().filter(|gap| !snapshots.contains(&gap.start));
         let mut damage: Vec<Damage> = nameless
             .map(|gap| Damage {
@@ -363,7 +363,7 @@ fn byte_forms(bytes: &SharedBytes) -> Result<Vec<Snapshot<SharedBytes>>, ParseEr
     Ok(all)
 }
 
-/// Some of the bytes of another memory.
+/// A range of shared bytes.
 struct Part {
     bytes: SharedBytes,
     range: Range<usize>,

@@ -1,4 +1,4 @@
-//! Makes frames of snapshots.
+//! Writes snapshots as frames.
 
 use super::delta::{Encoder, Whole};
 use super::field_table::FieldTable;
@@ -35,7 +35,7 @@ const INDEX_EVERY: usize = 4096;
 /// Turns snapshots into the bytes to be appended to a dump.
 pub struct Writer {
     options: Options,
-    /// Where the next frame will stand.
+    /// The offset of the next frame.
     offset: usize,
     entries: Vec<Entry>,
     last_index: u64,
@@ -46,13 +46,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer at the begin of a file, and the bytes that this begins with.
+    /// A writer of a new file, and the file's first bytes.
     pub fn new(options: Options) -> (Writer, Vec<u8>) {
         let preamble = frame::preamble().to_vec();
         (Writer::at(options, preamble.len(), Vec::new(), 0), preamble)
     }
 
-    /// A writer behind the last whole frame of a dump.
+    /// A writer that continues after the last whole frame of a dump.
     pub fn resume(options: Options, index: &Index) -> Writer {
         Writer::at(options, index.end, index.unindexed(), index.last_index)
     }
@@ -70,26 +70,25 @@ impl Writer {
         }
     }
 
-    /// The length of the file with all that was made.
+    /// The length of the file with all bytes so far.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Whether the next snapshot will be written whole.
+    /// Whether the next snapshot becomes a full frame.
     pub fn is_full_next(&self) -> bool {
         self.last.is_none() || self.since_full >= self.options.full_every
     }
 
-    /// The next snapshot is written whole, as if nothing had been before it. To be called
-    /// where bytes that were made did not reach the file, which ends at `offset`.
+    /// Makes the next snapshot a full frame. Called when bytes did not reach the file, which
+    /// ends at `offset`.
     pub fn restart(&mut self, offset: usize) {
         self.offset = offset;
         self.entries.retain(|entry| entry.offset < offset as u64);
         (self.table, self.last) = (None, None);
     }
 
-    /// The frames of a snapshot. BadValue for one of only the tasks that ran since
-    /// another, which would not be whole.
+    /// The frames of a snapshot. BadValue for a partial snapshot, which lacks tasks.
     pub fn snapshot<B: AsRef<[u8]>>(
         &mut self,
         snapshot: &Snapshot<B>,
@@ -122,7 +121,7 @@ impl Writer {
             }
         };
         self.since_full += 1;
-        // With the times that a reader will see, as the next delta builds on them.
+        // It has the times that a reader will see: the next delta builds on them.
         self.last = Some((whole, frame));
         if self.entries.len() >= INDEX_EVERY {
             out.append(&mut self.finish()?);
@@ -139,8 +138,8 @@ impl Writer {
         Ok(out)
     }
 
-    /// An index of the frames since the last one, so that a reader need not look for
-    /// them. What is appended afterwards does no harm.
+    /// An index of the frames since the last index, so that a reader need not search for
+    /// them. More frames may follow it.
     pub fn finish(&mut self) -> Result<Vec<u8>, ParseError> {
         let mut out = Vec::new();
         if self.entries.is_empty() {
@@ -173,7 +172,7 @@ impl Writer {
     }
 }
 
-/// What a record's own time may differ by from the snapshot's: the time of the walk.
+/// How far a record's time may differ from the snapshot's: the duration of the walk.
 fn tolerance_ns<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> u64 {
     let header = snapshot.header();
     if header.flags.contains(Flags::ONE_INSTANT) {

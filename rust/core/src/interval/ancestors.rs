@@ -1,38 +1,38 @@
-//! Chains of parents, followed to their ends.
+//! Follows chains of parents to their ends.
 
-/// What comes after a link.
+/// The next step from a link.
 pub(crate) enum Step<T> {
     /// The chain ends here.
     End(T),
-    /// On to another link.
+    /// The chain goes on with another link.
     Go(usize),
-    /// Nothing is known.
+    /// The next link is unknown.
     Lost,
 }
 
 #[derive(Clone, Copy)]
-enum Known<T> {
-    No,
-    /// On the way that is being gone: met again, it is a ring.
-    Now,
-    Yes(Option<T>),
+enum Visit<T> {
+    Unvisited,
+    /// On the current way: if it is met again, the chain is a ring.
+    Current,
+    Done(Option<T>),
 }
 
-/// The end of the chain from each of `count` links. Every link is gone over once, however
-/// long the chains are; None where one is lost or comes back on itself, as a wrong or
-/// reused parent id may make it.
+/// The end of the chain from each of `count` links; None where a link is unknown or the
+/// chain is a ring, as a wrong or reused parent id may make it. Visits each link once,
+/// however long the chains are.
 pub(crate) fn ends<T: Copy>(count: usize, step: impl Fn(usize) -> Step<T>) -> Vec<Option<T>> {
-    let mut known = vec![Known::No; count];
+    let mut visits = vec![Visit::Unvisited; count];
     let mut way = Vec::new();
     for start in 0..count {
         let mut at = start;
         let end = loop {
-            match known.get(at) {
-                None | Some(Known::Now) => break None,
-                Some(&Known::Yes(end)) => break end,
-                Some(Known::No) => {}
+            match visits.get(at) {
+                None | Some(Visit::Current) => break None,
+                Some(&Visit::Done(end)) => break end,
+                Some(Visit::Unvisited) => {}
             }
-            known[at] = Known::Now;
+            visits[at] = Visit::Current;
             way.push(at);
             match step(at) {
                 Step::End(end) => break Some(end),
@@ -41,11 +41,11 @@ pub(crate) fn ends<T: Copy>(count: usize, step: impl Fn(usize) -> Step<T>) -> Ve
             }
         };
         for link in way.drain(..) {
-            known[link] = Known::Yes(end);
+            visits[link] = Visit::Done(end);
         }
     }
-    let end = |known| if let Known::Yes(end) = known { end } else { None };
-    known.into_iter().map(end).collect()
+    let end = |visit| if let Visit::Done(end) = visit { end } else { None };
+    visits.into_iter().map(end).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The CPUs' books: that all of an interval's CPU time is accounted for.
+//! The balance of the CPUs' time: whether all of an interval's CPU time is accounted for.
 //!
 //! Σ tasks + irq + steal + idle + residual = CPUs × interval
 //!
 //! Design decisions
 //!
-//! * Idle time is measured, never what is left; so the residual can tell of a task
-//!   that was overlooked.
-//! * The books come with the error that their sources must be granted. A residual
-//!   inside it is closed. What is missing altogether widens nothing.
+//! * Idle time is measured, never computed as the remainder: so a task that was missed
+//!   shows as a residual.
+//! * The balance has a bound, the error of its sources. It is closed where the residual is
+//!   within the bound. Unknown times do not widen the bound.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use super::delta::Interval;
 use super::usage::Use;
 use crate::header::{CpuClocks, CpuTimes, Flags, Header, SourceKind};
 
-/// What values of one instant are granted of CPUs × interval: one part in so many.
+/// Error of a balance of one-instant values: one part in so many of CPUs × interval.
 const EXACT_PART: u64 = 10_000;
 
 /// How old a run queue's clock may be that was read while it changed: a tick at 100 Hz.
@@ -26,7 +26,7 @@ const TICK_NS: u64 = 10_000_000;
 pub struct Balance {
     /// CPUs that were online at both ends.
     pub cpus: u32,
-    /// These CPUs × the interval: what there was.
+    /// The available time: these CPUs × the interval.
     pub available_ns: u64,
     /// User and system time of the tasks with a row.
     pub tasks_ns: u64,
@@ -36,24 +36,23 @@ pub struct Balance {
     pub irq_ns: u64,
     /// Steal time of all CPUs.
     pub steal_ns: u64,
-    /// Tasks without a row: those outside the reader's pid namespace, those whose exit
-    /// was lost, and those that died where the dead have no rows, as their processes'
-    /// and parents' counters tell.
+    /// Time of tasks without a row: those outside the reader's pid namespace, those whose
+    /// exit was lost, and dead tasks that only their processes' and parents' counters have.
     pub rowless_ns: u64,
-    /// What is left of the time there was. Negative: more was found than there was.
+    /// The available time less all others; negative where these are more.
     pub residual_ns: i64,
     /// Granularity of the CPUs' times.
     pub step_ns: u64,
-    /// What the interval's ends may be wrong by. It does not add up over intervals that
-    /// follow one another, for an end of one is the beginning of the next.
+    /// Error at the interval's ends. It does not add up over consecutive intervals: the end
+    /// of one is the begin of the next.
     pub edge_ns: u64,
-    /// What the time in between may be wrong by: exits that tell less than all, CPUs
-    /// that came or went, whole µs in the counters of what vanished. It adds up.
+    /// Error within the interval, from incomplete exit records, CPUs that came or went, and
+    /// counters of vanished tasks in whole µs. It adds up over intervals.
     pub within_ns: u64,
 }
 
 impl Balance {
-    /// What the residual may be in all.
+    /// The bound: the largest residual that is explained.
     pub fn bound_ns(&self) -> u64 {
         self.edge_ns.saturating_add(self.within_ns)
     }
@@ -64,18 +63,18 @@ impl Balance {
     }
 }
 
-/// What one CPU's run queue counted in an interval, in ns.
+/// One CPU's times in an interval by its run queue's clocks, in ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct CpuUse {
     /// The CPU's number.
     pub cpu: u32,
-    /// Length of the interval by its clock.
+    /// Length of the interval by the run queue's clock.
     pub available_ns: u64,
-    /// Time that tasks ran.
+    /// Time in which tasks ran.
     pub busy_ns: u64,
-    /// Time that nothing ran.
+    /// Time in the idle task.
     pub idle_ns: u64,
-    /// Interrupts.
+    /// Time in interrupts.
     pub irq_ns: u64,
     /// Steal time.
     pub steal_ns: u64,
@@ -103,7 +102,7 @@ impl Interval {
             .collect()
     }
 
-    /// Per CPU, what its run queue's clocks say; empty where a snapshot is not of one
+    /// The times of each CPU by its run queue's clocks; empty where a snapshot is not of one
     /// instant or has no such clocks. A CPU that is in one snapshot only is left out.
     pub fn cpu_use(&self) -> Vec<CpuUse> {
         let (prev, cur) = (self.prev().header(), self.cur().header());
@@ -114,7 +113,7 @@ impl Interval {
             prev.cpu_clocks.iter().map(|clocks| (clocks.cpu, clocks)).collect();
         let of_cpu = |now: &CpuClocks| {
             let before = before.get(&now.cpu)?;
-            // What the clock counts and the tasks' clock does not is irq and steal time.
+            // The run queue's clock has irq and steal time, the tasks' clock does not.
             let untasked = |clocks: &CpuClocks| clocks.clock_ns.wrapping_sub(clocks.clock_task_ns);
             let taken = untasked(now).saturating_sub(untasked(before));
             let steal_ns = now.steal_ns.saturating_sub(before.steal_ns).min(taken);
@@ -132,15 +131,14 @@ impl Interval {
         cur.cpu_clocks.iter().filter_map(of_cpu).collect()
     }
 
-    /// The CPUs' books, None where a snapshot lacks the CPUs' times. Where both
+    /// The balance; None where a snapshot lacks the CPUs' times. Where both
     /// snapshots are of one instant, idle, irq and steal time come from the run
     /// queues' clocks, to the ns; else from /proc/stat, in its steps.
     pub fn balance(&self) -> Option<Balance> {
         self.balance_without(&HashSet::new())
     }
 
-    /// The books as they would be had these pids been overlooked: to see that they do
-    /// not close then.
+    /// The balance without the tasks of these pids: a test that it does not close then.
     pub fn balance_without(&self, pids: &HashSet<u32>) -> Option<Balance> {
         let mut books = self.balance_by_clocks().or_else(|| self.balance_by_times())?;
         books.available_ns = self.interval_ns().saturating_mul(u64::from(books.cpus));
@@ -160,7 +158,7 @@ impl Interval {
         Some(books)
     }
 
-    /// What tasks used that have no row.
+    /// CPU time of tasks without a row.
     fn rowless_ns(&self) -> u64 {
         let (prev, cur) = (self.prev().header(), self.cur().header());
         let outside_ns = cur.outside_ns.saturating_sub(prev.outside_ns);
@@ -169,7 +167,7 @@ impl Interval {
         if lost_ns == 0 {
             return known_ns;
         }
-        // The sum has the whole use of the lost, with what they had used before.
+        // The sum of lost exits has the tasks' whole lives, also the time before the interval.
         known_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
     }
 
@@ -189,13 +187,13 @@ impl Interval {
         sum
     }
 
-    /// The books without tasks and residual, by /proc/stat.
+    /// The balance without tasks and residual, from /proc/stat.
     fn balance_by_times(&self) -> Option<Balance> {
         let cpus = self.cpu_times();
         let sum = |of: fn(&CpuTimes) -> u64| saturating_sum(cpus.iter().map(of));
         let step_ns = self.cur().header().cpu_times_step_ns;
         let count = cpus.len() as u64;
-        // Each of a CPU's times is cut to its step at both ends.
+        // Each of a CPU's times is rounded down to its step at both ends.
         let classes = sum(|cpu| {
             [cpu.idle_ns, cpu.iowait_ns, cpu.irq_ns, cpu.softirq_ns, cpu.steal_ns]
                 .into_iter()
@@ -203,7 +201,7 @@ impl Interval {
                 .count()
                 .max(1) as u64
         });
-        // A record is as old as the walk is long, and over netlink as a tick.
+        // A record may be as old as the walk takes, and a tick older over netlink.
         let header = self.cur().header();
         let late =
             header.source == SourceKind::Netlink && !header.flags.contains(Flags::ONE_INSTANT);
@@ -222,14 +220,13 @@ impl Interval {
         (!cpus.is_empty()).then_some(books)
     }
 
-    /// The books without tasks and residual, by the run queues' clocks.
+    /// The balance without tasks and residual, from the run queues' clocks.
     fn balance_by_clocks(&self) -> Option<Balance> {
         let cpus = self.cpu_use();
         let sum = |of: fn(&CpuUse) -> u64| saturating_sum(cpus.iter().map(of));
         let count = cpus.len() as u64;
-        // Tasks that the source does not show are read another way, during the walk, and
-        // their switches to and from idle are not seen either: what the kernel's own
-        // count of idle time says otherwise is granted.
+        // Hidden tasks are read from /proc during the walk, and their switches to and from
+        // idle are not seen: the difference to the kernel's own idle time is allowed.
         let merged = self.prev().header().merged > 0 || self.cur().header().merged > 0;
         let hidden = if merged {
             let times = self.cpu_times();
@@ -256,7 +253,7 @@ impl Interval {
         (!cpus.is_empty()).then_some(books)
     }
 
-    /// How long the two snapshots took.
+    /// The time that the two snapshots took.
     fn walks_ns(&self) -> u64 {
         let walk =
             |header: &Header| header.end.monotonic_ns.saturating_sub(header.begin.monotonic_ns);
@@ -297,7 +294,7 @@ fn has_idle_clocks(header: &Header) -> bool {
     watched || header.flags.contains(Flags::ONE_INSTANT)
 }
 
-/// Recorded numbers may be anything; their sums must not be a panic.
+/// The sum of recorded numbers, which may have any value: it must not overflow.
 fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }

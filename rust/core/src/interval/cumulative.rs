@@ -1,18 +1,16 @@
-//! The cumulative view: what the dead used, as the counters of their processes and
-//! parents tell.
+//! The cumulative view: CPU time of the dead, from the counters of their processes and
+//! parents.
 //!
 //! Design decisions
 //!
-//! * A dead child's whole life goes to its parent's counters at once. What it had
-//!   used before the interval is taken off again, from the row of the nearest ancestor
-//!   that still lives (the snapshot tool of 2010 did the same). Where the kernel counts
-//!   all children, an orphan's time went to one further up: what the nearest did not get
-//!   is taken off there.
-//! * Where rows are threads, a dead thread's life is in its process's counters, and what
-//!   a leader's row tells of the dead has them too.
-//! * This time is the dead's own. Where the dead have rows it is in their rows, and the
-//!   rows' sum has to leave it out here: own view (tasks and exits) and cumulative view
-//!   (tasks and their children's time) are two sums of the same time.
+//! * A dead child's whole CPU time is added to its parent's counters at once. Its time
+//!   before the interval is subtracted again, from the row of the nearest living ancestor
+//!   (the snapshot tool of 2010 did the same). Where the kernel counts all children, an
+//!   orphan's time went to an ancestor further up: the rest is subtracted there.
+//! * Where rows are threads, a dead thread's time is in its process's counters, which the
+//!   leader's row has.
+//! * Own view (tasks and exits) and cumulative view (tasks and their children) are two sums
+//!   of the same time. Where the dead have rows, a sum must not add their time here.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,25 +24,25 @@ use crate::record::Record;
 /// User, system and steal time.
 type Times = [Option<u64>; 3];
 
-/// What a process's counters say of the dead, in ns.
+/// A process's counters of the dead, in ns.
 fn counters(record: &Record<'_>, threads: bool) -> Times {
     let dead_threads = |us: Option<u64>| if threads { us.unwrap_or(0) } else { 0 };
     let ns = |us: Option<u64>, more: u64| Some(us?.saturating_add(more).saturating_mul(1000));
     [
         ns(record.ac_cutime(), dead_threads(record.tg_utime())),
         ns(record.ac_cstime(), dead_threads(record.tg_stime())),
-        // The dead threads' is part of it.
+        // It includes the dead threads'.
         ns(record.ac_csttime(), 0),
     ]
 }
 
-/// Whether it is a process's row, or its leader's, which tells the process's counters.
+/// Whether the row has the process's counters: rows of processes and of leaders do.
 fn leads(record: &Record<'_>, threads: bool) -> bool {
     !threads || record.ac_pid() == record.ac_tgid()
 }
 
 impl Interval {
-    /// What the dead children of a row's process used.
+    /// CPU time in the interval of dead children of the row's process.
     pub fn children(&self, row: usize) -> Children {
         let children = self.children.get_or_init(|| self.find_children());
         children.get(row).copied().unwrap_or_default()
@@ -61,14 +59,14 @@ impl Interval {
         Some(parts.into_iter().flatten().fold(own, u64::saturating_add))
     }
 
-    /// Whether what the dead used is in the living's counters, all of it, and nowhere else.
+    /// Whether all CPU time of the dead is in counters of living tasks, and nowhere else.
     fn counts_all_dead(&self) -> bool {
-        // Of stock kernels only BPF gets values of one instant, and it knows the dead.
+        // On stock kernels only BPF has one-instant values, and it has exit records.
         let flags = self.cur().header().flags;
         flags.contains(Flags::ONE_INSTANT) && !flags.contains(Flags::EXITS)
     }
 
-    /// User and system time of the dead, where they have no rows and all of it is counted.
+    /// User and system time of the dead where only counters have it, all of it; else 0.
     pub(crate) fn reaped_ns(&self) -> u64 {
         if !self.counts_all_dead() {
             return 0;
@@ -80,8 +78,8 @@ impl Interval {
             .fold(0, u64::saturating_add)
     }
 
-    /// What [`Interval::reaped_ns`] may be wrong by because its counters are cut to whole
-    /// µs: at the interval's ends, and for good where what vanished had some.
+    /// Error of [`Interval::reaped_ns`] by rounding to whole µs: at the interval's ends, and
+    /// within it for vanished tasks.
     pub(crate) fn reaped_rounding_ns(&self) -> (u64, u64) {
         if !self.counts_all_dead() {
             return (0, 0);
@@ -105,7 +103,7 @@ impl Interval {
             .filter(|&(row, _)| !self.is_exited(row))
             .filter_map(|(row, record)| Some((record.ac_pid()?, row)))
             .collect();
-        // A wrong ppid may make the way up a ring, which must not be gone for ever.
+        // A wrong ppid may make the chain of parents a ring: limit the steps.
         let mut steps = 64 * rows.len();
         for (heir, mut before) in self.earlier_use_of_vanished() {
             let mut heir = Some(heir);
@@ -131,7 +129,7 @@ impl Interval {
             .collect()
     }
 
-    /// By row, by how much its process's counters grew.
+    /// The increase of the process's counters of each row.
     fn grown(&self) -> Vec<Times> {
         let threads = self.cur().header().threads();
         let processes: HashMap<_, Record<'_>> = if threads {
@@ -153,7 +151,7 @@ impl Interval {
             if let (false, Some(then), Some(now)) =
                 (threads, earlier.ac_sttime(), record.ac_sttime())
             {
-                // What the process's dead threads brought along was in its row.
+                // The steal time of dead threads was in the process's row before.
                 let moved = then.saturating_sub(now).saturating_mul(1000);
                 grown[2] = grown[2].map(|steal| steal.saturating_sub(moved));
             }
@@ -162,8 +160,8 @@ impl Interval {
         (0..self.len()).map(|row| of_row(row).unwrap_or_default()).collect()
     }
 
-    /// By pid of the nearest living ancestor, what vanished tasks had used before the
-    /// interval, with their own children's time.
+    /// CPU time of vanished tasks and their children before the interval, by pid of the
+    /// nearest living ancestor.
     fn earlier_use_of_vanished(&self) -> HashMap<u32, [u64; 3]> {
         let (prev, cur) = (self.prev(), self.cur());
         let threads = cur.header().threads();
@@ -175,7 +173,7 @@ impl Interval {
             .map(|(_, record)| ProcessKey::of(&record))
             .collect();
         let is_gone = |row: usize, record: &Record<'_>| {
-            // A leader may have gone and its process live on, under another one.
+            // A process may live on under another leader.
             !lives[row] && !living.contains(&ProcessKey::of(record))
         };
         let gone: HashMap<u32, usize> = prev
@@ -185,7 +183,7 @@ impl Interval {
             .filter_map(|(row, record)| Some((record.ac_pid()?, row)))
             .collect();
         let parent = |row: usize| prev.get(row).and_then(|record| record.ac_ppid());
-        // By row of a vanished process the pid of its nearest ancestor that has not.
+        // For each vanished process, the pid of its nearest ancestor that has not vanished.
         let heirs = ancestors::ends(prev.len(), |row| match parent(row) {
             None => Step::Lost,
             Some(pid) => gone.get(&pid).map_or(Step::End(pid), |&row| Step::Go(row)),
@@ -194,8 +192,8 @@ impl Interval {
         let vanished = |row: &usize| !lives[*row] && !prev.is_exited(*row);
         for (row, record) in prev.iter().enumerate().filter(|(row, _)| vanished(row)) {
             let is_process = record.ac_pid().is_some_and(|pid| gone.get(&pid) == Some(&row));
-            // Several rows of one pid are of one task; and a thread's time is in no
-            // counter where the kernel does not tell that of dead threads.
+            // Several rows of one pid are of one task. A thread's time is in no counter where
+            // the kernel has none for dead threads.
             if !is_process && (!threads || record.tg_utime().is_none()) {
                 continue;
             }

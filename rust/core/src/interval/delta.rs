@@ -1,4 +1,4 @@
-//! What every task used between two snapshots.
+//! The interval between two snapshots: each task's use of CPU time and counters.
 //!
 //! Design decisions
 //!
@@ -35,19 +35,19 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The interval from `prev` to `cur`. Where `cur` is of only the tasks that ran
-    /// since its [`Snapshot::base`], the rows are compared with that.
+    /// The interval from `prev` to `cur`. A partial snapshot is compared with its
+    /// [`Snapshot::base`] instead of `prev`.
     pub fn between(prev: Arc<Snapshot<SharedBytes>>, cur: Arc<Snapshot<SharedBytes>>) -> Interval {
         let prev = cur.base().map_or(prev, Arc::clone);
         Interval::new(prev, cur, |record, _| Split::of_record(record, Split::default()))
     }
 
-    /// Whether an interval from `prev` to `cur` would be whole: a snapshot of only the
-    /// tasks that ran since another can be compared with that one alone.
+    /// Whether an interval from `prev` to `cur` has all tasks: a partial snapshot can only be
+    /// compared with the snapshot before it.
     pub fn is_whole(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> bool {
         match cur.base() {
             Some(base) => base.header().begin == prev.header().begin,
-            // Of all tasks: the sleepers' values before are not in a snapshot of what ran.
+            // `cur` has all tasks, a partial snapshot lacks the unchanged ones.
             None => !prev.header().flags.contains(Flags::WITHOUT_UNCHANGED),
         }
     }
@@ -126,7 +126,7 @@ impl Interval {
         }
     }
 
-    /// What the task of a row used; None where that is not known.
+    /// CPU time of the row's task in the interval; None where unknown.
     pub fn usage(&self, row: usize) -> Option<Use> {
         self.uses.get(row).copied().flatten()
     }
@@ -168,8 +168,7 @@ impl Interval {
         lives
     }
 
-    /// What tasks of the earlier snapshot had used by then of which the later one knows
-    /// nothing, dead or alive.
+    /// CPU time, up to the earlier snapshot, of its tasks without any row in the later one.
     pub(crate) fn vanished_ns(&self) -> u64 {
         let mut met = vec![false; self.prev.len()];
         for found in &self.matches {
@@ -196,7 +195,7 @@ impl Interval {
         }
     }
 
-    /// What all rows used together. `steal_ns` is None unless a row knows it.
+    /// CPU time of all rows in the interval. `steal_ns` is None unless a row knows it.
     pub fn total(&self) -> Use {
         self.uses.iter().flatten().fold(Use::default(), |sum, used| Use {
             user_ns: sum.user_ns.saturating_add(used.user_ns),

@@ -25,7 +25,7 @@ use crate::record_buffer::RecordBuffer;
 use crate::snapshot::{SharedBytes, Snapshot};
 use crate::state;
 
-/// How many tasks more than the machine's may be kept here, beside as many again.
+/// How many tasks may be kept above twice the machine's number.
 const SPARE_TASKS: usize = 1024;
 
 /// The last record of every task.
@@ -54,7 +54,7 @@ pub struct LastValues {
     fields: FieldSet,
 }
 
-/// What is known of a task beside the bytes of its record.
+/// The fields and age of a task's last record.
 #[derive(Clone)]
 struct LastRecord {
     filled: FieldSet,

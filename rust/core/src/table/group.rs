@@ -1,12 +1,11 @@
-//! Rows gathered into groups: the dead into their parents, or all tasks by a common
-//! property.
+//! Groups: the rows of an interval combined by a key.
 //!
 //! Design decisions
 //!
 //! * Every row is in exactly one group, and a group's use is the sum of its rows', so
 //!   that the groups' sum is the interval's, to the ns.
-//! * A group shows the record of one member: a living one, the oldest by pid. A group of
-//!   a user's or cgroup's tasks is called by that.
+//! * A group shows the record of one member, the living one with the lowest pid. The title
+//!   of a user's or cgroup's group is its name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +17,14 @@ use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
 use crate::record::Record;
 
-/// What tasks are gathered by.
+/// The key by which rows are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupBy {
     /// Process, for intervals of threads; a group shows its leader.
     Process,
-    /// What died goes to its nearest living ancestor; the living stay apart.
+    /// The nearest living ancestor of a dead task; each living task is a group.
     Parent,
-    /// Session; the dead have their nearest living ancestor's.
+    /// Session; a dead task has its nearest living ancestor's.
     Session,
     /// Command name.
     Name,
@@ -36,7 +35,7 @@ pub enum GroupBy {
 }
 
 impl GroupBy {
-    /// All of them.
+    /// All keys.
     pub const ALL: [GroupBy; 6] = [
         GroupBy::Process,
         GroupBy::Parent,
@@ -58,21 +57,21 @@ impl GroupBy {
         }
     }
 
-    /// The one of that name.
+    /// The key of that name.
     pub fn from_name(name: &str) -> Option<GroupBy> {
         GroupBy::ALL.into_iter().find(|by| by.name() == name)
     }
 }
 
-/// What a group has in common.
+/// The value of the key that a group's rows have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Common<'a> {
-    /// A task's process alone, by its row.
+    /// A group of this row and of dead tasks whose nearest living ancestor it is.
     Row(usize),
     Process(u32),
     Session(u32),
     Name(&'a [u8]),
-    Named(GroupKey),
+    Key(GroupKey),
 }
 
 /// A group that has a name other than its members'.
@@ -85,7 +84,7 @@ pub enum GroupKey {
 }
 
 impl GroupKey {
-    /// What it is called where its name is not known.
+    /// The title where the name is unknown.
     fn number(self) -> Vec<u8> {
         match self {
             GroupKey::User(uid) => uid.to_string().into_bytes(),
@@ -94,38 +93,38 @@ impl GroupKey {
     }
 }
 
-/// How many members are asked for the name of their group: some may be gone.
-const ASKED: usize = 4;
+/// How many members are tried for the name of their group: some may be gone.
+const TRIED_MEMBERS: usize = 4;
 
-/// An interval's rows in groups.
+/// The rows of an interval in groups.
 #[derive(Clone, Debug)]
 pub struct Groups {
     interval: Arc<Interval>,
-    /// Rows of each group, the one that is shown first.
+    /// The rows of each group; the first one's record stands for the group.
     groups: Vec<Vec<usize>>,
-    /// What each group is called; None where it is called as the task it shows.
+    /// The title of each group; None for that of its first row.
     titles: Vec<Option<Vec<u8>>>,
 }
 
 impl Groups {
-    /// The groups of an interval. `sessions` gives the session of living processes; it
-    /// is used for [`GroupBy::Session`] only. `name` gives the name of a group, of which it is
-    /// told a member; a group without a name is called by its number.
+    /// The groups of an interval. `sessions` has the session of each living process, for
+    /// [`GroupBy::Session`]. `name` returns the name of a group from one of its members; a
+    /// group without a name has its number as title.
     pub fn new(
         interval: Arc<Interval>,
         by: GroupBy,
         sessions: &HashMap<u32, u32>,
         name: impl Fn(GroupKey, &Record<'_>) -> Option<Vec<u8>>,
     ) -> Groups {
-        let family = Family::of(&interval);
+        let ancestry = Ancestry::of(&interval);
         let mut order: HashMap<Common<'_>, usize> = HashMap::new();
         let (mut groups, mut named): (Vec<Vec<usize>>, Vec<_>) = (Vec::new(), Vec::new());
         for row in 0..interval.len() {
-            let common = family.common(row, by, sessions);
+            let common = ancestry.common(row, by, sessions);
             let group = *order.entry(common).or_insert_with(|| {
                 groups.push(Vec::new());
                 named.push(match common {
-                    Common::Named(key) => Some(key),
+                    Common::Key(key) => Some(key),
                     _ => None,
                 });
                 groups.len() - 1
@@ -141,7 +140,8 @@ impl Groups {
         }
         let title = |(group, members): (Option<GroupKey>, &Vec<usize>)| {
             let group = group?;
-            let asked = members.iter().take(ASKED).filter_map(|&row| interval.cur().get(row));
+            let asked =
+                members.iter().take(TRIED_MEMBERS).filter_map(|&row| interval.cur().get(row));
             let mut names = asked.filter_map(|record| name(group, &record));
             Some(names.next().unwrap_or_else(|| group.number()))
         };
@@ -204,15 +204,15 @@ impl TaskTable for Groups {
     }
 }
 
-/// Who is whose parent.
-struct Family<'a> {
+/// The nearest living ancestors.
+struct Ancestry<'a> {
     interval: &'a Interval,
-    /// By row: itself where it lives, else its nearest living ancestor.
+    /// For each row: itself if it lives, else its nearest living ancestor.
     heirs: Vec<Option<usize>>,
 }
 
-impl<'a> Family<'a> {
-    fn of(interval: &'a Interval) -> Family<'a> {
+impl<'a> Ancestry<'a> {
+    fn of(interval: &'a Interval) -> Ancestry<'a> {
         let (mut living, mut dead) = (HashMap::new(), HashMap::new());
         for (row, record) in interval.cur().iter().enumerate() {
             let Some(pid) = record.ac_pid() else { continue };
@@ -231,11 +231,11 @@ impl<'a> Family<'a> {
                 return Step::End(row);
             }
             let Some(record) = interval.cur().get(row) else { return Step::Lost };
-            // A dead thread's nearest is its own process.
+            // A dead thread's nearest ancestor is its own process.
             let process = record.ac_tgid().filter(|&tgid| Some(tgid) != record.ac_pid());
             next(process).or_else(|| next(record.ac_ppid())).map_or(Step::Lost, Step::Go)
         });
-        Family { interval, heirs }
+        Ancestry { interval, heirs }
     }
 
     fn common(&self, row: usize, by: GroupBy, sessions: &HashMap<u32, u32>) -> Common<'a> {
@@ -246,9 +246,7 @@ impl<'a> Family<'a> {
             GroupBy::Process => record.ac_tgid().map_or(alone, Common::Process),
             GroupBy::Parent => heir().map_or(alone, Common::Row),
             GroupBy::Name => record.ac_comm().map_or(alone, Common::Name),
-            GroupBy::User => {
-                record.ac_uid().map_or(alone, |uid| Common::Named(GroupKey::User(uid)))
-            }
+            GroupBy::User => record.ac_uid().map_or(alone, |uid| Common::Key(GroupKey::User(uid))),
             GroupBy::Session => {
                 let living = heir().and_then(|row| self.interval.cur().get(row));
                 let of = |pid: Option<u32>| sessions.get(&pid?).copied();
@@ -259,7 +257,7 @@ impl<'a> Family<'a> {
             GroupBy::Cgroup => record
                 .cgroup_id()
                 .or_else(|| self.interval.cur().get(heir()?)?.cgroup_id())
-                .map_or(alone, |id| Common::Named(GroupKey::Cgroup(id))),
+                .map_or(alone, |id| Common::Key(GroupKey::Cgroup(id))),
         }
     }
 }
