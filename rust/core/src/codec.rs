@@ -214,19 +214,21 @@ fn encode_sections(header: &Header) -> Vec<u8> {
             out.u64(system.swap_free_kb);
         });
     }
-    out.section(section::COUNTS, |out| {
-        out.u64(u64::from(header.merged));
-        out.u64(u64::from(header.missed));
-        out.u64(header.outside_ns);
-        out.u64(header.own_cpu_ns);
-        out.u64(u64::from(header.syscalls));
-        out.u64(u64::from(header.exited));
-        out.u64(header.exits_lost);
-        out.u64(header.overflow_ns);
-        out.u64(u64::from(header.unchanged));
-        out.u64(header.hooks_ns);
-    });
+    out.section(section::COUNTS, |out| encode_counts(header, out));
     out.0
+}
+
+fn encode_counts(header: &Header, out: &mut Writer) {
+    out.u64(u64::from(header.merged));
+    out.u64(u64::from(header.missed));
+    out.u64(header.outside_ns);
+    out.u64(header.own_cpu_ns);
+    out.u64(u64::from(header.syscalls));
+    out.u64(u64::from(header.exited));
+    out.u64(header.exits_lost);
+    out.u64(header.overflow_ns);
+    out.u64(u64::from(header.unchanged));
+    out.u64(header.hooks_ns);
 }
 
 fn decode_sections(header: &mut Header, mut input: Reader<'_>) -> Result<(), ParseError> {
@@ -300,32 +302,24 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
                 });
             }
         }
-        section::SYSTEM => {
-            header.system = Some(System {
-                load_centi: [input.small()?, input.small()?, input.small()?],
-                mem_total_kb: input.u64()?,
-                mem_free_kb: input.u64()?,
-                mem_available_kb: input.u64()?,
-                buffers_kb: input.u64()?,
-                cached_kb: input.u64()?,
-                swap_total_kb: input.u64()?,
-                swap_free_kb: input.u64()?,
-            });
-        }
-        section::COUNTS => {
-            header.merged = input.small()?;
-            header.missed = input.small()?;
-            header.outside_ns = input.u64()?;
-            header.own_cpu_ns = input.u64()?;
-            header.syscalls = input.small()?;
-            header.exited = input.small()?;
-            header.exits_lost = input.u64()?;
-            header.overflow_ns = input.u64()?;
-            header.unchanged = input.small()?;
-            header.hooks_ns = input.u64()?;
-        }
+        section::SYSTEM => header.system = Some(input.system()?),
+        section::COUNTS => decode_counts(header, &mut input)?,
         _ => {}
     }
+    Ok(())
+}
+
+fn decode_counts(header: &mut Header, input: &mut Reader<'_>) -> Result<(), ParseError> {
+    header.merged = input.small()?;
+    header.missed = input.small()?;
+    header.outside_ns = input.u64()?;
+    header.own_cpu_ns = input.u64()?;
+    header.syscalls = input.small()?;
+    header.exited = input.small()?;
+    header.exits_lost = input.u64()?;
+    header.overflow_ns = input.u64()?;
+    header.unchanged = input.small()?;
+    header.hooks_ns = input.u64()?;
     Ok(())
 }
 
@@ -413,6 +407,19 @@ impl Reader<'_> {
             monotonic_ns: self.u64()?,
             boottime_ns: self.u64()?,
             realtime_ns: self.u64()?,
+        })
+    }
+
+    fn system(&mut self) -> Result<System, ParseError> {
+        Ok(System {
+            load_centi: [self.small()?, self.small()?, self.small()?],
+            mem_total_kb: self.u64()?,
+            mem_free_kb: self.u64()?,
+            mem_available_kb: self.u64()?,
+            buffers_kb: self.u64()?,
+            cached_kb: self.u64()?,
+            swap_total_kb: self.u64()?,
+            swap_free_kb: self.u64()?,
         })
     }
 
