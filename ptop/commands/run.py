@@ -160,11 +160,27 @@ def _run(command: list[str], tracker: taskstats.Tracker, wait_orphans: bool) -> 
 
 
 def _become(command: list[str], tracker: taskstats.Tracker, failed: int) -> NoReturn:
-    """In the new child: join the tracker and exec the command. On failure, write to the
-    descriptor `failed` and exit."""
-    status, why = NOT_EXECUTABLE, ""
+    """In the new child: exec the command. On any failure, write to the descriptor `failed` and
+    exit: no code of the parent may run here."""
+    status = NOT_EXECUTABLE
+    try:
+        status, why = _exec(command, tracker)
+        sys.stderr.write(f"ptop: {safe(why)}\n")
+        sys.stderr.flush()
+    finally:
+        with contextlib.suppress(OSError):
+            os.write(failed, b"x")
+        os._exit(status)
+
+
+def _exec(command: list[str], tracker: taskstats.Tracker) -> tuple[int, str]:
+    """Join the tracker and exec the command; returns the exit status and the reason if that
+    fails."""
     try:
         tracker.join()
+        # A signal that arrives before exec ends this process, not Python code.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*FORWARDED, signal.SIGCHLD})
         # Python ignores these signals, and exec would keep that.
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -173,15 +189,13 @@ def _become(command: list[str], tracker: taskstats.Tracker, failed: int) -> NoRe
     except FileNotFoundError:
         if os.path.dirname(command[0]) and os.path.exists(command[0]):
             why = f"{command[0]}: its interpreter does not exist: check its first line"
-        else:
-            status = NOT_FOUND
-            why = f"no command {command[0]!r}: check its name or give its path"
+            return NOT_EXECUTABLE, why
+        return NOT_FOUND, f"no command {command[0]!r}: check its name or give its path"
     except OSError as error:
         why = f"{command[0]}: {error.strerror}: {_exec_advice(command, error)}"
-    sys.stderr.write(f"ptop: {safe(why)}\n")
-    sys.stderr.flush()
-    os.write(failed, b"x")
-    os._exit(status)
+        return NOT_EXECUTABLE, why
+    except Exception as error:
+        return NOT_EXECUTABLE, f"{command[0]}: {error}: check the command"
 
 
 def _exec_advice(command: list[str], error: OSError) -> str:

@@ -381,3 +381,18 @@ def test_names_beyond_the_rows_are_reported_and_in_the_total() -> None:
     rows = sum(row.tasks for row in use.commands.values())
     assert rows < use.tasks
     assert use.notes == [f"{use.tasks - rows} tasks have no row: too many command names"]
+
+
+def test_a_child_that_cannot_exec_runs_nothing_else() -> None:
+    program = """
+import sys
+from ptop.commands.run import main
+status = main(["--", "a\\0b"])
+print("after", status)
+sys.exit(status)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (126, "after 126\n")
+    assert ran.stderr == "ptop: a\u2400b: embedded null byte: check the command\n"
