@@ -18,16 +18,16 @@ use crate::arrow;
 use crate::convert::{memoryview, metric};
 use crate::errors::python_error;
 
-/// The records of many snapshots in columns, as `taskstats.read` and `Dump.read` make it, or
-/// the rows of an interval (`Interval.columns`).
+/// Rows of many snapshots or intervals, as columns in Arrow memory.
 ///
-/// A column is had by its name: numbers as a read-only memoryview, which `numpy.asarray`
-/// takes without a copy, texts as a list. `valid(name)` says which values are known; the
-/// others read as 0 and as None. Whatever takes Arrow streams (PyCapsule interface) takes
-/// all columns at once, without a copy: `pyarrow.table(columns)`,
-/// `polars.DataFrame(columns)`, `pandas.DataFrame.from_arrow(columns)`, and DuckDB by the
-/// variable's name. Texts are dictionaries there. Columns share their memory: as long as one
-/// of them is kept, so is all of it.
+/// `read`, `Dump.read`, `Interval.columns` and `columns` return it. `columns["ac_pid"]` is a
+/// read-only memoryview, which `numpy.asarray` takes without a copy; text columns are lists.
+/// Unknown values read as 0 and None; `valid` tells which they are. `pyarrow.table(columns)`,
+/// `polars.DataFrame(columns)`, `pandas.DataFrame.from_arrow(columns)` and DuckDB take all
+/// columns at once without a copy; text is dictionary-encoded there.
+///
+/// The columns share their memory, so one that is kept keeps all of them. `len` is the number
+/// of rows.
 #[pyclass(frozen, name = "Columns", module = "taskstats", mapping)]
 pub(crate) struct PyColumns {
     schema: SchemaRef,
@@ -58,8 +58,7 @@ fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     names.iter().map(kind).collect()
 }
 
-/// The type of a column of `Interval.columns`: "bool", "u8", "i8", "u16", "u32", "u64", "f64"
-/// or "text". ValueError for an unknown column.
+/// Return the type of a column of `Interval.columns`. ValueError for an unknown column.
 #[pyfunction]
 pub(crate) fn column_type(name: &str) -> PyResult<&'static str> {
     let kind = kind_of_interval(name)?;
@@ -232,13 +231,16 @@ fn struct_code(value_type: ValueType) -> &'static str {
 
 #[pymethods]
 impl PyColumns {
-    /// Number of records.
+    /// Return the number of rows.
     fn __len__(&self) -> usize {
         self.len
     }
 
-    /// A column by its name: a read-only memoryview of its numbers (bools, or the field's
-    /// own type, float for rates and shares), or a list of str and None. KeyError for one that was not read.
+    /// Return a column by its name.
+    ///
+    /// Numbers are a memoryview of `len(columns)` values in the field's own type, bool for flags,
+    /// float64 for rates and shares. Text is a list of str and None. Raises KeyError for a column
+    /// that was not read.
     fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let index = self.index(name)?;
         if !self.is_text(index) {
@@ -257,19 +259,20 @@ impl PyColumns {
         Ok(values.into_any())
     }
 
+    /// Return whether a column of this name was read.
     fn __contains__(&self, name: &str) -> bool {
         self.index(name).is_ok()
     }
 
-    /// The columns' names, in the order they were asked for.
+    /// Names of the columns, in the order in which they were requested.
     #[getter]
     fn names(&self) -> Vec<&str> {
         self.schema.fields().iter().map(|field| field.name().as_str()).collect()
     }
 
-    /// The different texts of a column, in the order of their first record; with
-    /// `codes`, each record's place among them. KeyError for one that was not read, and
-    /// ValueError for one of numbers.
+    /// Return the distinct values of a text column, in the order of their first row.
+    ///
+    /// Raises KeyError for a column that was not read, ValueError for a column of numbers.
     fn words<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyList>> {
         let index = self.index(name)?;
         if !self.is_text(index) {
@@ -285,14 +288,17 @@ impl PyColumns {
         Ok(words)
     }
 
-    /// A memoryview of each record's place among `words(name)`. Errors as there.
+    /// Return each row's index into `words(name)`, as a memoryview of int32.
+    ///
+    /// Raises KeyError for a column that was not read, ValueError for a column of numbers.
     fn codes<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         self.words(py, name)?;
         self.view(py, self.index(name)?)
     }
 
-    /// Per record, whether the column's value is known: a memoryview of bools. KeyError
-    /// for one that was not read.
+    /// Return whether each row's value is known, as a memoryview of bool.
+    ///
+    /// Raises KeyError for a column that was not read.
     fn valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let index = self.index(name)?;
         let bytes = PyBytes::new_with(py, self.len, |mut room| {
@@ -313,9 +319,10 @@ impl PyColumns {
         memoryview(&bytes, "?")
     }
 
-    /// What could not be read and is left out (`errors="skip"`): a dictionary a snapshot,
-    /// with its file's `path`, its `snapshot` index there, `offset` and `reason`; and, with
-    /// None for `snapshot`, one for each place where names are damaged.
+    /// What could not be read and was left out (`errors="skip"`).
+    ///
+    /// One dictionary for each snapshot: `path`, `snapshot` (its index in that file), `offset` of
+    /// the damage in bytes, and `reason`. Where names are damaged, `snapshot` is None.
     #[getter]
     fn lost<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let row = |lost: &Lost| {
@@ -329,13 +336,13 @@ impl PyColumns {
         self.lost.iter().map(row).collect()
     }
 
-    /// The columns' names and types, for consumers of the Arrow PyCapsule interface.
+    /// Export names and types (Arrow PyCapsule interface).
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(arrow_error)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
-    /// All columns on the same memory, for consumers of the Arrow PyCapsule interface.
+    /// Export all columns without a copy (Arrow PyCapsule interface).
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -356,17 +363,17 @@ impl PyColumns {
     }
 }
 
-/// The records of all snapshots of dumps, in columns: read side by side by all CPUs,
-/// without the interpreter's lock.
+/// Return the records of all snapshots of one or more files as columns.
 ///
-/// `paths` is a path or several. `columns` are kernel field names, and `time_ns`,
-/// `monotonic_ns` (of the snapshot's begin), `exited`, `host`, `boot_id` and `path`; None
-/// for all fields that the files hold, with time, host, boot id and exited. Only
-/// snapshots begun from `begin_ns` to before `end_ns` (ns since 1970) are read. A
-/// snapshot that cannot be read raises ParseError, or with `errors="skip"` is left out
-/// and told of in `lost`; so do, where `user`, `cgroup` or `cmdline` are read, damaged
-/// names, which are None then, and `snapshot` of their row of `lost` is. `mmap` and `record_size` are as in `open`. OSError; ValueError
-/// for an unknown column.
+/// All CPUs read in parallel, without the GIL. `columns` are names of `FIELDS`, and `time_ns` and
+/// `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
+/// `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
+/// `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
+/// are read. `mmap` and `record_size` are as in `open`.
+///
+/// Raises OSError, ValueError for an unknown column, and ParseError for a damaged snapshot. With
+/// `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
+/// are None.
 #[pyfunction]
 #[pyo3(name = "read", signature = (
     paths, columns=None, *, begin_ns=None, end_ns=None, errors="raise", mmap=true, record_size=None

@@ -16,12 +16,12 @@ use crate::convert::lossy;
 use crate::errors::python_error;
 use crate::snapshot::PySnapshot;
 
-/// The snapshots of a recorded file, in the order they were taken: a sequence, and a
-/// context manager. `taskstats.open` makes it; a slice is a Dump of the same file.
+/// The snapshots of a file, in the order in which they were taken.
 ///
-/// A snapshot is made when it is asked for. Going forward one by one costs a frame each;
-/// a jump costs the run of frames since the last full one. ParseError with the offset
-/// where a frame is damaged, OSError where the file was cut short meanwhile.
+/// A sequence and a context manager; `open` returns it. Indexing returns a `Snapshot`, slicing
+/// a Dump of the same file. A snapshot is decoded when it is requested: a step forward decodes
+/// one frame, a jump all frames since the last full one. Access raises ParseError where a frame
+/// is damaged, and OSError where the file was truncated after it was opened.
 #[pyclass(frozen, name = "Dump", module = "taskstats", sequence)]
 pub(crate) struct PyDump {
     pub(crate) file: Arc<DumpFile>,
@@ -124,41 +124,47 @@ impl PyDump {
         PyDumpIterator { dump: self.part(self.first, self.step, self.length), next: Mutex::new(0) }
     }
 
-    /// The file's name.
+    /// Path of the file, as it was given to `open`.
     #[getter]
     fn path(&self) -> PathBuf {
         self.file.path().to_owned()
     }
 
-    /// Bytes of the file.
+    /// Size of the file, in bytes.
     #[getter]
     fn size(&self) -> usize {
         self.file.reader().size()
     }
 
-    /// The bytes of the file, as pairs of begin and end, that belong to no whole snapshot,
-    /// such as one that was not finished, as far as is known without reading any; `check`
-    /// finds all damage.
+    /// Ranges of bytes, as `(begin, end)`, that belong to no whole snapshot.
+    ///
+    /// For example a snapshot whose recorder was killed. Only the damage that shows without reading
+    /// any snapshot; `check` finds all.
     #[getter]
     fn gaps(&self) -> Vec<(usize, usize)> {
         self.file.reader().gaps().iter().map(|gap| (gap.start, gap.end)).collect()
     }
 
-    /// When each snapshot was begun, in ns since 1970; no snapshot is read for it.
+    /// Begin of each snapshot, in ns since 1970.
+    ///
+    /// Reads no snapshot. Builds a new list each time.
     #[getter]
     fn times_ns(&self) -> Vec<u64> {
         (0..self.length).map(|index| self.time(index)).collect()
     }
 
-    /// Number of records of each snapshot; no snapshot is read for it.
+    /// Number of records of each snapshot.
+    ///
+    /// Reads no snapshot. Builds a new list each time.
     #[getter]
     fn rows(&self) -> Vec<usize> {
         let rows = |index| self.place(index).and_then(|place| self.file.reader().rows(place));
         (0..self.length).map(|index| rows(index).unwrap_or(0)).collect()
     }
 
-    /// The index of the snapshot with the latest time that is not after `time_ns` (since 1970),
-    /// None where all are later.
+    /// Return the index of the last snapshot that began at or before `time_ns` (since 1970).
+    ///
+    /// None where all began later.
     fn find(&self, #[pyo3(from_py_with = moment)] time_ns: Option<u64>) -> Option<usize> {
         let time_ns = time_ns?;
         if (self.first, self.step) == (0, 1) && self.length == self.file.reader().len() {
@@ -169,8 +175,9 @@ impl PyDump {
         earlier.max_by_key(|&index| self.time(index))
     }
 
-    /// The snapshot with the latest time that is not after `time_ns` (since 1970). LookupError
-    /// where all are later.
+    /// Return the last snapshot that began at or before `time_ns` (since 1970).
+    ///
+    /// Raises LookupError where all began later, and what indexing raises.
     fn at(
         &self,
         py: Python<'_>,
@@ -181,7 +188,9 @@ impl PyDump {
         self.snapshot(py, place)
     }
 
-    /// The snapshots that were begun from `begin_ns` to before `end_ns`, in ns since 1970.
+    /// Return the snapshots that began at or after `begin_ns` and before `end_ns`.
+    ///
+    /// Times are in ns since 1970.
     fn between(
         &self,
         #[pyo3(from_py_with = moment)] begin_ns: Option<u64>,
@@ -199,17 +208,17 @@ impl PyDump {
         }
     }
 
-    /// The name that the recorded machine had for a user id, None where it is not recorded.
+    /// Return the recorded machine's name of a user id, or None where it is not recorded.
     fn user(&self, uid: u32) -> Option<String> {
         self.text(StringKey::of_user(uid))
     }
 
-    /// The path of a cgroup on the recorded machine, None where it is not recorded.
+    /// Return the path of a cgroup on the recorded machine, or None where it is not recorded.
     fn cgroup(&self, cgroup_id: u64) -> Option<String> {
         self.text(StringKey::of_cgroup(cgroup_id))
     }
 
-    /// The records of all snapshots in columns; see `taskstats.read`.
+    /// Return the records of all snapshots as columns; arguments and errors as of `read`.
     #[pyo3(signature = (columns=None, *, errors="raise"))]
     fn read(
         &self,
@@ -221,9 +230,10 @@ impl PyDump {
         columns::read(py, vec![(Arc::clone(&self.file), places)], columns, errors)
     }
 
-    /// Reads every byte, and gives what cannot be read: a dictionary for each run of
-    /// bytes, with `begin`, `end`, `reason` and the index of the `snapshot` that is lost,
-    /// or None.
+    /// Read every byte, and return the damage: one dictionary for each run of bytes.
+    ///
+    /// Keys are `begin` and `end` (offsets), `reason`, and `snapshot`, the index of the snapshot
+    /// that is lost, or None. Raises OSError where the file was truncated after it was opened.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let damage = py.detach(|| self.file.reader().check());
         self.file.still_whole(!damage.is_empty()).map_err(|error| python_error(py, error))?;
@@ -258,17 +268,19 @@ impl PyDump {
     }
 }
 
-/// The snapshots in a file: a dump (`ptop record`), a bare array of struct taskstats of
-/// any version and byte order (as read from /proc/taskstats), or one snapshot's bytes
-/// (`Snapshot.to_bytes`).
+/// Open a file of snapshots.
 ///
-/// With `mmap` the file is mapped, and the records of uncompressed frames are views of
-/// it; without, it is read. Should another process cut a mapped file short, what is read
-/// afterwards raises OSError; but where a handler of SIGBUS was installed after the last
-/// `open` (`faulthandler.enable()` does), that handler gets the signal, and the process
-/// ends: enable it before, or give `mmap=False`. `record_size` overrides the bytes from one record of a
-/// bare array to the next. OSError, or ParseError with `.offset`, where it cannot be read;
-/// Unsupported where it is no regular file.
+/// It is a dump (`ptop record`, `Recorder`), a bare array of struct taskstats of any version and
+/// byte order (such as a copy of /proc/taskstats), or snapshots' bytes (`Snapshot.to_bytes`).
+/// `record_size` overrides the bytes from one record of a bare array to the next.
+///
+/// With `mmap` the file is mapped, and records of uncompressed frames are views of the map. Where
+/// another process truncates the file, later reads raise OSError. This needs the package's SIGBUS
+/// handler: a handler installed after the last `open` (as by `faulthandler.enable()`) gets the
+/// signal instead and ends the process. Install it before, or pass `mmap=False` to read the file
+/// without a map.
+///
+/// Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file.
 #[pyfunction]
 #[pyo3(signature = (path, *, mmap=true, record_size=None))]
 pub(crate) fn open(

@@ -15,17 +15,19 @@ use crate::task::PyTask;
 /// Longest wait before Python signal handlers run.
 const WAIT_MS: i32 = 200;
 
-/// Tasks as they die: an iterator without end, and a context manager.
+/// Tasks as they die: an endless iterator and a context manager.
 ///
-/// `source` is "bpf", "netlink" or "auto", the better one of them that works here. Each item
-/// is a Task with the task's last record. By bpf that is complete, to the last switch. Over
-/// netlink its run time is up to one tick old, and its memory is not torn down yet. A
-/// process of several threads gives one Task a thread. Reading must keep up: 16,384 exits
-/// wait with bpf, some thousand a CPU with netlink, and `lost` counts what did not fit.
-/// Threads may share it; `close` in one of them ends the waits of the others. A child made by
-/// fork has to open its own. AccessDenied without CAP_BPF and CAP_PERFMON, or CAP_NET_ADMIN
-/// for netlink; Unsupported where the kernel lacks it, with netlink also in a container's
-/// user or pid namespace, where bpf tells of the container's own tasks.
+/// `source` is "bpf", "netlink", or "auto" for the first of these that works. Each item is a
+/// `Task` with its final record, one for each thread. From bpf the record is complete to the last
+/// switch. From netlink its CPU time lacks up to one tick.
+///
+/// Read often enough: 16,384 exits wait with bpf, some thousand a CPU with netlink; `lost` counts
+/// those that did not fit. Threads may share it; `close` in one ends the waits of the others. A
+/// child made by fork(2) has to open its own.
+///
+/// Raises AccessDenied without CAP_BPF and CAP_PERFMON (bpf) or CAP_NET_ADMIN (netlink), and
+/// Unsupported where the kernel lacks it, or for netlink in a user or pid namespace; there bpf
+/// reports the tasks of the namespace. Raises ValueError for another name.
 #[pyclass(frozen, name = "Exits", module = "taskstats")]
 pub(crate) struct PyExits {
     kind: SourceKind,
@@ -71,26 +73,30 @@ impl PyExits {
         Ok(PyExits { kind: open.kind(), open: Mutex::new(Some(Arc::new(open))) })
     }
 
-    /// Where they come from: "bpf" or "netlink".
+    /// Where the exits come from: "bpf" or "netlink".
     #[getter]
     fn source(&self) -> &'static str {
         self.kind.name()
     }
 
-    /// A descriptor that is readable while exits wait: for select, poll and asyncio.
-    /// ValueError after `close`.
+    /// Return a descriptor that is readable while exits wait, for select, poll and asyncio.
+    ///
+    /// Raises ValueError after `close`.
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         self.with(py, |open| Ok(open.fd().as_raw_fd()))
     }
 
-    /// Exits lost so far. With netlink a loss shows with the next exit on the same CPU.
-    /// ValueError after `close`.
+    /// Number of exits lost so far. Raises ValueError after `close`.
+    ///
+    /// With netlink a loss shows at the next exit on the same CPU.
     #[getter]
     fn lost(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, Exits::lost)
     }
 
-    /// All exits that wait, without waiting for more. ValueError after `close`.
+    /// Return all exits that wait, without waiting for more.
+    ///
+    /// Raises OSError, and ValueError after `close`.
     fn read(&self, py: Python<'_>) -> PyResult<Vec<PyTask>> {
         Ok(self.with(py, Exits::read)?.into_iter().map(task).collect())
     }
@@ -99,7 +105,7 @@ impl PyExits {
         slf
     }
 
-    /// The next exit; waits for it. ValueError after `close`.
+    /// Wait for the next exit, and return it. Raises ValueError after `close`.
     fn __next__(&self, py: Python<'_>) -> PyResult<PyTask> {
         loop {
             py.check_signals()?;
@@ -113,7 +119,7 @@ impl PyExits {
         }
     }
 
-    /// Stops listening; a second time does nothing.
+    /// Stop listening. Closing again does nothing.
     fn close(&self, py: Python<'_>) {
         let open = self.locked(py).take();
         py.detach(|| {

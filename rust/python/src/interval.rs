@@ -15,8 +15,10 @@ use crate::errors::parse_error;
 use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
 
-/// An interval's rows in groups, each with the sums of its tasks and the fields of one:
-/// the living one with the smallest pid, else a dead one.
+/// The rows of an interval in groups: each has the sums of its tasks.
+///
+/// Values that are no sums are those of one member: the living task with the smallest pid, or a
+/// dead one where none lives. `Interval.fold` returns it; `len` is the number of groups.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
 pub(crate) struct PyGroups {
     pub(crate) inner: Groups,
@@ -28,8 +30,9 @@ impl PyGroups {
         self.inner.rows()
     }
 
-    /// Rows as tuples of the given columns; as `Interval.select`, with `tasks` the
-    /// number of tasks in a group.
+    /// Return groups as tuples of `columns`; arguments and errors as of `Interval.select`.
+    ///
+    /// `tasks` is the number of tasks in a group.
     #[pyo3(signature = (columns, *, sort=None, descending=true, offset=0, limit=None, text=None, pids=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn select<'py>(
@@ -47,19 +50,34 @@ impl PyGroups {
         select(py, &self.inner, &columns, &arguments.query()?)
     }
 
-    /// How many groups `text` and `pids` keep.
+    /// Return the number of groups that `text` and `pids` keep.
     #[pyo3(signature = (*, text=None, pids=None))]
     fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         Ok(self.inner.count(&filter(text, pids)?))
     }
 
-    /// Sums of the given columns over all groups; as `Interval.sum`.
+    /// Return the sum of each column over all groups; as `Interval.sum`.
     fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
         sum(py, &self.inner, &columns)
     }
 }
 
-/// The interval between two snapshots: a row for every record of the later one.
+/// What every task used between two snapshots: one row for each record of the later one.
+///
+/// `usage` returns it. Rows have columns, which `select`, `columns` and `sum` take by name:
+///
+/// * every field of `FIELDS`, as it was at the interval's end;
+/// * for each counter `<field>_delta` and `<field>_per_sec`, and for counters of time
+///   `<field>_pct` of the interval;
+/// * `user_ns`, `system_ns`, `steal_ns` and their sum `total_ns`, the CPU time in the interval,
+///   with `user_pct` and so on, where 100 is one CPU;
+/// * `cuser_ns`, `csystem_ns`, `csteal_ns` and `_pct`: the CPU time of children that died;
+/// * `all_ns`, `all_pct`: own time, and that of dead children where these have no rows;
+/// * `cpu_ns` (see `Task`), `exited` (1 for a task that died in the interval), `tasks` (the
+///   number of tasks in the row), `title` (the name that the row is shown with).
+///
+/// None is unknown: no rate is made of one sample, of a counter that went back, or across two
+/// tasks that share a pid. Arrow consumers take an interval through the PyCapsule interface.
 #[pyclass(frozen, name = "Interval", module = "taskstats")]
 pub(crate) struct PyInterval {
     pub(crate) inner: Arc<Interval>,
@@ -77,36 +95,36 @@ impl PyInterval {
         PySnapshot::new(Arc::clone(self.inner.prev()))
     }
 
-    /// The later snapshot, whose records the rows are.
+    /// The later snapshot; the rows are its records.
     #[getter]
     fn cur(&self) -> PySnapshot {
         PySnapshot::new(Arc::clone(self.inner.cur()))
     }
 
-    /// Rows of tasks that died in the interval.
+    /// Number of rows of tasks that died in the interval.
     #[getter]
     fn exited(&self) -> u32 {
         self.inner.cur().header().exited
     }
 
-    /// Length of the interval in ns.
+    /// Length of the interval, in ns.
     #[getter]
     fn interval_ns(&self) -> u64 {
         self.inner.interval_ns()
     }
 
-    /// CPUs online at the interval's end.
+    /// Number of CPUs online at the interval's end.
     #[getter]
     fn cpus(&self) -> u32 {
         self.inner.cur().header().cpus_online
     }
 
-    /// Rows as tuples of the given columns. Choosing and sorting happens on the
-    /// records; only the rows returned become Python objects.
+    /// Return rows as tuples of `columns`.
     ///
-    /// `sort` names a column, unknown values sort last; `text` keeps rows whose title
-    /// contains it or whose pid it is; `pids` keeps these pids. ValueError for an
-    /// unknown column.
+    /// Sorting and filtering work on the records; only the returned rows become Python objects.
+    /// `sort` is a column; unknown values sort last. `text` keeps rows whose title contains it
+    /// (ASCII letters of either case) or whose pid it is. `pids` keeps rows with these pids.
+    /// `offset` and `limit` cut the sorted rows. Raises ValueError for an unknown column.
     #[pyo3(signature = (columns, *, sort=None, descending=true, offset=0, limit=None, text=None, pids=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn select<'py>(
@@ -124,12 +142,13 @@ impl PyInterval {
         select(py, &*self.inner, &columns, &arguments.query()?)
     }
 
-    /// The rows in groups `by` "parent" (what died goes to its nearest living ancestor),
-    /// "session", "name", "user" or "cgroup". Every row is in one group, so that the
-    /// groups' sums are the interval's. The column `title` is what a group is called: the
-    /// user's name or the cgroup's path, as recorded or as this machine has them now (else the
-    /// number); other groups are called by the task that they show. ValueError for another word, and for "session" of
-    /// recorded snapshots, which know none.
+    /// Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
+    ///
+    /// Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
+    /// died to their nearest living ancestor. A group of a user or cgroup has that name as
+    /// `title`, the recorded one, or this machine's current one; the id where there is none.
+    /// Raises ValueError for another word, and for "session" of recorded snapshots, which do not
+    /// record sessions.
     fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {
         let by = GroupBy::from_name(by).ok_or_else(|| {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
@@ -155,17 +174,18 @@ impl PyInterval {
         })
     }
 
-    /// All rows in columns, as arrays for NumPy and Arrow: names as of `select`, and
-    /// `interval_ns`, `time_ns`, `monotonic_ns`, `host`, `boot_id`, `source`, and of recorded
-    /// snapshots `user`, `cgroup` (its path) and `cmdline` (quoted as for a shell). None for
-    /// what tells where and when, what was used, and all fields that are known. ValueError for
-    /// an unknown column.
+    /// Return all rows as columns.
+    ///
+    /// Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the
+    /// interval's end), `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots
+    /// `user`, `cgroup` (its path) and `cmdline` (quoted for a shell). None selects time, host,
+    /// CPU times and all known fields. Raises ValueError for an unknown column.
     #[pyo3(signature = (columns=None))]
     fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
         columns::of_intervals(py, &[&self.inner], columns.as_deref())
     }
 
-    /// All of `columns()`, for consumers of the Arrow PyCapsule interface.
+    /// Export `columns()` as Arrow columns (PyCapsule interface), in one batch.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -177,18 +197,22 @@ impl PyInterval {
         columns::of_intervals(py, &[&self.inner], None)?.arrow_stream(py)
     }
 
-    /// How many rows `text` and `pids` keep.
+    /// Return the number of rows that `text` and `pids` keep: see `select`.
     #[pyo3(signature = (*, text=None, pids=None))]
     fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         Ok(self.inner.count(&filter(text, pids)?))
     }
 
-    /// Sums of the given columns over all rows that know them; None where none does.
+    /// Return the sum of each column over the rows that know it; None where no row does.
+    ///
+    /// Raises ValueError for an unknown column.
     fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
         sum(py, &*self.inner, &columns)
     }
 
-    /// Number of tasks in each state, by name; without those whose state is unknown.
+    /// Return the number of tasks in each state, by name.
+    ///
+    /// Tasks of unknown state are left out.
     fn states<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
         for (name, count) in state::count(self.inner.cur()) {
@@ -197,10 +221,12 @@ impl PyInterval {
         Ok(counts)
     }
 
-    /// Per CPU its number and the share of the interval in each class in per cent; empty
-    /// where the snapshots lack the CPUs' times (/proc/stat, in steps of a tick). Where
-    /// `cpu_use` knows them, the shares of tasks, idle, interrupts and steal are exact, and
-    /// only their split (user, nice and system; idle and iowait) is that of the ticks.
+    /// Return each CPU's number `cpu` and its shares of the interval, in per cent.
+    ///
+    /// The shares are `user`, `nice`, `system`, `idle`, `iowait`, `irq`, `softirq` and `steal`.
+    /// Empty where the snapshots lack /proc/stat, which counts in ticks. Where `cpu_use` is known,
+    /// the shares of tasks, idle, interrupts and steal are exact, and only their split is by
+    /// ticks.
     fn cpu_pct<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.inner
             .cpu_split()
@@ -226,16 +252,17 @@ impl PyInterval {
             .collect()
     }
 
-    /// Where the CPUs' time went, in ns over all CPUs: `available_ns` (CPUs × interval)
-    /// is the sum of `tasks_ns` (user and system time), `rowless_ns` (tasks outside the
-    /// pid namespace or whose exit was lost; where the dead have no rows, the dead, as
-    /// their parents' counters tell), `idle_ns`, `irq_ns` (hard and soft),
-    /// `steal_ns` and `residual_ns`, which is all that nobody measured. `bound_ns` is
-    /// what the residual may be: `edge_ns` for the interval's ends, and what adds up
-    /// over intervals. `step_ns` is the granularity of the CPUs' times, `cpus` the CPUs
-    /// online at both ends. All None where the CPUs' times are not known.
+    /// Return where the CPUs' time went, in ns over all CPUs; all None where that is unknown.
     ///
-    /// `without` leaves these pids out, as if they had been overlooked.
+    /// `available_ns` (CPUs x interval) = `tasks_ns` (user and system time of rows) + `rowless_ns`
+    /// + `idle_ns` + `irq_ns` (hard and soft) + `steal_ns` + `residual_ns`. `rowless_ns` is the
+    /// time of tasks outside the pid namespace, of lost exits, and, where dead tasks have no rows,
+    /// of dead tasks. The residual is what nobody measured; the books close where it is within
+    /// `bound_ns`. `edge_ns` is the part of the bound that does not grow with the number of
+    /// intervals. `step_ns` is the resolution of the CPUs' times, `cpus` the number of CPUs online
+    /// at both ends.
+    ///
+    /// `without` leaves these pids out, as if the source had missed them.
     #[pyo3(signature = (*, without=None))]
     fn books<'py>(
         &self,
@@ -258,8 +285,10 @@ impl PyInterval {
         Ok(row)
     }
 
-    /// Per CPU its number and, by its run queue's clocks, `available_ns`, `busy_ns`,
-    /// `idle_ns`, `irq_ns` and `steal_ns`; empty where the source has no such clocks.
+    /// Return each CPU's number `cpu` and its time by the run queue's clocks, in ns.
+    ///
+    /// Keys are `available_ns`, `busy_ns`, `idle_ns`, `irq_ns` and `steal_ns`. Empty where the
+    /// source has no such clocks.
     fn cpu_use<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.inner
             .cpu_use()
@@ -277,7 +306,9 @@ impl PyInterval {
             .collect()
     }
 
-    /// Whether a column is known, and if not, why not; as `Snapshot.status`.
+    /// Return whether a column is known, or why not: see `Snapshot.status`.
+    ///
+    /// Raises ValueError for an unknown column.
     fn status(&self, name: &str) -> PyResult<&'static str> {
         let field = metric(name)?.field().unwrap_or(Field::cpu_run_virtual_total);
         Ok(self.inner.status(field).name())
@@ -296,14 +327,15 @@ impl PyInterval {
     }
 }
 
-/// What every task used from `prev` to `cur`.
+/// Return what every task used from `prev` to `cur`.
 ///
-/// `prev` is a Snapshot, or the Interval that ended where this one begins: then the
-/// split of user and system time is continued and never shrinks. Tasks that died are
-/// in `cur` already where its source knows them; `exits` are the snapshots of the same
-/// source between the two, where some were left out. A task counts once however often
-/// it is met. ParseError where the snapshots' records differ in layout; ValueError where `cur`
-/// is of only the tasks that ran since another snapshot than `prev`.
+/// `prev` is a snapshot, or the interval that ended where this one begins; an interval continues
+/// the split of user and system time, so that neither ever shrinks. `cur` holds the tasks that
+/// died since its source's previous snapshot; where snapshots were left out in between, pass them
+/// as `exits`. A task counts once however often it occurs.
+///
+/// Raises ParseError where the records' layouts differ, and ValueError where `cur` holds only the
+/// tasks that ran since another snapshot than `prev`.
 #[pyfunction]
 #[pyo3(signature = (prev, cur, *, exits=None))]
 pub(crate) fn usage(
@@ -336,8 +368,9 @@ pub(crate) fn usage(
     Ok(PyInterval { inner: Arc::new(interval) })
 }
 
-/// The rows of intervals, end to end in one batch: names as of `Interval.columns`. Without
-/// the interpreter's lock.
+/// Return the rows of several intervals, end to end in one batch, as columns.
+///
+/// Names and errors as of `Interval.columns`. Runs without the GIL.
 #[pyfunction]
 #[pyo3(name = "columns", signature = (intervals, columns=None))]
 pub(crate) fn columns_of_all(

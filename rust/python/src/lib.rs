@@ -40,7 +40,7 @@ fn field_table(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
     PyTuple::new(py, rows.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// The letter that /proc/PID/stat shows for a `state` field's value.
+/// Return the letter of proc_pid_stat(5) for a value of `Task.state`, such as "R" or "S".
 #[pyfunction]
 fn state_letter(state: u32) -> char {
     precise_top_core::state::letter(state)

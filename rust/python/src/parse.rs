@@ -14,12 +14,12 @@ use crate::memory;
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
 
-/// A snapshot on the memory of `data`: the byte form of a snapshot, or a bare array
-/// of struct taskstats of any version (as read from /proc/taskstats, or joined
-/// netlink payloads).
+/// Return a snapshot on the memory of `data`, without a copy.
 ///
-/// `record_size` overrides the bytes from one record of a bare array to the next.
-/// ParseError with `.offset` where the bytes are neither.
+/// `data` holds a snapshot's bytes (`Snapshot.to_bytes`) or a bare array of struct taskstats of
+/// any version, such as a copy of /proc/taskstats or joined netlink payloads. `record_size`
+/// overrides the bytes from one record of a bare array to the next. Raises ParseError with
+/// `.offset` where `data` is neither, and BufferError where its memory is not contiguous.
 #[pyfunction]
 #[pyo3(signature = (data, *, record_size=None))]
 pub(crate) fn parse(
@@ -36,11 +36,12 @@ pub(crate) fn parse(
     Ok(PySnapshot::new(Arc::new(snapshot.map_err(|error| parse_error(py, error))?)))
 }
 
-/// The records of a captured generic netlink datagram, as a list of
-/// `("pid" | "tgid", id, Task)`.
+/// Return the records of a captured generic netlink datagram, as `(kind, id, task)`.
 ///
-/// A tgid record's own id fields are zero; the id is the attribute's. An error
-/// message raises what its errno says (NoSuchTask, AccessDenied, Unsupported).
+/// The id is the attribute's, since a tgid record has no ids of its own. An error message in the
+/// datagram raises its errno: NoSuchTask, AccessDenied, Unsupported or OSError. Raises ParseError
+/// with `.offset` where the datagram is damaged. See genetlink's TASKSTATS family,
+/// Documentation/accounting/taskstats.rst.
 #[pyfunction]
 pub(crate) fn parse_netlink(
     py: Python<'_>,

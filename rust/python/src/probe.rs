@@ -7,13 +7,13 @@ use pyo3::prelude::*;
 use crate::convert::source_kind;
 use crate::errors::python_error;
 
-/// What is known of a source, or of delay accounting, on this machine.
+/// Whether a source, or delay accounting, works on this machine.
 #[pyclass(frozen, name = "SourceReport", module = "taskstats")]
 pub(crate) struct PySourceReport(Report);
 
 #[pymethods]
 impl PySourceReport {
-    /// Its name.
+    /// Name of the source, or "delayacct".
     #[getter]
     fn name(&self) -> &str {
         self.0.name
@@ -25,26 +25,28 @@ impl PySourceReport {
         self.0.available
     }
 
-    /// The same in a word: found, denied (a privilege is missing), off (it is switched
-    /// off), unsupported (the kernel lacks it) or failed.
+    /// One word for whether it works.
+    ///
+    /// "found" it works, "denied" a privilege is missing, "off" it is switched off, "unsupported"
+    /// the kernel lacks it, "failed" another error.
     #[getter]
     fn state(&self) -> &str {
         self.0.state
     }
 
-    /// Why, or why not.
+    /// Why it works, or why not, in words.
     #[getter]
     fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// What to type to get it; empty where nothing is to be done.
+    /// What to type to get it; empty where nothing helps or is needed.
     #[getter]
     fn hint(&self) -> &str {
         &self.0.hint
     }
 
-    /// How exact its CPU times are; empty where it does not work.
+    /// How exact its CPU times are, in words; empty where it does not work.
     #[getter]
     fn precision(&self) -> &str {
         self.0.precision
@@ -56,20 +58,24 @@ impl PySourceReport {
     }
 }
 
-/// A report on every source of this version, the best first.
+/// Return a report on every source, in the order in which "auto" tries them.
 #[pyfunction]
 pub(crate) fn sources(py: Python<'_>) -> Vec<PySourceReport> {
     py.detach(precise_top_sources::sources).into_iter().map(PySourceReport).collect()
 }
 
-/// A report on delay accounting (kernel.task_delayacct).
+/// Return a report on delay accounting (`sysctl kernel.task_delayacct`).
 #[pyfunction]
 pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
     PySourceReport(py.detach(precise_top_sources::delayacct))
 }
 
-/// Keeps only the privileges that an open source of that name needs per call, and
-/// becomes the user who called sudo. For a process with one thread.
+/// Keep only the privileges that the open source `source_name` needs for each call.
+///
+/// Becomes the user who called sudo (SUDO_UID, SUDO_GID), sets no_new_privs (prctl(2)) and
+/// empties the capability sets: bpf keeps CAP_BPF, netlink CAP_NET_ADMIN. Call it in a process
+/// with one thread, before the first snapshot. Raises Unsupported where the package's background
+/// thread runs already, OSError, and ValueError for another name.
 #[pyfunction]
 pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
     let kind = source_kind(source_name)?.ok_or_else(|| {
@@ -78,8 +84,9 @@ pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()>
     precise_top_sources::drop_privileges(kind).map_err(|error| python_error(py, error))
 }
 
-/// Makes orphans among this process's descendants its own children (or no longer), so
-/// that it can wait for them.
+/// Make this process the parent of its orphaned descendants, or stop doing so.
+///
+/// Sets PR_SET_CHILD_SUBREAPER (prctl(2)), so that the process can wait for them. Raises OSError.
 #[pyfunction]
 pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
     precise_top_sources::adopt_orphans(adopt).map_err(|error| python_error(py, error))

@@ -57,7 +57,7 @@ struct State {
     intervals: Intervals,
 }
 
-/// The intervals of a dump, by the index of the snapshot that ends each.
+/// The intervals of a dump, by the index of the snapshot that ends each of them.
 #[pyclass(frozen, name = "RecordedIntervals", module = "taskstats")]
 pub(crate) struct PyRecordedIntervals {
     dump: Py<PyDump>,
@@ -97,6 +97,8 @@ impl PyRecordedIntervals {
     }
 
     /// Return the snapshot at `index`, or None where it is damaged.
+    ///
+    /// Raises IndexError where there is none, OSError where the file was truncated.
     fn snapshot(&self, py: Python<'_>, index: usize) -> PyResult<Option<PySnapshot>> {
         let read = |state: &mut State, dump: &PyDump| {
             let snapshot = state.reader.read(dump, index);
@@ -106,6 +108,9 @@ impl PyRecordedIntervals {
     }
 
     /// Return the interval that ends with the snapshot at `index`.
+    ///
+    /// None across a gap of the recording, and where a snapshot is damaged. Raises IndexError
+    /// where there is no such snapshot, OSError where the file was truncated.
     fn interval(&self, py: Python<'_>, index: usize) -> PyResult<Option<PyInterval>> {
         let read = |State { reader, intervals }: &mut State, dump: &PyDump| {
             intervals.get(index, |index| reader.read(dump, index))
@@ -113,7 +118,7 @@ impl PyRecordedIntervals {
         Ok(self.with(py, index, read)?.map(|inner| PyInterval { inner }))
     }
 
-    /// Why a snapshot is damaged, by its index.
+    /// Why a snapshot is damaged, by its index; only snapshots that were requested.
     #[getter]
     fn lost(&self, py: Python<'_>) -> BTreeMap<usize, String> {
         let state = self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);

@@ -12,15 +12,17 @@ use pyo3::prelude::*;
 use crate::errors::python_error;
 use crate::snapshot::PySnapshot;
 
-/// Appends snapshots to a dump: a new file, made with mode 0600, or one that is
-/// continued; a context manager.
+/// Append snapshots to a dump; a context manager.
 ///
-/// `level` is zstd's (1 to 22), or None to leave frames uncompressed, so that whole ones
-/// are read without a copy. `full_every` snapshots one is written whole, the others as
-/// what changed. `sync` is the longest time in seconds that a loss of power may cost,
-/// None leaves it to the kernel. A file of `rotate_bytes`, or whose first
-/// snapshot is `rotate_after` seconds old, is put aside as NAME-000001.EXT and so on, of which `keep`
-/// stay. OSError; Unsupported for a file that is no dump or that another recorder writes.
+/// A new file has mode 0600; an existing dump is continued. `level` is zstd's (1 to 22); None
+/// writes frames uncompressed, and a reader then maps full frames without a copy. Every
+/// `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
+/// time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
+/// that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
+/// to NAME-000001.EXT and so on; `keep` of these remain.
+///
+/// Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
+/// no dump or that another recorder has open.
 #[pyclass(frozen, name = "Recorder", module = "taskstats")]
 pub(crate) struct PyRecorder {
     inner: Mutex<Option<Recorder>>,
@@ -88,33 +90,38 @@ impl PyRecorder {
         Ok(PyRecorder { inner })
     }
 
-    /// Appends a snapshot, with the names of processes, users and cgroups that are new in
-    /// it, in one write. Where that fails (OSError), the file is as it was before, or the
-    /// error says that it could not be cut back.
-    /// ParseError for a snapshot of a source opened with `changed=True`.
+    /// Append a snapshot in one write, with the names that are new in it.
+    ///
+    /// Raises ParseError for a snapshot of a source opened with `changed`, OSError where the write
+    /// fails (the file is then as before, or the message says that it could not be cut back), and
+    /// ValueError after `close`.
     fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
         let snapshot = Arc::clone(&snapshot.inner);
         self.with(py, |recorder| recorder.write(&snapshot))
     }
 
-    /// Waits until all that was written is on the disk.
+    /// Wait until everything written is on the disk (fdatasync(2)).
+    ///
+    /// Raises OSError, and ValueError after `close`.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, Recorder::sync)
     }
 
-    /// Bytes of the present file.
+    /// Size of the current file, in bytes. Raises ValueError after `close`.
     #[getter]
     fn size(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |recorder| Ok(recorder.size()))
     }
 
-    /// Bytes that an earlier recorder had left unfinished, and that were dropped.
+    /// Number of unfinished bytes of an earlier recorder that were dropped.
+    ///
+    /// Raises ValueError after `close`.
     #[getter]
     fn dropped(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |recorder| Ok(recorder.dropped()))
     }
 
-    /// Ends the file with an index and closes it; a second time does nothing.
+    /// Write the index and close the file. Closing again does nothing. Raises OSError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let finished = py.detach(|| {
             let recorder = self.locked().take();

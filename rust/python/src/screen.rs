@@ -68,20 +68,19 @@ impl RowsArgument<'_> {
     }
 }
 
-/// The table of tasks of one interval after the other, as text: as a whole screen (`lines`)
-/// or by itself (`table`).
+/// The table of tasks as text, for one interval after another.
 ///
-/// Each of `columns` has as attributes its `title` and `unit`, its `width` in terminal cells,
-/// whether it stands at the `right` of them, its `source` (a column of `Interval.select`),
-/// the `form` that its values are written in (percent, integer, kibibytes, rate, bytes_rate,
-/// elapsed_us, elapsed_ns, state, name, user, raw), and whether it is `summed`. Rows are sorted by
-/// the column `sort` and kept as `text` and `pids` say (see `Interval.select`), at most `limit`
-/// of them; `top` of them are above the screen. `fold` is the word for what they are gathered
-/// by. The row numbered `selected` is in reverse; `selecting` and `paused` show in the status.
-/// `prompt` stands in place of the last line, else `notice` if it is not empty. `user` gives a
-/// user's name, and `offset_s` how many seconds local time is ahead of UTC at a time in seconds
-/// since 1970; each user is asked for once, and the zone once in a quarter of an hour. ValueError for an unknown column or
-/// form.
+/// Each of `columns` has a `title` and `unit`, a `width` in terminal cells, `right` for right
+/// alignment, a `source` (a column of `Interval.select`), a `form` of its values (percent,
+/// integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns, state, name, user, raw), and
+/// `summed`. `sort`, `descending`, `text`, `pids` and `limit` are as of `Interval.select`; `top`
+/// rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
+/// reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
+/// else `notice` where it is not empty. `user` returns the name of a user id; it is called once
+/// for each. `offset_s` returns the seconds that local time is ahead of UTC at a time in seconds
+/// since 1970; it is called every quarter of an hour.
+///
+/// Raises ValueError for an unknown column or form.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
 pub(crate) struct PyScreen {
     table: TextTable,
@@ -136,10 +135,11 @@ impl PyScreen {
         Ok(PyScreen { table, settings, user, offset_s, users: HashMap::new(), quarter: None })
     }
 
-    /// The whole screen of `size` (columns, lines) of an interval or a fold. With `resting`, a
-    /// source whose last snapshot has only tasks that ran, the others are among the rows, as
-    /// `Source.resting` gives them. What `user` and `offset_s` raise; TypeError where they give
-    /// something else.
+    /// Return the whole screen of `size` (columns, lines) for an interval or its groups.
+    ///
+    /// `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
+    /// then among the rows. Raises what `user` and `offset_s` raise, and TypeError where they
+    /// return another type.
     fn lines(
         &mut self,
         py: Python<'_>,
@@ -158,7 +158,9 @@ impl PyScreen {
         Ok(PyLines(lines?))
     }
 
-    /// Titles, units, the chosen rows and the sums of all, a line each. Errors as of `lines`.
+    /// Return titles, units, the selected rows and the sums of all rows, one string a line.
+    ///
+    /// Raises what `user` raises, and TypeError where it returns another type.
     fn table(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
         let (table, settings) = (&self.table, &self.settings);
         with_user_names(py, &mut self.users, &self.user, |users| {
@@ -219,10 +221,10 @@ fn style(name: &str) -> PyResult<Style> {
         .ok_or_else(|| PyValueError::new_err(format!("no style {name:?}: plain, bold or reverse")))
 }
 
-/// The lines of a screen, each a text and its style: "plain", "bold" or "reverse".
+/// The lines of a screen.
 ///
-/// Made by `Screen.lines`, or of texts: `size` (columns, lines) of them, each cut or padded to
-/// its width. ValueError for an unknown style.
+/// `Screen.lines` returns it. `Lines(texts, size)` makes it of other text: each line is cut or
+/// padded to the width of `size` (columns, lines). Raises ValueError for an unknown style.
 #[pyclass(frozen, name = "Lines", module = "taskstats.screen")]
 pub(crate) struct PyLines(ScreenLines);
 
@@ -235,28 +237,29 @@ impl PyLines {
         Ok(PyLines(ScreenLines::of_texts(texts, cells(size))))
     }
 
-    /// The lines from the top: each one's text and style.
+    /// Each line from the top, as text and style: "plain", "bold" or "reverse".
     #[getter]
     fn texts(&self) -> Vec<(&str, &'static str)> {
         self.0.lines.iter().map(|line| (&*line.text, line.style.name())).collect()
     }
 
-    /// How many rows of tasks there is room for; 0 for texts.
+    /// Number of task rows that fit; 0 for lines made of text.
     #[getter]
     fn room(&self) -> usize {
         self.0.room
     }
 
-    /// How many rows there are to be seen, here or above or below; 0 for texts.
+    /// Number of task rows, shown or scrolled off; 0 for lines made of text.
     #[getter]
     fn rows(&self) -> usize {
         self.0.rows
     }
 }
 
-/// What is on a terminal, so that only lines that change are written. It is told what the
-/// terminal takes as orders: to `clear` it, to go to the begin of each of its `lines`, to
-/// begin `bold` and `reverse` text, and to go back to `normal`.
+/// What a terminal shows, so that only lines that change are written.
+///
+/// `clear`, `bold`, `reverse` and `normal` are the terminal's escape sequences. `lines` are those
+/// that move the cursor to the begin of each line.
 #[pyclass(name = "Canvas", module = "taskstats.screen")]
 pub(crate) struct PyCanvas(Canvas);
 
@@ -274,14 +277,16 @@ impl PyCanvas {
         }))
     }
 
-    /// What has to be written so that these lines are on the terminal.
+    /// Return what to write to the terminal so that it shows these lines.
     fn draw(&mut self, lines: &PyLines) -> &str {
         self.0.draw(&lines.0)
     }
 }
 
-/// `text` with everything that could steer a terminal made visible: control characters
-/// become their picture (U+2400 …), other invisible and direction-changing ones U+FFFD.
+/// Return `text` with everything visible that could control a terminal.
+///
+/// Control characters become their pictures (U+2400 and so on), other invisible characters and
+/// those that change direction become U+FFFD.
 #[pyfunction]
 pub(crate) fn safe(text: &Bound<'_, PyString>) -> PyResult<String> {
     if let Ok(text) = text.to_cow() {
@@ -305,19 +310,19 @@ fn shown(value: Option<f64>, push: fn(&mut String, f64)) -> String {
     line
 }
 
-/// A share in per cent; `-` for None.
+/// Return a share as text, in per cent; "-" for None.
 #[pyfunction]
 pub(crate) fn percent(value: Option<f64>) -> String {
     shown(value, text::push_percent)
 }
 
-/// Bytes a second, or bytes, with a binary unit; `-` for None.
+/// Return bytes, or bytes a second, with a binary unit; "-" for None.
 #[pyfunction]
 pub(crate) fn bytes_rate(value: Option<f64>) -> String {
     shown(value, text::push_bytes_rate)
 }
 
-/// What the later snapshot of an interval lacks, as far as it knows; empty where nothing.
+/// Return what the later snapshot of an interval lacks, in words; empty for nothing.
 #[pyfunction]
 #[pyo3(name = "missing")]
 pub(crate) fn missing_of(interval: &PyInterval) -> String {

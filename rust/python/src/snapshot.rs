@@ -16,7 +16,13 @@ use crate::convert::{field, memoryview};
 use crate::format::buffer_format;
 use crate::task::PyTask;
 
-/// An immutable array of records, one per task, with what is known of their taking.
+/// All tasks of a machine at one time: an immutable sequence of records.
+///
+/// A record is a process, or a thread where `threads` is true. The records of tasks that died
+/// since the source's previous snapshot come last (`exits`). The memory is read-only and is
+/// shared, not copied: `memoryview(snapshot)` and `numpy.asarray(snapshot)` see a
+/// one-dimensional array of `len(snapshot)` structures of `record_size` bytes. Arrow consumers
+/// take a snapshot through the PyCapsule interface. Snapshots can be pickled.
 #[pyclass(frozen, name = "Snapshot", module = "taskstats", sequence)]
 pub(crate) struct PySnapshot {
     pub(crate) inner: Arc<Snapshot<SharedBytes>>,
@@ -78,55 +84,56 @@ impl PySnapshot {
         PyTaskIterator { snapshot: Arc::clone(&self.inner), next: AtomicUsize::new(0) }
     }
 
-    /// The tasks that died since the source's previous snapshot, with what they had
-    /// used in all: a Snapshot on the same memory. They are the last of this one.
+    /// The tasks that died since the source's previous snapshot, with their use of a whole life.
+    ///
+    /// A Snapshot of the last `exited` records, on the same memory.
     #[getter]
     fn exits(&self) -> PySnapshot {
         PySnapshot::new(Arc::new(self.inner.exits()))
     }
 
-    /// The task of that pid, or None.
+    /// Return the task with this pid, or None.
     fn by_pid(&self, pid: u32) -> Option<PyTask> {
         self.inner.find_pid(pid).map(|row| PyTask::new(Arc::clone(&self.inner), row))
     }
 
-    /// Where the records came from: "proc", "bpf", "netlink", "procfs" or "bytes".
+    /// Where the records come from: "proc", "bpf", "netlink", "procfs" or "bytes".
     #[getter]
     fn source(&self) -> &'static str {
         self.header().source.name()
     }
 
-    /// Whether the records are threads rather than processes.
+    /// Whether a record is a thread; otherwise it is a process.
     #[getter]
     fn threads(&self) -> bool {
         self.header().threads()
     }
 
-    /// CLOCK_REALTIME just before the first record was taken, ns since 1970.
+    /// CLOCK_REALTIME before the first record was taken, in ns since 1970.
     #[getter]
     fn time_ns(&self) -> u64 {
         self.header().begin.realtime_ns
     }
 
-    /// CLOCK_REALTIME just after the last record was taken, ns since 1970.
+    /// CLOCK_REALTIME after the last record was taken, in ns since 1970.
     #[getter]
     fn end_time_ns(&self) -> u64 {
         self.header().end.realtime_ns
     }
 
-    /// CLOCK_MONOTONIC just before the first record was taken, ns.
+    /// CLOCK_MONOTONIC before the first record was taken, in ns.
     #[getter]
     fn monotonic_ns(&self) -> u64 {
         self.header().begin.monotonic_ns
     }
 
-    /// CLOCK_BOOTTIME just before the first record was taken, ns: the uptime.
+    /// CLOCK_BOOTTIME before the first record was taken, in ns: the machine's uptime.
     #[getter]
     fn boottime_ns(&self) -> u64 {
         self.header().begin.boottime_ns
     }
 
-    /// The boot's random id (/proc/sys/kernel/random/boot_id), 32 hex digits.
+    /// Random id of the boot, 32 hex digits; /proc/sys/kernel/random/boot_id.
     #[getter]
     fn boot_id(&self) -> String {
         self.header().boot_id.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -138,32 +145,35 @@ impl PySnapshot {
         &self.header().host
     }
 
-    /// Kernel release.
+    /// Kernel release, as `uname -r` prints it.
     #[getter]
     fn release(&self) -> &str {
         &self.header().release
     }
 
-    /// CPUs online; 0 where unknown.
+    /// Number of CPUs online; 0 where unknown.
     #[getter]
     fn cpus_online(&self) -> u32 {
         self.header().cpus_online
     }
 
-    /// Bytes of a page; 0 where unknown.
+    /// Size of a page, in bytes; 0 where unknown.
     #[getter]
     fn page_size(&self) -> u32 {
         self.header().page_size
     }
 
-    /// Load averages over 1, 5 and 15 minutes, or None where not read.
+    /// Load averages over 1, 5 and 15 minutes (/proc/loadavg); None where they were not read.
     #[getter]
     fn load(&self) -> Option<(f64, f64, f64)> {
         let [one, five, fifteen] = self.header().system?.load_centi.map(|n| f64::from(n) / 100.0);
         Some((one, five, fifteen))
     }
 
-    /// Memory in KiB as in /proc/meminfo, or None where not read.
+    /// Memory of the machine, in KiB; None where it was not read.
+    ///
+    /// Keys are `mem_total_kb`, `mem_free_kb`, `mem_available_kb`, `buffers_kb`, `cached_kb`,
+    /// `swap_total_kb` and `swap_free_kb`. See proc_meminfo(5).
     #[getter]
     fn memory<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(system) = self.header().system else { return Ok(None) };
@@ -178,7 +188,7 @@ impl PySnapshot {
         Ok(Some(memory))
     }
 
-    /// Whether delay accounting was on (kernel.task_delayacct).
+    /// Whether delay accounting was on (`sysctl kernel.task_delayacct`).
     #[getter]
     fn delayacct(&self) -> bool {
         self.header().flags.contains(Flags::DELAYACCT)
@@ -190,60 +200,62 @@ impl PySnapshot {
         self.header().flags.contains(Flags::TRUNCATED)
     }
 
-    /// Tasks read another way, because the source does not show them.
+    /// Number of tasks that were read from /proc because the source does not show them.
     #[getter]
     fn merged(&self) -> u32 {
         self.header().merged
     }
 
-    /// Tasks that exist and could not be read.
+    /// Number of tasks that exist and could not be read.
     #[getter]
     fn missed(&self) -> u32 {
         self.header().missed
     }
 
-    /// Records at the end that are of tasks which died since the source's previous
-    /// snapshot.
+    /// Number of records, the last ones, of tasks that died since the previous snapshot.
     #[getter]
     fn exited(&self) -> u32 {
         self.header().exited
     }
 
-    /// Tasks without a record, because they did not run since the source's previous
-    /// snapshot (`Source` with `changed`).
+    /// Number of tasks without a record because they did not run since the previous snapshot.
+    ///
+    /// 0 unless the source was opened with `changed`.
     #[getter]
     fn unchanged(&self) -> u32 {
         self.header().unchanged
     }
 
-    /// Exits that were lost since the source was opened: what they used is in no record.
+    /// Number of exits that were lost since the source was opened; no record has their use.
     #[getter]
     fn exits_lost(&self) -> u64 {
         self.header().exits_lost
     }
 
-    /// CPU time of tasks outside the caller's pid namespace, which have no record, ns.
+    /// CPU time of tasks outside the caller's pid namespace, in ns; they have no record.
     #[getter]
     fn outside_ns(&self) -> u64 {
         self.header().outside_ns
     }
 
-    /// Whether every `ac_sum_exec_ns` is the use at one instant.
+    /// Whether every `ac_sum_exec_ns` is as of one instant.
     #[getter]
     fn one_instant(&self) -> bool {
         self.header().flags.contains(Flags::ONE_INSTANT)
     }
 
-    /// The scheduler's clock at the snapshot's instant in ns, or None: what CPU time
-    /// is counted on. It is not slewed by NTP, as CLOCK_MONOTONIC is.
+    /// The scheduler's clock at the snapshot's instant, in ns; None where unknown.
+    ///
+    /// CPU time is counted on this clock. NTP does not slew it, as it does CLOCK_MONOTONIC.
     #[getter]
     fn sched_clock_ns(&self) -> Option<u64> {
         self.header().sched_clock_ns
     }
 
-    /// Per CPU its run queue's clocks in ns: `cpu`, `clock_ns`, `clock_task_ns` (the
-    /// clock less irq and steal time), `idle_ns` and `steal_ns`. Empty where the source
-    /// has none.
+    /// Clocks of each CPU's run queue since boot, in ns; empty where the source has none.
+    ///
+    /// Keys of each CPU are `cpu` (its number), `clock_ns`, `clock_task_ns` (the clock without irq
+    /// and steal time), `idle_ns` and `steal_ns`. See `struct rq` in kernel/sched/sched.h.
     #[getter]
     fn cpu_clocks<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let clocks = self.header().cpu_clocks.iter();
@@ -260,26 +272,27 @@ impl PySnapshot {
             .collect()
     }
 
-    /// CPU time that the process which took the snapshot had used by its end, ns.
+    /// CPU time that the process taking the snapshot had used by its end, in ns.
     #[getter]
     fn own_cpu_ns(&self) -> u64 {
         self.header().own_cpu_ns
     }
 
-    /// CPU time that watching switches and exits has taken so far, in the time of the
-    /// tasks themselves, ns; 0 where nothing is watched.
+    /// CPU time that the BPF programs at switches and exits have used so far, in ns.
+    ///
+    /// It is spent in the time of the tasks that switch or exit. 0 where nothing is attached.
     #[getter]
     fn hooks_ns(&self) -> u64 {
         self.header().hooks_ns
     }
 
-    /// System calls that taking the snapshot needed.
+    /// Number of system calls that took the snapshot.
     #[getter]
     fn syscalls(&self) -> u32 {
         self.header().syscalls
     }
 
-    /// Version of the records' base, as in TASKSTATS_VERSION.
+    /// Layout version of the records' base: TASKSTATS_VERSION of the kernel that filled it.
     #[getter]
     fn version(&self) -> u16 {
         self.inner.layout().base_version()
@@ -291,14 +304,17 @@ impl PySnapshot {
         self.inner.layout().record_size()
     }
 
-    /// Names of the fields that at least one record holds, in table order.
+    /// Names of the fields that at least one record holds, in the order of `FIELDS`.
     #[getter]
     fn fields(&self) -> Vec<&'static str> {
         self.inner.filled().iter().map(Field::name).collect()
     }
 
-    /// Whether the field is held, and if not, why not: "filled", "off", "denied",
-    /// "unsupported" or "not read". ValueError for an unknown name.
+    /// Return whether the snapshot holds a field, or why not.
+    ///
+    /// "filled" at least one record holds it; "off" delay accounting is off; "denied" reading it
+    /// needs a privilege; "unsupported" the kernel or source lacks it; "not read" it was not
+    /// requested. Raises ValueError for an unknown field name.
     fn status(&self, name: &str) -> PyResult<&'static str> {
         let field = field(name)?;
         let status = self.header().status(field);
@@ -309,20 +325,24 @@ impl PySnapshot {
         })
     }
 
-    /// Per record, whether it holds the field: a one-dimensional memoryview of bools,
-    /// which `numpy.asarray` takes. ValueError for an unknown name.
+    /// Return whether each record holds a field: `len(snapshot)` bools.
+    ///
+    /// Raises ValueError for an unknown field name.
     fn valid<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let valid: Vec<u8> = self.inner.valid(field(name)?).map(u8::from).collect();
         memoryview(&PyBytes::new(py, &valid), "?")
     }
 
-    /// The records as a read-only structured NumPy array on the same memory, with a
-    /// column for every field that at least one record holds. ImportError without NumPy.
+    /// Return the records as a structured array, without a copy.
+    ///
+    /// The array is read-only and has shape `(len(snapshot),)` and a named column for each of
+    /// `fields`. Where a column is not valid in every record, `valid` tells which are. Raises
+    /// ImportError without NumPy.
     fn numpy<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("numpy")?.getattr("asarray")?.call1((&slf,))
     }
 
-    /// The records in columns, for consumers of the Arrow PyCapsule interface.
+    /// Export all fields as Arrow columns (PyCapsule interface), in one batch.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -333,7 +353,7 @@ impl PySnapshot {
         columns::stream(py, &self.inner)
     }
 
-    /// The snapshot with its header as bytes, for `taskstats.parse`.
+    /// Return header and records as bytes, which `parse` reads: see docs/dump-format.md.
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &codec::encode(&self.inner))
     }

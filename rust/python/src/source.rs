@@ -25,16 +25,20 @@ struct Open {
 
 /// An open source of snapshots; a context manager.
 ///
-/// `name` is "auto" (the best that works here), "proc" (/proc/taskstats of a patched
-/// kernel), "bpf", "netlink" or "procfs"; a named source never falls back to another.
-/// `fields` are the kernel field names that are wanted, None for all. With `exact` the
-/// bpf source watches the scheduler's switches, so that every value is that of one
-/// instant and idle time is known to the ns; with proc that is always so, and other
-/// sources take no notice. With `changed` its snapshots after the first hold only the
-/// tasks that ran since the one before. `cpu_times` (/proc/stat) and `system` (load and memory) are
-/// read where True, and with None where the source needs them to close the books or
-/// they cost little beside the rest: not by proc and bpf. AccessDenied, Unsupported or OSError
-/// where it does not open.
+/// `name` is "proc" (/proc/taskstats of a kernel with this project's series), "bpf", "netlink",
+/// "procfs", or "auto" for the first of these that works. A named source never falls back to
+/// another. `threads` takes a record for each thread instead of each process. `fields` are the
+/// names of the fields to read; None reads all.
+///
+/// With `exact` the bpf source watches the scheduler's switches: all values are as of one instant
+/// and idle time is exact to the ns. The proc source always works so; other sources ignore it.
+/// With `changed` every snapshot after the first holds only the tasks that ran since the previous
+/// one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
+/// needs them to close the books or where they cost little.
+///
+/// Raises AccessDenied, Unsupported or OSError where the source cannot be opened, and ValueError
+/// for an unknown name or field. Threads may share a source. A child made by fork(2) has to open
+/// its own.
 #[pyclass(frozen, name = "Source", module = "taskstats")]
 pub(crate) struct PySource {
     kind: SourceKind,
@@ -89,19 +93,21 @@ impl PySource {
         })
     }
 
-    /// The source's name.
+    /// Name of the source: "proc", "bpf", "netlink" or "procfs".
     #[getter]
     fn name(&self) -> &'static str {
         self.kind.name()
     }
 
-    /// How exact its CPU times are.
+    /// How exact its CPU times are, in words.
     #[getter]
     fn precision(&self) -> &'static str {
         self.precision
     }
 
-    /// Changes what the next snapshot holds; None leaves a setting as it is.
+    /// Change what the next snapshot holds; None keeps a setting.
+    ///
+    /// Raises ValueError for an unknown field.
     #[pyo3(signature = (*, threads=None, fields=None, exact=None, changed=None))]
     fn configure(
         &self,
@@ -122,8 +128,10 @@ impl PySource {
         Ok(())
     }
 
-    /// A snapshot of the whole system. The GIL is released meanwhile. ValueError
-    /// after `close`.
+    /// Take a snapshot of the whole machine. The GIL is released meanwhile.
+    ///
+    /// Raises ValueError after `close`, and AccessDenied, Unsupported or OSError where the kernel
+    /// refuses.
     fn snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {
         let taken = py.detach(|| {
             let Open { source, request } = &mut *self.locked();
@@ -136,10 +144,10 @@ impl PySource {
         }
     }
 
-    /// After a snapshot with `changed`: rows of the tasks that did not run, as tuples of
-    /// the given columns, with their last values, ages as of the snapshot, and a use of
-    /// zero; arguments as of `Interval.select`. None where the last snapshot has all
-    /// tasks.
+    /// Return rows of the tasks that did not run, after a snapshot with `changed`.
+    ///
+    /// Rows are tuples of `columns`: last values, ages as of the snapshot, and a use of zero.
+    /// Arguments and errors as of `Interval.select`. None where the last snapshot holds all tasks.
     #[pyo3(signature = (columns, *, sort=None, descending=true, limit=None, text=None, pids=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn resting<'py>(
@@ -159,8 +167,9 @@ impl PySource {
         unchanged.map(|unchanged| select(py, &unchanged, &columns, &query)).transpose()
     }
 
-    /// How many tasks that did not run `text` and `pids` keep; 0 where the last snapshot
-    /// has all tasks.
+    /// Return the number of tasks that did not run and that `text` and `pids` keep.
+    ///
+    /// 0 where the last snapshot holds all tasks.
     #[pyo3(signature = (*, text=None, pids=None))]
     fn resting_count(
         &self,
@@ -172,9 +181,10 @@ impl PySource {
         Ok(self.unchanged(py).map_or(0, |unchanged| unchanged.count(&filter)))
     }
 
-    /// After a snapshot with `changed`, over all living tasks: their number `tasks`, their
-    /// `num_threads`, and the number in each of the `states`. None where the last snapshot
-    /// has all tasks itself.
+    /// Return counts over all living tasks, after a snapshot with `changed`.
+    ///
+    /// `tasks` and `num_threads` are their numbers, `states` the number in each state. None where
+    /// the last snapshot holds all tasks.
     fn totals<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(unchanged) = self.unchanged(py) else { return Ok(None) };
         let totals = PyDict::new(py);
@@ -184,7 +194,7 @@ impl PySource {
         Ok(Some(totals))
     }
 
-    /// Closes the source; a second time does nothing.
+    /// Close the source. Closing again does nothing.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.locked().source = None);
     }
@@ -214,16 +224,18 @@ fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
     Ok(PyTask::new(Arc::new(snapshot), 0))
 }
 
-/// The record of one task, always over netlink. NoSuchTask; AccessDenied without
-/// CAP_NET_ADMIN.
+/// Return the record of one thread, over netlink.
+///
+/// Raises NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
 #[pyfunction]
 pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
     one(py, Id::Pid(pid))
 }
 
-/// The sums of one process, always over netlink: CPU time, delays and context
-/// switches of all its threads; other fields read None. NoSuchTask; AccessDenied
-/// without CAP_NET_ADMIN.
+/// Return the sums of one process, over netlink.
+///
+/// CPU time, delays and context switches of all its threads; other fields are None. Raises
+/// NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
 #[pyfunction]
 pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
     one(py, Id::Tgid(tgid))

@@ -10,8 +10,15 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::convert::{field, lossy};
 
-/// A task of a snapshot: every field under the kernel's name, None where the
-/// snapshot does not hold it, and what can be derived.
+/// One record of a snapshot: one thread, or the sums of one process.
+///
+/// Every field of `struct taskstats` (include/uapi/linux/taskstats.h) and of this project's
+/// extension (docs/proc-taskstats.md) is a property under the kernel's name. It is None where
+/// the record does not hold the field; `status` says why. 0 is a measured zero. Counters count
+/// from the task's start. The delay fields that need delay accounting read None while
+/// `sysctl kernel.task_delayacct` is 0.
+///
+/// A Task keeps its snapshot's memory alive.
 #[pyclass(frozen, name = "Task", module = "taskstats")]
 pub(crate) struct PyTask {
     snapshot: Arc<Snapshot<SharedBytes>>,
@@ -59,15 +66,17 @@ macro_rules! define_task {
                 }
             )+
 
-            /// Exact CPU time since the task's start in ns: `ac_sum_exec_ns`, else
-            /// `cpu_run_virtual_total`.
+            /// Exact CPU time since the task's start, in ns.
+            ///
+            /// `ac_sum_exec_ns` where the record holds it, else `cpu_run_virtual_total`.
             #[getter]
             fn cpu_ns(&self) -> Option<u64> {
                 self.record().cpu_ns()
             }
 
-            /// Start in seconds since 1970, from `ac_start_ns` where it is known,
-            /// else from `ac_btime64` or `ac_btime`, which are whole seconds.
+            /// Start in seconds since 1970.
+            ///
+            /// From `ac_start_ns` where it is known, else the whole seconds of `ac_btime64` or `ac_btime`.
             #[getter]
             fn start_time(&self) -> Option<f64> {
                 let record = self.record();
@@ -90,15 +99,17 @@ macro_rules! define_task {
                 self.snapshot.is_exited(self.row)
             }
 
-            /// `ac_comm` with invalid UTF-8 as U+FFFD.
+            /// `ac_comm`, with invalid UTF-8 as U+FFFD.
             #[getter]
             fn name(&self) -> Option<String> {
                 self.record().ac_comm().map(lossy)
             }
 
-            /// The arguments of the process: as recorded, else those it has now, from
-            /// /proc/PID/cmdline. Empty for a kernel thread, None where the process is
-            /// gone or hidden, or the recording lacks them.
+            /// Arguments of the process.
+            ///
+            /// A recorded task has those of its time. For others this reads /proc/PID/cmdline now. The list
+            /// is empty for a kernel thread. None where the process is gone or hidden, or where the
+            /// recording lacks its arguments.
             #[getter]
             fn cmdline(&self, py: Python<'_>) -> Option<Vec<String>> {
                 let pid = self.record().ac_pid()?;
@@ -111,12 +122,12 @@ macro_rules! define_task {
                     .map(|arguments| arguments.iter().map(|part| lossy(part)).collect())
             }
 
-            /// The record's bytes.
+            /// Return the record's bytes, in the layout of the snapshot.
             fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
                 PyBytes::new(py, self.record().bytes())
             }
 
-            /// All fields that the record holds, by name.
+            /// Return all fields that the record holds, by name.
             fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
                 let fields = PyDict::new(py);
                 for &field in Field::ALL {
@@ -129,8 +140,9 @@ macro_rules! define_task {
                 Ok(fields)
             }
 
-            /// Whether the record holds the field, and if not, why not; as
-            /// `Snapshot.status`.
+            /// Return whether the record holds a field, or why not: see `Snapshot.status`.
+            ///
+            /// Raises ValueError for an unknown field name.
             fn status(&self, name: &str) -> PyResult<&'static str> {
                 let field = field(name)?;
                 Ok(if self.record().filled().contains(field) {

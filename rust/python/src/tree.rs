@@ -11,9 +11,10 @@ use pyo3::types::PyDict;
 use crate::convert::lossy;
 use crate::errors::python_error;
 
-/// What the processes use that this process makes from now on, and all that they make:
-/// by the bpf source, whoever waits for whom. AccessDenied or Unsupported where it is not
-/// to be had.
+/// Follow the processes that this process starts from now on, and all that they start.
+///
+/// The bpf source marks each at its fork, so orphans and unwaited children count. Raises
+/// AccessDenied or Unsupported where BPF does not work. `taskstats.track` is the public interface.
 #[pyclass(frozen, name = "Tree", module = "taskstats")]
 pub(crate) struct PyTree(Mutex<Option<Tree>>);
 
@@ -25,9 +26,13 @@ impl PyTree {
         Ok(PyTree(Mutex::new(Some(tree))))
     }
 
-    /// Ends the following and gives the sums, with what still lives up to now: numbers by
-    /// name (ns, bytes, KiB; `missed` tasks are in none), and for each command name the
-    /// processes and their CPU time in ns, but of `unnamed` tasks. ValueError a second time.
+    /// Stop following, and return `(sums, commands)`.
+    ///
+    /// Living processes count up to now.
+    ///
+    /// `sums` are numbers by name, in ns, bytes or KiB by the name's suffix; `missed` tasks are in
+    /// none of them. `commands` maps a command name to its number of processes and their CPU time
+    /// in ns; `unnamed` tasks are in none. Raises ValueError the second time.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
         let tree = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take();
         let tree = tree.ok_or_else(|| PyValueError::new_err("the tree is no longer followed"))?;
