@@ -1208,10 +1208,13 @@ def read(
     are None.
     """
 
-def column_type(
-    name: str,
-) -> Literal["bool", "u8", "i8", "u16", "u32", "u64", "f64", "text"]:
-    """Return the type of a column of `Interval.columns`. ValueError for an unknown column."""
+def recorded_columns() -> dict[
+    str, Literal["bool", "u8", "i8", "u16", "u32", "u64", "f64", "text"]
+]:
+    """Return the columns of a recording's intervals with their types, in the order of an export.
+
+    A type is "bool", "u8", "i8", "u16", "u32", "u64", "f64" or "text".
+    """
 
 def columns(intervals: Sequence[Interval], columns: Sequence[str] | None = None) -> Columns:
     """Return the rows of several intervals, end to end in one batch, as columns.

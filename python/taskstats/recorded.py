@@ -24,13 +24,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from taskstats._core import (
-    FIELDS,
     Columns,
     Dump,
     Interval,
     RecordedIntervals,
     Snapshot,
-    column_type,
+    recorded_columns,
 )
 
 Cell: TypeAlias = int | float | str | None
@@ -100,17 +99,12 @@ class Frames:
                 yield found
 
 
-# Columns of a row that are no kernel field.
-_HEAD = ("time_ns", "host", "boot_id", "source", "interval_ns")
-_USED = ("user_ns", "system_ns", "steal_ns", "total_ns", "exited")
-_NAMES = ("user", "cgroup", "cmdline")
 # The kinds of the types other than unsigned integers.
 _KINDS = {"text": "text", "bool": "flag", "i8": "signed"}
 
 #: The columns of `rows` by name, with their kind: integer (0 to 2^64 - 1), signed, text, flag.
 COLUMNS: dict[str, str] = {
-    name: _KINDS.get(column_type(name), "integer")
-    for name in (*_HEAD, *_USED, *_NAMES, *(field["name"] for field in FIELDS))
+    name: _KINDS.get(value_type, "integer") for name, value_type in recorded_columns().items()
 }
 
 

@@ -58,11 +58,20 @@ fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     names.iter().map(kind).collect()
 }
 
-/// Return the type of a column of `Interval.columns`. ValueError for an unknown column.
+/// Return the columns of a recording's intervals with their types, in the order of an export.
+///
+/// A type is "bool", "u8", "i8", "u16", "u32", "u64", "f64" or "text".
 #[pyfunction]
-pub(crate) fn column_type(name: &str) -> PyResult<&'static str> {
-    let kind = kind_of_interval(name)?;
-    Ok(match kind.value_type() {
+pub(crate) fn recorded_columns(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let types = PyDict::new(py);
+    for kind in ColumnKind::of_recording() {
+        types.set_item(kind.name(), type_name(kind.value_type()))?;
+    }
+    Ok(types)
+}
+
+fn type_name(value_type: ValueType) -> &'static str {
+    match value_type {
         ValueType::Bool => "bool",
         ValueType::U8 => "u8",
         ValueType::I8 => "i8",
@@ -71,16 +80,15 @@ pub(crate) fn column_type(name: &str) -> PyResult<&'static str> {
         ValueType::U64 => "u64",
         ValueType::F64 => "f64",
         ValueType::Text => "text",
-    })
+    }
 }
 
 /// The columns of an interval with these names, or a ValueError that lists the names.
 fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
-    names.iter().map(|name| kind_of_interval(name)).collect()
-}
-
-fn kind_of_interval(name: &str) -> PyResult<ColumnKind> {
-    ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
+    let kind = |name: &String| {
+        ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
+    };
+    names.iter().map(kind).collect()
 }
 
 /// Time and place, and all fields of the first snapshot of each file.

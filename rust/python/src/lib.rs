@@ -61,7 +61,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<columns::PyColumns>()?;
     module.add_function(wrap_pyfunction!(dump::open, module)?)?;
     module.add_function(wrap_pyfunction!(columns::read_paths, module)?)?;
-    module.add_function(wrap_pyfunction!(columns::column_type, module)?)?;
+    module.add_function(wrap_pyfunction!(columns::recorded_columns, module)?)?;
     module.add_function(wrap_pyfunction!(interval::columns_of_all, module)?)?;
     module.add_class::<tree::PyTree>()?;
     module.add_class::<screen::PyScreen>()?;
