@@ -780,10 +780,13 @@ class Recorder:
     `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
     time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
     that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
-    to NAME-000001.EXT and so on; `keep` of these remain.
+    to NAME-000001.EXT and so on; the last `keep` of these remain. Only recordings of the same
+    host and owner are removed. Command lines are cut at 4 KiB and then end with "…"; without
+    `cmdlines` there are none. A snapshot of a recording keeps its names.
 
     Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
-    no dump or that another recorder has open.
+    no dump or that another recorder has open; in a directory that others may write to, also for
+    a link, and for a file that others own or may write.
     """
 
     def __new__(

@@ -40,28 +40,36 @@ pub(crate) fn drop_capabilities() -> Result<(), Error> {
     set_capabilities(&CapsHashSet::new(), &CapsHashSet::new())
 }
 
-/// Whether CAP_SYS_PTRACE was kept, permitted but not effective.
-static KEPT_PTRACE: AtomicBool = AtomicBool::new(false);
+/// Capabilities to read the files of other users' processes in /proc: the first where a file
+/// or hidepid asks for the right to trace a process, the second where a file is its owner's
+/// alone (io).
+const READERS: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
 
-/// Makes a kept CAP_SYS_PTRACE effective while it lives: files of other users' processes are
-/// read then.
+/// Whether some of [`READERS`] were kept, permitted but not effective.
+static KEPT_READERS: AtomicBool = AtomicBool::new(false);
+
+/// Makes the kept [`READERS`] effective in the calling thread while it lives.
 pub(crate) struct ReadingOthers {
-    raised: bool,
+    raised: Vec<Capability>,
 }
 
 impl ReadingOthers {
     pub(crate) fn begin() -> ReadingOthers {
-        let raised = KEPT_PTRACE.load(Ordering::Relaxed)
-            && !has(&[Capability::CAP_SYS_PTRACE])
-            && caps::raise(None, CapSet::Effective, Capability::CAP_SYS_PTRACE).is_ok();
+        let mut raised = Vec::new();
+        if KEPT_READERS.load(Ordering::Relaxed) {
+            let raises = |&capability: &Capability| {
+                !has(&[capability]) && caps::raise(None, CapSet::Effective, capability).is_ok()
+            };
+            raised.extend(READERS.into_iter().filter(raises));
+        }
         ReadingOthers { raised }
     }
 }
 
 impl Drop for ReadingOthers {
     fn drop(&mut self) {
-        if self.raised {
-            let _ = caps::drop(None, CapSet::Effective, Capability::CAP_SYS_PTRACE);
+        for &capability in &self.raised {
+            let _ = caps::drop(None, CapSet::Effective, capability);
         }
     }
 }
@@ -74,8 +82,9 @@ fn failed(error: impl std::error::Error) -> Error {
 /// who called sudo, forbids new privileges, and keeps no capability but these:
 ///
 /// * CAP_NET_ADMIN for netlink and CAP_BPF for bpf;
-/// * CAP_SYS_PTRACE, effective during reads only, for sources that read each process's files
-///   in /proc, and for all where /proc is mounted with hidepid=ptraceable.
+/// * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, effective during reads only, for sources that
+///   read each process's files in /proc;
+/// * CAP_SYS_PTRACE in the same way, where /proc is mounted with hidepid=ptraceable.
 ///
 /// Where hidepid has a group that sees all processes, it is kept as supplementary group. Call
 /// this while the process has one thread.
@@ -88,15 +97,15 @@ pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
         SourceKind::Bpf => Some(Capability::CAP_BPF),
         _ => None,
     };
-    let effective: CapsHashSet =
-        needed.into_iter().filter(|capability| permitted.contains(capability)).collect();
-    let reads_others =
-        matches!(kind, SourceKind::Netlink | SourceKind::Procfs) || hidden == Hidden::FromAll;
-    let keeps_ptrace = reads_others && permitted.contains(&Capability::CAP_SYS_PTRACE);
-    let mut keep = effective.clone();
-    if keeps_ptrace {
-        keep.insert(Capability::CAP_SYS_PTRACE);
-    }
+    let readers = match (kind, hidden) {
+        (SourceKind::Netlink | SourceKind::Procfs, _) => &READERS[..],
+        (_, Hidden::FromAll) => &READERS[..1],
+        _ => &[],
+    };
+    let permits = |capability: &Capability| permitted.contains(capability);
+    let effective: CapsHashSet = needed.into_iter().filter(permits).collect();
+    let readers: CapsHashSet = readers.iter().copied().filter(permits).collect();
+    let keep: CapsHashSet = effective.union(&readers).copied().collect();
     let groups = match hidden {
         Hidden::FromOthersThan(group) => vec![Gid::from_raw(group)],
         _ => Vec::new(),
@@ -112,7 +121,7 @@ pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
         }
     }
     set_capabilities(&effective, &keep)?;
-    KEPT_PTRACE.store(keeps_ptrace, Ordering::Relaxed);
+    KEPT_READERS.store(!readers.is_empty(), Ordering::Relaxed);
     set_no_new_privs().map_err(failed)
 }
 

@@ -8,9 +8,9 @@
 //! * A new file is made exclusively, so that nobody can put another one in its place.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -66,7 +66,7 @@ pub(super) fn open_file(path: &Path, options: Options, expected: Place) -> Resul
     let (fresh, preamble) = Writer::new(options);
     if length < preamble.len() as u64 && is_begun(&mut file, &preamble).map_err(&failed)? {
         file.set_len(0).map_err(&failed)?;
-        file.write_all(&preamble).map_err(&failed)?;
+        file.write_all_at(&preamble, 0).map_err(&failed)?;
         sync_directory(path).map_err(&failed)?;
         return Ok(Opened { file, writer: fresh, begun_ns: None, dropped: 0 });
     }
@@ -97,7 +97,7 @@ fn create_or_open(path: &Path, expected: Place) -> Result<File, Error> {
     let failed = failed(path);
     let shared = is_shared(path);
     let mut open = OpenOptions::new();
-    open.read(true).append(true).mode(RECORDING_MODE);
+    open.read(true).write(true).mode(RECORDING_MODE);
     match open.clone().create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && expected == Place::New => {}
         made => return made.map_err(failed),

@@ -13,8 +13,8 @@
 //! * The file is locked (flock), has mode 0600, and never was anything but a dump.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ pub struct Recorder {
     /// CLOCK_REALTIME ns of the file's first snapshot, whoever recorded it: a recorder that
     /// is started again each hour fills a day's file as well.
     begun_ns: Option<u64>,
+    /// The length of the file with the part of a snapshot that could not be taken back.
+    leftover_end: Option<u64>,
     synced: Instant,
     dropped: u64,
     strings: NameStrings,
@@ -90,6 +92,7 @@ impl Recorder {
             file,
             writer,
             begun_ns,
+            leftover_end: None,
             synced: Instant::now(),
             dropped,
             strings: NameStrings::new(policy.cmdlines),
@@ -151,7 +154,7 @@ impl Recorder {
     /// logrotate's copytruncate) becomes a dump again from its beginning.
     fn check_length(&mut self) -> Result<(), Error> {
         let length = self.file.metadata().map_err(|error| self.failed(error))?.len();
-        if length == self.size() {
+        if length == self.size() || self.leftover_end == Some(length) {
             return Ok(());
         }
         if length > 0 {
@@ -163,7 +166,7 @@ impl Recorder {
             return Err(Error::os(what, io::Error::from_raw_os_error(libc::EIO)));
         }
         let (writer, preamble) = Writer::new(self.policy.options);
-        self.file.write_all(&preamble).map_err(|error| self.failed(error))?;
+        self.file.write_all_at(&preamble, 0).map_err(|error| self.failed(error))?;
         self.writer = writer;
         self.strings.restart();
         self.begun_ns = None;
@@ -201,9 +204,15 @@ impl Recorder {
     }
 
     fn append(&mut self, bytes: &[u8], begin: usize) -> Result<(), Error> {
-        let Err(error) = self.file.write_all(bytes) else { return Ok(()) };
-        // A part may have been written.
-        let cut = self.file.set_len(begin as u64);
+        let begin_at = begin as u64;
+        let Err(error) = self.file.write_all_at(bytes, begin_at) else {
+            let end = begin_at + bytes.len() as u64;
+            self.leftover_end = self.leftover_end.filter(|&leftover| leftover > end);
+            return Ok(());
+        };
+        // A part may have been written. If it cannot be cut off, the next snapshot overwrites it.
+        let cut = self.file.set_len(begin_at);
+        self.leftover_end = self.file.metadata().ok().map(|left| left.len());
         self.restart(begin);
         Err(self.failed(match cut {
             Ok(()) => error,
