@@ -674,7 +674,8 @@ class Dump:
     A sequence and a context manager; `open` returns it. Indexing returns a `Snapshot`, slicing
     a Dump of the same file. A snapshot is decoded when it is requested: a step forward decodes
     one frame, a jump all frames since the last full one. Access raises ParseError where a frame
-    is damaged, and OSError where the file was truncated after it was opened.
+    is damaged or promises more than the file can hold, OSError where the file was truncated after
+    it was opened, and what a signal handler raises meanwhile.
     """
 
     def __len__(self) -> int: ...
@@ -738,7 +739,8 @@ class Dump:
         """Read every byte, and return the damage: one dictionary for each run of bytes.
 
         Keys are `begin` and `end` (offsets), `reason`, and `snapshot`, the index of the snapshot
-        that is lost, or None. Raises OSError where the file was truncated after it was opened.
+        that is lost, or None. Raises OSError where the file was truncated after it was opened, and
+        what a signal handler raises meanwhile.
         """
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -1183,9 +1185,10 @@ def open(
     another process truncates the file, later reads raise OSError. This needs the package's SIGBUS
     handler: a handler installed after the last `open` (as by `faulthandler.enable()`) gets the
     signal instead and ends the process. Install it before, or pass `mmap=False` to read the file
-    without a map.
+    without a map. A file with holes of 1 MiB or more has to be mapped.
 
-    Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file.
+    Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file,
+    or has such holes and cannot be mapped.
     """
 
 def read(
@@ -1208,7 +1211,8 @@ def read(
 
     Raises OSError, ValueError for an unknown column, and ParseError for a damaged snapshot. With
     `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
-    are None.
+    are None. Raises MemoryError where the columns do not fit into memory, and what a signal handler
+    raises meanwhile (KeyboardInterrupt).
     """
 
 def recorded_columns() -> dict[

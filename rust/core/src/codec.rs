@@ -22,8 +22,12 @@ pub const MAGIC: [u8; 8] = *b"TSKSNAP\n";
 /// The format's version.
 pub const FORMAT_VERSION: u16 = 1;
 
+/// Bytes before the first section.
+pub(crate) const PREAMBLE: usize = 48;
+/// The largest header. One of 8,192 CPUs, the most that Linux has, takes 1 MiB.
+pub(crate) const LARGEST_HEADER: usize = 4 << 20;
+
 const BYTE_ORDER_MARK: u16 = 0xfeff;
-const PREAMBLE: usize = 48;
 const SECTION_HEADER: usize = 8;
 const RECORD_ALIGNMENT: usize = 64;
 
@@ -98,7 +102,7 @@ pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
     if total > all.len() {
         return Err(ParseError::new(ErrorKind::Truncated, all.len()));
     }
-    if records_at < PREAMBLE || records_at > total {
+    if records_at < PREAMBLE || records_at > total.min(LARGEST_HEADER) {
         return Err(ParseError::new(ErrorKind::BadLength, 32));
     }
     let records_end = usize::try_from(count)
@@ -116,6 +120,9 @@ pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
     header.flags = flags;
     let swapped = input.swapped;
     decode_sections(&mut header, Reader { bytes: sections, at: 0, base: PREAMBLE, swapped })?;
+    if u64::from(header.exited) > count {
+        return Err(ParseError::new(ErrorKind::BadCount, 16));
+    }
     Snapshot::new(header, layout, bytes, records_at..records_end, records_end..total)
 }
 
@@ -134,6 +141,13 @@ fn record_order(stored: u16, swapped: bool) -> Option<(u16, bool)> {
 /// Where the records of a snapshot's byte form begin: the length of its header.
 pub fn header_length(bytes: &[u8]) -> Option<usize> {
     word(bytes, 32)
+}
+
+/// The number of records of a snapshot's byte form, and the size of each.
+pub(crate) fn records(bytes: &[u8]) -> Option<(usize, usize)> {
+    let size = u32::from_ne_bytes(*bytes.get(12..)?.first_chunk()?);
+    let size = if is_swapped(bytes) { size.swap_bytes() } else { size };
+    Some((word(bytes, 16)?, usize::try_from(size).ok()?))
 }
 
 /// The length of the snapshot's byte form that `bytes` begin with.

@@ -13,23 +13,29 @@
 //!   the other, what is within the time that took is taken for equal.
 //! * A table of the records' fields stands before the frames that need it, so that deltas
 //!   are read without knowledge of the writer's version. Unknown kinds are passed over.
+//! * A dump is untrusted: lengths and counts in it are promises, and memory grows as the bytes
+//!   and rows arrive that they promise (`limits.rs`).
 //! * Pure: bytes in, bytes out. Files are the sources crate's concern.
 //!
 //! The byte tables are in docs/dump-format.md.
 
+mod check;
+mod column_sets;
 mod delta;
 mod field_table;
 mod frame;
 mod index;
 mod intervals;
+pub(crate) mod limits;
 mod read;
 mod strings;
 mod write;
 
+pub use check::Damage;
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use intervals::{Gap, Intervals};
-pub use read::{Copies, Cursor, Damage, Reader};
+pub use read::{Copies, Cursor, Reader, Stop};
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.

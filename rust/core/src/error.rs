@@ -36,9 +36,18 @@ pub enum ErrorKind {
     Unrecognised,
     /// Only what changed since a frame that is missing or damaged.
     MissingBase,
+    /// The memory for the data is not there.
+    OutOfMemory,
+    /// The caller asked to stop reading.
+    Interrupted,
 }
 
 impl ErrorKind {
+    /// Whether the data is damaged. False if reading it was given up.
+    pub const fn is_damage(self) -> bool {
+        !matches!(self, ErrorKind::OutOfMemory | ErrorKind::Interrupted)
+    }
+
     /// A short explanation.
     pub const fn message(self) -> &'static str {
         match self {
@@ -59,6 +68,8 @@ impl ErrorKind {
                 "neither a dump (ptop record -o FILE writes one) nor records of struct taskstats"
             }
             ErrorKind::MissingBase => "the frame that this one builds on is missing or damaged",
+            ErrorKind::OutOfMemory => "there is not enough memory for the data",
+            ErrorKind::Interrupted => "reading was interrupted",
         }
     }
 }

@@ -89,6 +89,8 @@ pub struct RecordedName {
 #[derive(Debug, Default)]
 pub struct Names {
     by_key: HashMap<StringKey, Vec<(u64, RecordedName)>>,
+    /// Bytes that they take.
+    memory: usize,
     /// Offsets of unreadable names, ascending. Any name may have been among them, so that
     /// older names may be wrong from there on.
     lost: Vec<(u64, ParseError)>,
@@ -98,8 +100,23 @@ impl Names {
     /// Adds the names of the frame at `offset`, after those added before.
     pub(crate) fn add(&mut self, offset: u64, strings: Vec<RecordedName>) {
         for named in strings {
-            self.by_key.entry(named.key).or_default().push((offset, named));
+            self.memory += Names::memory_of(&named);
+            let texts = self.by_key.entry(named.key).or_insert_with(|| Vec::with_capacity(1));
+            texts.push((offset, named));
         }
+    }
+
+    /// Bytes that the names take.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Bytes that a name takes, with its place in the map, which is half empty at worst, and with
+    /// what the allocator needs.
+    pub(crate) fn memory_of(named: &RecordedName) -> usize {
+        const PLACE: usize = 2 * size_of::<(StringKey, Vec<(u64, RecordedName)>)>();
+        const ALLOCATOR: usize = 2 * 16;
+        PLACE + ALLOCATOR + size_of::<(u64, RecordedName)>() + named.text.len()
     }
 
     /// Adds the offsets of unreadable bytes that may have been names.

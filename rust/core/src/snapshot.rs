@@ -376,7 +376,7 @@ fn newer_stride(
 ) -> Result<usize, ParseError> {
     let smallest =
         Layout::known_base_size(crate::layout::NEWEST_VERSION).unwrap_or_default() + extension;
-    (smallest..=bytes.len())
+    (smallest..=bytes.len().min(usize::from(u16::MAX)))
         .step_by(8)
         .filter(|size| bytes.len().is_multiple_of(*size))
         .find(|&size| {

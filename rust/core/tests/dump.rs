@@ -453,7 +453,7 @@ fn behind_damaged_names_no_older_one_stands() {
     // A recorder that goes on behind the damage and closes the dump.
     let mut bytes = closed[..open_end].to_vec();
     bytes[second + 9] ^= 1;
-    let index = Index::of(&bytes).expect("a dump");
+    let index = Index::of(&bytes, &[]).expect("a dump");
     bytes.extend(Writer::resume(Options::default(), &index).finish().expect("an index"));
     assert_eq!(cmdlines(&reader(&bytes)), expected);
     // What a recorder left unfinished at the end takes no name from the snapshots before.

@@ -30,12 +30,12 @@ fuzz_target!(|bytes: &[u8]| {
     let kinds =
         [ColumnKind::Field(Field::ac_pid), ColumnKind::Field(Field::ac_comm), ColumnKind::Cmdline];
     let read = |copies: Option<Copies>| {
-        let mut builder = ColumnBuilder::new(&kinds, 0, |words| (vec![0; words], 0));
+        let mut builder = ColumnBuilder::new(&kinds, |words| Some((vec![0; words], 0)));
         let (mut cursor, mut lost) = (Cursor::copying(copies), Vec::new());
         for index in 0..reader.len().min(64) {
             match reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
+                    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" }).expect("little memory");
                 }
                 Err(error) => lost.push((index, error)),
             }

@@ -16,7 +16,8 @@ use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
 
 use crate::arrow;
 use crate::convert::{memoryview, metric};
-use crate::errors::python_error;
+use crate::errors::{parse_error, python_error};
+use crate::signals::Signals;
 
 /// Rows of many snapshots or intervals, as columns in Arrow memory.
 ///
@@ -135,9 +136,11 @@ pub(crate) fn read(
         _ => return Err(PyValueError::new_err("errors is \"raise\" or \"skip\"")),
     };
     let kinds = names.as_deref().map(kinds).transpose()?;
+    let signals = Signals::new();
+    let stop = signals.stop();
     let columns = py.detach(|| {
         let kinds = kinds.unwrap_or_else(|| default_kinds(&files));
-        let (columns, lost) = precise_top_sources::read_columns(&files, &kinds)?;
+        let (columns, lost) = precise_top_sources::read_columns(&files, &kinds, &stop)?;
         match lost.first() {
             Some(lost) if !skip => {
                 let path = files[lost.part].0.path().display().to_string();
@@ -146,7 +149,7 @@ pub(crate) fn read(
             _ => Ok((columns, lost)),
         }
     });
-    let (columns, lost) = columns.map_err(|error| python_error(py, error))?;
+    let (columns, lost) = columns.map_err(|error| signals.error(py, error))?;
     let paths = files.iter().map(|(file, _)| file.path().to_owned()).collect();
     PyColumns::new(columns).map(|columns| PyColumns { paths, lost, ..columns }).map_err(arrow_error)
 }
@@ -157,8 +160,8 @@ pub(crate) fn stream<'py>(
     snapshot: &Snapshot<SharedBytes>,
 ) -> PyResult<Bound<'py, PyCapsule>> {
     let kinds = kinds_of_fields(snapshot.filled());
-    let columns = PyColumns::new(Columns::of(snapshot, &kinds));
-    columns.map_err(arrow_error)?.arrow_stream(py)
+    let columns = Columns::of(snapshot, &kinds).map_err(|error| parse_error(py, error))?;
+    PyColumns::new(columns).map_err(arrow_error)?.arrow_stream(py)
 }
 
 /// The rows of all intervals in one batch. The default of `names` is all that is known.
@@ -170,7 +173,7 @@ pub(crate) fn of_intervals(
     let kinds = names.map(kinds_of_interval).transpose()?;
     let kinds = kinds.unwrap_or_else(|| default_kinds_of_intervals(intervals));
     let columns = py.detach(|| Columns::of_intervals(intervals.iter().copied(), &kinds));
-    PyColumns::new(columns).map_err(arrow_error)
+    PyColumns::new(columns.map_err(|error| parse_error(py, error))?).map_err(arrow_error)
 }
 
 fn arrow_error(error: ArrowError) -> PyErr {

@@ -1,5 +1,6 @@
 //! `taskstats.Dump`: the snapshots of a recorded file.
 
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +15,7 @@ use pyo3::types::{PyDict, PySlice};
 use crate::columns::{self, PyColumns};
 use crate::convert::lossy;
 use crate::errors::python_error;
+use crate::signals::Signals;
 use crate::snapshot::PySnapshot;
 
 /// The snapshots of a file, in the order in which they were taken.
@@ -45,11 +47,19 @@ impl PyDump {
     }
 
     fn snapshot(&self, py: Python<'_>, place: usize) -> PyResult<PySnapshot> {
+        // Loops over a dump may run in C, where nothing else handles signals.
+        py.check_signals()?;
+        let signals = Signals::new();
+        let stop = signals.stop();
         let snapshot = py.detach(|| {
-            let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-            self.file.snapshot(place, &mut cursor)
+            // Handlers of signals run Python, which may read this dump: nothing is locked then.
+            let cursor = || self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken = mem::take(&mut *cursor()).until(stop);
+            let snapshot = self.file.snapshot(place, &mut taken);
+            *cursor() = taken;
+            snapshot
         });
-        Ok(PySnapshot::new(Arc::new(snapshot.map_err(|error| python_error(py, error))?)))
+        Ok(PySnapshot::new(Arc::new(snapshot.map_err(|error| signals.error(py, error))?)))
     }
 
     fn time(&self, index: usize) -> u64 {
@@ -235,10 +245,12 @@ impl PyDump {
     /// Keys are `begin` and `end` (offsets), `reason`, and `snapshot`, the index of the snapshot
     /// that is lost, or None. Raises OSError where the file was truncated after it was opened.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let damage = py.detach(|| self.file.reader().check());
-        self.file.still_whole(!damage.is_empty()).map_err(|error| python_error(py, error))?;
-        damage
-            .into_iter()
+        let signals = Signals::new();
+        let stop = signals.stop();
+        let mut all = Vec::new();
+        let checked = py.detach(|| self.file.check(stop, |damage| all.push(damage)));
+        checked.map_err(|error| signals.error(py, error))?;
+        all.into_iter()
             .map(|damage| {
                 let row = PyDict::new(py);
                 row.set_item("begin", damage.bytes.start)?;

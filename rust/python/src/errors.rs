@@ -2,7 +2,9 @@
 //! (`taskstats._errors`), since each has two bases.
 
 use precise_top_core::ParseError;
+use precise_top_core::error::ErrorKind;
 use precise_top_sources::Error;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
@@ -11,8 +13,11 @@ fn raise<'py, A: pyo3::call::PyCallArgs<'py>>(py: Python<'py>, class: &str, argu
     make().map_or_else(|error| error, PyErr::from_value)
 }
 
-/// ParseError with its offset.
+/// ParseError with its offset; MemoryError if there is no memory for the data.
 pub(crate) fn parse_error(py: Python<'_>, error: ParseError) -> PyErr {
+    if error.kind == ErrorKind::OutOfMemory {
+        return PyMemoryError::new_err(error.kind.message());
+    }
     raise(py, "ParseError", (error.to_string(), error.offset))
 }
 
@@ -23,7 +28,7 @@ pub(crate) fn python_error(py: Python<'_>, error: Error) -> PyErr {
         Error::AccessDenied { .. } => raise(py, "AccessDenied", (errno, message)),
         Error::NoSuchTask(_) => raise(py, "NoSuchTask", (errno, message)),
         Error::Unsupported { .. } => raise(py, "Unsupported", (errno, message)),
-        Error::Parse(error) => parse_error(py, error),
+        Error::Parse(error) | Error::GivenUp(error) => parse_error(py, error),
         Error::Damaged { error, .. } => raise(py, "ParseError", (message, error.offset)),
         Error::Os { error: os, .. } => match os.raw_os_error() {
             Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, message)),

@@ -15,6 +15,7 @@ mod recorded;
 mod recorder;
 mod rows;
 mod screen;
+mod signals;
 mod snapshot;
 mod source;
 mod task;

@@ -36,6 +36,8 @@ pub enum Error {
     },
     /// The kernel sent data that cannot be parsed.
     Parse(ParseError),
+    /// Reading a recorded file was given up: OutOfMemory or Interrupted.
+    GivenUp(ParseError),
     /// A recorded file holds data that cannot be parsed.
     Damaged {
         /// The file.
@@ -87,7 +89,7 @@ impl Error {
             Error::NoSuchTask(_) => libc::ESRCH,
             Error::Unsupported { .. } => libc::EOPNOTSUPP,
             Error::Os { error, .. } => error.raw_os_error().unwrap_or(0),
-            Error::Parse(_) | Error::Damaged { .. } => 0,
+            Error::Parse(_) | Error::GivenUp(_) | Error::Damaged { .. } => 0,
         }
     }
 }
@@ -109,6 +111,7 @@ impl fmt::Display for Error {
             Error::NoSuchTask(pid) => write!(f, "no task {pid}"),
             Error::Os { context, error } => write!(f, "{context}: {error}"),
             Error::Parse(error) => write!(f, "unexpected data from the kernel: {error}"),
+            Error::GivenUp(error) => f.write_str(error.kind.message()),
             Error::Damaged { path, error } => write!(f, "{path}: {error}"),
         }
     }

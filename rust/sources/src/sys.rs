@@ -8,7 +8,9 @@ pub(crate) mod taskstats;
 pub(crate) mod thread;
 pub(crate) mod worker;
 
+use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -16,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Whence, lseek};
 
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -113,10 +116,12 @@ pub(crate) fn wait_readable(sources: &[BorrowedFd<'_>], timeout_ms: i32) -> io::
 /// Zeroed memory for at least `words` words, and the index of its first word in a large
 /// page. Asks the system for large pages, because small ones take several times as long to
 /// be made. Where it has none, nothing changes.
-pub(crate) fn large_pages(words: usize) -> (Vec<u64>, usize) {
+pub(crate) fn large_pages(words: usize) -> Option<(Vec<u64>, usize)> {
     const LARGE: usize = (2 << 20) / size_of::<u64>();
+    // `vec!` ends the process where there is no memory. Ask first.
+    Vec::<u64>::new().try_reserve_exact(words.checked_add(2 * LARGE)?).ok()?;
     if words < LARGE {
-        return (vec![0; words], 0);
+        return Some((vec![0; words], 0));
     }
     // The room beyond is for the alignment, and is never written to.
     let whole = words.next_multiple_of(LARGE);
@@ -128,5 +133,30 @@ pub(crate) fn large_pages(words: usize) -> (Vec<u64>, usize) {
             libc::madvise(large.as_mut_ptr().cast(), size_of_val(large), libc::MADV_HUGEPAGE)
         };
     }
-    (memory, first)
+    Some((memory, first))
+}
+
+/// Smaller holes are read like other bytes.
+const SMALLEST_HOLE: usize = 1 << 20;
+
+/// The large holes of the first `length` bytes of a file, in order: ranges that take no space on
+/// the disk and read as zeros (lseek(2), SEEK_HOLE). Empty where the file system reports none.
+pub(crate) fn holes(file: &File, length: usize) -> Vec<Range<usize>> {
+    let seek = |offset: usize, whence| {
+        let offset = i64::try_from(offset).ok()?;
+        usize::try_from(lseek(file, offset, whence).ok()?).ok()
+    };
+    let (mut holes, mut at) = (Vec::new(), 0);
+    // The end of the file counts as a hole.
+    while let Some(begin) = seek(at, Whence::SeekHole).filter(|&begin| begin < length) {
+        // No data after the last hole is an error.
+        let end = seek(begin, Whence::SeekData).unwrap_or(length).min(length);
+        if end - begin >= SMALLEST_HOLE {
+            holes.push(begin..end);
+        }
+        at = end.max(begin + 1);
+    }
+    // The caller reads from the begin.
+    seek(0, Whence::SeekSet);
+    holes
 }

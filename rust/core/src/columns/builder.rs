@@ -15,6 +15,7 @@ use super::column::Column;
 use super::dictionary::Dictionary;
 use super::kind::ColumnKind;
 use super::memory::{Allocate, Array, Batch, Memory, zeros};
+use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
@@ -32,16 +33,20 @@ pub struct Columns {
 
 impl Columns {
     /// The columns of one snapshot. Columns that only an interval has are unknown.
-    pub fn of(snapshot: &Snapshot<SharedBytes>, kinds: &[ColumnKind]) -> Columns {
+    /// OutOfMemory where there is no memory for them.
+    pub fn of(
+        snapshot: &Snapshot<SharedBytes>,
+        kinds: &[ColumnKind],
+    ) -> Result<Columns, ParseError> {
         Columns::of_rows([SnapshotRows { snapshot, interval: None, path: "" }].into_iter(), kinds)
     }
 
     /// The columns of intervals in one batch: a row for each record of their later
-    /// snapshots.
+    /// snapshots. OutOfMemory where there is no memory for them.
     pub fn of_intervals<'a>(
         intervals: impl Iterator<Item = &'a Interval> + Clone,
         kinds: &[ColumnKind],
-    ) -> Columns {
+    ) -> Result<Columns, ParseError> {
         let rows = |interval: &'a Interval| SnapshotRows {
             snapshot: interval.cur(),
             interval: Some(interval),
@@ -51,15 +56,16 @@ impl Columns {
     }
 
     fn of_rows<'a>(
-        all: impl Iterator<Item = SnapshotRows<'a>> + Clone,
+        mut all: impl Iterator<Item = SnapshotRows<'a>> + Clone,
         kinds: &[ColumnKind],
-    ) -> Columns {
+    ) -> Result<Columns, ParseError> {
         let count = all.clone().map(|rows| rows.snapshot.len()).sum();
-        let mut builder = ColumnBuilder::new(kinds, count, zeros);
-        all.for_each(|rows| builder.add(&rows));
+        let mut builder = ColumnBuilder::new(kinds, zeros);
+        builder.reserve(count);
+        all.try_for_each(|rows| builder.add(&rows))?;
         let (batch, dictionaries) = builder.finish();
         let texts = dictionaries.into_iter().map(Dictionary::into_strings).collect();
-        Columns { kinds: kinds.into(), batches: vec![batch], texts }
+        Ok(Columns { kinds: kinds.into(), batches: vec![batch], texts })
     }
 }
 
@@ -74,17 +80,25 @@ pub struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    /// A builder of these columns with room for `room` rows.
-    pub fn new(kinds: &[ColumnKind], room: usize, allocate: Allocate) -> ColumnBuilder {
-        let columns: Vec<_> = kinds.iter().map(|&kind| Column::new(kind)).collect();
-        let memory = Memory::new(columns.iter().map(Column::value_type), room, allocate);
-        ColumnBuilder { columns, memory, allocate, len: 0, rows_before: 0 }
+    /// A builder of these columns.
+    pub fn new(kinds: &[ColumnKind], allocate: Allocate) -> ColumnBuilder {
+        let columns = kinds.iter().map(|&kind| Column::new(kind)).collect();
+        ColumnBuilder { columns, memory: Memory::default(), allocate, len: 0, rows_before: 0 }
     }
 
-    /// Moves all columns to memory with room for `room` rows.
-    fn resize(&mut self, room: usize) {
+    /// Makes room for that many rows in all, where there is memory for them.
+    pub fn reserve(&mut self, room: usize) {
+        if room > self.memory.room {
+            // Where there is none, `add` makes room for the rows that come.
+            let _reserved = self.resize(room);
+        }
+    }
+
+    /// Moves all columns to memory with room for `room` rows; None, and nothing moves, where
+    /// there is no memory.
+    fn resize(&mut self, room: usize) -> Option<()> {
         let value_types = self.columns.iter().map(Column::value_type);
-        let mut memory = Memory::new(value_types, room, self.allocate);
+        let mut memory = Memory::new(value_types, room, self.allocate)?;
         for column in &mut self.columns {
             let Some(before) = column.start else { continue };
             let start = memory.reserve(column.value_type());
@@ -94,15 +108,18 @@ impl ColumnBuilder {
             column.start = Some(start);
         }
         self.memory = memory;
+        Some(())
     }
 
-    /// Appends a snapshot's records.
-    pub fn add(&mut self, rows: &SnapshotRows<'_>) {
+    /// Appends a snapshot's records. OutOfMemory where there is no memory for them.
+    pub fn add(&mut self, rows: &SnapshotRows<'_>) -> Result<(), ParseError> {
         let snapshot = rows.snapshot;
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
         let end = self.len + snapshot.len();
         if end > self.memory.room {
-            self.resize(end.max(2 * self.memory.room));
+            self.resize(end.max(2 * self.memory.room))
+                .or_else(|| self.resize(end))
+                .ok_or(ParseError::new(ErrorKind::OutOfMemory, 0))?;
         }
         let filled = snapshot.filled();
         let (begin, rows_before) = (self.len, self.rows_before);
@@ -130,6 +147,7 @@ impl ColumnBuilder {
         }
         self.rows_before = snapshot.len();
         self.len = end;
+        Ok(())
     }
 
     /// The texts of each column so far, in the order of their codes.
@@ -151,7 +169,8 @@ impl ColumnBuilder {
     /// Shrinks to fit: damaged frames may have declared many more rows than they have.
     pub fn trim(&mut self) {
         if self.len < self.memory.room / 2 {
-            self.resize(self.len);
+            // Without memory for the copy the spare room stays.
+            let _shrunk = self.resize(self.len);
         }
     }
 

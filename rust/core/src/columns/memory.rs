@@ -46,15 +46,19 @@ pub(super) fn slice<T: FromBytes + IntoBytes>(
 const LINE: usize = 64;
 
 /// Allocates at least that many words of zeros. Returns them with the index of the first
-/// word to use.
-pub type Allocate = fn(usize) -> (Vec<u64>, usize);
+/// word to use; None where there is no memory for them.
+pub type Allocate = fn(usize) -> Option<(Vec<u64>, usize)>;
 
 /// Words of zeros from the allocator.
-pub(crate) fn zeros(words: usize) -> (Vec<u64>, usize) {
-    (vec![0; words], 0)
+pub(crate) fn zeros(words: usize) -> Option<(Vec<u64>, usize)> {
+    // The system provides memory at the first write, but `vec!` ends the process where there is
+    // none. Ask first.
+    Vec::<u64>::new().try_reserve_exact(words).ok()?;
+    Some((vec![0; words], 0))
 }
 
 /// Memory in which columns reserve their places.
+#[derive(Default)]
 pub(super) struct Memory {
     pub(super) words: Vec<u64>,
     /// The first word that no column has reserved.
@@ -68,10 +72,10 @@ impl Memory {
         columns: impl Iterator<Item = ValueType>,
         room: usize,
         allocate: Allocate,
-    ) -> Memory {
+    ) -> Option<Memory> {
         let words = columns.map(|value_type| Memory::words_of(value_type, room));
-        let (words, free) = allocate(words.sum());
-        Memory { words, free, room }
+        let (words, free) = allocate(words.sum())?;
+        Some(Memory { words, free, room })
     }
 
     fn words_of(value_type: ValueType, room: usize) -> usize {

@@ -3,6 +3,7 @@
 use super::block::BLOCK_ROWS;
 use super::memory::{slice, zeros};
 use super::{Batch, ColumnBuilder, ColumnKind, SnapshotRows, ValueType};
+use crate::error::ErrorKind;
 use crate::field_set::FieldSet;
 use crate::fields::Field;
 use crate::header::{Header, SourceKind};
@@ -31,9 +32,12 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
         ColumnKind::Field(Field::ac_comm),
     ];
     let filled = |room: usize| {
-        let mut builder = ColumnBuilder::new(&kinds, room, zeros);
+        let mut builder = ColumnBuilder::new(&kinds, zeros);
+        builder.reserve(room);
         for _ in 0..40 {
-            builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
+            builder
+                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+                .expect("little memory");
         }
         builder.finish()
     };
@@ -55,8 +59,11 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
     assert_eq!(valid, [None, Some(vec![0; 15]), None, None]);
     assert_eq!((pids, codes, valid), values(roomy));
 
-    let mut builder = ColumnBuilder::new(&[ColumnKind::Host], 3, zeros);
-    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
+    let mut builder = ColumnBuilder::new(&[ColumnKind::Host], zeros);
+    builder.reserve(3);
+    builder
+        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+        .expect("little memory");
     assert_eq!(builder.start(0), None, "zeros take no memory");
     builder.remap_codes(0, &[0]);
     assert_eq!(builder.start(0), None);
@@ -66,8 +73,11 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
     assert_eq!(slice::<i32>(&mut batch.memory, start, 0..3), [5, 5, 5]);
 
     // Memory for declared rows that do not come is freed at once.
-    let mut builder = ColumnBuilder::new(&kinds, 1 << 18, zeros);
-    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
+    let mut builder = ColumnBuilder::new(&kinds, zeros);
+    builder.reserve(1 << 18);
+    builder
+        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+        .expect("little memory");
     builder.trim();
     assert!(builder.memory_words() < 400);
 }
@@ -107,10 +117,13 @@ fn columns_that_are_zero_at_first_get_their_place_later() {
     let kinds = fields.map(ColumnKind::Field);
     // With room for all, and with too little room.
     for room in [5 * BLOCK_ROWS, 1] {
-        let mut builder = ColumnBuilder::new(&kinds, room, zeros);
+        let mut builder = ColumnBuilder::new(&kinds, zeros);
+        builder.reserve(room);
         let zero = 2 * BLOCK_ROWS + 3;
         for snapshot in [snapshot(0, zero, true), snapshot(zero, BLOCK_ROWS + 5, false)] {
-            builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" });
+            builder
+                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+                .expect("little memory");
         }
         let (mut batch, _) = builder.finish();
         for (number, column) in batch.columns.clone().into_iter().enumerate() {
@@ -130,4 +143,32 @@ fn columns_that_are_zero_at_first_get_their_place_later() {
             assert_eq!(values, expected, "{:?}", fields[number]);
         }
     }
+}
+
+#[test]
+fn without_memory_rows_are_refused() {
+    let layout = Layout::of_version(14 | EXTENSION_BIT).expect("a known version");
+    let length = 3 * layout.record_size();
+    let header = Header::new(SourceKind::Procfs, FieldSet::of(&[Field::ac_pid]));
+    let bytes = SharedBytes::new(vec![1; length]);
+    let snapshot = Snapshot::new(header, layout, bytes, 0..length, 0..0).expect("well formed");
+    let rows = SnapshotRows { snapshot: &snapshot, interval: None, path: "" };
+    // Memory for six rows and the space between columns.
+    let mut builder = ColumnBuilder::new(&[ColumnKind::Field(Field::ac_pid)], |words| {
+        if words <= 32 { zeros(words) } else { None }
+    });
+    builder.reserve(1 << 40);
+    let mut added = 0;
+    let error = loop {
+        match builder.add(&rows) {
+            Ok(()) => added += 3,
+            Err(error) => break error,
+        }
+        assert!(added < 100, "more rows than memory");
+    };
+    assert_eq!(error.kind, ErrorKind::OutOfMemory);
+    let (mut batch, _) = builder.finish();
+    assert_eq!(batch.len, added);
+    let start = batch.columns[0].start;
+    assert_eq!(slice::<u32>(&mut batch.memory, start, 0..added), vec![0x0101_0101; added]);
 }

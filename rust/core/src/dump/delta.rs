@@ -8,16 +8,14 @@ use std::ops::Range;
 use super::field_table::{FieldEntry, FieldTable, Rule, number, set_number};
 use crate::codec;
 use crate::fields::Field;
+use crate::header::Flags;
 use crate::layout::Layout;
 
 mod decode;
 mod encode;
 
-pub(super) use decode::apply;
+pub(super) use decode::Apply;
 pub(super) use encode::Encoder;
-
-/// Sets of entries that changed together, numbered since the last full frame.
-pub(super) type Sets = Vec<Vec<usize>>;
 
 /// The operations on rows, in the low two bits of a number with their argument above.
 mod op {
@@ -39,6 +37,8 @@ pub(super) struct Whole<B> {
     records: Range<usize>,
     /// Number of rows of living tasks, which are the first.
     living: usize,
+    /// The flags of its header.
+    pub(super) flags: Flags,
     /// CLOCK_MONOTONIC in ns at the snapshot's begin.
     clock_ns: u64,
     /// The pid's offset in a record.
@@ -53,6 +53,7 @@ impl<B: AsRef<[u8]>> Whole<B> {
         Ok(Whole {
             records: begin..begin + snapshot.record_bytes().len(),
             living: snapshot.living(),
+            flags: snapshot.header().flags,
             clock_ns: snapshot.header().begin.monotonic_ns,
             pid: layout.offset(Field::ac_pid),
             layout,

@@ -108,6 +108,13 @@ impl FieldTable {
         FieldTable { record_size: layout.record_size(), entries }
     }
 
+    /// The number that column sets have for the index of a row's mask: one behind the last
+    /// column.
+    pub(super) fn mask_index(&self) -> u16 {
+        // No record has more bytes, nor more columns.
+        u16::try_from(self.entries.len()).unwrap_or(u16::MAX)
+    }
+
     /// The table's byte form.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -127,8 +134,9 @@ impl FieldTable {
     /// The table of a byte form; None where it is not valid.
     pub(super) fn decode(bytes: &[u8]) -> Option<FieldTable> {
         let mut input = Input::new(bytes);
-        let record_size = input.length()?;
-        let count = input.length()?;
+        let record_size = input.length().filter(|&size| size <= usize::from(u16::MAX))?;
+        // Each column has a byte of the record at least.
+        let count = input.length().filter(|&count| count <= record_size)?;
         let mut entries: Vec<FieldEntry> = Vec::new();
         for index in 0..count {
             let offset = input.length()?;

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 use std::io::Read;
+use std::ops::Range;
 
+use super::limits::{self, Rows};
+use crate::codec;
 use crate::error::{ErrorKind, ParseError};
 
 /// The first bytes of every dump.
@@ -18,8 +21,9 @@ pub(super) const HEADER: usize = 40;
 pub(super) const ALIGNMENT: usize = 8;
 /// Flag: the payload is compressed with zstd.
 const ZSTD: u8 = 1;
-/// What a compressed payload may unpack to. A frame of a million tasks takes 600 MB.
-const LARGEST: usize = 1 << 31;
+/// zstd's window for contents that are unpacked piece by piece: the largest that its levels
+/// 1 to 22 use.
+const WINDOW_LOG: u32 = 27;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -199,7 +203,7 @@ impl Frame {
     }
 
     /// The range of the payload as stored.
-    pub(super) fn range(&self) -> std::ops::Range<usize> {
+    pub(super) fn range(&self) -> Range<usize> {
         let start = self.offset.saturating_add(self.payload_at);
         start..start.saturating_add(self.stored)
     }
@@ -220,26 +224,83 @@ impl Frame {
         Err(ParseError::new(ErrorKind::BadChecksum, self.range().start))
     }
 
-    /// The payload, its checksum compared; unpacked where it is compressed.
+    /// The payload, its checksum verified; unpacked if it is compressed. BadLength if that
+    /// would take more memory than so few stored bytes justify.
     pub fn payload<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, ParseError> {
         let stored = self.checked(bytes)?;
         if !self.compressed {
             return Ok(Cow::Borrowed(stored));
         }
-        let bad = ParseError::new(ErrorKind::BadLength, self.offset);
-        if self.unpacked > LARGEST {
-            return Err(bad);
-        }
-        // Room is made for what comes, not for what a damaged header promises.
-        let mut unpacked = Vec::with_capacity(self.unpacked.min(stored.len() * 64));
-        let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(|_| bad)?;
-        let mut decoder = decoder.single_frame().take(self.unpacked as u64 + 1);
-        decoder.read_to_end(&mut unpacked).map_err(|_| bad)?;
-        if unpacked.len() != self.unpacked {
-            return Err(bad);
-        }
-        Ok(Cow::Owned(unpacked))
+        let allowed = match self.kind {
+            FrameKind::Table => self.unpacked <= limits::TABLE,
+            _ => limits::allows_payload(self.unpacked, self.stored),
+        };
+        let unpacked = if allowed { unpack(stored, self.unpacked) } else { None };
+        Ok(Cow::Owned(unpacked.ok_or(ParseError::new(ErrorKind::BadLength, self.offset))?))
     }
+
+    /// The payload of a compressed full frame. BadCount if it promises more rows than so few
+    /// stored bytes can hold.
+    pub(super) fn unpack_rows(&self, bytes: &[u8]) -> Result<Vec<u8>, ParseError> {
+        let stored = self.checked(bytes)?;
+        let bad = |kind| ParseError::new(kind, self.offset);
+        let rows = self.rows as usize;
+        // Each row has one byte besides its record at most: the index of its mask.
+        let record_size = self.unpacked.div_ceil(rows.max(1));
+        match Rows::of(rows.max(1), record_size, stored.len()) {
+            Rows::Free => unpack(stored, self.unpacked).ok_or(bad(ErrorKind::BadLength)),
+            Rows::Proven => unpack_distinct(stored, rows, self.unpacked).map_err(bad),
+            Rows::Refused => Err(bad(ErrorKind::BadCount)),
+        }
+    }
+}
+
+/// The `length` bytes that a zstd frame unpacks to; None if it has another length, or the
+/// memory is not there. Takes no memory besides.
+fn unpack(stored: &[u8], length: usize) -> Option<Vec<u8>> {
+    let mut unpacked = Vec::new();
+    unpacked.try_reserve_exact(length).ok()?;
+    let mut decompressor = zstd::bulk::Decompressor::new().ok()?;
+    decompressor.decompress_to_buffer(stored, &mut unpacked).ok()?;
+    (unpacked.len() == length).then_some(unpacked)
+}
+
+/// The byte form of a snapshot of `rows` records, in `length` bytes. Its memory grows as long
+/// as its records differ from each other.
+fn unpack_distinct(stored: &[u8], rows: usize, length: usize) -> Result<Vec<u8>, ErrorKind> {
+    let damaged = |_| ErrorKind::BadLength;
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(damaged)?;
+    decoder.window_log_max(WINDOW_LOG).map_err(damaged)?;
+    let mut decoder = decoder.single_frame();
+    let mut out = vec![0; codec::PREAMBLE];
+    decoder.read_exact(&mut out).map_err(damaged)?;
+    let header = codec::header_length(&out).filter(|&header| header <= codec::LARGEST_HEADER);
+    let (count, size) = codec::records(&out).ok_or(ErrorKind::BadLength)?;
+    let header = header.filter(|&header| header >= codec::PREAMBLE).ok_or(ErrorKind::BadLength)?;
+    let records = count.checked_mul(size).and_then(|records| records.checked_add(header));
+    if count != rows || records.is_none_or(|end| end > length) {
+        return Err(ErrorKind::BadCount);
+    }
+    out.resize(header, 0);
+    decoder.read_exact(&mut out[codec::PREAMBLE..]).map_err(damaged)?;
+    let mut distinct = limits::Distinct::default();
+    for _ in 0..rows {
+        let begin = out.len();
+        limits::reserve(&mut out, size).ok_or(ErrorKind::OutOfMemory)?;
+        out.resize(begin + size, 0);
+        decoder.read_exact(&mut out[begin..]).map_err(damaged)?;
+        if !distinct.is_new(0, &out[begin..]) {
+            return Err(ErrorKind::BadCount);
+        }
+    }
+    // One index for each record.
+    let rest = length - out.len();
+    if rest > rows {
+        return Err(ErrorKind::BadLength);
+    }
+    limits::reserve(&mut out, rest).ok_or(ErrorKind::OutOfMemory)?;
+    decoder.take(rest as u64 + 1).read_to_end(&mut out).map_err(damaged)?;
+    if out.len() == length { Ok(out) } else { Err(ErrorKind::BadLength) }
 }
 
 /// Why there is no whole frame at `offset`.
@@ -300,42 +361,72 @@ pub(super) fn put(
 /// searched for.
 pub struct Frames<'a> {
     bytes: &'a [u8],
+    holes: &'a [Range<usize>],
     at: usize,
 }
 
 impl<'a> Frames<'a> {
     /// The frames of `bytes` from `at`, a multiple of eight, on.
     pub fn new(bytes: &'a [u8], at: usize) -> Frames<'a> {
-        Frames { bytes, at }
+        Frames { bytes, holes: &[], at }
     }
+
+    /// The same, for bytes that are known to be zero at `holes`, which are in order. Frames
+    /// do not overlap them, and none is searched for in them.
+    pub(super) fn with_holes(self, holes: &'a [Range<usize>]) -> Frames<'a> {
+        Frames { holes, ..self }
+    }
+
+    /// The whole frame at an offset.
+    fn whole(&self, at: usize) -> Option<Frame> {
+        // Padding may be missing at the end.
+        let frame = Frame::at(self.bytes, at)?;
+        let whole = frame.range().end <= self.bytes.len() && !overlaps(self.holes, &frame);
+        whole.then_some(frame)
+    }
+
+    /// Where the first whole frame from `at` on begins.
+    fn search(&self, mut at: usize) -> Option<usize> {
+        let mark = MARK.to_le_bytes();
+        while at < self.bytes.len() {
+            let hole = self.holes.get(self.holes.partition_point(|hole| hole.end <= at));
+            let end = hole.map_or(self.bytes.len(), |hole| hole.start);
+            let mut places = (at..end).step_by(ALIGNMENT);
+            let is_whole =
+                |at: &usize| self.bytes[*at..].starts_with(&mark) && self.whole(*at).is_some();
+            if let Some(found) = places.find(is_whole) {
+                return Some(found);
+            }
+            at = hole?.end.checked_next_multiple_of(ALIGNMENT)?;
+        }
+        None
+    }
+}
+
+/// Whether a frame reaches into one of the holes, which are in order.
+pub(super) fn overlaps(holes: &[Range<usize>], frame: &Frame) -> bool {
+    let after = holes.partition_point(|hole| hole.end <= frame.offset);
+    holes.get(after).is_some_and(|hole| hole.start < frame.range().end)
 }
 
 impl Iterator for Frames<'_> {
     /// A frame, or the range of bytes that are none.
-    type Item = Result<Frame, std::ops::Range<usize>>;
+    type Item = Result<Frame, Range<usize>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let bytes = self.bytes;
         // Dumps may have been laid end to end.
-        while bytes.get(self.at..).is_some_and(|rest| check_preamble(rest).is_ok()) {
+        while self.bytes.get(self.at..).is_some_and(|rest| check_preamble(rest).is_ok()) {
             self.at += PREAMBLE;
         }
         let begin = self.at;
-        if begin >= bytes.len() {
+        if begin >= self.bytes.len() {
             return None;
         }
-        let whole = |at| {
-            // Padding may be missing at the end.
-            Frame::at(bytes, at).filter(|frame| frame.range().end <= bytes.len())
-        };
-        if let Some(frame) = whole(begin) {
+        if let Some(frame) = self.whole(begin) {
             self.at = frame.end();
             return Some(Ok(frame));
         }
-        let next = (begin + ALIGNMENT..bytes.len())
-            .step_by(ALIGNMENT)
-            .find(|&at| bytes[at..].starts_with(&MARK.to_le_bytes()) && whole(at).is_some());
-        self.at = next.unwrap_or(bytes.len());
+        self.at = self.search(begin + ALIGNMENT).unwrap_or(self.bytes.len());
         Some(Err(begin..self.at))
     }
 }

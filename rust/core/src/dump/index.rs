@@ -18,6 +18,18 @@ pub(super) struct Entry {
     pub(super) rows: u32,
 }
 
+impl Entry {
+    /// Of a frame's header.
+    pub(super) fn of(frame: &Frame) -> Entry {
+        Entry {
+            offset: frame.offset as u64,
+            kind: frame.kind,
+            time_ns: frame.time_ns,
+            rows: frame.rows,
+        }
+    }
+}
+
 /// An index frame's payload, for a frame at `offset`.
 pub(super) fn encode(entries: &[Entry], last: u64, offset: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -38,15 +50,20 @@ pub(super) fn encode(entries: &[Entry], last: u64, offset: u64) -> Vec<u8> {
     out
 }
 
-/// The entries of an index frame, and the offset of the index before it.
-fn decode(payload: &[u8]) -> Option<(Vec<Entry>, u64)> {
+/// The entries of the index frame at `offset`, and the offset of the index before it. None if
+/// they are not in order: no frame is named twice.
+fn decode(payload: &[u8], offset: u64) -> Option<(Vec<Entry>, u64)> {
     let mut input = Input::new(payload);
-    let last = input.varint()?;
+    let last = input.varint().filter(|&last| last < offset)?;
     let count = input.length()?;
     let (mut at, mut time_ns) = (0_u64, 0_u64);
     let mut entries = Vec::new();
     for _ in 0..count {
-        at = at.wrapping_add(input.varint()?.wrapping_mul(frame::ALIGNMENT as u64));
+        let before = at;
+        at = at.checked_add(input.varint()?.checked_mul(frame::ALIGNMENT as u64)?)?;
+        if at <= before.max(last) || at < PREAMBLE as u64 || at >= offset {
+            return None;
+        }
         let kind = FrameKind::from_number(u16::try_from(input.varint()?).ok()?);
         time_ns = time_ns.wrapping_add(unzigzag(input.varint()?));
         let rows = u32::try_from(input.varint()?).ok()?;
@@ -66,6 +83,8 @@ pub struct Index {
     /// The snapshots in the order of their times, where that is not their own order: the
     /// clock was set back during the recording.
     by_time: Option<Vec<usize>>,
+    /// Indices of the snapshots that are full frames.
+    full: Vec<usize>,
     pub(super) gaps: Vec<Range<usize>>,
     /// Where the last whole frame ends.
     pub(super) end: usize,
@@ -74,9 +93,10 @@ pub struct Index {
 
 impl Index {
     /// The frames of a dump, from its index if it was closed, else from their headers.
-    pub fn of(bytes: &[u8]) -> Result<Index, ParseError> {
+    /// `holes` are ranges of bytes that are known to be zero, in order.
+    pub fn of(bytes: &[u8], holes: &[Range<usize>]) -> Result<Index, ParseError> {
         frame::check_preamble(bytes)?;
-        Ok(Index::by_trailer(bytes).unwrap_or_else(|| Index::by_headers(bytes)))
+        Ok(Index::by_trailer(bytes).unwrap_or_else(|| Index::by_headers(bytes, holes)))
     }
 
     fn by_trailer(bytes: &[u8]) -> Option<Index> {
@@ -87,44 +107,39 @@ impl Index {
         let offset = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let mut parts = Vec::new();
         let first = offset(trailer)?;
-        let mut at = first;
+        let (mut at, mut end) = (first, bytes.len());
         loop {
             let frame = Frame::at(bytes, usize::try_from(at).ok()?)?;
-            let payload = frame.checked(bytes).ok()?;
-            if frame.kind != FrameKind::Index || (at == first && frame.end() != bytes.len()) {
+            // The last one ends the file, the others end before the next.
+            if frame.kind != FrameKind::Index
+                || frame.end() > end
+                || (at == first && frame.end() != end)
+            {
                 return None;
             }
-            let (entries, last) = decode(payload)?;
-            let inside = |entry: &Entry| entry.offset < at && entry.offset >= PREAMBLE as u64;
-            if !entries.iter().all(inside) || last >= at {
-                return None;
-            }
+            let (entries, last) = decode(frame.checked(bytes).ok()?, at)?;
             parts.push(entries);
             if last == 0 {
                 break;
             }
+            end = frame.offset;
             at = last;
         }
         let entries = parts.into_iter().rev().flatten().collect();
         Some(Index::new(entries, Vec::new(), bytes.len(), first))
     }
 
-    pub(super) fn by_headers(bytes: &[u8]) -> Index {
+    pub(super) fn by_headers(bytes: &[u8], holes: &[Range<usize>]) -> Index {
         let (mut entries, mut gaps) = (Vec::new(), Vec::new());
         let (mut end, mut last_index) = (PREAMBLE, 0);
-        for frame in Frames::new(bytes, PREAMBLE) {
+        for frame in Frames::new(bytes, PREAMBLE).with_holes(holes) {
             match frame {
                 Ok(frame) => {
                     end = frame.end();
                     if frame.kind == FrameKind::Index {
                         last_index = frame.offset as u64;
                     }
-                    entries.push(Entry {
-                        offset: frame.offset as u64,
-                        kind: frame.kind,
-                        time_ns: frame.time_ns,
-                        rows: frame.rows,
-                    });
+                    entries.push(Entry::of(&frame));
                 }
                 Err(gap) => gaps.push(gap),
             }
@@ -144,7 +159,9 @@ impl Index {
             order.sort_by_key(|&index| time_ns(&snapshots[index]));
             order
         });
-        Index { entries, snapshots, tables, by_time, gaps, end, last_index }
+        let is_full = |&index: &usize| entries[snapshots[index]].kind == FrameKind::Full;
+        let full = (0..snapshots.len()).filter(is_full).collect();
+        Index { entries, snapshots, tables, by_time, full, gaps, end, last_index }
     }
 
     /// Number of snapshots.
@@ -167,25 +184,6 @@ impl Index {
         &self.gaps
     }
 
-    /// The gaps, split at the frames in them that the index lists.
-    pub(super) fn cut(&self, gaps: &[Range<usize>]) -> Vec<Range<usize>> {
-        let mut known: Vec<usize> =
-            self.entries.iter().map(|entry| entry.offset as usize).collect();
-        known.sort_unstable();
-        known.dedup();
-        let mut parts = Vec::new();
-        for gap in gaps {
-            let mut start = gap.start;
-            let from = known.partition_point(|&at| at <= start);
-            for &at in known[from..].iter().take_while(|&&at| at < gap.end) {
-                parts.push(start..at);
-                start = at;
-            }
-            parts.push(start..gap.end);
-        }
-        parts
-    }
-
     /// The gaps before the last frame: without an unfinished frame at the end.
     pub(super) fn inner_gaps(&self) -> impl Iterator<Item = &Range<usize>> {
         self.gaps.iter().filter(|gap| gap.start < self.end)
@@ -204,6 +202,18 @@ impl Index {
     /// The frame of a snapshot.
     pub(super) fn entry(&self, index: usize) -> Option<&Entry> {
         self.entries.get(*self.snapshots.get(index)?)
+    }
+
+    /// The last snapshot up to `index` that is a full frame.
+    pub(super) fn full_before(&self, index: usize) -> Option<usize> {
+        let after = self.full.partition_point(|&full| full <= index);
+        Some(self.full[after.checked_sub(1)?])
+    }
+
+    /// Where the frame behind that at `offset` begins at the earliest.
+    pub(super) fn next_offset(&self, offset: u64) -> Option<u64> {
+        let after = self.entries.partition_point(|entry| entry.offset <= offset);
+        Some(self.entries.get(after)?.offset)
     }
 
     /// The field table of a snapshot.

@@ -1,39 +1,35 @@
 //! Reads the snapshots of a dump.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::delta::{self, Sets, Whole};
+use super::column_sets::ColumnSets;
+use super::delta::{Apply, Whole};
 use super::field_table::FieldTable;
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
-use super::strings;
+use super::{limits, strings};
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
+use crate::header::Flags;
 use crate::names::{Names, NamesAt, RecordedName};
 use crate::snapshot::{SharedBytes, Snapshot};
-
-/// Bytes of a dump that cannot be read, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Which bytes.
-    pub bytes: Range<usize>,
-    /// What is wrong with them.
-    pub error: ParseError,
-    /// The snapshot that is lost, by its index, where it is one.
-    pub snapshot: Option<usize>,
-}
 
 /// Returns a copy of a range of a reader's bytes; None to read them in place. The copy may
 /// reuse the memory of the copy before, if nothing holds that any more.
 pub type Copies = Box<dyn FnMut(Range<usize>) -> Option<SharedBytes> + Send>;
 
+/// Returns whether to stop reading. Readers ask before each frame.
+pub type Stop = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// The state from which a reader makes the next snapshot.
 #[derive(Default)]
 pub struct Cursor {
     copies: Option<Copies>,
+    stop: Option<Stop>,
     state: Option<State>,
+    /// The last table of fields, and the offset of its frame.
+    table: Option<(u64, Arc<FieldTable>)>,
     /// A snapshot that could not be read: those after it in its run cannot be read either.
     broken: Option<usize>,
 }
@@ -43,28 +39,53 @@ impl Cursor {
     pub fn copying(copies: Option<Copies>) -> Cursor {
         Cursor { copies, ..Cursor::default() }
     }
+
+    /// This cursor, whose reads end with [`ErrorKind::Interrupted`] once `stop` returns true.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Cursor {
+        Cursor { stop: Some(stop), ..self }
+    }
+
+    pub(super) fn ask(&self, offset: u64) -> Result<(), ParseError> {
+        if self.stop.as_ref().is_some_and(|stop| stop()) {
+            return Err(ParseError::new(ErrorKind::Interrupted, offset as usize));
+        }
+        Ok(())
+    }
 }
 
 struct State {
     index: usize,
     whole: Whole<SharedBytes>,
-    /// Checksum of the table, and the table once a delta needed it.
-    table: (u32, Option<FieldTable>),
-    sets: Sets,
+    /// Checksum of the table that deltas need.
+    table: u32,
+    sets: ColumnSets,
     checksum: u32,
+    /// Bytes that are stored for this snapshot and for those that it builds on.
+    stored: usize,
 }
 
-enum Content {
+pub(super) enum Content {
     Dump(Index),
-    /// A bare array of records, or snapshots' byte forms laid end to end.
-    Snapshots(Vec<Snapshot<SharedBytes>>),
+    /// A bare array of records.
+    Records(Box<Snapshot<SharedBytes>>),
+    /// The byte forms of snapshots laid end to end.
+    Snapshots(Vec<ByteForm>),
+}
+
+/// Where a snapshot's byte form stands, and what is asked without reading it.
+pub(super) struct ByteForm {
+    range: Range<usize>,
+    time_ns: u64,
+    rows: usize,
 }
 
 /// The snapshots of a dump, of a bare array of `struct taskstats`, or of snapshots' byte
 /// forms laid end to end.
 pub struct Reader {
-    bytes: SharedBytes,
-    content: Content,
+    pub(super) bytes: SharedBytes,
+    pub(super) content: Content,
+    pub(super) holes: Vec<Range<usize>>,
     names: OnceLock<Arc<Names>>,
 }
 
@@ -72,11 +93,21 @@ impl Reader {
     /// A reader of `bytes`. `record_size` is for bare arrays, as in
     /// [`Snapshot::from_bare_records`].
     pub fn new(bytes: SharedBytes, record_size: Option<usize>) -> Result<Reader, ParseError> {
+        Reader::with_holes(bytes, record_size, Vec::new())
+    }
+
+    /// The same, for bytes that are known to be zero at `holes`, which are in order. Frames do
+    /// not overlap them: what looks like one there is damage.
+    pub fn with_holes(
+        bytes: SharedBytes,
+        record_size: Option<usize>,
+        holes: Vec<Range<usize>>,
+    ) -> Result<Reader, ParseError> {
         if bytes.as_ref().is_empty() {
             return Err(ParseError::new(ErrorKind::Empty, 0));
         }
         let content = if frame::is_dump(bytes.as_ref()) {
-            Content::Dump(Index::of(bytes.as_ref())?)
+            Content::Dump(Index::of(bytes.as_ref(), &holes)?)
         } else if codec::is_snapshot(bytes.as_ref()) {
             Content::Snapshots(byte_forms(&bytes)?)
         } else {
@@ -85,16 +116,16 @@ impl Reader {
                 ErrorKind::BadVersion => ParseError::new(ErrorKind::Unrecognised, error.offset),
                 _ => error,
             })?;
-            Content::Snapshots(vec![bare])
+            Content::Records(Box::new(bare))
         };
-        Ok(Reader { bytes, content, names: OnceLock::new() })
+        Ok(Reader { bytes, content, holes, names: OnceLock::new() })
     }
 
     /// The frames of a dump; None for other contents.
     pub fn index(&self) -> Option<&Index> {
         match &self.content {
             Content::Dump(index) => Some(index),
-            Content::Snapshots(_) => None,
+            Content::Records(_) | Content::Snapshots(_) => None,
         }
     }
 
@@ -108,6 +139,7 @@ impl Reader {
     pub fn len(&self) -> usize {
         match &self.content {
             Content::Dump(frames) => frames.len(),
+            Content::Records(_) => 1,
             Content::Snapshots(all) => all.len(),
         }
     }
@@ -126,7 +158,8 @@ impl Reader {
     pub fn time_ns(&self, index: usize) -> Option<u64> {
         match &self.content {
             Content::Dump(frames) => frames.time_ns(index),
-            Content::Snapshots(all) => Some(all.get(index)?.header().begin.realtime_ns),
+            Content::Records(_) => (index == 0).then_some(0),
+            Content::Snapshots(all) => Some(all.get(index)?.time_ns),
         }
     }
 
@@ -134,7 +167,8 @@ impl Reader {
     pub fn rows(&self, index: usize) -> Option<usize> {
         match &self.content {
             Content::Dump(frames) => frames.rows(index).map(|rows| rows as usize),
-            Content::Snapshots(all) => all.get(index).map(Snapshot::len),
+            Content::Records(records) => (index == 0).then(|| records.len()),
+            Content::Snapshots(all) => Some(all.get(index)?.rows),
         }
     }
 
@@ -143,9 +177,10 @@ impl Reader {
     pub fn at_time(&self, time_ns: u64) -> Option<usize> {
         match &self.content {
             Content::Dump(frames) => frames.at_time(time_ns),
+            Content::Records(_) => Some(0),
             Content::Snapshots(all) => {
-                let times = all.iter().map(|snapshot| snapshot.header().begin.realtime_ns);
-                let earlier = times.enumerate().filter(|&(_, time)| time <= time_ns);
+                let times = all.iter().map(|form| form.time_ns).enumerate();
+                let earlier = times.filter(|&(_, time)| time <= time_ns);
                 earlier.max_by_key(|&(_, time)| time).map(|(index, _)| index)
             }
         }
@@ -154,7 +189,10 @@ impl Reader {
     /// The first snapshot of the run of deltas with `index`: no frame is decoded twice if
     /// reading starts there.
     pub fn chain_start(&self, index: usize) -> usize {
-        (0..=index).rev().find(|&at| self.is_full(at)).unwrap_or(0)
+        match &self.content {
+            Content::Dump(frames) => frames.full_before(index).unwrap_or(0),
+            Content::Records(_) | Content::Snapshots(_) => index,
+        }
     }
 
     /// Whether the snapshot at `index` is read without those before it.
@@ -163,7 +201,7 @@ impl Reader {
             Content::Dump(frames) => {
                 frames.entry(index).is_none_or(|entry| entry.kind == FrameKind::Full)
             }
-            Content::Snapshots(_) => true,
+            Content::Records(_) | Content::Snapshots(_) => true,
         }
     }
 
@@ -177,7 +215,14 @@ impl Reader {
         let none = ParseError::new(ErrorKind::BadCount, self.size());
         let frames = match &self.content {
             Content::Dump(frames) => frames,
-            Content::Snapshots(all) => return all.get(index).cloned().ok_or(none),
+            Content::Records(records) if index == 0 => return Ok(Snapshot::clone(records)),
+            Content::Records(_) => return Err(none),
+            Content::Snapshots(all) => {
+                let range = all.get(index).ok_or(none)?.range.clone();
+                let (begin, bytes) = (range.start, self.bytes.clone());
+                let form = codec::decode(SharedBytes::new(Part { bytes, range }));
+                return form.map_err(|error| error.shifted(begin));
+            }
         };
         let entry = frames.entry(index).ok_or(none)?;
         let start = self.chain_start(index);
@@ -188,8 +233,16 @@ impl Reader {
         let mut state = cursor.state.take().filter(|state| (start..=index).contains(&state.index));
         let next = state.as_ref().map_or(start, |state| state.index + 1);
         for at in next..=index {
-            let step = self.step(frames, at, state, &mut cursor.copies);
-            state = Some(step.inspect_err(|_| cursor.broken = Some(at))?);
+            cursor.ask(entry.offset)?;
+            match self.step(frames, at, state, cursor) {
+                Ok(next) => state = Some(next),
+                Err(error) => {
+                    if error.kind.is_damage() {
+                        cursor.broken = Some(at);
+                    }
+                    return Err(error);
+                }
+            }
         }
         let Some(state) = state else { return Err(none) };
         let names = NamesAt { names: Arc::clone(self.names()), offset: entry.offset };
@@ -198,18 +251,30 @@ impl Reader {
         Ok(snapshot)
     }
 
-    fn frame(&self, entry: &Entry, copies: Option<&mut Copies>) -> Result<Frame, ParseError> {
+    pub(super) fn frame(
+        &self,
+        entry: &Entry,
+        copies: Option<&mut Copies>,
+    ) -> Result<Frame, ParseError> {
         let offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
-        let bad = ParseError::new(ErrorKind::BadChecksum, offset);
+        let bad = |kind| ParseError::new(kind, offset);
         let header = offset..offset.saturating_add(frame::HEADER);
         let copy = copies.and_then(|copy| copy(header));
         let frame = match copy {
             Some(header) => Frame::of(header.as_ref(), offset),
             None => Frame::at(self.bytes.as_ref(), offset),
         };
-        let frame = frame.ok_or(bad)?;
-        let same = frame.kind == entry.kind && frame.time_ns == entry.time_ns;
-        if same && frame.rows == entry.rows { Ok(frame) } else { Err(bad) }
+        let frame = frame.ok_or(bad(ErrorKind::BadChecksum))?;
+        if (frame.kind, frame.time_ns, frame.rows) != (entry.kind, entry.time_ns, entry.rows) {
+            return Err(bad(ErrorKind::BadChecksum));
+        }
+        // Whoever reads all frames reads no byte twice, and none of a hole.
+        let next = self.index().and_then(|index| index.next_offset(entry.offset));
+        let reaches = next.is_some_and(|next| frame.range().end as u64 > next);
+        if reaches || frame::overlaps(&self.holes, &frame) {
+            return Err(bad(ErrorKind::BadLength));
+        }
+        Ok(frame)
     }
 
     fn step(
@@ -217,55 +282,88 @@ impl Reader {
         frames: &Index,
         index: usize,
         before: Option<State>,
-        copies: &mut Option<Copies>,
+        cursor: &mut Cursor,
     ) -> Result<State, ParseError> {
         let entry = frames.entry(index).ok_or(ParseError::new(ErrorKind::BadCount, 0))?;
         // Others are small, and many in a page.
-        let mut copies = copies.as_mut().filter(|_| entry.kind == FrameKind::Full);
+        let mut copies = cursor.copies.as_mut().filter(|_| entry.kind == FrameKind::Full);
         let frame = self.frame(entry, copies.as_deref_mut())?;
         let bad = |kind| ParseError::new(kind, frame.offset);
-        let bytes = self.bytes.as_ref();
         let state = if frame.kind == FrameKind::Full {
-            let whole = if frame.compressed {
-                SharedBytes::new(frame.payload(bytes)?.into_owned())
-            } else if let Some(copy) = copies.and_then(|copy| copy(frame.range())) {
-                frame.check(copy.as_ref())?;
-                copy
-            } else {
-                frame.checked(bytes)?;
-                SharedBytes::new(Part { bytes: self.bytes.clone(), range: frame.range() })
-            };
-            let whole = Whole::new(whole).map_err(|error| error.shifted(frame.range().start))?;
-            let table = (frame.after, None);
-            State { index, whole, table, sets: Vec::new(), checksum: frame.checksum }
+            self.full(&frame, index, copies)?
         } else {
             let Some(mut state) = before.filter(|state| state.checksum == frame.after) else {
                 return Err(bad(ErrorKind::MissingBase));
             };
-            let table = match state.table.1.take() {
-                Some(table) => table,
-                None => self.table(frames, index, state.table.0)?,
-            };
-            let payload = frame.payload(bytes)?;
-            let made = delta::apply(&table, &mut state.sets, &state.whole, &payload)
-                .ok_or(bad(ErrorKind::BadValue))?;
+            let table = self.table(frames, index, state.table, cursor)?;
+            let payload = frame.payload(self.bytes.as_ref())?;
+            let stored = state.stored.saturating_add(frame.stored);
+            let (rows, prev) = (frame.rows as usize, &state.whole);
+            let apply = Apply { table: &table, prev, rows, stored };
+            let made = apply.run(&mut state.sets, &payload).ok_or(bad(ErrorKind::BadValue))?;
             state.whole = Whole::new(SharedBytes::new(made)).map_err(|error| bad(error.kind))?;
-            state.table.1 = Some(table);
-            State { index, checksum: frame.checksum, ..state }
+            State { index, stored, checksum: frame.checksum, ..state }
         };
         if state.whole.len() != frame.rows as usize {
             return Err(bad(ErrorKind::BadCount));
         }
+        // A recorder writes whole snapshots only.
+        if state.whole.flags.contains(Flags::WITHOUT_UNCHANGED) {
+            return Err(bad(ErrorKind::BadValue));
+        }
         Ok(state)
     }
 
+    fn full(
+        &self,
+        frame: &Frame,
+        index: usize,
+        copies: Option<&mut Copies>,
+    ) -> Result<State, ParseError> {
+        let bytes = self.bytes.as_ref();
+        let whole = if frame.compressed {
+            SharedBytes::new(frame.unpack_rows(bytes)?)
+        } else if let Some(copy) = copies.and_then(|copy| copy(frame.range())) {
+            frame.check(copy.as_ref())?;
+            copy
+        } else {
+            frame.checked(bytes)?;
+            SharedBytes::new(Part { bytes: self.bytes.clone(), range: frame.range() })
+        };
+        let whole = Whole::new(whole).map_err(|error| error.shifted(frame.range().start))?;
+        Ok(State {
+            index,
+            whole,
+            table: frame.after,
+            sets: ColumnSets::default(),
+            checksum: frame.checksum,
+            stored: frame.stored,
+        })
+    }
+
     /// The table before a snapshot, which must be the one of that checksum.
-    fn table(&self, frames: &Index, index: usize, checksum: u32) -> Result<FieldTable, ParseError> {
+    fn table(
+        &self,
+        frames: &Index,
+        index: usize,
+        checksum: u32,
+        cursor: &mut Cursor,
+    ) -> Result<Arc<FieldTable>, ParseError> {
         let missing = ParseError::new(ErrorKind::MissingBase, 0);
-        let frame = self.frame(frames.table(index).ok_or(missing)?, None)?;
+        let entry = frames.table(index).ok_or(missing)?;
+        let frame = self.frame(entry, None)?;
         if frame.checksum != checksum {
             return Err(ParseError::new(ErrorKind::MissingBase, frame.offset));
         }
+        if let Some((_, table)) = cursor.table.as_ref().filter(|(at, _)| *at == entry.offset) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(self.decode_table(&frame)?);
+        cursor.table = Some((entry.offset, Arc::clone(&table)));
+        Ok(table)
+    }
+
+    pub(super) fn decode_table(&self, frame: &Frame) -> Result<FieldTable, ParseError> {
         let payload = frame.payload(self.bytes.as_ref())?;
         FieldTable::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
     }
@@ -275,8 +373,9 @@ impl Reader {
         self.names.get_or_init(|| {
             let (mut all, mut lost) = (Names::default(), Vec::new());
             let Some(index) = self.index() else { return Arc::new(all) };
+            let mut stored = 0_usize;
             for entry in index.entries.iter().filter(|entry| entry.kind == FrameKind::Strings) {
-                match self.strings(entry) {
+                match self.strings(entry, &mut stored, all.memory()) {
                     Ok(strings) => all.add(entry.offset, strings),
                     Err(error) => lost.push((entry.offset, error)),
                 }
@@ -292,10 +391,28 @@ impl Reader {
         })
     }
 
-    fn strings(&self, entry: &Entry) -> Result<Vec<RecordedName>, ParseError> {
+    /// The strings of a frame. BadLength if, with those that take `memory` already, they would
+    /// take more than the stored bytes justify; `stored` counts these.
+    fn strings(
+        &self,
+        entry: &Entry,
+        stored: &mut usize,
+        memory: usize,
+    ) -> Result<Vec<RecordedName>, ParseError> {
         let frame = self.frame(entry, None)?;
+        let bad = |kind| ParseError::new(kind, frame.offset);
+        *stored = stored.saturating_add(frame.payload_at + frame.stored);
+        let length = if frame.compressed { frame.unpacked } else { frame.stored };
+        if !limits::allows_names(memory.saturating_add(length), *stored) {
+            return Err(bad(ErrorKind::BadLength));
+        }
         let payload = frame.payload(self.bytes.as_ref())?;
-        strings::decode(&payload).ok_or(ParseError::new(ErrorKind::BadValue, frame.offset))
+        let strings = strings::decode(&payload).ok_or(bad(ErrorKind::BadValue))?;
+        let added: usize = strings.iter().map(Names::memory_of).sum();
+        if !limits::allows_names(memory.saturating_add(added), *stored) {
+            return Err(bad(ErrorKind::BadLength));
+        }
+        Ok(strings)
     }
 
     /// Damage to the names before a snapshot: names that are not repeated after it are
@@ -304,61 +421,16 @@ impl Reader {
         let entry = self.index().and_then(|frames| frames.entry(index));
         self.names().lost(entry.map_or(0, |entry| entry.offset)).iter().map(|&(_, error)| error)
     }
-
-    /// Reads every byte of a dump and returns what cannot be read.
-    pub fn check(&self) -> Vec<Damage> {
-        let Content::Dump(frames) = &self.content else { return Vec::new() };
-        let bytes = self.bytes.as_ref();
-        // An index may not list damage: read the frames themselves.
-        let seen = Index::by_headers(bytes);
-        // An undamaged index lists the frames in a gap.
-        let gaps = frames.cut(&seen.gaps);
-        let place = |offset: u64| {
-            let start = offset as usize;
-            let end = match gaps.binary_search_by_key(&start, |gap| gap.start) {
-                Ok(found) => gaps[found].end,
-                Err(_) => Frame::at(bytes, start).map_or(start, |frame| frame.end()),
-            };
-            start..end
-        };
-        let all = (0..frames.len()).filter_map(|index| frames.entry(index));
-        let snapshots: HashSet<usize> = all.map(|entry| entry.offset as usize).collect();
-        // Lost snapshots are reported below.
-        let nameless = gaps.iter().filter(|gap| !snapshots.contains(&gap.start));
-        let mut damage: Vec<Damage> = nameless
-            .map(|gap| Damage {
-                bytes: gap.clone(),
-                error: frame::error_at(bytes, gap.start),
-                snapshot: None,
-            })
-            .collect();
-        for entry in seen.entries.iter().filter(|entry| !entry.kind.is_snapshot()) {
-            let payload =
-                self.frame(entry, None).and_then(|frame| frame.payload(bytes).map(|_| ()));
-            if let Err(error) = payload {
-                damage.push(Damage { bytes: place(entry.offset), error, snapshot: None });
-            }
-        }
-        let mut cursor = Cursor::default();
-        for index in 0..frames.len() {
-            if let Err(error) = self.snapshot(index, &mut cursor) {
-                let offset = frames.entry(index).map_or(0, |entry| entry.offset);
-                damage.push(Damage { bytes: place(offset), error, snapshot: Some(index) });
-            }
-        }
-        damage.sort_by_key(|damage| damage.bytes.start);
-        damage
-    }
 }
 
 /// The snapshots of byte forms laid end to end.
-fn byte_forms(bytes: &SharedBytes) -> Result<Vec<Snapshot<SharedBytes>>, ParseError> {
+fn byte_forms(bytes: &SharedBytes) -> Result<Vec<ByteForm>, ParseError> {
     let (mut all, mut at) = (Vec::new(), 0);
-    while at < bytes.as_ref().len() {
-        let rest = Part { bytes: bytes.clone(), range: at..bytes.as_ref().len() };
-        let length = codec::total_length(rest.as_ref()).unwrap_or(0);
-        all.push(codec::decode(SharedBytes::new(rest)).map_err(|error| error.shifted(at))?);
-        at += length;
+    while let Some(rest) = bytes.as_ref().get(at..).filter(|rest| !rest.is_empty()) {
+        let form = codec::decode(rest).map_err(|error| error.shifted(at))?;
+        let range = at..at + codec::total_length(rest).unwrap_or(0);
+        at = range.end;
+        all.push(ByteForm { range, time_ns: form.header().begin.realtime_ns, rows: form.len() });
     }
     Ok(all)
 }

@@ -1,5 +1,7 @@
 //! The byte form of the names of a dump.
 
+use std::collections::HashSet;
+
 use super::Input;
 use crate::names::{RecordedName, StringKey, StringKind};
 
@@ -16,13 +18,16 @@ pub(super) fn encode(strings: &[RecordedName]) -> Vec<u8> {
     out
 }
 
-/// The strings of a frame; None where the bytes are none.
+/// The strings of a frame; None if the bytes are none. A frame has one string of a key at most.
 pub(super) fn decode(bytes: &[u8]) -> Option<Vec<RecordedName>> {
     let mut input = Input::new(bytes);
-    let mut strings = Vec::new();
+    let (mut strings, mut keys) = (Vec::new(), HashSet::new());
     while !input.is_empty() {
         let kind = StringKind::from_number(input.varint()?);
         let key = StringKey { kind, id: input.varint()? };
+        if !keys.insert(key) {
+            return None;
+        }
         let start_ns = input.varint()?;
         let length = input.length()?;
         strings.push(RecordedName { key, start_ns, text: input.take(length)?.to_vec() });

@@ -167,7 +167,7 @@ impl Writer {
         let draft = Draft { kind, payload, rows, time_ns, after, level, align };
         let frame = frame::put(out, self.offset, &draft)?;
         self.offset = frame.end();
-        self.entries.push(Entry { offset: frame.offset as u64, kind, time_ns, rows });
+        self.entries.push(Entry::of(&frame));
         Ok(frame)
     }
 }

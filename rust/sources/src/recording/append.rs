@@ -19,6 +19,7 @@ use nix::unistd::geteuid;
 use precise_top_core::dump::{Index, Options, Writer, is_dump};
 
 use crate::errors::Error;
+use crate::sys;
 use crate::sys::map::FileMap;
 
 /// Permission to write, for the group and for others.
@@ -75,7 +76,7 @@ pub(super) fn open_file(path: &Path, options: Options, expected: Place) -> Resul
         let hint = "give the name of a new file";
         return Err(refused(path, "is no dump and stays as it is", hint));
     }
-    let index = Index::of(map.as_ref())?;
+    let index = Index::of(map.as_ref(), &sys::holes(&file, length as usize))?;
     let end = index.end() as u64;
     let writer = Writer::resume(options, &index);
     let begun_ns = index.time_ns(0);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use precise_top_core::columns::{ColumnKind, Columns};
-use precise_top_core::dump::{Copies, Cursor, Reader};
+use precise_top_core::dump::{Copies, Cursor, Damage, Reader, Stop};
 use precise_top_core::{ParseError, SharedBytes, Snapshot};
 
 use super::parallel_read::{self, Lost, Part};
@@ -77,6 +77,7 @@ impl DumpFile {
             });
         }
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        let holes = if metadata.is_file() { sys::holes(&file, length) } else { Vec::new() };
         let mapped = if map && length > 0 {
             // A file that cannot be mapped is read.
             FileMap::new(&file, length).ok().map(Arc::new)
@@ -85,16 +86,22 @@ impl DumpFile {
         };
         let bytes = match &mapped {
             Some(map) => SharedBytes::from_arc(Arc::clone(map)),
+            None if !holes.is_empty() => {
+                return Err(Error::Unsupported {
+                    reason: format!("{} has holes and cannot be mapped", path.display()),
+                    hint: "copy it with cp --sparse=never, and open the copy".into(),
+                });
+            }
             None => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).map_err(failed)?;
                 SharedBytes::new(bytes)
             }
         };
-        let reader = Reader::new(bytes, record_size);
-        // Missing pages read as zeros, which is not the file's damage.
+        let reader = Reader::with_holes(bytes, record_size, holes);
+        // What is missing read as zeros, which is not the file's damage.
         still_whole(path, mapped.as_deref(), reader.is_err())?;
-        let reader = reader.map_err(|error| damaged(path, error))?;
+        let reader = reader.map_err(|error| failure(path, error))?;
         let identity = identity(&metadata);
         Ok(DumpFile { path: path.to_owned(), reader, map: mapped, identity })
     }
@@ -117,7 +124,19 @@ impl DumpFile {
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let snapshot = self.reader.snapshot(index, cursor);
         self.still_whole(snapshot.is_err())?;
-        snapshot.map_err(|error| damaged(&self.path, error))
+        snapshot.map_err(|error| failure(&self.path, error))
+    }
+
+    /// Reads every byte, and passes what cannot be read to `found`; see
+    /// [`Reader::check_each`].
+    pub fn check(&self, stop: Stop, mut found: impl FnMut(Damage)) -> Result<(), Error> {
+        let mut damaged = false;
+        let checked = self.reader.check_each(Cursor::default().until(stop), |damage| {
+            damaged = true;
+            found(damage);
+        });
+        self.still_whole(damaged)?;
+        checked.map_err(|error| failure(&self.path, error))
     }
 
     /// Reads a mapped file by pread into one buffer that is used again while no copy is kept.
@@ -165,16 +184,22 @@ fn still_whole(path: &Path, map: Option<&FileMap>, damage: bool) -> Result<(), E
     Ok(())
 }
 
-fn damaged(path: &Path, error: ParseError) -> Error {
-    Error::Damaged { path: path.display().to_string(), error }
+fn failure(path: &Path, error: ParseError) -> Error {
+    if error.kind.is_damage() {
+        Error::Damaged { path: path.display().to_string(), error }
+    } else {
+        Error::GivenUp(error)
+    }
 }
 
 /// The columns of all records of snapshots of several files, read by as many threads as
-/// there are CPUs; each file with the indices of its snapshots. An error where a file was
-/// cut short meanwhile; what is damaged is in the second value.
+/// there are CPUs; each file with the indices of its snapshots. An error if a file was cut short
+/// meanwhile, or if reading was given up, which `stop` requests by returning true; damage is in
+/// the second value.
 pub fn read_columns(
     files: &[(Arc<DumpFile>, Vec<usize>)],
     kinds: &[ColumnKind],
+    stop: &Stop,
 ) -> Result<(Columns, Vec<Lost>), Error> {
     let paths: Vec<_> = files.iter().map(|(file, _)| file.path.to_string_lossy()).collect();
     let copies: Vec<_> = files.iter().map(|(file, _)| || file.copies()).collect();
@@ -190,9 +215,10 @@ pub fn read_columns(
         })
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (columns, lost) = parallel_read::read(&parts, kinds, threads, sys::large_pages);
-    files.iter().try_for_each(|(file, _)| file.still_whole(!lost.is_empty()))?;
-    Ok((columns, lost))
+    let read = parallel_read::read(&parts, kinds, threads, sys::large_pages, stop);
+    let damage = read.as_ref().is_ok_and(|(_, lost)| !lost.is_empty());
+    files.iter().try_for_each(|(file, _)| file.still_whole(damage))?;
+    read.map_err(Error::GivenUp)
 }
 
 #[cfg(test)]

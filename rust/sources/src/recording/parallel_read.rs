@@ -5,12 +5,18 @@
 //! * Threads read runs of frames, and each run becomes a batch of columns as Arrow has them.
 //!   Batches are not joined.
 //! * Snapshots that cannot be read are left out and reported, and so are names.
+//! * The calling thread works on no job: it asks at intervals whether to stop. Only Python's
+//!   main thread receives signals.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use precise_top_core::ParseError;
 use precise_top_core::columns::{
     Allocate, ColumnBuilder, ColumnKind, Columns, Dictionary, SnapshotRows,
 };
-use precise_top_core::dump::{Copies, Cursor, Reader};
+use precise_top_core::dump::{Copies, Cursor, Reader, Stop};
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
@@ -42,31 +48,35 @@ pub(super) struct Part<'a> {
 const BATCH_ROWS: usize = 1 << 17;
 
 /// Reads the columns of all records of the parts' snapshots with `threads` threads. Returns
-/// them, and what could not be read and is left out.
+/// them, and what could not be read and is left out. OutOfMemory, or Interrupted where `stop`
+/// returned true.
 pub(super) fn read(
     parts: &[Part<'_>],
     kinds: &[ColumnKind],
     threads: usize,
     allocate: Allocate,
-) -> (Columns, Vec<Lost>) {
-    let read = |job: Job| job.read(&parts[job.part], kinds, allocate);
-    let outcomes = map_parallel(threads, jobs(parts, threads), read);
+    stop: &Stop,
+) -> Result<(Columns, Vec<Lost>), ParseError> {
+    let read = |job: Job| job.read(&parts[job.part], kinds, allocate, stop);
+    let outcomes = map_parallel(threads, jobs(parts, threads), read, stop);
     // All batches share one dictionary per column.
     let mut texts: Vec<Dictionary> = kinds.iter().map(|_| Dictionary::default()).collect();
     let (mut builders, mut lost) = (Vec::new(), Vec::new());
-    for mut outcome in outcomes {
+    for outcome in outcomes {
+        let mut outcome = outcome?;
         let own = outcome.builder.texts().zip(&mut texts);
         let codes: Vec<Vec<i32>> =
             own.map(|(own, texts)| own.map(|text| texts.code(text)).collect()).collect();
         builders.push((outcome.builder, codes));
         lost.append(&mut outcome.lost);
     }
-    let batches = map_parallel(threads, builders, |(mut builder, numbers)| {
+    let finish = |(mut builder, numbers): (ColumnBuilder, Vec<Vec<i32>>)| {
         for (column, numbers) in numbers.iter().enumerate() {
             builder.remap_codes(column, numbers);
         }
         builder.finish().0
-    });
+    };
+    let batches = map_parallel(threads, builders, finish, stop);
     if kinds.iter().any(|kind| kind.is_name()) {
         for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
             let names = indices.iter().max().map(|&last| reader.lost_names(last));
@@ -75,23 +85,42 @@ pub(super) fn read(
         }
     }
     let texts = texts.into_iter().map(Dictionary::into_strings).collect();
-    (Columns { kinds: kinds.into(), batches, texts }, lost)
+    Ok((Columns { kinds: kinds.into(), batches, texts }, lost))
 }
+
+/// The time between two calls of `stop` by the thread that waits.
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// The results of `work` on each item, in the items' order, computed by `threads` threads.
 /// The pool lives for this call only: one that outlives it would have no threads in a forked
 /// child, which would wait for them for ever. Where no threads can be started, the caller
-/// does the work alone.
+/// does the work alone. It calls `stop` while it waits; what that returns is for `work` to obey.
 fn map_parallel<T: Send, R: Send>(
     threads: usize,
     items: Vec<T>,
     work: impl Fn(T) -> R + Sync + Send,
+    stop: &Stop,
 ) -> Vec<R> {
     let threads = threads.min(items.len());
     if threads > 1
         && let Ok(pool) = ThreadPoolBuilder::new().num_threads(threads).build()
     {
-        return pool.install(|| items.into_par_iter().with_max_len(1).map(work).collect());
+        let (send, receive) = mpsc::channel();
+        return pool.in_place_scope(|scope| {
+            scope.spawn(move |_| {
+                let results = items.into_par_iter().with_max_len(1).map(work).collect();
+                // The receiver waits for them.
+                let _sent = send.send(results);
+            });
+            loop {
+                match receive.recv_timeout(ASK_EVERY) {
+                    Ok(results) => return results,
+                    Err(RecvTimeoutError::Timeout) => _ = stop(),
+                    // A thread has panicked, which the scope passes on.
+                    Err(RecvTimeoutError::Disconnected) => return Vec::new(),
+                }
+            }
+        });
     }
     items.into_iter().map(work).collect()
 }
@@ -142,24 +171,41 @@ struct Outcome {
 }
 
 impl Job {
-    fn read(&self, part: &Part<'_>, kinds: &[ColumnKind], allocate: Allocate) -> Outcome {
-        // Reserve the rows that frames' headers declare, within limits.
-        let mut builder = ColumnBuilder::new(kinds, self.rows.min(2 * BATCH_ROWS), allocate);
-        let (mut cursor, mut lost) = (Cursor::copying((part.copies)()), Vec::new());
+    fn read(
+        &self,
+        part: &Part<'_>,
+        kinds: &[ColumnKind],
+        allocate: Allocate,
+        stop: &Stop,
+    ) -> Result<Outcome, ParseError> {
+        let mut builder = ColumnBuilder::new(kinds, allocate);
+        let (mut reserved, mut lost) = (false, Vec::new());
+        let mut cursor = Cursor::copying((part.copies)()).until(Arc::clone(stop));
         for &index in &self.indices {
             match part.reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
+                    if !reserved {
+                        // Reserve the rows that frames' headers declare, where the first
+                        // snapshot has about as many.
+                        let likely = snapshot.len().saturating_mul(self.indices.len());
+                        let likely = likely.saturating_add(likely / 4);
+                        builder.reserve(self.rows.min(likely).min(2 * BATCH_ROWS));
+                        reserved = true;
+                    }
                     builder.add(&SnapshotRows {
                         snapshot: &snapshot,
                         interval: None,
                         path: part.path,
-                    });
+                    })?;
                 }
-                Err(error) => lost.push(Lost { part: self.part, index: Some(index), error }),
+                Err(error) if error.kind.is_damage() => {
+                    lost.push(Lost { part: self.part, index: Some(index), error });
+                }
+                Err(error) => return Err(error),
             }
         }
         // The builders of all jobs wait until the last one is read: keep no spare room.
         builder.trim();
-        Outcome { builder, lost }
+        Ok(Outcome { builder, lost })
     }
 }

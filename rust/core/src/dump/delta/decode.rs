@@ -1,148 +1,176 @@
 //! Applies deltas.
 
-use super::{Advance, Sets, Whole, expected, op};
+use super::{Advance, Whole, expected, op};
 use crate::codec;
+use crate::dump::column_sets::ColumnSets;
 use crate::dump::field_table::{FieldTable, number, set_number};
+use crate::dump::limits::{self, Rows};
 use crate::dump::{Input, unzigzag};
 
-/// The byte form of the snapshot that `payload` makes of `prev`; None where the payload
-/// does not fit it. Appends the sets of entries that the payload defines to `sets`.
-pub(in crate::dump) fn apply<B: AsRef<[u8]>>(
-    table: &FieldTable,
-    sets: &mut Sets,
-    prev: &Whole<B>,
-    payload: &[u8],
-) -> Option<Vec<u8>> {
-    let mut input = Input::new(payload);
-    let clock_ns = prev.clock_ns.wrapping_add(unzigzag(input.varint()?));
-    let order = codec::is_swapped(prev.bytes.as_ref());
-    let mut out = take_header(&mut input, prev.header(), order)?;
-    let begin = out.len();
-    if codec::header_length(&out) != Some(begin) || codec::is_swapped(&out) != order {
-        return None;
-    }
-    let size = table.record_size;
-    let count = usize::try_from(number(&out, 16, 8, order)).ok()?;
-    let records_end = (begin + count.checked_mul(size)?) as u64;
-    let mask_indices = number(&out, 40, 8, order).checked_sub(records_end)?;
-    // Each row is in the snapshot before or takes at least a byte.
-    if count > prev.len() + payload.len() || size != prev.layout.record_size() {
-        return None;
-    }
-    for _ in 0..input.length()? {
-        sets.push(take_set(&mut input, table)?);
-    }
-    let swapped = prev.layout.is_swapped();
-    let living = count.checked_sub(codec::exited(&out)? as usize)?;
-    out.resize(begin + count * size, 0);
-    let mut rows = Rows {
-        table,
-        prev,
-        advance: Advance::new(table, swapped, prev.clock_ns, clock_ns),
-        swapped,
-        living,
-        records: &mut out[begin..],
-        masks: vec![0; count],
-        row: 0,
-        cursor: 0,
-        kept: 0,
-        base: vec![0; size],
-    };
-    while rows.row < count {
-        rows.step(&mut input, sets)?;
-    }
-    let mut masks = rows.masks;
-    match usize::try_from(mask_indices).ok()? {
-        0 => {}
-        length if length == count => out.append(&mut masks),
-        _ => return None,
-    }
-    input.is_empty().then_some(out)
+/// A payload is applied to the snapshot before it.
+pub(in crate::dump) struct Apply<'a, B> {
+    /// The columns of both snapshots' records.
+    pub(in crate::dump) table: &'a FieldTable,
+    /// The snapshot before.
+    pub(in crate::dump) prev: &'a Whole<B>,
+    /// The number of records that the frame declares.
+    pub(in crate::dump) rows: usize,
+    /// The bytes that are stored for the frame and for those that it builds on.
+    pub(in crate::dump) stored: usize,
 }
 
-/// The rows of the snapshot that a delta makes.
-struct Rows<'a, B> {
+impl<B: AsRef<[u8]>> Apply<'_, B> {
+    /// The byte form of the snapshot that `payload` describes; None if it describes none. New
+    /// sets are added to `sets`.
+    pub(in crate::dump) fn run(&self, sets: &mut ColumnSets, payload: &[u8]) -> Option<Vec<u8>> {
+        let (table, prev) = (self.table, self.prev);
+        let mut input = Input::new(payload);
+        let clock_ns = prev.clock_ns.wrapping_add(unzigzag(input.varint()?));
+        let order = codec::is_swapped(prev.bytes.as_ref());
+        let mut out = take_header(&mut input, prev.header(), order)?;
+        let at = out.len();
+        if codec::header_length(&out) != Some(at) || codec::is_swapped(&out) != order {
+            return None;
+        }
+        let (count, size) = codec::records(&out)?;
+        if count != self.rows || size != table.record_size || size != prev.layout.record_size() {
+            return None;
+        }
+        let length = at.checked_add(count.checked_mul(size)?)?;
+        let indices = codec::total_length(&out)?.checked_sub(length)?;
+        let new_sets = input.length().filter(|&new| new <= count)?;
+        for _ in 0..new_sets {
+            sets.read(&mut input, table.mask_index(), self.stored)?;
+        }
+        let living = count.checked_sub(codec::exited(&out)? as usize)?;
+        let memory = Rows::of(count, size, self.stored);
+        if memory == Rows::Free {
+            limits::reserve(&mut out, length - at + count)?;
+        }
+        let mut rows = RowReader {
+            input,
+            table,
+            sets,
+            prev,
+            advance: Advance::new(table, prev.layout.is_swapped(), prev.clock_ns, clock_ns),
+            distinct: memory.proof()?,
+            living,
+            base: vec![0; size],
+            out,
+            masks: Vec::new(),
+            cursor: 0,
+            kept: 0,
+        };
+        while rows.masks.len() < count {
+            rows.operation(count)?;
+        }
+        let RowReader { input, mut out, mut masks, .. } = rows;
+        match indices {
+            0 => {}
+            indices if indices == count => {
+                limits::reserve(&mut out, count)?;
+                out.append(&mut masks);
+            }
+            _ => return None,
+        }
+        input.is_empty().then_some(out)
+    }
+}
+
+/// Reads the rows of a delta.
+struct RowReader<'a, B> {
+    input: Input<'a>,
     table: &'a FieldTable,
+    sets: &'a ColumnSets,
     prev: &'a Whole<B>,
     advance: Advance<'a>,
-    swapped: bool,
-    /// Number of rows of living tasks.
+    /// Rows that are not copies of earlier ones, if they have to prove that they are real.
+    distinct: Option<limits::Distinct>,
+    /// Rows of tasks that have not died.
     living: usize,
-    records: &'a mut [u8],
-    masks: Vec<u8>,
-    /// The next row to write.
-    row: usize,
-    /// The next row of the snapshot before.
-    cursor: usize,
-    /// Number of rows kept so far.
-    kept: usize,
-    /// The prediction of a row.
+    /// What a row is compared with.
     base: Vec<u8>,
+    /// The snapshot's bytes, as far as they are read.
+    out: Vec<u8>,
+    /// The index of each row's mask.
+    masks: Vec<u8>,
+    /// A row of the snapshot before.
+    cursor: usize,
+    /// The number of rows that were copied.
+    kept: usize,
 }
 
-impl<B: AsRef<[u8]>> Rows<'_, B> {
-    /// Executes the next operation; None where it is not valid.
-    fn step(&mut self, input: &mut Input<'_>, sets: &Sets) -> Option<()> {
-        let operation = input.varint()?;
-        let argument = operation >> 2;
+impl<B: AsRef<[u8]>> RowReader<'_, B> {
+    /// Reads an operation; there are `count` rows in all.
+    fn operation(&mut self, count: usize) -> Option<()> {
+        let begin = self.input.at;
+        let operation = self.input.varint()?;
+        let argument = usize::try_from(operation >> 2).ok();
         match operation & 3 {
-            op::KEEP => self.keep(usize::try_from(argument).ok()?),
-            op::MOVE => self.seek(unzigzag(argument)),
-            operation => {
-                let set = sets.get(usize::try_from(argument).ok()?)?;
-                self.write(operation == op::CHANGE, set, input)
+            op::KEEP => {
+                let left = count - self.masks.len();
+                self.keep(argument.filter(|run| (1..=left).contains(run))?)
             }
+            op::MOVE => {
+                let step = unzigzag(operation >> 2);
+                let cursor = usize::try_from((self.cursor as u64).wrapping_add(step)).ok()?;
+                self.cursor = cursor;
+                (cursor <= self.prev.len()).then_some(())
+            }
+            operation => self.row(operation == op::CHANGE, argument?, begin),
         }
     }
 
+    /// Copies rows from the cursor on. A snapshot has no more copies than there are rows in
+    /// the one before.
     fn keep(&mut self, run: usize) -> Option<()> {
         let size = self.table.record_size;
-        let end = self.row.checked_add(run).filter(|&end| end <= self.masks.len() && run > 0)?;
-        let from = self.cursor * size..self.cursor.checked_add(run)?.checked_mul(size)?;
-        let from = self.prev.records().get(from)?;
-        // A short input must not make many rows: each row is kept at most once.
+        let end = self.cursor.checked_add(run)?;
+        let from = self.prev.records().get(self.cursor * size..end.checked_mul(size)?)?;
         self.kept += run;
         if self.kept > self.prev.len() {
             return None;
         }
-        self.records[self.row * size..end * size].copy_from_slice(from);
-        for row in self.row..end {
-            if row < self.living {
-                self.advance.row(&mut self.records[row * size..][..size]);
-            }
-            self.masks[row] = self.prev.mask_index(self.cursor + row - self.row);
+        let begin = self.out.len();
+        limits::reserve(&mut self.out, from.len())?;
+        self.out.extend_from_slice(from);
+        let living = self.living.saturating_sub(self.masks.len()).min(run);
+        for row in self.out[begin..].chunks_exact_mut(size).take(living) {
+            self.advance.row(row);
         }
-        self.cursor += run;
-        self.row = end;
+        limits::reserve(&mut self.masks, run)?;
+        self.masks.extend((self.cursor..end).map(|row| self.prev.mask_index(row)));
+        self.cursor = end;
         Some(())
     }
 
-    fn seek(&mut self, step: u64) -> Option<()> {
-        self.cursor = usize::try_from((self.cursor as u64).wrapping_add(step)).ok()?;
-        (self.cursor <= self.prev.len()).then_some(())
-    }
-
-    /// Writes a row that differs from its prediction in the entries of `set`.
-    fn write(&mut self, is_change: bool, set: &[usize], input: &mut Input<'_>) -> Option<()> {
-        let size = self.table.record_size;
-        if is_change {
+    /// Reads a row that differs in the columns of a set from the row at the cursor
+    /// (`changed`), else from zeros. Its operation begins at `begin` of the input.
+    fn row(&mut self, changed: bool, set: usize, begin: usize) -> Option<()> {
+        let (size, at) = (self.table.record_size, self.out.len());
+        let (place, mut mask) = (self.cursor, 0);
+        if changed {
             let end = self.cursor.checked_add(1)?.checked_mul(size)?;
-            let from = self.prev.records().get(self.cursor.checked_mul(size)?..end)?;
-            self.base.copy_from_slice(from);
-            self.masks[self.row] = self.prev.mask_index(self.cursor);
-            if self.row < self.living {
+            self.base.copy_from_slice(self.prev.records().get(end - size..end)?);
+            mask = self.prev.mask_index(self.cursor);
+            if self.masks.len() < self.living {
                 self.advance.row(&mut self.base);
             }
             self.cursor += 1;
         } else {
             self.base.fill(0);
         }
-        let place = &mut self.records[self.row * size..][..size];
-        let mask = take_row(self.table, set, input, &self.base, place, self.swapped)?;
-        if let Some(mask) = mask {
-            self.masks[self.row] = mask;
+        limits::reserve(&mut self.out, size)?;
+        self.out.extend_from_slice(&self.base);
+        let (set, swapped) = (self.sets.get(set)?, self.advance.swapped);
+        let row = &mut self.out[at..];
+        let new_mask = take_row(self.table, set, &mut self.input, &self.base, row, swapped)?;
+        if let Some(distinct) = &mut self.distinct {
+            let place = if changed { place } else { usize::MAX };
+            distinct.is_new(place, &self.input.bytes[begin..self.input.at]).then_some(())?;
         }
-        self.row += 1;
+        limits::reserve(&mut self.masks, 1)?;
+        self.masks.push(new_mask.unwrap_or(mask));
         Some(())
     }
 }
@@ -150,7 +178,8 @@ impl<B: AsRef<[u8]>> Rows<'_, B> {
 fn take_header(input: &mut Input<'_>, prev: &[u8], swapped: bool) -> Option<Vec<u8>> {
     let length = input.length()?;
     if length > 0 {
-        return input.take(length).map(<[u8]>::to_vec);
+        let header = input.take(length)?;
+        return (length <= codec::LARGEST_HEADER).then(|| header.to_vec());
     }
     let mut header = prev.to_vec();
     let words = header.len() / 8;
@@ -172,34 +201,17 @@ fn take_header(input: &mut Input<'_>, prev: &[u8], swapped: bool) -> Option<Vec<
     Some(header)
 }
 
-fn take_set(input: &mut Input<'_>, table: &FieldTable) -> Option<Vec<usize>> {
-    let length = input.length().filter(|&length| length <= table.entries.len() + 1)?;
-    let mut set = Vec::with_capacity(length);
-    let mut last = 0_usize;
-    for index in 0..length {
-        let gap = input.length()?;
-        last = last.checked_add(gap)?;
-        // The mask index counts as the entry after the last.
-        if last > table.entries.len() || (index > 0 && gap == 0) {
-            return None;
-        }
-        set.push(last);
-    }
-    Some(set)
-}
-
-/// Writes a row that differs from `base` in the entries of `set`. Returns the index of its
+/// Changes a row, which is the same as `base`, in the entries of `set`. Returns the index of its
 /// mask where the set has it.
 fn take_row(
     table: &FieldTable,
-    set: &[usize],
+    set: &[u16],
     input: &mut Input<'_>,
     base: &[u8],
     row: &mut [u8],
     swapped: bool,
 ) -> Option<Option<u8>> {
-    row.copy_from_slice(base);
-    let mut changed = set.iter().copied().peekable();
+    let mut changed = set.iter().map(|&entry| usize::from(entry)).peekable();
     for (position, entry) in table.entries.iter().enumerate() {
         let is_changed = changed.next_if_eq(&position).is_some();
         if !entry.is_number() {
