@@ -17,6 +17,6 @@ for target in $(cargo fuzz list --fuzz-dir rust/fuzz); do
     # libFuzzer writes new inputs to the first directory.
     mkdir "$scratch/$target"
     cargo fuzz run --fuzz-dir rust/fuzz "$target" "$scratch/$target" "rust/fuzz/seeds/$target" \
-        -- -runs="$runs" -seed=1 -timeout=10 >"$scratch/log" 2>&1 \
+        -- -runs="$runs" -seed=1 -timeout=10 -malloc_limit_mb=128 -rss_limit_mb=1024 >"$scratch/log" 2>&1 \
         || { grep -v 'Uses: ' "$scratch/log" >&2; exit 1; }
 done
