@@ -60,13 +60,13 @@ test-kernel-debug: $(STAMPS)/installed kernel
 	$(PYTHON) tools/kernel.py --debug
 	$(BIN)/pytest -m debug_kernel tests/kernel
 
-# The BPF objects are committed; this makes them anew.
+# Rebuild the committed BPF objects.
 BPF := rust/sources/bpf
 bpf:
 	@sh tools/system.sh $(RUST_MINIMUM) bpf
 	sh tools/build_bpf.sh $(BPF)
 
-# The committed objects have the instructions of the sources beside them.
+# Check that the committed objects have the instructions of their sources.
 check-bpf:
 	@sh tools/system.sh $(RUST_MINIMUM) bpf
 	sh tools/check_bpf.sh
@@ -88,7 +88,7 @@ format:
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-# The man page is committed; this makes it anew from the tables of ptop.
+# Rebuild the committed man page from the option, key and column tables of ptop.
 man: $(STAMPS)/installed
 	$(BIN)/python tools/manpage.py
 

@@ -132,7 +132,7 @@ def test_what_rests_is_among_what_ran(
         five = screen((PID, NAME), limit=5).lines(interval, source, (100, 1000))
         assert five.rows == 5
         assert sum(text[:9].strip().isdigit() for text, _ in five.texts) == 5
-        # What rests has its last values, and a use of zero.
+        # Unchanged tasks have their last values and no use.
         sources = [column.source for column in COLUMNS]
         rests = {row(cells) for cells in source.resting(sources) or ()}
         lines = screen().lines(interval, source, (100, 1000)).texts
@@ -150,7 +150,7 @@ def test_what_rests_is_among_what_ran(
             int(text.split()[0]) for text, _ in named.texts if text.rstrip().endswith(" sleep")
         }
         assert found >= set(sleepers)
-        # Nothing is resting where the interval has all tasks.
+        # An interval of all tasks has no unchanged ones.
         assert screen().lines(interval, None, SIZE).rows == len(interval)
 
 

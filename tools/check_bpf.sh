@@ -13,7 +13,7 @@ for object in "$scratch"/*.bpf.o; do
             > "$scratch/$(basename "$which").asm"
     done
     cmp "$scratch/bpf.asm" "$scratch/$(basename "$scratch").asm" || {
-        echo "rust/sources/bpf/$name is out of date; make it anew with:  make bpf" >&2
+        echo "rust/sources/bpf/$name is out of date; rebuild it with:  make bpf" >&2
         exit 1
     }
 done

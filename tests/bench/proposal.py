@@ -127,19 +127,19 @@ def test1(tasks: int, seconds: float) -> None:
 def books(source: taskstats.Source, count: int) -> tuple[list[float], float, int]:
     """What is left of each interval, the least first, and of all, in per cent of one CPU's
     time; with the number of tasks that died."""
-    rests, rest, time_ns, died = [], 0, 0, 0
+    residuals, rest, time_ns, died = [], 0, 0, 0
     for interval in live_intervals(source, 1.0, count):
         found = interval.books()
-        rests.append(100 * (found["residual_ns"] or 0) / interval.interval_ns)
+        residuals.append(100 * (found["residual_ns"] or 0) / interval.interval_ns)
         rest += found["residual_ns"] or 0
         time_ns += interval.interval_ns
         died += interval.exited
-    return sorted(map(abs, rests)), 100 * rest / time_ns, died
+    return sorted(map(abs, residuals)), 100 * rest / time_ns, died
 
 
-def most_of(rests: Sequence[float], share: float) -> float:
+def most_of(residuals: Sequence[float], share: float) -> float:
     """The quantile of the values at `share`."""
-    return rests[max(0, math.ceil(share * len(rests)) - 1)]
+    return residuals[max(0, math.ceil(share * len(residuals)) - 1)]
 
 
 def opened() -> taskstats.Source:
@@ -148,12 +148,12 @@ def opened() -> taskstats.Source:
 
 def test2(count: int) -> None:
     with started(pinned()), opened() as source:
-        rests, whole, _ = books(source, count)
-    nine = most_of(rests, 0.9)
+        residuals, whole, _ = books(source, count)
+    nine = most_of(residuals, 0.9)
     print(
         f"TEST2  busy loops ({source.name})  residual {nine:.5f} % of a CPU in nine of ten,"
-        f" {rests[-1]:.5f} % at most, {whole:+.5f} % over all"
-        f"  {verdict((nine, 0.001), (rests[-1], 0.05))}"
+        f" {residuals[-1]:.5f} % at most, {whole:+.5f} % over all"
+        f"  {verdict((nine, 0.001), (residuals[-1], 0.05))}"
     )
 
 
@@ -174,16 +174,16 @@ def test3(count: int, soaked: bool, tasks: int) -> None:
             stack.enter_context(load.sleepers(tasks))
         running = stack.enter_context(started([*soakers, *storm]))
         source = stack.enter_context(opened())
-        rests, whole, died = books(source, count)
+        residuals, whole, died = books(source, count)
         top = seen_by_top(running[: len(soakers)])
     name = "without idle" if soaked else "measured idle"
-    eight = most_of(rests, 0.8)
-    goals = [(eight, 0.01), (rests[-1], 0.1), (abs(whole), 0.01)]
+    eight = most_of(residuals, 0.8)
+    goals = [(eight, 0.01), (residuals[-1], 0.1), (abs(whole), 0.01)]
     if not soaked:
-        goals = [(rests[-1], 0.05)]
+        goals = [(residuals[-1], 0.05)]
     print(
         f"TEST3  {name}, {tasks} sleepers ({source.name})  {died / count:.0f} exits/s"
-        f"  residual {eight:.5f} % of a CPU in eight of ten, {rests[-1]:.5f} % at most,"
+        f"  residual {eight:.5f} % of a CPU in eight of ten, {residuals[-1]:.5f} % at most,"
         f" {whole:+.5f} % over all; top sees {top:.1f} % of a CPU beside soakers"
         f"  {verdict(*goals)}"
     )

@@ -226,7 +226,7 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Whom a record in a message is about.
+/// The task or process of a record in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Id {
     /// One task.
@@ -238,7 +238,7 @@ pub enum Id {
 /// The record of one AGGR_PID or AGGR_TGID nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats<'a> {
-    /// Whom it is about.
+    /// Its task or process.
     pub id: Id,
     /// The bytes of `struct taskstats`.
     pub bytes: &'a [u8],

@@ -62,7 +62,7 @@ pub(crate) struct Slots {
     seen: u64,
     /// and of these, these may still be in use.
     open: Vec<u64>,
-    /// So many numbers after someone has looked, deaths are told of.
+    /// The programs wake the reader when this many tickets were issued since it last looked.
     told_after: u64,
 }
 
