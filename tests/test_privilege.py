@@ -238,9 +238,7 @@ assert "CONFIG_TASK_DELAY_ACCT" not in taskstats.delayacct().hint
 
 
 @pytest.mark.parametrize("script", [EMPTY_PROC, PIDS_ONLY], ids=["not mounted", "subset=pid"])
-def test_a_proc_that_lacks_files_is_named(
-    script: str, needs: Callable[[bool, str], None]
-) -> None:
+def test_a_proc_that_lacks_files_is_named(script: str, needs: Callable[[bool, str], None]) -> None:
     needs(ROOT, "needs root to mount /proc")
     done = subprocess.run(
         ["unshare", "--mount", sys.executable, "-c", script],

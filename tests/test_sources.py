@@ -68,8 +68,7 @@ def test_a_time_is_found_in_a_recording_whose_clock_was_set_back(
             snapshot = source.snapshot()
             start = start or snapshot.time_ns
             old, new = (
-                time.to_bytes(8, "little")
-                for time in (snapshot.time_ns, start + after * second)
+                time.to_bytes(8, "little") for time in (snapshot.time_ns, start + after * second)
             )
             data = snapshot.to_bytes()
             assert old in data

@@ -78,10 +78,13 @@ pub(crate) struct Loader {
 impl Loader {
     /// Reads the kernel's types, and fits the programs' accesses to them.
     pub(crate) fn new(object: &[u8]) -> Result<Loader, Error> {
-        let types = fs::read(KERNEL_TYPES).map_err(|_| Error::Unsupported {
-            reason: format!("the kernel does not describe its types ({KERNEL_TYPES})"),
-            hint: "it needs a kernel with CONFIG_DEBUG_INFO_BTF=y".into(),
-        })?;
+        let types = fs::read(KERNEL_TYPES).unwrap_or_default();
+        if types.is_empty() {
+            return Err(Error::Unsupported {
+                reason: format!("the kernel does not describe its types ({KERNEL_TYPES})"),
+                hint: "it needs a kernel with CONFIG_DEBUG_INFO_BTF=y".into(),
+            });
+        }
         Loader::for_kernel(object, types)
     }
 
