@@ -11,8 +11,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use precise_top_core::{Field, FieldGroup, FieldSet, Flags, Interval};
-use precise_top_sources::{Request, sources};
+use precise_top_core::{Field, FieldGroup, FieldSet, Flags, Interval, Record};
+use precise_top_sources::{Request, Source, sources};
 use support::{Children, bpf, burn, cpu, exact, has_one_call};
 
 /// Starts sleeping processes.
@@ -87,6 +87,21 @@ fn every_process_has_one_row() {
     }
 }
 
+/// Ticks of this process's threads, living and exited, in us, as rows of threads have them.
+fn ticks_of_threads(source: &mut dyn Source, exact: bool) -> u64 {
+    let request = Request { exact, threads: true, ..Request::default() };
+    let snapshot = source.snapshot(&request).expect("a snapshot");
+    let pid = std::process::id();
+    let own = snapshot.iter().filter(|record| record.ac_tgid() == Some(pid));
+    let ticks = |record: Record<'_>| {
+        let leads = record.ac_pid() == Some(pid);
+        let exited = record.tg_utime().zip(record.tg_stime()).filter(|_| leads);
+        let exited = exited.map_or(0, |(user, system)| user + system);
+        record.ac_utime().unwrap_or(0) + record.ac_stime().unwrap_or(0) + exited
+    };
+    own.map(ticks).sum()
+}
+
 #[test]
 fn a_process_row_sums_its_threads_living_and_dead() {
     let Some(mut source) = bpf() else { return };
@@ -101,9 +116,11 @@ fn a_process_row_sums_its_threads_living_and_dead() {
     listen.recv().expect("the thread works");
     for exact in [false, true] {
         let request = Request { exact, ..Request::default() };
+        let ticks_before = ticks_of_threads(source.as_mut(), exact);
         let before = own_clock();
         let snapshot = source.snapshot(&request).expect("a snapshot");
         let after = own_clock();
+        let ticks_after = ticks_of_threads(source.as_mut(), exact);
         let me = snapshot.find_pid(std::process::id()).and_then(|row| snapshot.get(row));
         let used = me.expect("this process").ac_sum_exec_ns().expect("its use");
         // The process's clock loses up to a tick of each exited thread; threads of other
@@ -111,8 +128,9 @@ fn a_process_row_sums_its_threads_living_and_dead() {
         assert!(used + 2_000_000 > before, "{used} ns seen, {before} ns by the clock before");
         assert!(used < after + 40_000_000, "{used} ns seen, {after} ns by the clock after");
         let ticks = me.and_then(|record| Some(record.ac_utime()? + record.ac_stime()?));
-        let ticks = ticks.expect("its ticks") * 1000;
-        assert!(ticks > used / 2, "exact: {exact}, {ticks} of {used} ns by ticks of all threads");
+        let ticks = ticks.expect("its ticks");
+        assert!(ticks_before > 0, "ticks of two busy threads");
+        assert!((ticks_before..=ticks_after).contains(&ticks), "exact: {exact}, {ticks} us");
     }
     drop(stop);
     assert!(living.join().expect("the thread ends"));
