@@ -17,14 +17,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
 import taskstats
-from taskstats.recorded import Frames
+from taskstats.recorded import Frames, same_start
 
 from ptop.args import Parser, count, seconds
 from ptop.recordings import add_span, report_damage, spans, with_progress
 from ptop.text import UNKNOWN, bytes_rate, csv_writer, percent, safe, stamp
 
-# Start times that a source derives vary by less than this; no pid is reused within it.
-START_TOLERANCE_NS = 1_000_000_000
 # Rows read from an interval at a time, the busiest first.
 CHUNK_ROWS = 128
 
@@ -125,7 +123,7 @@ class Totals:
         pid, start, name, uid, cgroup, lived, cpu, read, written, *delays = row
         key = (cur.host, cur.boot_id, pid)
         task = self._by_pid.get(key)
-        if task is None or not _same_start(task.start_ns, start):
+        if task is None or not same_start(task.start_ns, start):
             task = TaskTotal(pid, start, name or "", UNKNOWN, UNKNOWN, 0)
             self._by_pid[key] = task
             self.tasks.append(task)
@@ -148,7 +146,7 @@ class Totals:
                 if (
                     task is not None
                     and not task.exited
-                    and _same_start(total.start_ns, task.ac_start_ns)
+                    and same_start(total.start_ns, task.ac_start_ns)
                 ):
                     self._alive.add(id(total))
                 else:
@@ -259,10 +257,6 @@ def _add_span(totals: Totals, frames: Frames, start: int, stop: int) -> None:
     last = frames.snapshot(stop - 1)
     if last is not None:
         totals.end(last)
-
-
-def _same_start(one: int | None, other: int | None) -> bool:
-    return one is None or other is None or abs(one - other) < START_TOLERANCE_NS
 
 
 # The group, the order, and the rows of each table.

@@ -6,6 +6,7 @@ docstring says otherwise. Exceptions are in `taskstats._errors`.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, final, overload
 
@@ -1296,6 +1297,18 @@ def adopt_orphans(adopt: bool) -> None:
     """Make this process the parent of its orphaned descendants, or stop doing so.
 
     Sets PR_SET_CHILD_SUBREAPER (prctl(2)), so that the process can wait for them. Raises OSError.
+    """
+
+def cgroup_mount() -> Path | None:
+    """Return where cgroup v2 is mounted; None where it is not mounted.
+
+    Source: /proc/self/mountinfo (proc(5)).
+    """
+
+def same_start(one_ns: int | None, other_ns: int | None) -> bool:
+    """Return whether two starts of one pid in a recording, in ns of CLOCK_BOOTTIME, are one task's.
+
+    Derived starts of one task differ by milliseconds. An unknown start is no difference.
     """
 
 class _Column(Protocol):

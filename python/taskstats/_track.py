@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from taskstats._core import Exits, Task, Tree
+from taskstats._core import Exits, Task, Tree, cgroup_mount
 from taskstats._errors import TaskstatsError
 
 # A chain of parents longer than this is a ring made by reused pids.
@@ -265,14 +265,7 @@ class CgroupCollector:
 
     def __init__(self) -> None:
         """Make the cgroup. Raises OSError where that is not allowed or no cgroup v2 is mounted."""
-        top = next(
-            (
-                Path(line.split()[4])
-                for line in Path("/proc/self/mountinfo").read_text().splitlines()
-                if line.split(" - ")[1].startswith("cgroup2 ")
-            ),
-            None,
-        )
+        top = cgroup_mount()
         if top is None:
             raise FileNotFoundError("no cgroup v2 is mounted")
         lines = Path("/proc/self/cgroup").read_text().splitlines()

@@ -30,7 +30,10 @@ from taskstats._core import (
     RecordedIntervals,
     Snapshot,
     recorded_columns,
+    same_start,
 )
+
+__all__ = ["COLUMNS", "Cell", "Frames", "check", "rows", "same_start"]
 
 Cell: TypeAlias = int | float | str | None
 

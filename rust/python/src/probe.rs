@@ -91,3 +91,11 @@ pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()>
 pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
     precise_top_sources::adopt_orphans(adopt).map_err(|error| python_error(py, error))
 }
+
+/// Return where cgroup v2 is mounted; None where it is not mounted.
+///
+/// Source: /proc/self/mountinfo (proc(5)).
+#[pyfunction]
+pub(crate) fn cgroup_mount() -> Option<std::path::PathBuf> {
+    precise_top_sources::cgroup_mount()
+}

@@ -125,3 +125,11 @@ impl PyRecordedIntervals {
         state.reader.lost.clone()
     }
 }
+
+/// Return whether two starts of one pid in a recording, in ns of CLOCK_BOOTTIME, are one task's.
+///
+/// Derived starts of one task differ by milliseconds. An unknown start is no difference.
+#[pyfunction]
+pub(crate) fn same_start(one_ns: Option<u64>, other_ns: Option<u64>) -> bool {
+    precise_top_core::identity::is_same_in_recording(one_ns, other_ns)
+}
