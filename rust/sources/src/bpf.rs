@@ -17,6 +17,7 @@ mod exits;
 mod fields;
 mod hidden;
 mod loader;
+mod map_set;
 mod maps;
 mod open;
 mod pool;

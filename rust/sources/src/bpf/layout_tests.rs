@@ -7,7 +7,7 @@ use precise_top_core::{Field, Layout};
 
 use super::btf::{Btf, kind};
 use super::loader::{SNAPSHOTS, TREE};
-use super::{VERSION, exit_slots, fields, maps, process_tree, run_log};
+use super::{VERSION, exit_slots, fields, map_set, process_tree, run_log};
 use crate::sys::shared::{Control, CpuWords, SlotWords, TreeWords};
 
 fn types_of(object: &[u8]) -> Btf {
@@ -105,7 +105,7 @@ fn constants_are_those_of_the_headers() {
     let size = |types: &Btf, name| {
         types.size(types.find(kind::STRUCT, name).expect("a structure")).expect("a size") as usize
     };
-    assert_eq!(size(&snapshots, "note"), maps::NOTE);
+    assert_eq!(size(&snapshots, "note"), map_set::NOTE);
     assert_eq!(size(&tree, "member"), process_tree::MEMBER);
     assert_eq!(size(&tree, "command"), process_tree::COMMAND);
     assert_eq!(size(&tree, "command_use"), process_tree::COMMAND_USE);

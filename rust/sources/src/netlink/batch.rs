@@ -9,7 +9,7 @@
 //! * An answer is known by its sequence number. One that comes late is skipped.
 
 use precise_top_core::wire::{self, Id};
-use precise_top_core::{ErrorKind, ParseError};
+use precise_top_core::{ErrorKind, Layout, ParseError};
 
 use super::socket::{self, Socket};
 use crate::errors::Error;
@@ -148,6 +148,14 @@ impl Requester {
     fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
         self.sequence
+    }
+
+    /// The layout of this kernel's records, as the caller's own record has it.
+    pub(super) fn layout(&mut self) -> Result<Layout, Error> {
+        let own = self.ask_one(Id::Pid(std::process::id()))?;
+        let version =
+            own.first_chunk::<2>().map(|&bytes| u16::from_ne_bytes(bytes)).unwrap_or_default();
+        Ok(Layout::new(version, own.len(), false)?)
     }
 
     /// The record of one task. NoSuchTask where it is gone.

@@ -18,9 +18,9 @@ use precise_top_core::{
     FieldStatus, Header, Layout, RecordBuffer, SharedBytes, Snapshot, SourceKind,
 };
 
+use super::batch::Requester;
 use super::fields::off_fields;
 use super::socket::{self, Socket};
-use super::source;
 use crate::errors::Error;
 use crate::host::{self, Host};
 use crate::source::ExitFeed;
@@ -109,9 +109,6 @@ impl Listener {
         }
         let readable = sys::any_readable(sockets.iter().map(AsFd::as_fd))
             .map_err(|error| Error::os("watch the exit sockets", error))?;
-        // Get the layout of this kernel's records.
-        let mut asking = source::Netlink::open()?;
-        let own = asking.get(Id::Pid(std::process::id()))?;
         Ok(Listener {
             numbering: vec![Numbering::default(); sockets.len()],
             single,
@@ -120,7 +117,7 @@ impl Listener {
             family,
             readable,
             buffer: vec![0; BATCH * EVENT],
-            layout: own.layout().clone(),
+            layout: Requester::open()?.layout()?,
             host: Host::new(),
             lost: 0,
             home: ForkGuard::new(),

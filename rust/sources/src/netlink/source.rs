@@ -57,9 +57,9 @@ impl Netlink {
     /// kernel has no TASKSTATS.
     pub fn open() -> Result<Netlink, Error> {
         let mut requester = Requester::open()?;
-        let own = requester.ask_one(Id::Pid(std::process::id()))?;
-        let version =
-            own.first_chunk::<2>().map(|&bytes| u16::from_ne_bytes(bytes)).unwrap_or_default();
+        let bare = requester.layout()?;
+        let version = bare.version() | EXTENSION_BIT;
+        let extended = Layout::new(version, bare.record_size() + EXTENSION_SIZE, false)?;
         let host = Host::new();
         // Tests and comparisons turn the dump off.
         let sweeps = env::var_os("PRECISE_TOP_NETLINK_WAY").is_some_and(|way| way == "sweep");
@@ -68,15 +68,7 @@ impl Netlink {
         if dump.is_none() {
             reader.check_mounted()?;
         }
-        Ok(Netlink {
-            requester,
-            bare: Layout::new(version, own.len(), false)?,
-            extended: Layout::new(version | EXTENSION_BIT, own.len() + EXTENSION_SIZE, false)?,
-            reader,
-            host,
-            exits: None,
-            dump,
-        })
+        Ok(Netlink { requester, bare, extended, reader, host, exits: None, dump })
     }
 
     /// Shrinks the receive buffer to what the kernel makes of `bytes`, and batches to

@@ -7,12 +7,9 @@ use std::hash::{DefaultHasher, Hasher};
 use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, Snapshot};
 
-use super::process_names::NameSource;
+use super::process_names::{LONGEST_CMDLINE, NameSource};
 use crate::privilege::ReadingOthers;
 
-/// Bytes of a command line that are recorded. Any user can make one of megabytes, and
-/// execute a program thousands of times with it.
-pub(super) const LONGEST_CMDLINE: usize = 4096;
 /// The end of a command line that is cut.
 const CUT_MARK: &str = "…";
 

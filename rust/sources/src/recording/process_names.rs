@@ -20,9 +20,12 @@ use precise_top_core::identity::is_same_in_proc;
 use precise_top_core::names::NamesAt;
 use precise_top_core::{GroupKey, Interval, Record, Snapshot};
 
-use super::name_strings::LONGEST_CMDLINE;
 use crate::host::{Host, cgroup_mount};
 use crate::procfs::stat::start_of;
+
+/// Bytes of a command line that are recorded. Any user can make one of megabytes, and
+/// execute a program thousands of times with it.
+pub(super) const LONGEST_CMDLINE: usize = 4096;
 
 /// Asks /proc.
 pub(super) struct ProcNames {
