@@ -12,6 +12,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,60 @@ def test_unsafe_stands_only_where_it_may() -> None:
         if re.search(r"\bunsafe (\{|fn|impl)", path.read_text())
     }
     assert holds == may
+
+
+def _paths(use: str) -> list[str]:
+    """The paths of a `use` declaration, with its braces expanded."""
+    opened = use.find("{")
+    if opened < 0:
+        return [use]
+    parts, depth, part = [], 0, ""
+    for letter in use[opened + 1 : use.rindex("}")]:
+        depth += (letter == "{") - (letter == "}")
+        if letter == "," and depth == 0:
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    return [path for part in (*parts, part) if part for path in _paths(use[:opened] + part)]
+
+
+def rust_imports(source: Path) -> dict[str, set[str]]:
+    """For each module of a crate, the other files of the crate that it uses.
+
+    A parent that declares and exports its children does not count as using them.
+    """
+    files = {
+        ".".join(path.relative_to(source).with_suffix("").parts): path
+        for path in source.rglob("*.rs")
+        if "tests" not in path.stem
+    }
+    graph: dict[str, set[str]] = {module: set() for module in files}
+    for module, path in files.items():
+        text = path.read_text().partition("#[cfg(test)]")[0]
+        here = module.split(".")
+        for use in re.findall(r"^(?:pub(?:\([^)]*\))? )?use ([^;]+);", text, re.MULTILINE):
+            for name in _paths(re.sub(r"\s", "", use)):
+                first, *rest = name.split("::")
+                bases = {"crate": [], "self": here, "super": here[:-1]}
+                if first not in bases:
+                    continue
+                target = [*bases[first], *rest]
+                known = (".".join(target[:n]) for n in range(len(target), 0, -1))
+                found = next((other for other in known if other in files), module)
+                if found != module and not found.startswith(f"{module}."):
+                    graph[module].add(found)
+    return graph
+
+
+@pytest.mark.parametrize("crate", ["core", "sources", "screen", "python"])
+def test_modules_of_a_crate_form_no_circle(crate: str) -> None:
+    TopologicalSorter(rust_imports(ROOT / "rust" / crate / "src")).prepare()
+
+
+def test_a_circle_of_modules_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "one.rs").write_text("use crate::{two::{A, B}, three};\n")
+    (tmp_path / "two.rs").write_text("use super::three::C;\n")
+    (tmp_path / "three.rs").write_text("use super::one;\n")
+    with pytest.raises(CycleError):
+        TopologicalSorter(rust_imports(tmp_path)).prepare()
