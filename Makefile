@@ -32,12 +32,14 @@ test-python: $(STAMPS)/installed
 
 # The sources and ptop under stock kernels, in emulated machines. KERNELS chooses: "all", or
 # names as `tools/stock_kernels.py list` prints them; else some each time, others in turn.
+# PARTS= names parts of tests/guest/test_stock_kernels.py; else all.
 KERNELS :=
+PARTS :=
 test-guest: $(STAMPS)/installed wheel-aarch64
 	@sh tools/system.sh $(RUST_MINIMUM) guest
 	$(BIN)/python tools/stock_kernels.py fetch
 	$(BIN)/python tools/stock_kernels.py chosen $(KERNELS)
-	PRECISE_TOP_KERNELS="$(KERNELS)" $(BIN)/pytest -m guest tests/guest
+	PRECISE_TOP_KERNELS="$(KERNELS)" PRECISE_TOP_PARTS="$(PARTS)" $(BIN)/pytest -m guest tests/guest
 
 # A kernel with the series of kernel-patches/, built once and kept in the cache.
 kernel:

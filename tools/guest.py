@@ -57,7 +57,11 @@ poweroff -f
 
 
 class GuestError(Exception):
-    """The machine could not be started or did not come to its end."""
+    """The machine could not be started, or did not come to its end after `output`."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,8 @@ def _follow(process: subprocess.Popen[str], lines: list[str], show: bool) -> int
         lines.append(line)
         if show:
             print(line, end="", flush=True)
-    raise GuestError("the machine did not come to its end:\n" + "".join(lines[-200:]))
+    last = "".join(lines[-200:])
+    raise GuestError(f"the machine did not come to its end:\n{last}", "".join(lines))
 
 
 def main() -> int:

@@ -74,6 +74,10 @@ def test_every_field_of_a_thread_agrees_with_netlink(
         other = taskstats.get(tid)
         for name, agrees in BASE.items():
             seen, known = getattr(task, name), getattr(other, name)
+            if known is None:
+                # The kernel's own record is older than the field.
+                assert other.version < task.version & 0x7FFF, name
+                continue
             if seen is None:
                 assert name in off or snapshot.status(name) == "off", name
                 continue
