@@ -90,6 +90,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(tmp_path / "day.tsd", tmp_path / "fleet/one.tsd")
     (tmp_path / "Makefile").write_text("all:\n\t@true\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
@@ -101,7 +102,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("path", list(with_examples()))
 def test_the_examples_run(path: Path, desk: Path, needs: Callable[[bool, str], None]) -> None:
     needs(os.geteuid() == 0, "examples take exits, which needs CAP_NET_ADMIN or CAP_BPF")
-    page = desk / path.name
+    # A name of its own: `__init__.py` would make the folder a package.
+    page = desk / f"page_of_{path.parent.name}_{path.stem.strip('_')}{path.suffix}"
     # An example's day takes a second here. Spark's workers keep the folder they began in.
     here = path.read_text().replace("--for 1d", "--for 1s").replace("/mnt/fleet", f"{desk}/fleet")
     page.write_text(here)

@@ -15,12 +15,12 @@ import taskstats
 STORM = """
 import os, threading
 def thread(): pass
+def child():
+    threads = [threading.Thread(target=thread) for _ in range(2)]
+    for one in threads: one.start()
+    os._exit(0)
 while True:
-    pids = [os.fork() for _ in range(8)]
-    if 0 in pids:
-        threads = [threading.Thread(target=thread) for _ in range(2)]
-        for one in threads: one.start()
-        os._exit(0)
+    pids = [os.fork() or child() for _ in range(8)]
     for pid in pids: os.waitpid(pid, 0)
 """
 
