@@ -78,6 +78,12 @@ impl Bpf {
         let threads = usize::from(plan.threads);
         let (chosen, run) = self.run_with_room(threads, plan.flags, by_log, &mut header)?;
         self.fill_header(&mut header, &plan, &run);
+        if request.cpu_times == Some(true) && !matches!(self.way, Way::OneCall(_)) {
+            // The balance of an iterator is by these times. How long the snapshot takes bounds
+            // their distance from the tasks' times.
+            header.syscalls += self.host.read_cpu_times(&mut header);
+            header.end = host::now();
+        }
         let dead = self.collect_dead(&mut exits, &chosen, &run, &mut header);
         drop(exits);
         let count = self.append_hidden(&chosen, run.count as usize, &mut header)?;
@@ -103,8 +109,7 @@ impl Bpf {
             header.syscalls += self.host.read_system(&mut header);
             self.delayacct = header.flags.contains(Flags::DELAYACCT);
         }
-        header.begin = host::now();
-        if request.cpu_times == Some(true) {
+        if request.cpu_times == Some(true) && matches!(self.way, Way::OneCall(_)) {
             header.syscalls += self.host.read_cpu_times(&mut header);
         }
         header
@@ -130,11 +135,7 @@ impl Bpf {
     /// Writes what the run left.
     fn fill_header(&mut self, header: &mut Header, plan: &Plan, run: &Control) {
         header.unchanged = run.unchanged as u32;
-        // An iterator has no clocks of the CPUs: their times of /proc/stat, read before, belong
-        // to the snapshot, and how long it took bounds what they may be wrong by.
-        if matches!(self.way, Way::OneCall(_)) {
-            header.begin = plan.offsets.instant(run.t0_ns);
-        }
+        header.begin = plan.offsets.instant(run.t0_ns);
         header.end = plan.offsets.instant(run.end_ns);
         header.sched_clock_ns = Some(run.sched_ns);
         header.outside_ns = run.outside_ns;
