@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target RUNS times, from the committed seeds (rust/fuzz/seeds).
+# Runs every fuzz target RUNS times, or for two minutes, from the committed seeds (rust/fuzz/seeds).
 #   tools/fuzz.sh RUNS DIRECTORY    installs cargo-fuzz to DIRECTORY if it is missing
 set -eu
 runs=$1
@@ -17,6 +17,6 @@ for target in $(cargo fuzz list --fuzz-dir rust/fuzz); do
     # libFuzzer writes new inputs to the first directory.
     mkdir "$scratch/$target"
     cargo fuzz run --fuzz-dir rust/fuzz "$target" "$scratch/$target" "rust/fuzz/seeds/$target" \
-        -- -runs="$runs" -seed=1 -timeout=10 -malloc_limit_mb=128 -rss_limit_mb=1024 >"$scratch/log" 2>&1 \
+        -- -runs="$runs" -max_total_time=120 -seed=1 -timeout=10 -malloc_limit_mb=128 -rss_limit_mb=1024 >"$scratch/log" 2>&1 \
         || { grep -v 'Uses: ' "$scratch/log" >&2; exit 1; }
 done
