@@ -43,7 +43,7 @@ LAYERS = (
 LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
 # These modules hold a docstring only.
 PACKAGES = ("ptop", "ptop.commands", "ptop.live")
-# Packages beside the standard library and taskstats, and the only module that may import each.
+# Packages other than the standard library and taskstats, and the only module that may import each.
 OUTSIDE = {"blessed": "ptop.live.app", "pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {

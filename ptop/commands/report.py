@@ -3,7 +3,7 @@
 Design decisions
 
 * A task is identified by its pid and start time. Its usage is the sum of its growth from
-  frame to frame, so that reused pids and exited tasks are told apart.
+  frame to frame, so that reused pids and exited tasks are distinct.
 * Only tasks that ran in a frame are read: the others used nothing.
 * Exited tasks that lived for a short time share one row per name.
 """

@@ -5,7 +5,7 @@
 A dump of snapshots of 1,000 processes, whole and uncompressed, is read by each reader in
 a process of its own, from memory (it is read once before). Times are wall-clock, the
 best of three runs; readers that are slow read a part, and are compared by the record.
-Machines are shared: compare the ratios. Then `ptop record` and top run beside each other
+Machines are shared: compare the ratios. Then `ptop record` and top run at the same time
 for a while, at one snapshot a second.
 """
 

@@ -4,7 +4,7 @@
 
 Two processes make threads, or children, that end at once. The first table reads them as they
 die, as many as this machine can make; the second has them in one snapshot at the end of one
-interval, of which 5,000 a second are to be taken without loss. The exits' CPU time is that of
+interval, of which 5,000 a second must be reported without loss. The exits' CPU time is that of
 the process that reads them, over all.
 """
 

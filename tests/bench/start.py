@@ -3,7 +3,7 @@
     python -m tests.bench.start [RUNS]     (default 10)
 
 It is the user and system time of the whole process, in ms: the median of the runs, in
-batch mode and on a terminal of 24 rows. Beside it stands what the interpreter alone
+batch mode and on a terminal of 24 rows. Next to it is what the interpreter alone
 needs.
 """
 

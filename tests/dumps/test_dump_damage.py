@@ -50,7 +50,7 @@ def test_after_damaged_names_older_names_are_unknown(dump: Path, mmap: bool) -> 
                     time.sleep(0.01)
                 recorder.write(source.snapshot())
                 recorder.write(source.snapshot())
-            # Another recorder states all names anew.
+            # Another recorder writes all names again.
             with taskstats.Recorder(dump) as recorder:
                 recorder.write(source.snapshot())
     finally:

@@ -64,7 +64,7 @@ def test_snapshots_are_found_by_time(recorded: Path) -> None:
     assert dump.at(times[3] + 1).time_ns == times[3]
     with pytest.raises(LookupError, match="every snapshot is later"):
         dump.at(times[0] - 1)
-    # Times that no clock tells are before all or after all.
+    # Times outside the range of all clocks are before or after all snapshots.
     with pytest.raises(LookupError, match="every snapshot is later"):
         dump.at(-1)
     assert dump.find(-(10**40)) is None

@@ -15,7 +15,7 @@ import hostile  # type: ignore[import-not-found]
 import pytest
 import taskstats
 
-# Memory beside that of the interpreter and its libraries.
+# Memory in addition to the interpreter and its libraries.
 MEMORY = 256 << 20
 # CPU time. A second is what it may take; this is for machines with other work.
 CPU_SECONDS = 10

@@ -2,7 +2,7 @@
 //!
 //! Design decisions
 //!
-//! * The records stand in it as they are, at an offset that is a multiple of 64,
+//! * The records are stored unchanged, at an offset that is a multiple of 64,
 //!   so that reading one back copies nothing.
 //! * The header is a run of sections with a kind and a length; a reader passes over
 //!   the kinds it does not know.
@@ -138,7 +138,7 @@ fn record_order(stored: u16, swapped: bool) -> Option<(u16, bool)> {
     }
 }
 
-/// Where the records of a snapshot's byte form begin: the length of its header.
+/// Returns the offset of the records in a snapshot's byte form: the length of its header.
 pub fn header_length(bytes: &[u8]) -> Option<usize> {
     word(bytes, 32)
 }
@@ -373,7 +373,7 @@ impl Writer {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where `bytes` begin in the input, for errors.
+    /// Offset of `bytes` in the input, for errors.
     base: usize,
     swapped: bool,
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What is wrong with the bytes.
+/// Kind of a parse error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// No bytes at all where a recording should be.
@@ -77,9 +77,9 @@ impl ErrorKind {
 /// Bytes that could not be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// What is wrong.
+    /// Kind of the error.
     pub kind: ErrorKind,
-    /// Where, in bytes from the beginning of the input.
+    /// Offset of the error in the input, in bytes.
     pub offset: usize,
 }
 
@@ -89,7 +89,7 @@ impl ParseError {
         ParseError { kind, offset }
     }
 
-    /// The same error seen from a container in which the input began at `base`.
+    /// Returns the error with its offset relative to a container that has the input at `base`.
     #[must_use]
     pub const fn shifted(self, base: usize) -> ParseError {
         ParseError { kind: self.kind, offset: self.offset + base }

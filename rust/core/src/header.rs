@@ -1,15 +1,14 @@
-//! What a snapshot says about itself: when, where, by which source, and which
-//! fields it holds; with the CPUs' own times, so that an interval can be closed
-//! against them.
+//! The header of a snapshot: its times, machine and source, the fields it holds, and the
+//! times of the CPUs, which the balance of an interval is checked against.
 
 use crate::field_set::FieldSet;
 use crate::fields::Field;
 
-/// Where a snapshot came from.
+/// Kind of source that took a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum SourceKind {
-    /// Bytes handed in by the user: a bare array of `struct taskstats`.
+    /// Bytes that the user passed: a bare array of `struct taskstats`.
     Bytes = 0,
     /// `/proc/taskstats` of a patched kernel.
     Proc = 1,
@@ -42,8 +41,8 @@ impl SourceKind {
         }
     }
 
-    /// How exact its CPU times are, in words; `one_instant` where all of a snapshot's are
-    /// those of one instant ([`Flags::ONE_INSTANT`]).
+    /// Returns the precision of its CPU times in words. `one_instant`: all times of the
+    /// snapshot are as of one instant ([`Flags::ONE_INSTANT`]).
     pub const fn precision(self, one_instant: bool) -> &'static str {
         match (self, one_instant) {
             (_, true) => "ns, at one instant",
@@ -52,25 +51,25 @@ impl SourceKind {
         }
     }
 
-    /// The kind of that number in a snapshot's header.
+    /// Returns the kind with this number in a snapshot's header.
     pub fn from_number(number: u16) -> Option<SourceKind> {
         SourceKind::ALL.into_iter().find(|kind| *kind as u16 == number)
     }
 }
 
-/// Whether a snapshot holds a field, and if not, why not.
+/// Whether a snapshot holds a field, or why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FieldStatus {
-    /// Held (by all records, or by those whose mask says so).
+    /// At least one record holds it.
     Filled = 0,
-    /// The kernel can measure it, but that is switched off.
+    /// The kernel can measure it, but the measurement is switched off.
     Off = 1,
     /// Reading it needs a privilege that the reader lacks.
     Denied = 2,
     /// The kernel or the source does not have it.
     Unsupported = 3,
-    /// It was not asked for.
+    /// It was not requested.
     NotRead = 4,
 }
 
@@ -95,7 +94,7 @@ impl FieldStatus {
         }
     }
 
-    /// The state of that number in a snapshot's header.
+    /// Returns the status with this number in a snapshot's header.
     pub fn from_number(number: u8) -> Option<FieldStatus> {
         FieldStatus::ALL.into_iter().find(|status| *status as u8 == number)
     }
@@ -264,10 +263,10 @@ impl Flags {
     }
 }
 
-/// What a snapshot says about itself.
+/// Header of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Where the records came from.
+    /// Source of the records.
     pub source: SourceKind,
     /// Yes-or-no facts.
     pub flags: Flags,
@@ -297,7 +296,7 @@ pub struct Header {
     pub system: Option<System>,
     /// Per field, in table order: held, or why not.
     pub status: [FieldStatus; Field::COUNT],
-    /// The fields held, one set per kind of record. A single set goes for all
+    /// The fields held, one set per kind of record. A single set applies to all
     /// records; with more, each record has an index into this list.
     pub masks: Vec<FieldSet>,
     /// Tasks that the source does not show, read another way and merged.

@@ -34,7 +34,7 @@ const PROC_TOLERANCE_NS: u64 = 1_000_000_000;
 /// within this time.
 const RECORDING_TOLERANCE_NS: u64 = 1_000_000_000;
 
-/// What names a task for its life, as far as one record knows.
+/// Identity of a task for its life, as far as one record knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Thread id, 0 where unknown.
@@ -46,7 +46,7 @@ pub struct Identity {
 }
 
 impl Record<'_> {
-    /// What names the task for its life, as far as the record knows.
+    /// Returns the task's identity, as far as the record knows it.
     pub fn identity(&self) -> Identity {
         Identity {
             pid: self.ac_pid().unwrap_or(0),

@@ -1,4 +1,4 @@
-//! What every task used between two snapshots, and whether that is all CPU time there was.
+//! The use of every task between two snapshots, and the balance of all CPU time.
 //!
 //! ```text
 //! usage -> matching -> delta (Interval) -> cumulative (dead children) -> balance -> cpu_times

@@ -1,4 +1,4 @@
-//! Where each field stands in records of one version.
+//! Offsets of all fields in records of one version.
 //!
 //! Design decisions
 //!

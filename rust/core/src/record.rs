@@ -200,7 +200,7 @@ impl<'a> RecordMut<'a> {
         room[..length].copy_from_slice(&text[..length]);
     }
 
-    /// The record as it stands.
+    /// Returns the record's bytes.
     pub fn as_record(&self, filled: FieldSet) -> Record<'_> {
         Record { bytes: self.bytes, layout: self.layout, filled }
     }

@@ -95,7 +95,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
     /// A snapshot of a bare array of `struct taskstats`, as read from
     /// /proc/taskstats or joined from netlink payloads.
     ///
-    /// The version stands at the first record's begin, in native byte order or
+    /// The version is at the start of the first record, in native byte order or
     /// else swapped. The stride is the table's size for the version; for a
     /// version newer than the table it is the smallest multiple of 8 from the
     /// newest known size up that divides the length with the same version at
@@ -133,7 +133,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         self
     }
 
-    /// For a snapshot of only the tasks that ran since: what it is to be compared with.
+    /// For a snapshot of only the tasks that ran since: the snapshot to compare it with.
     pub fn base(&self) -> Option<&Arc<Snapshot<SharedBytes>>> {
         self.base.as_ref()
     }
@@ -156,12 +156,12 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         self.names.as_ref()?.cmdline(&self.get(index)?)
     }
 
-    /// What the snapshot says about itself.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// How its records are laid out.
+    /// Returns the layout of its records.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -192,7 +192,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         &self.bytes.as_ref()[self.records.clone()]
     }
 
-    /// One index into the header's masks per record; empty where one mask goes for all.
+    /// One index into the header's masks per record; empty where one mask applies to all.
     pub fn mask_indices(&self) -> &[u8] {
         if self.header.masks.len() == 1 {
             return &[];
@@ -311,7 +311,7 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         Some(Snapshot { names: self.names.clone(), ..alone })
     }
 
-    /// The same snapshot over shared bytes.
+    /// Returns the same snapshot over shared bytes.
     pub fn into_shared(self) -> Snapshot<SharedBytes>
     where
         B: Send + Sync + 'static,

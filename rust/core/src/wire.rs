@@ -1,12 +1,12 @@
-//! Walking generic netlink: messages, their attributes, the records in them.
+//! Parser of generic netlink: messages, their attributes, and the records in them.
 //!
 //! Design decisions
 //!
-//! * Everything borrows from the datagram; walking allocates nothing.
-//! * A length is bounded before it is used, and a length of zero is an error,
-//!   never an endless walk.
+//! * Everything borrows from the datagram; parsing allocates nothing.
+//! * Each length is checked before it is used. A length of zero is an error, never an
+//!   endless loop.
 //! * The NULL attribute that pads for alignment may stand before or inside the
-//!   nest (kernels differ), so attributes are found by type, never by place.
+//!   nest (kernels differ), so attributes are found by type, never by position.
 
 use crate::error::{ErrorKind, ParseError};
 
@@ -17,11 +17,11 @@ pub const GENERIC_HEADER: usize = 4;
 /// Size of `struct nlattr`.
 pub const ATTRIBUTE_HEADER: usize = 4;
 
-/// NLMSG_NOOP: to be passed over.
+/// NLMSG_NOOP: ignored.
 pub const NLMSG_NOOP: u16 = 1;
-/// NLMSG_ERROR: a refusal, or with code 0 an acknowledgement.
+/// NLMSG_ERROR: an error, or with code 0 an acknowledgement.
 pub const NLMSG_ERROR: u16 = 2;
-/// NLMSG_DONE: the end of a multipart answer.
+/// NLMSG_DONE: the end of a multipart reply.
 pub const NLMSG_DONE: u16 = 3;
 
 /// TASKSTATS_CMD_GET.
@@ -55,7 +55,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// What a netlink message carries.
+/// Payload of a netlink message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// NLMSG_ERROR: a negative errno, or 0 for an acknowledgement.
@@ -81,18 +81,18 @@ pub struct Message<'a> {
     pub kind: u16,
     /// `nlmsg_seq`.
     pub sequence: u32,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload<'a>,
 }
 
-/// The messages of one datagram; after an error the walk ends.
+/// Iterator over the messages of one datagram. It ends after an error.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
     datagram: &'a [u8],
     at: usize,
 }
 
-/// Walks the messages of `datagram`.
+/// Returns the messages of `datagram`.
 pub fn messages(datagram: &[u8]) -> Messages<'_> {
     Messages { datagram, at: 0 }
 }
@@ -101,7 +101,7 @@ impl<'a> Messages<'a> {
     fn read(&mut self) -> Result<Message<'a>, ParseError> {
         let start = self.at;
         let rest = &self.datagram[start..];
-        // Whatever goes wrong below ends the walk.
+        // Any error below ends the iteration.
         self.at = self.datagram.len();
         let truncated = ParseError::new(ErrorKind::Truncated, start);
         let (Some(length), Some(kind), Some(sequence)) =
@@ -155,7 +155,7 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// A run of attributes; after an error the walk ends.
+/// Iterator over consecutive attributes. It ends after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes<'a> {
     bytes: &'a [u8],
@@ -169,7 +169,7 @@ pub struct Attribute<'a> {
     pub kind: u16,
     /// Its payload.
     pub bytes: &'a [u8],
-    /// Where the payload begins in the datagram.
+    /// Offset of the payload in the datagram.
     pub offset: usize,
 }
 
@@ -242,7 +242,7 @@ pub struct Stats<'a> {
     pub id: Id,
     /// The bytes of `struct taskstats`.
     pub bytes: &'a [u8],
-    /// Where they begin in the datagram.
+    /// Offset of the bytes in the datagram.
     pub offset: usize,
 }
 

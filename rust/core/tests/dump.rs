@@ -215,24 +215,24 @@ fn damage_of_a_header_is_told_of_once_with_its_bytes() {
     let snapshots = Machine::new(5).snapshots(6);
     let whole = dump(UNCOMPRESSED, &snapshots);
     let ends = ends(&whole);
-    let told = |bytes: &[u8]| -> Vec<_> {
+    let damage = |bytes: &[u8]| -> Vec<_> {
         let damage = reader(bytes).check();
         damage.into_iter().map(|each| (each.bytes, each.error.kind, each.snapshot)).collect()
     };
     let bad = ErrorKind::BadChecksum;
     let mut one = whole.clone();
     one[ends[2] + 9] ^= 4;
-    assert_eq!(told(&one), [(ends[2]..ends[3], bad, Some(3))]);
-    // Two in a row are told apart by the index; without it nobody knows what they were.
+    assert_eq!(damage(&one), [(ends[2]..ends[3], bad, Some(3))]);
+    // Two in a row are separated by the index; without it their number is unknown.
     one[ends[3] + 9] ^= 4;
     let lost = [(ends[2]..ends[3], bad, Some(3)), (ends[3]..ends[4], bad, Some(4))];
-    assert_eq!(told(&one), lost);
+    assert_eq!(damage(&one), lost);
     one.truncate(ends[5]);
-    assert_eq!(told(&one), [(ends[2]..ends[4], bad, None)]);
+    assert_eq!(damage(&one), [(ends[2]..ends[4], bad, None)]);
     assert_eq!(reader(&one).gaps().first(), Some(&(ends[2]..ends[4])));
     // What was not finished is no damage of its bytes.
     for cut in [ends[5] - 9, ends[4] + 9] {
-        assert_eq!(told(&whole[..cut]), [(ends[4]..cut, ErrorKind::Truncated, None)]);
+        assert_eq!(damage(&whole[..cut]), [(ends[4]..cut, ErrorKind::Truncated, None)]);
     }
 }
 
@@ -391,7 +391,7 @@ fn names_are_those_of_their_time() {
     let later =
         RecordedName { key: StringKey { kind: StringKind::Unknown(9), id: 1 }, ..named(0, "?") };
     put(&mut writer, &[named(start_ns, "make\0"), later], &snapshots[1]);
-    // Another process of that pid, of which no snapshot tells.
+    // Another process of that pid, which no snapshot has.
     put(&mut writer, &[named(start_ns + 1, "other\0")], &snapshots[2]);
     let reader = reader(&bytes);
     let cmdline = |index| {

@@ -78,7 +78,8 @@ fn no_two_fields_of_a_version_overlap() {
 fn newer_versions_decode_as_the_known_prefix() {
     let layout = Layout::new(17, 688, false).expect("newer is allowed");
     assert_eq!(layout.offset(Field::irq_delay_min), Some(552));
-    let extended = Layout::new(17 | EXTENSION_BIT, 688 + EXTENSION_SIZE, false).expect("likewise");
+    let extended =
+        Layout::new(17 | EXTENSION_BIT, 688 + EXTENSION_SIZE, false).expect("a known version");
     assert_eq!(extended.offset(Field::ac_time_ns), Some(688));
 }
 

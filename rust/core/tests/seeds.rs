@@ -1,5 +1,5 @@
 //! The fuzzers' seeds for snapshots and dumps (rust/fuzz/seeds), made of the captures in
-//! tests/data. With TASKSTATS_WRITE_SEEDS set they are written anew.
+//! tests/data. With TASKSTATS_WRITE_SEEDS set they are written again.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the user has chosen to see.
+//! The user's settings of the view.
 
 use precise_top_core::{Filter, Metric, Query};
 

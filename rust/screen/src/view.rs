@@ -109,13 +109,13 @@ pub struct ViewData<'a> {
     pub states: BTreeMap<&'static str, usize>,
     /// Increase of the times of each CPU.
     pub cpus: Vec<CpuTimes>,
-    /// Where the CPUs' time went.
+    /// Balance of the CPUs' time.
     pub balance: Option<Balance>,
     /// Sums of the columns of the table, None for a column without a sum.
     pub sums: Vec<Option<Cell<'a>>>,
     /// The rows on the screen, one line each.
     pub texts: Vec<String>,
-    /// What the later snapshot lacks.
+    /// Known gaps of the later snapshot.
     pub missing: String,
 }
 
@@ -192,7 +192,7 @@ fn sums<'a>(
     })
 }
 
-/// What the later snapshot of an interval is known to lack; empty if nothing.
+/// Returns the known gaps of an interval's later snapshot; empty if there are none.
 pub fn missing(interval: &Interval) -> String {
     let (before, now) = (interval.prev().header(), interval.cur().header());
     let lost = now.exits_lost.saturating_sub(before.exits_lost);

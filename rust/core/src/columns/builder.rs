@@ -23,7 +23,7 @@ use crate::snapshot::{SharedBytes, Snapshot};
 /// Records in columns.
 #[derive(Clone, Debug)]
 pub struct Columns {
-    /// What the columns have the values of.
+    /// Quantities that the columns hold.
     pub kinds: Vec<ColumnKind>,
     /// The records in their order.
     pub batches: Vec<Batch>,
@@ -89,7 +89,7 @@ impl ColumnBuilder {
     /// Makes room for that many rows in all, where there is memory for them.
     pub fn reserve(&mut self, room: usize) {
         if room > self.memory.room {
-            // Where there is none, `add` makes room for the rows that come.
+            // Without one, `add` grows the columns as rows come.
             let _reserved = self.resize(room);
         }
     }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use crate::fields::{Field, Kind, Repr};
 use crate::table::Metric;
 
-/// What a column has the values of.
+/// Quantity that a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A field of the records.

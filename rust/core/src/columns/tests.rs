@@ -1,4 +1,4 @@
-//! Where columns get their memory, and that they keep their values when it moves.
+//! The memory of columns: where it comes from, and that values survive a move.
 
 use super::block::BLOCK_ROWS;
 use super::memory::{slice, zeros};

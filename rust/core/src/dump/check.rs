@@ -14,7 +14,7 @@ use crate::error::ParseError;
 pub struct Damage {
     /// Which bytes.
     pub bytes: Range<usize>,
-    /// What is wrong with them.
+    /// The error in them.
     pub error: ParseError,
     /// The snapshot that is lost, by its index, where it is one.
     pub snapshot: Option<usize>,

@@ -8,7 +8,7 @@ use super::{Input, limits};
 pub(super) struct ColumnSets {
     /// The columns of all sets, end to end.
     columns: Vec<u16>,
-    /// Where each set ends in them.
+    /// End of each set in them.
     ends: Vec<u32>,
 }
 

@@ -19,7 +19,7 @@ pub(super) use encode::Encoder;
 
 /// The operations on rows, in the low two bits of a number with their argument above.
 mod op {
-    /// That many rows from the cursor on are as predicted.
+    /// This many rows from the cursor on are as predicted.
     pub(super) const KEEP: u64 = 0;
     /// The row at the cursor differs in that set of entries.
     pub(super) const CHANGE: u64 = 1;

@@ -5,7 +5,7 @@ use super::Input;
 use crate::fields::{Field, Repr};
 use crate::layout::Layout;
 
-/// How an entry's value is predicted.
+/// Prediction of an entry's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     /// It does not change.

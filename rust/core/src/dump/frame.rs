@@ -1,4 +1,4 @@
-//! Frames: a header of 40 bytes with its own checksum, then the payload. Numbers are
+//! Frames: a header of 40 bytes with its own checksum, then the payload. Integers are
 //! little-endian.
 
 use std::borrow::Cow;
@@ -21,29 +21,28 @@ pub(super) const HEADER: usize = 40;
 pub(super) const ALIGNMENT: usize = 8;
 /// Flag: the payload is compressed with zstd.
 const ZSTD: u8 = 1;
-/// zstd's window for contents that are unpacked piece by piece: the largest that its levels
-/// 1 to 22 use.
+/// Largest zstd window for streaming decompression: the largest that levels 1 to 22 use.
 const WINDOW_LOG: u32 = 27;
 
-/// What a frame holds.
+/// Kind of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     /// The fields of the records in the frames that follow.
     Table,
     /// A snapshot's byte form.
     Full,
-    /// What differs from the snapshot before.
+    /// The differences from the previous snapshot.
     Delta,
     /// Command lines, user names, cgroup paths.
     Strings,
-    /// Where the frames before it stand.
+    /// The offsets of the earlier frames.
     Index,
-    /// Something of a later version.
+    /// A kind of a later version.
     Unknown(u16),
 }
 
 impl FrameKind {
-    /// The number in the frame's header.
+    /// Returns the number in the frame's header.
     pub const fn number(self) -> u16 {
         match self {
             FrameKind::Table => 1,
@@ -55,7 +54,7 @@ impl FrameKind {
         }
     }
 
-    /// The kind of that number.
+    /// Returns the kind with this number.
     pub const fn from_number(number: u16) -> FrameKind {
         match number {
             1 => FrameKind::Table,
@@ -73,14 +72,14 @@ impl FrameKind {
     }
 }
 
-/// Whether `bytes` begin as a dump does.
+/// Returns whether `bytes` begin with a dump's magic.
 pub fn is_dump(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// Whether that is the checksum of `bytes`.
+/// Returns whether `checksum` is that of `bytes`.
 fn is_sum(bytes: &[u8], checksum: u32) -> bool {
-    // A fuzzer would not get past it.
+    // A fuzzer cannot guess checksums.
     cfg!(fuzzing) || crc32c::crc32c(bytes) == checksum
 }
 
@@ -92,7 +91,7 @@ pub(super) fn preamble() -> [u8; PREAMBLE] {
     bytes
 }
 
-/// That `bytes` begin with a dump's preamble of a version that can be read.
+/// Checks that `bytes` begin with a dump's preamble of a supported version.
 pub(super) fn check_preamble(bytes: &[u8]) -> Result<(), ParseError> {
     if !is_dump(bytes) {
         return Err(ParseError::new(ErrorKind::BadMagic, 0));
@@ -116,39 +115,39 @@ pub(super) fn check_preamble(bytes: &[u8]) -> Result<(), ParseError> {
     }
 }
 
-/// A frame's header, with where the frame stands.
+/// A frame's header and its offset in the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Where its header begins.
+    /// Offset of its header.
     pub offset: usize,
-    /// What it holds.
+    /// Kind of its payload.
     pub kind: FrameKind,
     /// Whether its payload is compressed.
     pub compressed: bool,
-    /// Where its payload begins, in bytes from `offset`.
+    /// Offset of its payload from `offset`, in bytes.
     pub(super) payload_at: usize,
-    /// Bytes of the payload as stored.
+    /// Size of the payload as stored, in bytes.
     pub(super) stored: usize,
-    /// Bytes of the payload unpacked.
+    /// Size of the unpacked payload, in bytes.
     pub(super) unpacked: usize,
     /// Number of records, for a snapshot.
     pub rows: u32,
-    /// CLOCK_REALTIME ns of the snapshot's begin.
+    /// CLOCK_REALTIME of the snapshot's start, in ns.
     pub time_ns: u64,
     /// CRC32C of the payload as stored.
     pub(super) checksum: u32,
-    /// The checksum of the frame that it builds on: a delta on the snapshot before, a full
-    /// one on the table that goes for its deltas.
+    /// Checksum of the frame that it depends on: for a delta the previous snapshot, for a
+    /// full frame the field table of the deltas that follow.
     pub(super) after: u32,
 }
 
 impl Frame {
-    /// The frame whose header is at `offset`; None where there is no whole header.
+    /// Returns the frame whose header is at `offset`, None if there is no valid header.
     pub(super) fn at(bytes: &[u8], offset: usize) -> Option<Frame> {
         Frame::of(bytes.get(offset..)?, offset)
     }
 
-    /// The frame whose header is the first of `bytes`, and stands at `offset`.
+    /// Returns the frame whose header begins `bytes`, at `offset` of the dump.
     pub(super) fn of(bytes: &[u8], offset: usize) -> Option<Frame> {
         let header: &[u8; HEADER] = bytes.first_chunk()?;
         let u32_at = |at: usize| {
@@ -175,7 +174,7 @@ impl Frame {
         })
     }
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     fn header(&self) -> [u8; HEADER] {
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(&MARK.to_le_bytes());
@@ -193,7 +192,7 @@ impl Frame {
         header
     }
 
-    /// Where the next frame begins. Saturates for lengths that no input has.
+    /// Returns the offset of the next frame. Saturates on overflow.
     pub fn end(&self) -> usize {
         self.offset
             .saturating_add(self.payload_at)
@@ -202,13 +201,13 @@ impl Frame {
             .unwrap_or(usize::MAX)
     }
 
-    /// The range of the payload as stored.
+    /// Returns the range of the stored payload.
     pub(super) fn range(&self) -> Range<usize> {
         let start = self.offset.saturating_add(self.payload_at);
         start..start.saturating_add(self.stored)
     }
 
-    /// The payload as stored, its checksum compared.
+    /// Returns the stored payload after verifying its checksum.
     pub(super) fn checked<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], ParseError> {
         let Some(stored) = bytes.get(self.range()) else {
             return Err(ParseError::new(ErrorKind::Truncated, bytes.len()));
@@ -216,7 +215,7 @@ impl Frame {
         self.check(stored).map(|()| stored)
     }
 
-    /// That these are the payload as stored, by its checksum.
+    /// Verifies the checksum of the stored payload.
     pub(super) fn check(&self, stored: &[u8]) -> Result<(), ParseError> {
         if is_sum(stored, self.checksum) {
             return Ok(());
@@ -224,8 +223,8 @@ impl Frame {
         Err(ParseError::new(ErrorKind::BadChecksum, self.range().start))
     }
 
-    /// The payload, its checksum verified; unpacked if it is compressed. BadLength if that
-    /// would take more memory than so few stored bytes justify.
+    /// Returns the verified and unpacked payload. BadLength if it would take more memory
+    /// than its stored size justifies.
     pub fn payload<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, ParseError> {
         let stored = self.checked(bytes)?;
         if !self.compressed {
@@ -239,13 +238,13 @@ impl Frame {
         Ok(Cow::Owned(unpacked.ok_or(ParseError::new(ErrorKind::BadLength, self.offset))?))
     }
 
-    /// The payload of a compressed full frame. BadCount if it promises more rows than so few
-    /// stored bytes can hold.
+    /// Returns the unpacked payload of a compressed full frame. BadCount if it declares more
+    /// rows than its stored bytes can hold.
     pub(super) fn unpack_rows(&self, bytes: &[u8]) -> Result<Vec<u8>, ParseError> {
         let stored = self.checked(bytes)?;
         let bad = |kind| ParseError::new(kind, self.offset);
         let rows = self.rows as usize;
-        // Each row has one byte besides its record at most: the index of its mask.
+        // At most one byte follows each record: the index of its mask.
         let record_size = self.unpacked.div_ceil(rows.max(1));
         match Rows::of(rows.max(1), record_size, stored.len()) {
             Rows::Free => unpack(stored, self.unpacked).ok_or(bad(ErrorKind::BadLength)),
@@ -255,8 +254,8 @@ impl Frame {
     }
 }
 
-/// The `length` bytes that a zstd frame unpacks to; None if it has another length, or the
-/// memory is not there. Takes no memory besides.
+/// Unpacks a zstd frame of `length` bytes. None if it has another length or the memory
+/// cannot be allocated. Allocates nothing else.
 fn unpack(stored: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     unpacked.try_reserve_exact(length).ok()?;
@@ -265,8 +264,8 @@ fn unpack(stored: &[u8], length: usize) -> Option<Vec<u8>> {
     (unpacked.len() == length).then_some(unpacked)
 }
 
-/// The byte form of a snapshot of `rows` records, in `length` bytes. Its memory grows as long
-/// as its records differ from each other.
+/// Unpacks the byte form of a snapshot of `rows` records, in `length` bytes. Its memory
+/// grows only as long as the records differ from each other.
 fn unpack_distinct(stored: &[u8], rows: usize, length: usize) -> Result<Vec<u8>, ErrorKind> {
     let damaged = |_| ErrorKind::BadLength;
     let mut decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(damaged)?;
@@ -293,7 +292,7 @@ fn unpack_distinct(stored: &[u8], rows: usize, length: usize) -> Result<Vec<u8>,
             return Err(ErrorKind::BadCount);
         }
     }
-    // One index for each record.
+    // The index of a mask for each record.
     let rest = length - out.len();
     if rest > rows {
         return Err(ErrorKind::BadLength);
@@ -303,7 +302,7 @@ fn unpack_distinct(stored: &[u8], rows: usize, length: usize) -> Result<Vec<u8>,
     if out.len() == length { Ok(out) } else { Err(ErrorKind::BadLength) }
 }
 
-/// Why there is no whole frame at `offset`.
+/// Returns the error that explains why there is no complete frame at `offset`.
 pub(super) fn error_at(bytes: &[u8], offset: usize) -> ParseError {
     let header = bytes.get(offset..).is_some_and(|rest| rest.len() >= HEADER);
     let damaged = header && Frame::at(bytes, offset).is_none();
@@ -311,20 +310,20 @@ pub(super) fn error_at(bytes: &[u8], offset: usize) -> ParseError {
     ParseError::new(kind, offset)
 }
 
-/// What is to be known of a frame before it is written.
+/// A frame to be written.
 pub(super) struct Draft<'a> {
     pub(super) kind: FrameKind,
     pub(super) payload: &'a [u8],
     pub(super) rows: u32,
     pub(super) time_ns: u64,
     pub(super) after: u32,
-    /// zstd's level, where it is to be compressed if that makes it smaller.
+    /// zstd's level; the payload is compressed if that makes it smaller.
     pub(super) level: Option<i32>,
-    /// The payload is to begin at a multiple of this.
+    /// Alignment of the payload in the file.
     pub(super) align: usize,
 }
 
-/// Appends a frame that will stand at `offset` of the file.
+/// Appends a frame that is at `offset` of the file.
 pub(super) fn put(
     out: &mut Vec<u8>,
     offset: usize,
@@ -357,8 +356,8 @@ pub(super) fn put(
     Ok(frame)
 }
 
-/// The frames from an offset on. Where a header is damaged, the next whole one is
-/// searched for.
+/// Iterator over the frames from an offset. After a damaged header it searches for the
+/// next valid one.
 pub struct Frames<'a> {
     bytes: &'a [u8],
     holes: &'a [Range<usize>],
@@ -366,18 +365,18 @@ pub struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// The frames of `bytes` from `at`, a multiple of eight, on.
+    /// Returns the frames of `bytes` from `at`, a multiple of eight.
     pub fn new(bytes: &'a [u8], at: usize) -> Frames<'a> {
         Frames { bytes, holes: &[], at }
     }
 
-    /// The same, for bytes that are known to be zero at `holes`, which are in order. Frames
-    /// do not overlap them, and none is searched for in them.
+    /// Skips the sorted ranges `holes`, which are known to be zero: no frame overlaps them,
+    /// and none is searched for in them.
     pub(super) fn with_holes(self, holes: &'a [Range<usize>]) -> Frames<'a> {
         Frames { holes, ..self }
     }
 
-    /// The whole frame at an offset.
+    /// Returns the complete frame at an offset.
     fn whole(&self, at: usize) -> Option<Frame> {
         // Padding may be missing at the end.
         let frame = Frame::at(self.bytes, at)?;
@@ -385,7 +384,7 @@ impl<'a> Frames<'a> {
         whole.then_some(frame)
     }
 
-    /// Where the first whole frame from `at` on begins.
+    /// Returns the offset of the first complete frame from `at`.
     fn search(&self, mut at: usize) -> Option<usize> {
         let mark = MARK.to_le_bytes();
         while at < self.bytes.len() {
@@ -403,18 +402,18 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// Whether a frame reaches into one of the holes, which are in order.
+/// Returns whether a frame overlaps one of the sorted `holes`.
 pub(super) fn overlaps(holes: &[Range<usize>], frame: &Frame) -> bool {
     let after = holes.partition_point(|hole| hole.end <= frame.offset);
     holes.get(after).is_some_and(|hole| hole.start < frame.range().end)
 }
 
 impl Iterator for Frames<'_> {
-    /// A frame, or the range of bytes that are none.
+    /// A frame, or a range of bytes without one.
     type Item = Result<Frame, Range<usize>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Dumps may have been laid end to end.
+        // Dumps may be concatenated.
         while self.bytes.get(self.at..).is_some_and(|rest| check_preamble(rest).is_ok()) {
             self.at += PREAMBLE;
         }

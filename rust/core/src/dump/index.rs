@@ -86,7 +86,7 @@ pub struct Index {
     /// Indices of the snapshots that are full frames.
     full: Vec<usize>,
     pub(super) gaps: Vec<Range<usize>>,
-    /// Where the last whole frame ends.
+    /// End of the last complete frame.
     pub(super) end: usize,
     pub(super) last_index: u64,
 }
@@ -210,7 +210,7 @@ impl Index {
         Some(self.full[after.checked_sub(1)?])
     }
 
-    /// Where the frame behind that at `offset` begins at the earliest.
+    /// Returns the earliest offset of the frame after the one at `offset`.
     pub(super) fn next_offset(&self, offset: u64) -> Option<u64> {
         let after = self.entries.partition_point(|entry| entry.offset <= offset);
         Some(self.entries.get(after)?.offset)

@@ -19,7 +19,7 @@ use crate::header::{Flags, Header};
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
 
-/// Why no interval ends with a snapshot.
+/// Reason that no interval ends with a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap<E = ParseError> {
     /// The recording has no snapshot before it.
@@ -28,7 +28,7 @@ pub enum Gap<E = ParseError> {
     Unreadable {
         /// The index of that snapshot.
         index: usize,
-        /// Why it cannot be read.
+        /// The error of reading it.
         error: E,
     },
     /// The machine was booted in between.
@@ -46,7 +46,7 @@ pub enum Gap<E = ParseError> {
 }
 
 impl<E> Gap<E> {
-    /// Why the two snapshots cannot be the ends of one interval; None where they can.
+    /// Returns the reason that two snapshots cannot be the ends of one interval, None if they can.
     ///
     /// Both must come from one run of one recorder, so that the exits in between are
     /// known. A recorder that was started again has used less CPU time than the one

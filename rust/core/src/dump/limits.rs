@@ -1,4 +1,4 @@
-//! How much memory the contents of a dump may take.
+//! Limits of the memory that the contents of a dump may take.
 //!
 //! Design decisions
 //!
@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 pub(crate) const FREE: usize = 32 << 20;
 /// Memory for a stored byte without proof: of a snapshot and of what its deltas refer to.
 const FREE_RATIO: usize = 8;
-/// The same for payloads that are read once, and for names.
+/// The same limit for payloads that are read once, and for names.
 const PAYLOAD_RATIO: usize = 16;
 /// Memory for a stored byte with proof. Records have 828 bytes or less, and a task's pid and
 /// start alone take more than 6 after compression.
@@ -46,12 +46,12 @@ pub(super) fn allows_sets(memory: usize, stored: usize) -> bool {
     memory <= FREE_SETS.max(stored.saturating_mul(FREE_RATIO))
 }
 
-/// What the rows of a snapshot have to prove.
+/// Proof that the rows of a snapshot owe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rows {
     /// Nothing.
     Free,
-    /// That they differ from each other.
+    /// They must differ from each other.
     Proven,
     /// No proof suffices.
     Refused,
@@ -89,7 +89,7 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    /// Whether no part before was the same; `place` tells apart what has the same bytes.
+    /// Returns whether no earlier part was the same. `place` distinguishes parts of equal bytes.
     pub(super) fn is_new(&mut self, place: usize, bytes: &[u8]) -> bool {
         let hash = self.hasher.hash_one((place, bytes));
         self.seen.try_reserve(1).is_ok() && self.seen.insert(hash)

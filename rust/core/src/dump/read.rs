@@ -69,11 +69,11 @@ pub(super) enum Content {
     Dump(Index),
     /// A bare array of records.
     Records(Box<Snapshot<SharedBytes>>),
-    /// The byte forms of snapshots laid end to end.
+    /// Concatenated byte forms of snapshots.
     Snapshots(Vec<ByteForm>),
 }
 
-/// Where a snapshot's byte form stands, and what is asked without reading it.
+/// Offset of a snapshot's byte form, and what can be known without reading it.
 pub(super) struct ByteForm {
     range: Range<usize>,
     time_ns: u64,
@@ -81,7 +81,7 @@ pub(super) struct ByteForm {
 }
 
 /// The snapshots of a dump, of a bare array of `struct taskstats`, or of snapshots' byte
-/// forms laid end to end.
+/// forms.
 pub struct Reader {
     pub(super) bytes: SharedBytes,
     pub(super) content: Content,
@@ -96,7 +96,7 @@ impl Reader {
         Reader::with_holes(bytes, record_size, Vec::new())
     }
 
-    /// The same, for bytes that are known to be zero at `holes`, which are in order. Frames do
+    /// The same, for bytes that are known to be zero at the sorted ranges `holes`. Frames do
     /// not overlap them: what looks like one there is damage.
     pub fn with_holes(
         bytes: SharedBytes,
@@ -423,7 +423,7 @@ impl Reader {
     }
 }
 
-/// The snapshots of byte forms laid end to end.
+/// Returns the snapshots of concatenated byte forms.
 fn byte_forms(bytes: &SharedBytes) -> Result<Vec<ByteForm>, ParseError> {
     let (mut all, mut at) = (Vec::new(), 0);
     while let Some(rest) = bytes.as_ref().get(at..).filter(|rest| !rest.is_empty()) {

@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::names::RecordedName;
 use crate::snapshot::Snapshot;
 
-/// How a dump is written.
+/// Options of a dump's writer.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Snapshots from one full frame to the next; 1 writes full ones only.
@@ -172,7 +172,7 @@ impl Writer {
     }
 }
 
-/// How far a record's time may differ from the snapshot's: the duration of the walk.
+/// Largest difference of a record's time from the snapshot's: the duration of the walk.
 fn tolerance_ns<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> u64 {
     let header = snapshot.header();
     if header.flags.contains(Flags::ONE_INSTANT) {

@@ -13,7 +13,7 @@ pub(crate) enum Step<T> {
 #[derive(Clone, Copy)]
 enum Visit<T> {
     Unvisited,
-    /// On the current way: if it is met again, the chain is a ring.
+    /// On the current path: a second visit means that the chain is a ring.
     Current,
     Done(Option<T>),
 }

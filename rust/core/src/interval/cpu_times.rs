@@ -1,4 +1,4 @@
-//! What each CPU did in an interval: how much by its run queue's clocks, of which kind by
+//! The time of each CPU in an interval: how much by its run queue's clocks, of which kind by
 //! the ticks.
 
 use std::collections::HashMap;

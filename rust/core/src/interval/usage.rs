@@ -54,7 +54,7 @@ impl Use {
     }
 }
 
-/// What children (and, where rows are threads, threads) that died in an interval used in
+/// The use of children (and, where rows are threads, threads) that died in an interval, in
 /// it, in ns; None where unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Children {

@@ -33,7 +33,7 @@ impl<'a> From<Value<'a>> for Cell<'a> {
     }
 }
 
-/// What rows are sorted by.
+/// Sort key of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key<'a> {
     /// A number; rates and shares sort by the increase that they are computed from.
@@ -75,7 +75,7 @@ impl Filter {
 /// Which rows, in which order.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// What to sort by; None keeps the table's order.
+    /// Sort key; None keeps the table's order.
     pub sort: Option<Metric>,
     /// Largest first.
     pub descending: bool,

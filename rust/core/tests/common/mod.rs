@@ -18,7 +18,7 @@ pub(crate) fn snapshot(seconds: u64, rows: &[&[(Field, u64)]]) -> Shared {
     snapshot_with(seconds, rows, |_| {})
 }
 
-/// Likewise, with the header changed by `adjust`.
+/// The same, with the header changed by `adjust`.
 pub(crate) fn snapshot_with(
     seconds: u64,
     rows: &[&[(Field, u64)]],

@@ -79,7 +79,7 @@ impl Slot<'_> {
         self.words.state == DEAD
     }
 
-    /// Whether only the slot tells if the walk still meets the task.
+    /// Whether only the slot reports if the walk still meets the task.
     pub(crate) fn is_traced_thread(&self) -> bool {
         self.words.ptraced != 0 && self.words.leader == 0
     }
@@ -168,7 +168,7 @@ impl Slots {
         let end = end.unwrap_or(head);
         let mut open = take(&mut self.open);
         if end.saturating_sub(self.seen) > self.count as u64 {
-            // The programs have come around: each slot tells whose it is.
+            // The programs have come around: each slot reports whose it is.
             open = (end - self.count as u64..end)
                 .filter_map(|number| self.owner(number, end))
                 .collect();

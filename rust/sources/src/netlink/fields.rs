@@ -2,6 +2,8 @@
 
 use precise_top_core::{Field, FieldGroup, FieldSet};
 
+use crate::procfs::reader::IO;
+
 /// Sums over a process that a TGID answer has.
 pub(crate) const PROCESS_SUMS: FieldSet = FieldSet::of(&[
     Field::cpu_count,
@@ -28,18 +30,11 @@ pub(crate) const PROCESS_SUMS: FieldSet = FieldSet::of(&[
 /// CPU time in ticks, which a TGID answer has on newer kernels.
 pub(crate) const TICKS: FieldSet = FieldSet::of(&[Field::ac_utime, Field::ac_stime]);
 /// Counters of which a PID answer has only the leader's part.
-pub(crate) const LEADER_ONLY: FieldSet = FieldSet::of(&[
+pub(crate) const LEADER_ONLY: FieldSet = IO.union(FieldSet::of(&[
     Field::ac_minflt,
     Field::ac_majflt,
     Field::coremem,
     Field::virtmem,
-    Field::read_char,
-    Field::write_char,
-    Field::read_syscalls,
-    Field::write_syscalls,
-    Field::read_bytes,
-    Field::write_bytes,
-    Field::cancelled_write_bytes,
     Field::ac_utimescaled,
     Field::ac_stimescaled,
     Field::cpu_scaled_run_real_total,
@@ -59,9 +54,9 @@ pub(crate) const LEADER_ONLY: FieldSet = FieldSet::of(&[
     Field::wpcopy_delay_min,
     Field::irq_delay_max,
     Field::irq_delay_min,
-]);
+]));
 /// Fields that procfs adds where they are wanted.
-pub(super) const FROM_PROCFS: FieldSet = FieldSet::of(&[
+pub(super) const FROM_PROCFS: FieldSet = IO.union(FieldSet::of(&[
     Field::state,
     Field::cpu,
     Field::num_threads,
@@ -73,14 +68,7 @@ pub(super) const FROM_PROCFS: FieldSet = FieldSet::of(&[
     Field::ac_gtime,
     Field::ac_minflt,
     Field::ac_majflt,
-    Field::read_char,
-    Field::write_char,
-    Field::read_syscalls,
-    Field::write_syscalls,
-    Field::read_bytes,
-    Field::write_bytes,
-    Field::cancelled_write_bytes,
-]);
+]));
 /// Peaks of the memory, of which the record of a task that has left its memory says 0.
 pub(super) const PEAKS: FieldSet = FieldSet::of(&[Field::hiwater_rss, Field::hiwater_vm]);
 /// Fields that the source itself adds to the kernel's record.

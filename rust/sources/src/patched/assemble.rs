@@ -25,21 +25,11 @@ use super::threads::{ThreadSums, Threads};
 use crate::errors::Error;
 use crate::host::Host;
 use crate::netlink::fields::off_fields;
-use crate::procfs::reader::Reader;
+use crate::procfs::reader::{IO, Reader};
 use crate::source::Request;
 
 /// Fields of a whole process that procfs has, and the kernel's records do not.
-const FROM_PROCFS: FieldSet = FieldSet::of(&[
-    Field::ac_minflt,
-    Field::ac_majflt,
-    Field::read_char,
-    Field::write_char,
-    Field::read_syscalls,
-    Field::write_syscalls,
-    Field::read_bytes,
-    Field::write_bytes,
-    Field::cancelled_write_bytes,
-]);
+const FROM_PROCFS: FieldSet = IO.union(FieldSet::of(&[Field::ac_minflt, Field::ac_majflt]));
 /// Largest number of buffers that are kept to be used again.
 const KEPT_BUFFERS: usize = 4;
 

@@ -64,7 +64,8 @@ pub(super) const SCHEDSTAT: FieldSet = FieldSet::of(&[Field::cpu_count, Field::c
 pub(super) const BLKIO: FieldSet = FieldSet::of(&[Field::blkio_delay_total]);
 pub(super) const STATUS_MEMORY: FieldSet = FieldSet::of(&[Field::hiwater_rss, Field::hiwater_vm]);
 pub(super) const STATUS_SWITCHES: FieldSet = FieldSet::of(&[Field::nvcsw, Field::nivcsw]);
-pub(super) const IO: FieldSet = FieldSet::of(&[
+/// The fields of /proc/PID/io.
+pub(crate) const IO: FieldSet = FieldSet::of(&[
     Field::read_char,
     Field::write_char,
     Field::read_syscalls,

@@ -88,7 +88,7 @@ struct RowReader<'a, B> {
     distinct: Option<limits::Distinct>,
     /// Rows of tasks that have not died.
     living: usize,
-    /// What a row is compared with.
+    /// The row that a row is compared with.
     base: Vec<u8>,
     /// The snapshot's bytes, as far as they are read.
     out: Vec<u8>,
