@@ -12,6 +12,16 @@ impl FieldSet {
     /// Every field.
     pub const ALL: FieldSet = FieldSet((1 << Field::COUNT) - 1);
 
+    /// Counters of the whole process, which the record of each of its threads repeats.
+    pub const OF_PROCESS: FieldSet = FieldSet::of(&[
+        Field::ac_cutime,
+        Field::ac_cstime,
+        Field::ac_csttime,
+        Field::tg_utime,
+        Field::tg_stime,
+        Field::tg_sum_exec_ns,
+    ]);
+
     /// The set of the given fields.
     pub const fn of(fields: &[Field]) -> FieldSet {
         let mut set = FieldSet::EMPTY;

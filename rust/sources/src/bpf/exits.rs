@@ -397,7 +397,7 @@ fn process_record(leader: Option<Vec<u8>>, last: Option<Vec<u8>>, layout: &Layou
     if let (Some(mut sum), Some(last)) =
         (RecordMut::new(&mut sum, layout), Record::new(&last, layout, FieldSet::ALL))
     {
-        for field in layout.fields().difference(OF_PROCESS).iter() {
+        for field in layout.fields().difference(FieldSet::OF_PROCESS).iter() {
             if field.info().kind == Kind::Counter {
                 let of_leader = sum.as_record(FieldSet::ALL).unsigned(field);
                 sum.set(field, of_leader.unwrap_or(0) + last.unsigned(field).unwrap_or(0));
@@ -406,13 +406,3 @@ fn process_record(leader: Option<Vec<u8>>, last: Option<Vec<u8>>, layout: &Layou
     }
     sum
 }
-
-/// Counters of the whole process, which the record of each thread repeats.
-const OF_PROCESS: FieldSet = FieldSet::of(&[
-    Field::ac_cutime,
-    Field::ac_cstime,
-    Field::ac_csttime,
-    Field::tg_utime,
-    Field::tg_stime,
-    Field::tg_sum_exec_ns,
-]);

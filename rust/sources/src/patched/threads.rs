@@ -11,16 +11,6 @@
 use std::collections::{BTreeMap, HashMap};
 
 use precise_top_core::{Field, FieldSet, Kind, Layout, Record, RecordMut};
-
-/// Counters that stand for the whole process in each thread's record.
-const OF_PROCESS: FieldSet = FieldSet::of(&[
-    Field::ac_cutime,
-    Field::ac_cstime,
-    Field::ac_csttime,
-    Field::tg_utime,
-    Field::tg_stime,
-    Field::tg_sum_exec_ns,
-]);
 /// Other fields of the process in each thread's record: at the moment, and of its memory.
 const MOMENT: FieldSet = FieldSet::of(&[Field::ac_time_ns, Field::ac_tgetime, Field::num_threads]);
 const MEMORY: FieldSet =
@@ -47,7 +37,7 @@ pub(crate) struct ThreadSums {
 impl ThreadSums {
     pub(crate) fn new(layout: &Layout) -> ThreadSums {
         let counters = layout.fields().iter().filter(|field| field.info().kind == Kind::Counter);
-        let summed: FieldSet = counters.collect::<FieldSet>().difference(OF_PROCESS);
+        let summed: FieldSet = counters.collect::<FieldSet>().difference(FieldSet::OF_PROCESS);
         ThreadSums {
             layout: layout.clone(),
             summed: summed.iter().collect(),
@@ -99,7 +89,7 @@ impl ThreadSums {
         let mut row = RecordMut::new(leader, &self.layout).expect("one record of the layout");
         let of_memory = thread.vm_kb().is_some_and(|kb| kb > 0);
         let memory = if of_memory { MEMORY } else { FieldSet::EMPTY };
-        for field in OF_PROCESS.union(MOMENT).union(memory).iter() {
+        for field in FieldSet::OF_PROCESS.union(MOMENT).union(memory).iter() {
             row.set(field, thread.unsigned(field).unwrap_or(0));
         }
         row.set(Field::ac_etime, thread.ac_tgetime().unwrap_or(0));
@@ -181,7 +171,7 @@ impl Threads {
             let known = sums.record(known);
             let another = known.task_id() != record.task_id();
             let grew = |field| known.unsigned(field) != record.unsigned(field);
-            if another || (living.is_none() && OF_PROCESS.iter().any(grew)) {
+            if another || (living.is_none() && FieldSet::OF_PROCESS.iter().any(grew)) {
                 return false;
             }
         }
