@@ -1258,8 +1258,9 @@ def usage(
     died since its source's previous snapshot; where snapshots were left out in between, pass them
     as `exits`. A task counts once however often it occurs.
 
-    Raises ParseError where the records' layouts differ, and ValueError where `cur` holds only the
-    tasks that ran since another snapshot than `prev`.
+    Raises ParseError where the records' layouts differ. Raises ValueError where the snapshots are of
+    different machines or boots, where `cur` is earlier than `prev`, where only one has threads as
+    rows, and where `cur` holds only the tasks that ran since another snapshot than `prev`.
     """
 
 def state_letter(state: int) -> str:

@@ -96,6 +96,7 @@ fn no_interval_spans_a_change() {
         Some(Gap::Threads)
     );
     assert_eq!(gap(|header| header.own_cpu_ns = 1), Some(Gap::Recorder));
+    assert_eq!(gap(|header| header.begin.monotonic_ns = 0), Some(Gap::Order));
 }
 
 #[test]

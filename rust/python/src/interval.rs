@@ -1,8 +1,10 @@
 //! `taskstats.Interval`: what every task used between two snapshots.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use precise_top_core::dump::Gap;
 use precise_top_core::{Field, GroupBy, Groups, Interval, TaskTable, state};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -334,8 +336,9 @@ impl PyInterval {
 /// died since its source's previous snapshot; where snapshots were left out in between, pass them
 /// as `exits`. A task counts once however often it occurs.
 ///
-/// Raises ParseError where the records' layouts differ, and ValueError where `cur` holds only the
-/// tasks that ran since another snapshot than `prev`.
+/// Raises ParseError where the records' layouts differ. Raises ValueError where the snapshots are of
+/// different machines or boots, where `cur` is earlier than `prev`, where only one has threads as
+/// rows, and where `cur` holds only the tasks that ran since another snapshot than `prev`.
 #[pyfunction]
 #[pyo3(signature = (prev, cur, *, exits=None))]
 pub(crate) fn usage(
@@ -355,6 +358,11 @@ pub(crate) fn usage(
         Some(before) => Arc::clone(before.cur()),
         None => Arc::clone(&prev.cast::<PySnapshot>()?.get().inner),
     };
+    if let Some(gap) = Gap::<Infallible>::incomparable(prev.header(), cur.header()) {
+        return Err(PyValueError::new_err(format!(
+            "no interval from the first snapshot to the second: {gap}"
+        )));
+    }
     if !Interval::is_whole(&prev, &cur) {
         return Err(PyValueError::new_err(
             "a snapshot of what changed is compared with the one before it: pass that, or open \

@@ -43,23 +43,37 @@ pub enum Gap<E = ParseError> {
     Recorder,
     /// A snapshot lacks the tasks that did not run, which no recorder writes.
     Partial,
+    /// The later snapshot was taken before the earlier one.
+    Order,
 }
 
 impl<E> Gap<E> {
+    /// Returns the reason that two snapshots cannot be compared, whichever sources and
+    /// processes took them: they must be of one boot of one machine, and in order.
+    pub fn incomparable(before: &Header, after: &Header) -> Option<Gap<E>> {
+        if before.boot_id != after.boot_id {
+            Some(Gap::Boot)
+        } else if before.host != after.host {
+            Some(Gap::Host)
+        } else if before.threads() != after.threads() {
+            Some(Gap::Threads)
+        } else if before.begin.monotonic_ns > after.begin.monotonic_ns {
+            Some(Gap::Order)
+        } else {
+            None
+        }
+    }
+
     /// Returns the reason that two snapshots cannot be the ends of one interval, None if they can.
     ///
     /// Both must come from one run of one recorder, so that the exits in between are
     /// known. A recorder that was started again has used less CPU time than the one
     /// before it (`own_cpu_ns`).
     pub fn between(before: &Header, after: &Header) -> Option<Gap<E>> {
-        if before.boot_id != after.boot_id {
-            Some(Gap::Boot)
-        } else if before.host != after.host {
-            Some(Gap::Host)
+        if let Some(gap) = Gap::incomparable(before, after) {
+            Some(gap)
         } else if before.source != after.source {
             Some(Gap::Source)
-        } else if before.threads() != after.threads() {
-            Some(Gap::Threads)
         } else if before.own_cpu_ns > after.own_cpu_ns {
             Some(Gap::Recorder)
         } else if [before, after]
@@ -83,6 +97,7 @@ impl<E: fmt::Display> fmt::Display for Gap<E> {
             Gap::Source => write!(f, "the snapshots are of different sources"),
             Gap::Threads => write!(f, "only one of the snapshots has threads as rows"),
             Gap::Recorder => write!(f, "the recorder was started again in between"),
+            Gap::Order => write!(f, "the second snapshot was taken before the first"),
             Gap::Partial => write!(f, "one of the snapshots lacks tasks that did not run"),
         }
     }
