@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,9 +24,12 @@ STORMS, EACH = 2, 30_000
 # Long enough that the storm spans three intervals at most.
 DELAY = "6"
 
-# Starts that many threads, ten at a time; each ends at once.
+# Starts that many threads, ten at a time; each ends at once. Its name is its own: another
+# process may get its pid before the test ends.
 THREADS = """
 import _thread, sys, threading
+with open("/proc/self/comm", "w") as comm:
+    comm.write(sys.argv[2])
 lock = threading.Semaphore(0)
 for _ in range(int(sys.argv[1]) // 10):
     for _ in range(10):
@@ -32,6 +37,9 @@ for _ in range(int(sys.argv[1]) // 10):
     for _ in range(10):
         lock.acquire()
 """
+
+
+storms = itertools.count(1)
 
 
 @pytest.fixture(params=["bpf", "netlink"])
@@ -42,13 +50,14 @@ def name(request: pytest.FixtureRequest, needs: Callable[[bool, str], None]) -> 
     return found
 
 
-def storm() -> set[int]:
-    """Run the storm to its end; returns the processes whose threads exited."""
-    words = [sys.executable, "-S", "-c", THREADS, str(EACH)]
+def storm() -> str:
+    """Run the storm to its end; returns the name of its tasks."""
+    name = f"storm{os.getpid()}-{next(storms)}"
+    words = [sys.executable, "-S", "-c", THREADS, str(EACH), name]
     running = [subprocess.Popen(words) for _ in range(STORMS)]
     for process in running:
         assert process.wait() == 0
-    return {process.pid for process in running}
+    return name
 
 
 def test_a_batch_has_all_of_them(name: str) -> None:
@@ -57,13 +66,13 @@ def test_a_batch_has_all_of_them(name: str) -> None:
     ptop = subprocess.Popen([*words, "--source", name], stdout=subprocess.PIPE, text=True)
     assert ptop.stdout
     ptop.stdout.readline()
-    pids = storm()
+    comm = storm()
     found: list[int] = []
     for line in ptop.stdout:
         tasks = json.loads(line)["tasks"]
         # A task that is exiting at the end of an interval is in the next one as well.
         dead = (task for task in tasks if task.get("exited") and task["state"] >> 16 == EXIT_DEAD)
-        found.append(sum(task["tgid"] in pids for task in dead))
+        found.append(sum(task["ac_comm"] == comm for task in dead))
         if sum(found) >= STORMS * (EACH + 1):
             break
     ptop.kill()
@@ -87,7 +96,7 @@ def test_a_recording_has_all_of_them(name: str, tmp_path: Path) -> None:
             time.sleep(0.1)
 
     wait_for(1)
-    pids = storm()
+    comm = storm()
     # The next snapshot may have begun before the last of them exited.
     wait_for(recorded() + 2)
     recorder.send_signal(signal.SIGTERM)
@@ -97,7 +106,7 @@ def test_a_recording_has_all_of_them(name: str, tmp_path: Path) -> None:
         [task for task in snapshot.exits if (task.state or 0) >> 16 == EXIT_DEAD]
         for snapshot in others
     ]
-    found = [sum(task.ac_tgid in pids for task in tasks) for tasks in dead]
+    found = [sum(task.ac_comm == comm for task in tasks) for tasks in dead]
     assert sum(found) == STORMS * (EACH + 1)
     assert max(found) > SLOTS, "a storm, not a shower"
     assert others[-1].exits_lost == first.exits_lost
