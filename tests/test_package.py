@@ -155,6 +155,29 @@ def test_an_interval_finds_work(source: taskstats.Source) -> None:
     assert following.prev.time_ns == interval.cur.time_ns
 
 
+def test_a_group_has_the_sums_of_its_members(source: taskstats.Source) -> None:
+    interval = taskstats.usage(source.snapshot(), source.snapshot())
+    memory: dict[object, int] = {}
+    tasks: dict[object, int] = {}
+    for uid, rss, exited in interval.select(["ac_uid", "rss_kb", "exited"]):
+        tasks[uid] = tasks.get(uid, 0) + 1
+        if isinstance(rss, int) and not exited:
+            memory[uid] = memory.get(uid, 0) + rss
+    groups = interval.fold("user").select(["ac_uid", "tasks", "rss_kb", "ac_pid"])
+    assert {uid: number for uid, number, *_ in groups} == tasks
+    assert {uid: rss for uid, _, rss, _ in groups if rss is not None} == memory
+    assert all(pid is None for _, number, _, pid in groups if number != 1)
+
+
+def test_snapshots_that_cannot_be_compared_are_refused(source: taskstats.Source) -> None:
+    first, second = source.snapshot(), source.snapshot()
+    with pytest.raises(ValueError, match="the second snapshot was taken before the first"):
+        taskstats.usage(second, first)
+    source.configure(threads=True)
+    with pytest.raises(ValueError, match="only one of the snapshots has threads as rows"):
+        taskstats.usage(second, source.snapshot())
+
+
 def test_unknown_columns_are_refused(source: taskstats.Source) -> None:
     interval = taskstats.usage(source.snapshot(), source.snapshot())
     with pytest.raises(ValueError, match='no column "foo"'):

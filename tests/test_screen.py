@@ -64,7 +64,8 @@ def sleepers() -> Iterator[list[int]]:
 
 def row(cells: tuple[Any, ...]) -> str:
     pid, used, share, name = cells
-    return f"{pid:>9} {used:>9} {share:>9.2f} {name}"
+    # A group of several tasks has no pid.
+    return f"{'-' if pid is None else pid:>9} {used:>9} {share:>9.2f} {name}"
 
 
 def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:

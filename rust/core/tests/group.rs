@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
 use precise_top_core::{
-    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Metric, Query, Record,
+    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Key, Metric, Query, Record,
     TaskTable,
 };
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn task(pid: u64, ppid: u64, start: u64, cpu: u64) -> Row {
         (ac_utime, 1),
         (ac_stime, 0),
         (ac_uid, pid % 3),
-        (cgroup_id, pid % 2),
+        (cgroup_id, 1 + pid % 2),
     ]
 }
 
@@ -148,6 +148,77 @@ fn threads_make_their_process() {
     assert_eq!(int(fold.cell(1, Metric::TotalNs)), Some(i128::from(5 * MS)));
 }
 
+fn cells(fold: &Groups, field: Field) -> Vec<Option<i128>> {
+    (0..fold.rows()).map(|row| int(fold.cell(row, Metric::Field(field)))).collect()
+}
+
+#[test]
+fn a_group_has_sums_and_what_its_members_share() {
+    let with = |mut row: Row, uid: u64, rss: u64| {
+        row.retain(|&(field, _)| field != ac_uid);
+        row.extend([(ac_uid, uid), (Field::rss_kb, rss), (Field::read_bytes, 10 * rss)]);
+        row
+    };
+    let living = [
+        with(task(2, 1, 1, 5), 7, 100),
+        with(task(3, 1, 1, 7), 7, 20),
+        with(task(4, 1, 1, 9), 0, 3),
+    ];
+    let dead = [with(task(5, 2, 10 * SECOND + 1, 8), 7, 4)];
+    let before = at(10, &living, &[], true);
+    let interval = Arc::new(Interval::between(before, at(11, &living, &dead, true)));
+    let fold = |by| Groups::new(Arc::clone(&interval), by, &HashMap::new(), |_, _| None);
+
+    let users = fold(GroupBy::User);
+    assert_eq!(cells(&users, ac_uid), [Some(7), Some(0)]);
+    assert_eq!(cells(&users, ac_pid), [None, Some(4)]);
+    assert_eq!(cells(&users, Field::rss_kb), [Some(120), Some(3)], "the dead have no memory");
+    assert_eq!(cells(&users, Field::read_bytes), [Some(1240), Some(30)]);
+    assert_eq!(int(users.cell(0, Metric::CpuNs)), Some(20));
+    assert_eq!(users.key(0, Metric::Field(Field::rss_kb)), Some(Key::Int(120)));
+    // What a task started is shown as that task.
+    assert_eq!(cells(&fold(GroupBy::Parent), ac_pid), [Some(2), Some(3), Some(4)]);
+}
+
+#[test]
+fn tasks_of_unknown_users_are_one_group() {
+    let unknown = |pid| {
+        let mut row = task(pid, 1, 1, 5);
+        row.retain(|&(field, _)| field != ac_uid);
+        row
+    };
+    let rows = [unknown(2), unknown(3)];
+    let interval = Interval::between(at(10, &rows, &[], true), at(11, &rows, &[], true));
+    let fold = Groups::new(Arc::new(interval), GroupBy::User, &HashMap::new(), |_, _| None);
+    assert_eq!(fold.rows(), 1);
+    assert_eq!(title(&fold, 0), "unknown");
+    assert_eq!(cells(&fold, ac_uid), [None]);
+}
+
+#[test]
+fn sums_over_threads_count_the_memory_of_a_process_once() {
+    let thread = |pid: u64, tgid: u64, rss: u64| {
+        let mut row = task(pid, 1, 1, 0);
+        row.retain(|&(field, _)| field != ac_tgid && field != ac_uid);
+        row.extend([(ac_tgid, tgid), (ac_uid, 7), (Field::rss_kb, rss)]);
+        row.extend([(Field::num_threads, 2), (ac_cutime, 9), (Field::nvcsw, 1)]);
+        row
+    };
+    let rows = [thread(50, 50, 100), thread(51, 50, 100), thread(60, 60, 5)];
+    let threads = |seconds| {
+        let rows: Vec<&[_]> = rows.iter().map(Vec::as_slice).collect();
+        snapshot_with(seconds, &rows, |header| {
+            header.flags = header.flags.with(Flags::THREADS, true);
+        })
+    };
+    let interval = Arc::new(Interval::between(threads(10), threads(11)));
+    let fold = Groups::new(interval, GroupBy::User, &HashMap::new(), |_, _| None);
+    assert_eq!(cells(&fold, Field::rss_kb), [Some(105)]);
+    assert_eq!(cells(&fold, Field::num_threads), [Some(4)]);
+    assert_eq!(cells(&fold, ac_cutime), [Some(18)]);
+    assert_eq!(cells(&fold, Field::nvcsw), [Some(3)]);
+}
+
 proptest! {
     #[test]
     fn the_groups_sums_are_the_intervals(
@@ -192,7 +263,7 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
     let interval = Arc::new(Interval::between(before, after));
     // Of the cgroup's tasks the first that is asked knows nothing.
     let name = |group, record: &Record<'_>| match (group, record.ac_pid()) {
-        (GroupKey::Cgroup(0), Some(4)) => Some(b"/even".to_vec()),
+        (GroupKey::Cgroup(1), Some(4)) => Some(b"/even".to_vec()),
         (GroupKey::User(1), _) => Some(b"one".to_vec()),
         _ => None,
     };
@@ -200,7 +271,7 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
         let fold = Groups::new(Arc::clone(&interval), by, &HashMap::new(), name);
         (0..fold.rows()).map(|row| title(&fold, row)).collect::<Vec<_>>()
     };
-    assert_eq!(titles(GroupBy::Cgroup), ["/even", "cgroup 1"]);
+    assert_eq!(titles(GroupBy::Cgroup), ["/even", "cgroup 2"]);
     assert_eq!(titles(GroupBy::User), ["2", "0", "one"]);
     // Others are called by the task that they show.
     assert_eq!(titles(GroupBy::Parent), ["task2", "task3", "task4", "task6"]);
@@ -214,5 +285,5 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
     assert_eq!(chosen("EVEN", false), [0]);
     assert_eq!(chosen("", false), [0, 1]);
     assert_eq!(chosen("", true), [1, 0]);
-    assert_eq!(chosen("3", false), [1], "by the pid that it shows");
+    assert_eq!(chosen("3", false), [1], "by a member's pid");
 }

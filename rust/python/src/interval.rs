@@ -19,8 +19,10 @@ use crate::snapshot::PySnapshot;
 
 /// The rows of an interval in groups: each has the sums of its tasks.
 ///
-/// Values that are no sums are those of one member: the living task with the smallest pid, or a
-/// dead one where none lives. `Interval.fold` returns it; `len` is the number of groups.
+/// Counters, memory and numbers of threads are sums over the members, once a process where threads
+/// share them. Of the other fields, a process, parent or session shows its own task's (the living one
+/// with the smallest pid), and a name, user or cgroup those that all members share; else None.
+/// `Interval.fold` returns it; `len` is the number of groups.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
 pub(crate) struct PyGroups {
     pub(crate) inner: Groups,
@@ -148,7 +150,8 @@ impl PyInterval {
     ///
     /// Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
     /// died to their nearest living ancestor. A group of a user or cgroup has that name as
-    /// `title`, the recorded one, or this machine's current one; the id where there is none.
+    /// `title`, the recorded one, or this machine's current one; the id where there is none, and
+    /// "unknown" for tasks whose user or cgroup is unknown.
     /// Raises ValueError for another word, and for "session" of recorded snapshots, which do not
     /// record sessions.
     fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {

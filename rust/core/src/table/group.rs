@@ -4,18 +4,23 @@
 //!
 //! * Every row is in exactly one group, and a group's use is the sum of its rows', so
 //!   that the groups' sum is the interval's, to the ns.
-//! * A group shows the record of one member, the living one with the lowest pid. The title
-//!   of a user's or cgroup's group is its name.
+//! * A group has the sums of counters, memory and threads. A group of one task and what it
+//!   started shows that task's other fields; any other group those that its members share.
+//!   The title of a user's or cgroup's group is its name.
+//! * Threads of one process share its memory and its counters of children, so that sums
+//!   count these once a process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::metric::Metric;
-use super::query::{Cell, Key, TaskTable};
-use super::tasks::{cell_of_increase, increase_of};
+use super::query::{Cell, Filter, Key, TaskTable};
+use super::tasks::{cell_of_increase, increase_of, key_of};
+use crate::field_set::FieldSet;
+use crate::fields::{Field, Kind};
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
-use crate::record::Record;
+use crate::record::{Record, Value};
 
 /// The key by which rows are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +62,11 @@ impl GroupBy {
         }
     }
 
+    /// Whether a group is one task with its threads or with what it started.
+    const fn is_of_one_task(self) -> bool {
+        matches!(self, GroupBy::Process | GroupBy::Parent | GroupBy::Session)
+    }
+
     /// The key of that name.
     pub fn from_name(name: &str) -> Option<GroupBy> {
         GroupBy::ALL.into_iter().find(|by| by.name() == name)
@@ -81,6 +91,8 @@ pub enum GroupKey {
     User(u32),
     /// The tasks of a cgroup.
     Cgroup(u64),
+    /// The tasks whose user or cgroup is unknown.
+    Unknown,
 }
 
 impl GroupKey {
@@ -89,6 +101,7 @@ impl GroupKey {
         match self {
             GroupKey::User(uid) => uid.to_string().into_bytes(),
             GroupKey::Cgroup(id) => format!("cgroup {id}").into_bytes(),
+            GroupKey::Unknown => b"unknown".to_vec(),
         }
     }
 }
@@ -96,11 +109,42 @@ impl GroupKey {
 /// How many members are tried for the name of their group: some may be gone.
 const TRIED_MEMBERS: usize = 4;
 
+/// How the values of a group's members make that of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Combination {
+    /// The sum over the members.
+    Sum,
+    /// The sum over the members' processes.
+    OfProcesses,
+    /// The sum over the living members' processes.
+    OfLivingProcesses,
+    /// The value of the task that the group is of, or that of all members.
+    Common,
+}
+
+/// Gauges that a process has, not each of its threads, and that add up.
+const SUMMED_GAUGES: FieldSet = FieldSet::of(&[Field::rss_kb, Field::vm_kb, Field::num_threads]);
+
+impl Combination {
+    fn of(field: Field) -> Combination {
+        if SUMMED_GAUGES.contains(field) {
+            Combination::OfLivingProcesses
+        } else if FieldSet::OF_PROCESS.contains(field) {
+            Combination::OfProcesses
+        } else if field.info().kind == Kind::Counter {
+            Combination::Sum
+        } else {
+            Combination::Common
+        }
+    }
+}
+
 /// The rows of an interval in groups.
 #[derive(Clone, Debug)]
 pub struct Groups {
     interval: Arc<Interval>,
-    /// The rows of each group; the first one's record stands for the group.
+    by: GroupBy,
+    /// The rows of each group; the first one is the living member with the lowest pid.
     groups: Vec<Vec<usize>>,
     /// The title of each group; None for that of its first row.
     titles: Vec<Option<Vec<u8>>>,
@@ -146,7 +190,7 @@ impl Groups {
             Some(names.next().unwrap_or_else(|| group.number()))
         };
         let titles = named.into_iter().zip(&groups).map(title).collect();
-        Groups { interval, groups, titles }
+        Groups { interval, by, groups, titles }
     }
 
     /// The interval whose rows they are.
@@ -165,6 +209,46 @@ impl Groups {
             .filter_map(|&row| increase_of(&self.interval, row, column))
             .reduce(u64::saturating_add)
     }
+
+    fn records(&self, group: usize) -> impl Iterator<Item = (usize, Record<'_>)> {
+        self.members(group).iter().filter_map(|&row| Some((row, self.interval.cur().get(row)?)))
+    }
+
+    /// The value of a field in a group of several rows.
+    fn field(&self, group: usize, field: Field) -> Option<Cell<'_>> {
+        let combination = Combination::of(field);
+        match combination {
+            Combination::Sum => sum(self.records(group).map(|(_, record)| record), field),
+            Combination::OfProcesses | Combination::OfLivingProcesses => {
+                let with_dead = combination == Combination::OfProcesses;
+                let threads = self.interval.cur().header().threads();
+                let mut counted = HashSet::new();
+                let once = self
+                    .records(group)
+                    .filter(|&(row, _)| with_dead || !self.interval.is_exited(row))
+                    .filter(|(_, record)| record.value(field).is_some())
+                    .filter(|(_, record)| !threads || counted.insert(record.ac_tgid()));
+                sum(once.map(|(_, record)| record), field)
+            }
+            Combination::Common if self.by.is_of_one_task() => {
+                self.records(group).next()?.1.value(field).map(Cell::from)
+            }
+            Combination::Common => {
+                let mut values = self.records(group).map(|(_, record)| record.value(field));
+                let first = values.next()??;
+                values.all(|value| value == Some(first)).then_some(Cell::from(first))
+            }
+        }
+    }
+}
+
+/// The sum of a field over records that have it; None where none has.
+fn sum<'a>(records: impl Iterator<Item = Record<'a>>, field: Field) -> Option<Cell<'a>> {
+    let numbers = records.filter_map(|record| match record.value(field)? {
+        Value::Int(number) => Some(number),
+        Value::Text(_) => None,
+    });
+    numbers.reduce(i128::saturating_add).map(Cell::Int)
 }
 
 impl TaskTable for Groups {
@@ -176,6 +260,12 @@ impl TaskTable for Groups {
         self.interval.cur().get(*self.members(row).first()?)
     }
 
+    /// A group is kept if one of its members is, or by its title.
+    fn keeps(&self, row: usize, filter: &Filter) -> bool {
+        let title = self.title(row);
+        self.records(row).any(|(_, record)| filter.keeps(&record, title))
+    }
+
     fn title(&self, row: usize) -> Option<&[u8]> {
         match self.titles.get(row)? {
             Some(title) => Some(title),
@@ -184,21 +274,22 @@ impl TaskTable for Groups {
     }
 
     fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
-        if column == Metric::Title {
-            return self.title(row).map(Cell::Text);
+        let members = self.members(row);
+        match column {
+            Metric::Title => self.title(row).map(Cell::Text),
+            Metric::Field(field) if members.len() > 1 => self.field(row, field),
+            Metric::CpuNs => {
+                let used = self.records(row).filter_map(|(_, record)| record.cpu_ns());
+                used.map(i128::from).reduce(i128::saturating_add).map(Cell::Int)
+            }
+            Metric::Field(_) | Metric::Exited => self.interval.cell(*members.first()?, column),
+            _ => cell_of_increase(&self.interval, column, self.increase(row, column)?),
         }
-        if column.is_of_record() {
-            return self.interval.cell(*self.members(row).first()?, column);
-        }
-        cell_of_increase(&self.interval, column, self.increase(row, column)?)
     }
 
     fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
-        if column == Metric::Title {
-            return self.title(row).map(Key::Text);
-        }
         if column.is_of_record() {
-            return self.interval.key(*self.members(row).first()?, column);
+            return key_of(self.cell(row, column)?);
         }
         self.increase(row, column).map(|n| Key::Int(i128::from(n)))
     }
@@ -246,7 +337,7 @@ impl<'a> Ancestry<'a> {
             GroupBy::Process => record.ac_tgid().map_or(alone, Common::Process),
             GroupBy::Parent => heir().map_or(alone, Common::Row),
             GroupBy::Name => record.ac_comm().map_or(alone, Common::Name),
-            GroupBy::User => record.ac_uid().map_or(alone, |uid| Common::Key(GroupKey::User(uid))),
+            GroupBy::User => Common::Key(record.ac_uid().map_or(GroupKey::Unknown, GroupKey::User)),
             GroupBy::Session => {
                 let living = heir().and_then(|row| self.interval.cur().get(row));
                 let of = |pid: Option<u32>| sessions.get(&pid?).copied();
@@ -254,10 +345,13 @@ impl<'a> Ancestry<'a> {
                     .and_then(|record| of(record.ac_pid()).or_else(|| of(record.ac_tgid())))
                     .map_or(alone, Common::Session)
             }
-            GroupBy::Cgroup => record
-                .cgroup_id()
-                .or_else(|| self.interval.cur().get(heir()?)?.cgroup_id())
-                .map_or(alone, |id| Common::Key(GroupKey::Cgroup(id))),
+            GroupBy::Cgroup => {
+                // The kernel numbers cgroups from 1.
+                let id = |record: Record<'_>| record.cgroup_id().filter(|&id| id != 0);
+                let of_heir = || id(self.interval.cur().get(heir()?)?);
+                let id = id(record).or_else(of_heir);
+                Common::Key(id.map_or(GroupKey::Unknown, GroupKey::Cgroup))
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
+    pub(super) fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
         let pid = record.ac_pid();
         if let Some(pids) = &self.pids
             && !pid.is_some_and(|pid| pids.contains(&pid))

@@ -28,11 +28,16 @@ impl<B: AsRef<[u8]>> TaskTable for Snapshot<B> {
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
-        match self.cell(row, metric)? {
-            Cell::Int(number) => Some(Key::Int(number)),
-            Cell::Text(text) => Some(Key::Text(text)),
-            Cell::Float(_) => None,
-        }
+        key_of(self.cell(row, metric)?)
+    }
+}
+
+/// The sort key of a record's value.
+pub(super) fn key_of(cell: Cell<'_>) -> Option<Key<'_>> {
+    match cell {
+        Cell::Int(number) => Some(Key::Int(number)),
+        Cell::Text(text) => Some(Key::Text(text)),
+        Cell::Float(_) => None,
     }
 }
 

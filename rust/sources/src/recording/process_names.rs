@@ -137,5 +137,6 @@ pub fn group_names(
     move |group, record| match group {
         GroupKey::User(uid) => source.user(uid),
         GroupKey::Cgroup(id) => source.cgroup(record, id),
+        GroupKey::Unknown => None,
     }
 }
