@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import taskstats
@@ -124,3 +126,30 @@ def test_an_unknown_column_says_where_to_look(
         recorder.write(intervals[0].cur)
     with pytest.raises(ValueError, match=r"this one is an interval's \(Interval\.columns\)"):
         taskstats.read(tmp_path / "d.tsd", ["total_ns"])
+
+
+def test_names_that_decode_alike_are_one_category(tmp_path: Path) -> None:
+    code = r"open('/proc/self/comm', 'wb').write(b'bad\%s'); import time; print(flush=True)"
+    code += "; time.sleep(60)"
+    words = [[sys.executable, "-S", "-c", code % byte] for byte in ("xfe", "xff")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for command in words]
+    for process in running:
+        assert process.stdout
+        process.stdout.readline()
+    path = tmp_path / "names.tsd"
+    with taskstats.Source() as source, taskstats.Recorder(path) as recorder:
+        first, second = source.snapshot(), source.snapshot()
+        recorder.write(first)
+        recorder.write(second)
+    for process in running:
+        process.kill()
+        process.communicate()
+    pids = [process.pid for process in running]
+    interval = taskstats.usage(first, second)
+    for columns in (taskstats.read(path), interval.columns(), taskstats.columns([interval])):
+        frame = pd.DataFrame.from_arrow(columns)  # type: ignore[attr-defined]
+        found = frame[frame["ac_pid"].isin(pids)]
+        assert set(found["ac_comm"]) == {"bad\ufffd"}
+    # A snapshot is exported through the buffers of its records.
+    frame = pd.DataFrame.from_arrow(second)  # type: ignore[attr-defined]
+    assert set(frame[frame["ac_pid"].isin(pids)]["ac_comm"]) == {"bad\ufffd"}

@@ -151,7 +151,7 @@ impl ColumnBuilder {
     }
 
     /// The texts of each column so far, in the order of their codes.
-    pub fn texts(&self) -> impl Iterator<Item = impl Iterator<Item = &[u8]>> {
+    pub fn texts(&self) -> impl Iterator<Item = impl Iterator<Item = &str>> {
         self.columns.iter().map(|column| column.dictionary.texts())
     }
 

@@ -52,7 +52,7 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
         let valid: Vec<_> = batch.columns.into_iter().map(|column| column.valid).collect();
         (pids, codes, valid)
     };
-    assert!(dictionaries[3].texts().eq(["task0", "task1", "task2"].map(str::as_bytes)));
+    assert!(dictionaries[3].texts().eq(["task0", "task1", "task2"]));
     let (pids, codes, valid) = values(grown);
     assert_eq!(pids, [7, 8, 9].repeat(40));
     assert_eq!(codes, [0, 1, 2].repeat(40));

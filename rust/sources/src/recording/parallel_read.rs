@@ -66,7 +66,7 @@ pub(super) fn read(
         let mut outcome = outcome?;
         let own = outcome.builder.texts().zip(&mut texts);
         let codes: Vec<Vec<i32>> =
-            own.map(|(own, texts)| own.map(|text| texts.code(text)).collect()).collect();
+            own.map(|(own, texts)| own.map(|text| texts.code(text.as_bytes())).collect()).collect();
         builders.push((outcome.builder, codes));
         lost.append(&mut outcome.lost);
     }
