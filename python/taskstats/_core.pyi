@@ -961,8 +961,8 @@ class Fold:
     """The rows of an interval in groups: each has the sums of its tasks.
 
     Counters, memory and numbers of threads are sums over the members, once a process where threads
-    share them. Of the other fields, a process, parent or session shows its own task's (the living one
-    with the smallest pid), and a name, user or cgroup those that all members share; else None.
+    share them. Of the other fields, a process, parent or session shows its own task's (the living
+    one with the smallest pid), and a name, user or cgroup those that all members share; else None.
     `Interval.fold` returns it; `len` is the number of groups.
     """
 
@@ -1261,9 +1261,9 @@ def usage(
     died since its source's previous snapshot; where snapshots were left out in between, pass them
     as `exits`. A task counts once however often it occurs.
 
-    Raises ParseError where the records' layouts differ. Raises ValueError where the snapshots are of
-    different machines or boots, where `cur` is earlier than `prev`, where only one has threads as
-    rows, and where `cur` holds only the tasks that ran since another snapshot than `prev`.
+    Raises ParseError where the records' layouts differ. Raises ValueError where the snapshots are
+    of different machines or boots, where `cur` is earlier than `prev`, where only one has threads
+    as rows, and where `cur` holds only the tasks that ran since another snapshot than `prev`.
     """
 
 def state_letter(state: int) -> str:

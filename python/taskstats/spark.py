@@ -11,6 +11,7 @@ Design decisions
   at the same path.
 * Only the columns of the schema are read, because Spark does not pass a `select` on to a Python
   source: give `.schema("time_ns bigint, ac_pid int")`.
+* `time_ns`, `ac_btime` and `ac_btime64` may be timestamps: give `.schema("time_ns timestamp")`.
 * Spark has no unsigned integers. A value that does not fit its type is an error, never
   another number.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 
 import pyarrow
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.pandas.types import to_arrow_type
 from pyspark.sql.types import (
     BooleanType,
     DataType,
@@ -33,6 +34,7 @@ from pyspark.sql.types import (
     StringType,
     StructField,
     StructType,
+    TimestampType,
 )
 
 from taskstats._core import open as open_dump
@@ -127,4 +129,12 @@ class Reader(DataSourceReader):
         assert isinstance(partition, Part), "one of ours"
         frames = Frames(open_dump(partition.path))
         intervals = frames.intervals(partition.start, partition.stop)
-        yield from batches(intervals, to_arrow_schema(self.schema))
+        fields = [pyarrow.field(field.name, _arrow_type(field.dataType)) for field in self.schema]
+        yield from batches(intervals, pyarrow.schema(fields))
+
+
+def _arrow_type(spark_type: DataType) -> pyarrow.DataType:
+    # to_arrow_type takes the time zone in newer releases only.
+    if isinstance(spark_type, TimestampType):
+        return pyarrow.timestamp("us", tz="UTC")
+    return to_arrow_type(spark_type)

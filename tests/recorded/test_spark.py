@@ -81,6 +81,20 @@ def test_the_whole_schema_sums_as_the_file_does(spark: SparkSession, folder: Pat
     assert used == sum(interval.sum(["total_ns"])[0] or 0 for interval in frames.intervals())
 
 
+def test_times_are_timestamps(spark: SparkSession, folder: Path) -> None:
+    schema = "time_ns timestamp, ac_btime64 timestamp_ntz, ac_pid int"
+    found = spark.read.format("taskstats").schema(schema).load(f"{folder}/one.tsd")
+    frames = Frames(taskstats.open(folder / "one.tsd"))
+    expected = {
+        (time_ns // 1000, start, pid)
+        for interval in frames.intervals()
+        for time_ns, start, pid in rows(interval, ["time_ns", "ac_btime64", "ac_pid"])
+        if isinstance(time_ns, int)
+    }
+    seconds = found.selectExpr("unix_micros(time_ns)", "unix_seconds(ac_btime64)", "ac_pid")
+    assert {tuple(row) for row in seconds.collect()} == expected
+
+
 @pytest.mark.parametrize(
     ("schema", "path", "words"),
     [
@@ -89,6 +103,7 @@ def test_the_whole_schema_sums_as_the_file_does(spark: SparkSession, folder: Pat
         ("ac_pid int", "notes.txt", "ParseError"),
         # A time in ns needs more than 32 bits.
         ("time_ns int", "one.tsd", "int32|not in range|too large"),
+        ("ac_pid timestamp", "one.tsd", "ac_pid is no time"),
     ],
 )
 def test_errors_are_reported(
