@@ -89,35 +89,50 @@ def main(arguments: Sequence[str]) -> int:
         except OSError as error:
             options_of.error(f"{options.output}: {error.strerror}: give another file to -o")
     taskstats.adopt_orphans(True)
-    with taskstats.track(cgroup=True) as tracker:
-        children = _run(command, tracker, options.wait_orphans)
+    children = _Children()
+    try:
+        with taskstats.track(cgroup=True) as tracker:
+            _run(command, tracker, children, options.wait_orphans)
+        # Where exec failed, only our own fork ran: there is nothing to report.
+        if not children.exec_failed:
+            text = _report(tracker, children, options, as_root("run", *arguments))
+            _write(text, out, options.output)
+    except Exception as error:
+        # The command has run: no failure to report it may replace its exit status.
+        if not children.done(False):
+            raise
+        _complain(f"ptop: no report: {safe(str(error))}\n")
+    return children.exit_status()
+
+
+def _report(
+    tracker: taskstats.Tracker, children: _Children, options: argparse.Namespace, for_rows: str
+) -> str:
+    """The text of the report; `for_rows` is what to type to have rows by command."""
     use = tracker.use
     assert use is not None, "the block of the tracker has ended"
-    status = children.exit_status()
-    if children.exec_failed:
-        # Only our own fork ran: there is nothing to report.
-        return status
     if children.remain:
         use.notes.append("descendants still run: only what the collector saw of them is counted")
+    if children.poll_failure:
+        use.notes.append(f"exits were read no further than: {children.poll_failure}")
     if options.by_command and use.tasks is None:
         use.notes.append(
-            "no rows by command: they need root, or CAP_BPF and CAP_PERFMON;"
-            f" type: {as_root('run', *arguments)}"
+            f"no rows by command: they need root, or CAP_BPF and CAP_PERFMON; type: {for_rows}"
         )
-    report = report_object(use, status, options.by_command)
-    text = json.dumps(report) + "\n" if options.format == "json" else _text(report)
-    _write(text, out, options.output)
-    return status
+    report = report_object(use, children.exit_status(), options.by_command)
+    return json.dumps(report) + "\n" if options.format == "json" else _text(report)
 
 
 class _Children:
     """The command, and the orphans that become children of this process."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self) -> None:
+        self.pid = 0
         self.exec_failed = False
         # Whether any child has not been waited for.
         self.remain = True
+        # Why the tracker could not be polled any more; empty if it can.
+        self.poll_failure = ""
         self._code: int | None = None
 
     def reap(self) -> None:
@@ -143,7 +158,9 @@ class _Children:
         return self._code if self._code >= 0 else SIGNALLED - self._code
 
 
-def _run(command: list[str], tracker: taskstats.Tracker, wait_orphans: bool) -> _Children:
+def _run(
+    command: list[str], tracker: taskstats.Tracker, children: _Children, wait_orphans: bool
+) -> None:
     """Run the command to its end."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {*FORWARDED, signal.SIGCHLD})
     # Both ends close on exec: a byte arrives only if exec fails.
@@ -152,11 +169,10 @@ def _run(command: list[str], tracker: taskstats.Tracker, wait_orphans: bool) -> 
     if pid == 0:
         _become(command, tracker, writable)
     os.close(writable)
-    children = _Children(pid)
+    children.pid = pid
     _follow(children, tracker, wait_orphans)
     with open(readable, "rb") as pipe:
         children.exec_failed = bool(pipe.read())
-    return children
 
 
 def _become(command: list[str], tracker: taskstats.Tracker, failed: int) -> NoReturn:
@@ -176,6 +192,8 @@ def _become(command: list[str], tracker: taskstats.Tracker, failed: int) -> NoRe
 def _exec(command: list[str], tracker: taskstats.Tracker) -> tuple[int, str]:
     """Join the tracker and exec the command; returns the exit status and the reason if that
     fails."""
+    if not command[0]:
+        return NOT_FOUND, "the command is an empty word: give its name or path"
     try:
         tracker.join()
         # A signal that arrives before exec ends this process, not Python code.
@@ -214,10 +232,16 @@ def _follow(children: _Children, tracker: taskstats.Tracker, wait_orphans: bool)
         children.reap()
         if children.done(wait_orphans):
             return
-        arrived = wait_for(awaited, POLL_S if tracker.needs_poll else IDLE_S)
+        polls = tracker.needs_poll and not children.poll_failure
+        arrived = wait_for(awaited, POLL_S if polls else IDLE_S)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             _forward(children.pid, arrived)
-        tracker.poll()
+        if polls:
+            try:
+                tracker.poll()
+            except (taskstats.TaskstatsError, OSError) as error:
+                # The command still runs, and is waited for.
+                children.poll_failure = str(error)
 
 
 def _forward(pid: int, arrived: signal.struct_siginfo) -> None:
@@ -280,12 +304,17 @@ def _write(text: str, out: TextIO, name: str | None) -> None:
         out.flush()
     except OSError as error:
         shown = safe(name or "standard error")
-        try:
-            sys.stderr.write(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
-            sys.stderr.flush()
-        except OSError:
-            # The interpreter flushes once more at exit; failing there would replace the status.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _complain(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
     if name:
         with contextlib.suppress(OSError):
             out.close()
+
+
+def _complain(text: str) -> None:
+    """Write to standard error, if that can be done."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        # The interpreter flushes once more at exit; failing there would replace the status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -212,6 +212,29 @@ def test_an_unwritable_file_loses_neither_the_report_nor_the_status() -> None:
         assert done.returncode == 7
 
 
+def test_a_report_that_cannot_be_made_does_not_replace_the_status(
+    needs: Callable[[bool, str], None], tmp_path: Path
+) -> None:
+    needs(ROOT, "drops capabilities")
+    # Without BPF the total is that of a cgroup, which the command removes.
+    remove = """for group in $(find /sys/fs/cgroup -type d -name 'ptop-*'); do
+        grep -qx $$ $group/cgroup.procs || continue
+        echo $$ > ${group%/*}/cgroup.procs && rmdir $group && echo removed
+    done; exit 7"""
+    without_bpf = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin", "--inh-caps=-all"]
+    out = tmp_path / "report"
+    done = subprocess.run(
+        [*without_bpf, *RUN, "-o", str(out), "--", "sh", "-c", remove],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    needs(done.stdout == "removed\n", "a cgroup v2 that may be changed")
+    assert done.returncode == 7
+    assert done.stderr.startswith("ptop: no report: ")
+
+
 def test_the_command_ignores_the_same_signals_as_alone() -> None:
     ask = ["grep", "SigIgn", "/proc/self/status"]
     alone = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
@@ -229,6 +252,7 @@ def test_a_command_that_cannot_run(tmp_path: Path) -> None:
         path.chmod(0o755)
     for command, status, words in (
         ("nonesuch", 127, "no command 'nonesuch': check its name or give its path"),
+        ("", 127, "the command is an empty word: give its name or path"),
         (tmp_path / "no", 127, "check its name or give its path"),
         ("/etc/passwd", 126, "Permission denied: make it executable: chmod +x /etc/passwd"),
         (tmp_path, 126, "Permission denied: give the path of a program"),
