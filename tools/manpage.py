@@ -41,7 +41,11 @@ STATUS = (
         "an error: the reason is on standard error; also if ptop audit does not close, or if"
         " ptop check finds damage",
     ),
-    ("2", "the options are wrong, or there is no terminal for the live view"),
+    (
+        "2",
+        "the options are wrong, there is no terminal for the live view, or the error bound of"
+        " ptop audit is so wide that it proves nothing",
+    ),
     ("130", "interrupted (SIGINT) in batch mode"),
     ("128+N", "signal N ended the live view"),
 )

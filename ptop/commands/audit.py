@@ -4,9 +4,10 @@ Design decisions
 
 * Idle time is measured, so that time which nobody measured shows as the residual.
 * The verdict compares the residual with the bound, which is made of the known errors of the
-  source. The exit status is that of all intervals together: 0 closed, 1 not closed, so that
-  a script can rely on it. Time that one interval lacks at its end may be in the next one,
-  so the verdicts of single intervals are stricter.
+  source. A bound above `WIDEST_BOUND` of the CPUs' time explains anything: such a residual
+  proves nothing. The exit status is that of all intervals together: 0 closed, 1 not closed,
+  2 nothing proven, so that a script can rely on it. Time that one interval lacks at its end
+  may be in the next one, so the verdicts of single intervals are stricter.
 * Leaving out a task on purpose (`--leave-out`) must open the books.
 """
 
@@ -26,6 +27,11 @@ from ptop.feed import live_intervals
 
 # The terms of the balance, in the order in which they are shown.
 TERMS = ("tasks_ns", "rowless_ns", "irq_ns", "steal_ns", "idle_ns")
+
+# The widest bound, as a part of the CPUs' time, within which closed books prove anything.
+WIDEST_BOUND = 0.1
+# The exit statuses, and the words of the table.
+VERDICTS = {"closed": 0, "not closed": 1, "proves nothing": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,14 @@ class Balance:
     def closed(self) -> bool:
         return abs(self.residual_ns) <= self.bound_ns
 
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        if not self.closed:
+            return "not closed"
+        wide = self.bound_ns > WIDEST_BOUND * self.available_ns
+        return "proves nothing" if wide else "closed"
+
     def then(self, later: Balance) -> Balance:
         """The balance of this and the next interval together. Their common end counts once
         for the error."""
@@ -80,6 +94,7 @@ class Balance:
             "exited": self.exited,
             "exits_lost": self.exits_lost,
             "closed": self.closed,
+            "verdict": self.verdict,
         }
 
 
@@ -109,7 +124,8 @@ def parser() -> Parser:
         prog="ptop audit",
         description="Adds up where the CPUs' time went: tasks + irq + steal + idle + residual ="
         " CPUs x interval, for each interval and over all. Exit status 0 if the residual over"
-        " all is within its bound, else 1.",
+        " all is within its bound, 1 if it is not, 2 if the bound is above"
+        f" {WIDEST_BOUND:.0%} of the CPUs' time and so proves nothing.",
     )
     options.add_argument(
         "-n", "--intervals", type=count, default=10, metavar="N", help="intervals (default 10)"
@@ -149,7 +165,7 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.write("\n")
     else:
         sys.stdout.write("\n".join(_lines("over all", total)) + "\n")
-    return 0 if total.closed else 1
+    return VERDICTS[total.verdict]
 
 
 def _write_table(interval: taskstats.Interval, balance: Balance, out: TextIO) -> None:
@@ -175,7 +191,7 @@ def _lines(title: str, balance: Balance) -> list[str]:
         bound = f"  (bound {percent(balance.bound_ns):.4f} %)" if name == "residual" else ""
         lines.append(f"  {name:<12} {ns / 1e6:14.3f} ms {percent(ns):10.4f} %{bound}")
     lost = f", {balance.exits_lost} lost" if balance.exits_lost else ""
-    verdict = "closed" if balance.closed else "NOT CLOSED"
+    verdict = balance.verdict.upper() if balance.verdict == "not closed" else balance.verdict
     lines.append(f"  {verdict}; {balance.exited} died{lost}")
     return lines
 
