@@ -79,7 +79,7 @@ def _plus(one: int | None, other: int | None) -> int | None:
 class TaskTotal:
     """A task as it was last seen, and its usage in all frames so far."""
 
-    pid: int
+    pid: int | None
     start_ns: int | None
     name: str
     user: str
@@ -97,8 +97,9 @@ class Totals:
     frames: int = 0
     first_ns: int = 0
     last_ns: int = 0
-    # The last task that had a pid, by host, boot id and pid.
-    _by_pid: dict[tuple[str, str, int], TaskTotal] = field(default_factory=dict)
+    # The last task that had a pid, by host, boot id and pid. Where pids were not recorded, the
+    # name stands for them.
+    _last: dict[tuple[str, str, int | str], TaskTotal] = field(default_factory=dict)
     _alive: set[int] = field(default_factory=set)
 
     def add(self, dump: taskstats.Dump, interval: taskstats.Interval) -> None:
@@ -121,11 +122,11 @@ class Totals:
 
     def _add_row(self, dump: taskstats.Dump, cur: taskstats.Snapshot, row: Sequence[Any]) -> None:
         pid, start, name, uid, cgroup, lived, cpu, read, written, *delays = row
-        key = (cur.host, cur.boot_id, pid)
-        task = self._by_pid.get(key)
+        key = (cur.host, cur.boot_id, (name or "") if pid is None else pid)
+        task = self._last.get(key)
         if task is None or not same_start(task.start_ns, start):
             task = TaskTotal(pid, start, name or "", UNKNOWN, UNKNOWN, 0)
-            self._by_pid[key] = task
+            self._last[key] = task
             self.tasks.append(task)
         # exec and setuid change these; the last value counts.
         task.name = name or task.name
@@ -140,9 +141,9 @@ class Totals:
 
     def end(self, snapshot: taskstats.Snapshot) -> None:
         """Record which tasks are alive in the last snapshot of a file."""
-        for (host, boot_id, pid), total in self._by_pid.items():
+        for (host, boot_id, _), total in self._last.items():
             if (host, boot_id) == (snapshot.host, snapshot.boot_id):
-                task = snapshot.by_pid(pid)
+                task = None if total.pid is None else snapshot.by_pid(total.pid)
                 if (
                     task is not None
                     and not task.exited
@@ -162,7 +163,8 @@ class Totals:
 
         def title(task: TaskTotal) -> str:
             short = not self.is_alive(task) and task.lived_us < short_s * 1e6
-            return f"{task.name} (short-lived)" if short else f"{task.name} [{task.pid}]"
+            pid = UNKNOWN if task.pid is None else task.pid
+            return f"{task.name} (short-lived)" if short else f"{task.name} [{pid}]"
 
         return self._by(title)
 

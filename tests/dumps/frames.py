@@ -16,6 +16,12 @@ TABLE, FULL, DELTA, STRINGS, INDEX = range(1, 6)
 # Bytes of a frame's header, of a byte form's header before its sections.
 FRAME_HEADER = 40
 FORM_HEADER = 48
+# Places in the header of a byte form, and kinds of its sections.
+FLAGS_AT, COUNT_AT, RECORDS_AT = 28, 16, 32
+STATUS, MASKS, COUNTS = 5, 6, 10
+# Merged, missed, outside, own time, system calls, exited, lost, overflow, unchanged, hooks.
+EXITED = 5
+PARTIAL = 128
 
 
 def _crc_table() -> list[int]:
@@ -172,6 +178,48 @@ def form(
     length = begin + size * rows + (rows if many else 0)
     struct.pack_into("=Q", data, 40, length)
     return bytes(data[:begin]) + records.tobytes() + masks
+
+
+def with_header(
+    form: bytes,
+    *,
+    flags: int | None = None,
+    masks: list[int] | None = None,
+    status: int | None = None,
+    exited: int | None = None,
+) -> bytes:
+    """The byte form of a snapshot, with another header."""
+    (rows,) = struct.unpack_from("=Q", form, COUNT_AT)
+    (begin,) = struct.unpack_from("=Q", form, RECORDS_AT)
+    (size,) = struct.unpack_from("=I", form, 12)
+    sections, at = {}, FORM_HEADER
+    while at + 8 <= begin:
+        kind, _, length = struct.unpack_from("=HHI", form, at)
+        if kind == 0:
+            break
+        sections[kind] = form[at + 8 : at + 8 + length]
+        at += 8 + length + -length % 8
+    if masks is not None:
+        low = (1 << 64) - 1
+        sections[MASKS] = b"".join(struct.pack("=QQ", bits & low, bits >> 64) for bits in masks)
+    if status is not None:
+        sections[STATUS] = bytes([status]) * len(sections[STATUS])
+    if exited is not None:
+        counts = bytearray(sections[COUNTS])
+        struct.pack_into("=Q", counts, 8 * EXITED, exited)
+        sections[COUNTS] = bytes(counts)
+    header = bytearray(form[:FORM_HEADER])
+    for kind, payload in sections.items():
+        header += struct.pack("=HHI", kind, 0, len(payload)) + payload
+        header += bytes(-len(header) % 8)
+    header += bytes(-len(header) % 64)
+    kinds = len(sections[MASKS]) // 16
+    indices = bytes(row % kinds for row in range(rows)) if kinds > 1 else b""
+    records = form[begin : begin + size * rows]
+    struct.pack_into("=QQ", header, RECORDS_AT, len(header), len(header + records + indices))
+    if flags is not None:
+        struct.pack_into("=I", header, FLAGS_AT, flags)
+    return bytes(header) + records + indices
 
 
 def snapshot(template: taskstats.Snapshot, tasks: int, seconds: int = 0) -> taskstats.Snapshot:

@@ -14,54 +14,6 @@ import pyarrow as pa
 import pytest
 import taskstats
 
-FLAGS_AT, COUNT_AT, RECORDS_AT, TOTAL_AT = 28, 16, 32, 40
-STATUS, MASKS, COUNTS = 5, 6, 10
-# Merged, missed, outside, own time, system calls, exited, lost, overflow, unchanged, hooks.
-EXITED = 5
-PARTIAL = 128
-
-
-def with_header(
-    form: bytes,
-    *,
-    flags: int | None = None,
-    masks: list[int] | None = None,
-    status: int | None = None,
-    exited: int | None = None,
-) -> bytes:
-    """The byte form of a snapshot, with another header."""
-    (rows,) = struct.unpack_from("=Q", form, COUNT_AT)
-    (begin,) = struct.unpack_from("=Q", form, RECORDS_AT)
-    (size,) = struct.unpack_from("=I", form, 12)
-    sections, at = {}, fr.FORM_HEADER
-    while at + 8 <= begin:
-        kind, _, length = struct.unpack_from("=HHI", form, at)
-        if kind == 0:
-            break
-        sections[kind] = form[at + 8 : at + 8 + length]
-        at += 8 + length + -length % 8
-    if masks is not None:
-        low = (1 << 64) - 1
-        sections[MASKS] = b"".join(struct.pack("=QQ", bits & low, bits >> 64) for bits in masks)
-    if status is not None:
-        sections[STATUS] = bytes([status]) * len(sections[STATUS])
-    if exited is not None:
-        counts = bytearray(sections[COUNTS])
-        struct.pack_into("=Q", counts, 8 * EXITED, exited)
-        sections[COUNTS] = bytes(counts)
-    header = bytearray(form[: fr.FORM_HEADER])
-    for kind, payload in sections.items():
-        header += struct.pack("=HHI", kind, 0, len(payload)) + payload
-        header += bytes(-len(header) % 8)
-    header += bytes(-len(header) % 64)
-    kinds = len(sections[MASKS]) // 16
-    indices = bytes(row % kinds for row in range(rows)) if kinds > 1 else b""
-    records = form[begin : begin + size * rows]
-    struct.pack_into("=QQ", header, RECORDS_AT, len(header), len(header + records + indices))
-    if flags is not None:
-        struct.pack_into("=I", header, FLAGS_AT, flags)
-    return bytes(header) + records + indices
-
 
 def attributes(value: Any) -> list[Any]:
     """All public properties; methods are left to the caller."""
@@ -99,8 +51,8 @@ def use(snapshot: taskstats.Snapshot) -> None:
 
 
 def snapshot_is_partial(snapshot: taskstats.Snapshot) -> bool:
-    (flags,) = struct.unpack_from("=I", snapshot.to_bytes(), FLAGS_AT)
-    return bool(flags & PARTIAL)
+    (flags,) = struct.unpack_from("=I", snapshot.to_bytes(), fr.FLAGS_AT)
+    return bool(flags & fr.PARTIAL)
 
 
 @pytest.fixture(scope="session")
@@ -119,11 +71,11 @@ def base(
 def test_flags(form: bytes, base: hostile.Base, tmp_path: Path) -> None:
     path = tmp_path / "dump.tsd"
     for flags in [*range(256), 1 << 31, 0xFFFFFFFF]:
-        data = with_header(form, flags=flags)
+        data = fr.with_header(form, flags=flags)
         use(taskstats.parse(data))
         fr.write(path, base.table, base.full_of(data, 5))
         opened = taskstats.open(path)
-        if flags & PARTIAL:
+        if flags & fr.PARTIAL:
             # Differences of snapshots in a dump are only right where these are whole.
             with pytest.raises(taskstats.ParseError):
                 opened[0]
@@ -143,7 +95,7 @@ NO, ALL = 0, (1 << 128) - 1
 )
 def test_masks(form: bytes, masks: list[int]) -> None:
     for status, exited in product([None, 0, 1, 2, 3, 4], [0, 1, 5]):
-        use(taskstats.parse(with_header(form, masks=masks, status=status, exited=exited)))
+        use(taskstats.parse(fr.with_header(form, masks=masks, status=status, exited=exited)))
 
 
 @pytest.mark.parametrize(
@@ -153,4 +105,4 @@ def test_masks(form: bytes, masks: list[int]) -> None:
 )
 def test_what_no_snapshot_has_is_refused(form: bytes, wrong: dict[str, Any]) -> None:
     with pytest.raises(taskstats.ParseError):
-        taskstats.parse(with_header(form, **wrong))
+        taskstats.parse(fr.with_header(form, **wrong))
