@@ -1177,7 +1177,11 @@ class Exits:
     ) -> None: ...
 
 def open(
-    path: str | os.PathLike[str], *, mmap: bool = True, record_size: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    mmap: bool = True,
+    record_size: int | None = None,
+    descriptor: int | None = None,
 ) -> Dump:
     """Open a file of snapshots.
 
@@ -1190,6 +1194,9 @@ def open(
     handler: a handler installed after the last `open` (as by `faulthandler.enable()`) gets the
     signal instead and ends the process. Install it before, or pass `mmap=False` to read the file
     without a map. A file with holes of 1 MiB or more has to be mapped.
+
+    `descriptor` is the file if it is open already; `path` is then its name in messages. It is
+    duplicated, so close yours.
 
     Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file,
     or has such holes and cannot be mapped.
@@ -1288,8 +1295,10 @@ def sources() -> list[SourceReport]:
 def delayacct() -> SourceReport:
     """Return a report on delay accounting (`sysctl kernel.task_delayacct`)."""
 
-def drop_privileges(source_name: str) -> None:
+def drop_privileges(source_name: str | None) -> None:
     """Keep only the privileges that the open source `source_name` needs for each call.
+
+    None stands for no source: all privileges are dropped.
 
     Becomes the user who called sudo (SUDO_UID, SUDO_GID), sets no_new_privs (prctl(2)) and
     empties the capability sets: bpf keeps CAP_BPF, netlink CAP_NET_ADMIN. Call it in a process

@@ -1,6 +1,7 @@
 //! `taskstats.Dump`: the snapshots of a recorded file.
 
 use std::mem;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -292,16 +293,23 @@ impl PyDump {
 /// signal instead and ends the process. Install it before, or pass `mmap=False` to read the file
 /// without a map.
 ///
+/// `descriptor` is the file if it is open already; `path` is then its name in messages. It is
+/// duplicated, so close yours.
+///
 /// Raises OSError, ParseError with `.offset`, and Unsupported for what is no regular file.
 #[pyfunction]
-#[pyo3(signature = (path, *, mmap=true, record_size=None))]
+#[pyo3(signature = (path, *, mmap=true, record_size=None, descriptor=None))]
 pub(crate) fn open(
     py: Python<'_>,
     path: PathBuf,
     mmap: bool,
     record_size: Option<usize>,
+    descriptor: Option<RawFd>,
 ) -> PyResult<PyDump> {
-    let file = py.detach(|| DumpFile::open(&path, mmap, record_size));
+    let file = py.detach(|| match descriptor {
+        None => DumpFile::open(&path, mmap, record_size),
+        Some(descriptor) => DumpFile::of_descriptor(descriptor, &path, mmap, record_size),
+    });
     let file = Arc::new(file.map_err(|error| python_error(py, error))?);
     let length = file.reader().len();
     Ok(PyDump { file, first: 0, step: 1, length, cursor: Arc::default() })

@@ -72,15 +72,21 @@ pub(crate) fn delayacct(py: Python<'_>) -> PySourceReport {
 
 /// Keep only the privileges that the open source `source_name` needs for each call.
 ///
+/// None stands for no source: all privileges are dropped.
+///
 /// Becomes the user who called sudo (SUDO_UID, SUDO_GID), sets no_new_privs (prctl(2)) and
 /// empties the capability sets: bpf keeps CAP_BPF, netlink CAP_NET_ADMIN. Call it in a process
 /// with one thread, before the first snapshot. Raises Unsupported where the package's background
 /// thread runs already, OSError, and ValueError for another name.
 #[pyfunction]
-pub(crate) fn drop_privileges(py: Python<'_>, source_name: &str) -> PyResult<()> {
-    let kind = source_kind(source_name)?.ok_or_else(|| {
-        PyValueError::new_err("give the name of an open source: proc, bpf, netlink or procfs")
-    })?;
+#[pyo3(signature = (source_name))]
+pub(crate) fn drop_privileges(py: Python<'_>, source_name: Option<&str>) -> PyResult<()> {
+    let kind = source_name.map(source_kind).transpose()?;
+    if kind == Some(None) {
+        let message = "give the name of an open source: proc, bpf, netlink or procfs";
+        return Err(PyValueError::new_err(message));
+    }
+    let kind = kind.flatten();
     precise_top_sources::drop_privileges(kind).map_err(|error| python_error(py, error))
 }
 

@@ -78,8 +78,8 @@ fn failed(error: impl std::error::Error) -> Error {
     Error::os("drop privileges", io::Error::other(error.to_string()))
 }
 
-/// Drops all privileges but those that a source of `kind` needs per call. Becomes the user
-/// who called sudo, forbids new privileges, and keeps no capability but these:
+/// Drops all privileges but those that a source of `kind` needs per call; None is no source.
+/// Becomes the user who called sudo, forbids new privileges, and keeps no capability but these:
 ///
 /// * CAP_NET_ADMIN for netlink and CAP_BPF for bpf;
 /// * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, effective during reads only, for sources that
@@ -88,18 +88,18 @@ fn failed(error: impl std::error::Error) -> Error {
 ///
 /// Where hidepid has a group that sees all processes, it is kept as supplementary group. Call
 /// this while the process has one thread.
-pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
+pub fn drop_privileges(kind: Option<SourceKind>) -> Result<(), Error> {
     let permitted = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let hidden = host::hidden_processes();
     let needed = match kind {
-        SourceKind::Netlink => Some(Capability::CAP_NET_ADMIN),
+        Some(SourceKind::Netlink) => Some(Capability::CAP_NET_ADMIN),
         // Arrays that have to grow need it. New programs are not loaded any more.
-        SourceKind::Bpf => Some(Capability::CAP_BPF),
+        Some(SourceKind::Bpf) => Some(Capability::CAP_BPF),
         _ => None,
     };
     let readers = match (kind, hidden) {
-        (SourceKind::Netlink | SourceKind::Procfs, _) => &READERS[..],
-        (_, Hidden::FromAll) => &READERS[..1],
+        (Some(SourceKind::Netlink | SourceKind::Procfs), _) => &READERS[..],
+        (Some(_), Hidden::FromAll) => &READERS[..1],
         _ => &[],
     };
     let permits = |capability: &Capability| permitted.contains(capability);
@@ -107,7 +107,7 @@ pub fn drop_privileges(kind: SourceKind) -> Result<(), Error> {
     let readers: CapsHashSet = readers.iter().copied().filter(permits).collect();
     let keep: CapsHashSet = effective.union(&readers).copied().collect();
     let groups = match hidden {
-        Hidden::FromOthersThan(group) => vec![Gid::from_raw(group)],
+        Hidden::FromOthersThan(group) if kind.is_some() => vec![Gid::from_raw(group)],
         _ => Vec::new(),
     };
     let id = |name| env::var(name).ok()?.parse::<u32>().ok();

@@ -11,7 +11,7 @@ pub(crate) mod worker;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -134,6 +134,16 @@ pub(crate) fn large_pages(words: usize) -> Option<(Vec<u64>, usize)> {
         };
     }
     Some((memory, first))
+}
+
+/// A duplicate of an open descriptor.
+pub(crate) fn duplicate(descriptor: RawFd) -> io::Result<File> {
+    if descriptor < 0 {
+        return Err(Errno::EBADF.into());
+    }
+    // SAFETY: it is used for one call, which refuses the number of a closed descriptor.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    Ok(borrowed.try_clone_to_owned()?.into())
 }
 
 /// Smaller holes are read like other bytes.

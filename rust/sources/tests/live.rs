@@ -236,7 +236,8 @@ fn without_the_capability_netlink_is_refused() {
     }
     // Capabilities belong to a thread; only this one loses them.
     let refused = thread::spawn(|| {
-        precise_top_sources::drop_privileges(SourceKind::Procfs).expect("dropping is allowed");
+        precise_top_sources::drop_privileges(Some(SourceKind::Procfs))
+            .expect("dropping is allowed");
         assert!(!precise_top_sources::has_net_admin());
         let auto = open(None).expect("something works").kind();
         (Netlink::open().map(|_| ()), auto)

@@ -365,7 +365,7 @@ fn an_open_source_needs_no_privilege() {
     assert_eq!(open(None).expect("a source").kind(), SourceKind::Proc);
     // Capabilities belong to a thread; only this one loses them.
     let found = thread::spawn(move || {
-        precise_top_sources::drop_privileges(SourceKind::Proc).expect("dropping is allowed");
+        precise_top_sources::drop_privileges(Some(SourceKind::Proc)).expect("dropping is allowed");
         assert!(!precise_top_sources::has_net_admin());
         assert_eq!(open(None).expect("something works").kind(), SourceKind::Procfs);
         assert!(matches!(open(Some(SourceKind::Proc)), Err(Error::AccessDenied { .. })));

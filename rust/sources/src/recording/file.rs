@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,8 +67,30 @@ impl DumpFile {
     /// as in [`Snapshot::from_bare_records`]. Unsupported for other than regular files, which
     /// may have no end, or wait for a writer.
     pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
+        let file = open(path).map_err(|error| Error::os(path.display().to_string(), error))?;
+        DumpFile::of(file, path, map, record_size)
+    }
+
+    /// The same of an open descriptor, which stays open: a process may have opened it with
+    /// rights that it gave up before it reads. `path` is its name.
+    pub fn of_descriptor(
+        descriptor: RawFd,
+        path: &Path,
+        map: bool,
+        record_size: Option<usize>,
+    ) -> Result<DumpFile, Error> {
+        let file = sys::duplicate(descriptor)
+            .map_err(|error| Error::os(path.display().to_string(), error))?;
+        DumpFile::of(file, path, map, record_size)
+    }
+
+    fn of(
+        mut file: File,
+        path: &Path,
+        map: bool,
+        record_size: Option<usize>,
+    ) -> Result<DumpFile, Error> {
         let failed = |error| Error::os(path.display().to_string(), error);
-        let mut file = open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         // Reading a directory is an error of its own.
         if !metadata.is_file() && !metadata.is_dir() {
