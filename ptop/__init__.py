@@ -6,7 +6,8 @@
     recordings  opening recordings and choosing their intervals
     args        command-line options that several commands share
     feed        where intervals come from: the machine or a recording
-    columns, signals, times, text    functions of the standard library
+    columns, outputs, privilege, signals, streams, times, text
+                functions of the standard library
 
 Imports go from the top of this list to its end, never back (tests/test_imports.py).
 """

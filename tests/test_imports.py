@@ -21,7 +21,15 @@ ROOT = Path(__file__).parent.parent
 
 # The lowest layer first. A module may import modules of the layers before its own.
 LAYERS = (
-    ("ptop.columns", "ptop.signals", "ptop.text", "ptop.times"),
+    (
+        "ptop.columns",
+        "ptop.outputs",
+        "ptop.privilege",
+        "ptop.signals",
+        "ptop.streams",
+        "ptop.text",
+        "ptop.times",
+    ),
     ("ptop.feed", "ptop.live.state", "ptop.recordings"),
     ("ptop.args", "ptop.live.pages"),
     ("ptop.live.view", "ptop.commands.batch"),
@@ -50,7 +58,10 @@ PURE = {
     "ptop.columns": (),
     "ptop.live.pages": (),
     "ptop.live.state": (),
+    "ptop.outputs": (),
+    "ptop.privilege": (),
     "ptop.signals": (),
+    "ptop.streams": (),
     "ptop.text": ("taskstats.screen",),
     "ptop.times": (),
 }

@@ -1,0 +1,205 @@
+"""Files that commands write: whose they are, who may read them, what is left of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ptop.outputs import Output
+
+NOBODY = 65534
+PTOP = [sys.executable, "-m", "ptop"]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A directory as /tmp is."""
+    path = tmp_path / "shared"
+    path.mkdir()
+    path.chmod(0o1777)
+    return path
+
+
+def write(path: Path, text: bytes = b"new", readable: int = 0o777) -> None:
+    with Output(str(path), readable) as output:
+        output.stream.write(text)
+        output.finish()
+
+
+@pytest.fixture(params=["without a name", "with a hidden name"])
+def any_file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system with files without a name, or without."""
+    if request.param == "with a hidden name":
+        # Open(2) refuses these flags with EINVAL, as some file systems refuse O_TMPFILE.
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)
+
+
+@pytest.mark.usefixtures("any_file_system")
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    for before in (b"", b"first"):
+        with Output(str(path)) as output:
+            output.stream.write(b"unfinished")
+            output.stream.flush()
+            assert (path.read_bytes() if before else b"") == before
+        assert list(tmp_path.iterdir()) == ([path] if before else [])
+        write(path, b"first")
+        assert path.read_bytes() == b"first"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.usefixtures("any_file_system")
+def test_a_file_made_meanwhile_is_replaced_in_an_own_directory_only(
+    tmp_path: Path, shared: Path
+) -> None:
+    for path in (tmp_path / "out", shared / "out"):
+        with Output(str(path)) as output:
+            output.stream.write(b"new")
+            path.write_bytes(b"another's")
+            if path.parent == shared:
+                with pytest.raises(FileExistsError):
+                    output.finish()
+            else:
+                output.finish()
+        assert path.read_bytes() == (b"another's" if path.parent == shared else b"new")
+        assert [entry for entry in path.parent.iterdir() if entry.is_file()] == [path]
+
+
+def test_no_link_is_followed_where_others_may_write(tmp_path: Path, shared: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    link = shared / "link"
+    # Also where a link of one's own leads into such a directory.
+    through = tmp_path / "through"
+    through.symlink_to(link)
+    for to in (target, tmp_path / "dangling"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(to)
+        for path in (link, through):
+            with pytest.raises(PermissionError, match="is a link in a directory that others may"):
+                write(path)
+    assert target.read_bytes() == b"precious"
+    assert not (tmp_path / "dangling").exists()
+    own = tmp_path / "own"
+    own.symlink_to(target)
+    write(own)
+    assert own.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_file_of_another_user_is_replaced_not_continued(
+    shared: Path, needs: Callable[[bool, str], None]
+) -> None:
+    needs(os.geteuid() == 0, "makes a file of another user")
+    path = shared / "out"
+    path.touch()
+    path.chmod(0o6666)
+    os.chown(path, NOBODY, NOBODY)
+    with path.open("rb") as theirs:
+        write(path)
+        assert theirs.read() == b""
+    about = path.stat()
+    assert about.st_uid == os.geteuid()
+    assert not stat.S_IMODE(about.st_mode) & 0o6022
+    fifo = shared / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, NOBODY, NOBODY)
+    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            write(fifo)
+        assert reader.communicate(timeout=20)[0] == b""
+
+
+@pytest.mark.parametrize("before", [None, 0o644, 0o600, 0o640])
+def test_a_file_is_no_more_readable_than_asked(tmp_path: Path, before: int | None) -> None:
+    path = tmp_path / "out"
+    for readable in (0o777, 0o644, 0o640, 0o600, 0):
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.touch()
+            path.chmod(before)
+        mask = os.umask(0o022)
+        write(path, readable=readable)
+        os.umask(mask)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o644 if before is None else before) & (readable | 0o700)
+
+
+def test_what_is_no_regular_file_stays_what_it_is(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+        write(fifo)
+        assert reader.communicate(timeout=20)[0] == b"new"
+    assert fifo.is_fifo()
+    write(Path("/dev/null"))
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    for name in ("", ".", str(tmp_path), f"{tmp_path}/", f"{tmp_path}/no/out"):
+        with pytest.raises(OSError, match=r"Is a directory|No such file"):
+            Output(name)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_a_descriptor_is_written_to_where_it_stands(tmp_path: Path, name: str) -> None:
+    code = (
+        f"from ptop.outputs import Output\nwith Output({name!r}) as output:\n"
+        "    output.stream.write(b'new'); output.finish()"
+    )
+    path = tmp_path / "out"
+    path.write_bytes(b"before ")
+    with path.open("ab") as appended:
+        subprocess.run([sys.executable, "-c", code], stdout=appended, check=True)
+    assert path.read_bytes() == b"before new"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"new"
+
+
+def test_another_process_keeps_the_right_to_name_the_file(
+    tmp_path: Path, needs: Callable[[bool, str], None]
+) -> None:
+    needs(os.geteuid() == 0, "becomes another user")
+    tmp_path.chmod(0o700)
+    path = tmp_path / "out"
+    for complete in (True, False):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                with Output(str(path), 0) as output:
+                    output.keep_right()
+                    os.setresuid(NOBODY, NOBODY, NOBODY)
+                    output.stream.write(b"new")
+                    if complete:
+                        output.finish()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert path.exists() == complete
+        if complete:
+            assert path.read_bytes() == b"new"
+            assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (0, 0o600)
+            path.unlink()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_of_a_command_follows_no_link_of_others(shared: Path, tmp_path: Path) -> None:
+    link, target = shared / "report", tmp_path / "target"
+    target.write_bytes(b"precious")
+    link.symlink_to(target)
+    done = subprocess.run(
+        [*PTOP, "run", "-o", str(link), "--", "echo", "ran"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a link in a directory that others may write to: give another file" in done.stderr
+    assert target.read_bytes() == b"precious"
