@@ -181,6 +181,16 @@ def add_threads(options: argparse.ArgumentParser) -> None:
     options.add_argument("--threads", action="store_true", help="threads, not processes")
 
 
+def add_quote_formulas(options: argparse.ArgumentParser) -> None:
+    """Add --quote-formulas."""
+    options.add_argument(
+        "--quote-formulas",
+        action="store_true",
+        help="in CSV, put an apostrophe before names that a spreadsheet would evaluate: those"
+        " that begin with = + - @, a tab or a carriage return",
+    )
+
+
 def add_table(options: argparse.ArgumentParser) -> None:
     """Add the options that say what a table shows, on a terminal or as text."""
     options.add_argument(
@@ -228,6 +238,7 @@ def add_table(options: argparse.ArgumentParser) -> None:
         choices=("table", "json", "csv"),
         help="batch mode as table (default), json (a line for each interval) or csv",
     )
+    add_quote_formulas(options)
     options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
 
 

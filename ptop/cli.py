@@ -21,7 +21,9 @@ from typing import Any, NoReturn
 
 import taskstats
 
+from ptop import streams
 from ptop.args import Parser, add_delay, add_source, add_table, add_threads
+from ptop.privilege import became
 from ptop.text import as_root, safe
 
 EXIT_FAILURE = 1
@@ -117,23 +119,24 @@ def _from_command(words: Sequence[str]) -> Sequence[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `ptop`; returns the exit status."""
-    _open_closed_streams()
-    # Names in any encoding are shown, whatever the locale says.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    streams.prepare()
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = ""
     try:
-        command, rest = split(words)
-        status = _run(command, rest)
-        sys.stdout.flush()
+        try:
+            command, rest = split(words)
+            status = _run(command, rest)
+        finally:
+            # --help exits by an exception.
+            sys.stdout.flush()
     except BrokenPipeError:
-        # The reader is gone. The interpreter flushes once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader is gone.
+        streams.discard(sys.stdout)
         return 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except (taskstats.TaskstatsError, OSError) as error:
+        streams.discard(sys.stdout)
         root_may = _root_may(error, command)
         advice = _advice(error, root_may)
         sys.stderr.write(f"ptop: {safe(_reason(error))}{f'; {advice}' if advice else ''}\n")
@@ -150,19 +153,6 @@ def _run(command: str, words: Sequence[str]) -> int:
         return top.main(parser().parse_args(words))
     status: int = importlib.import_module(MODULES[command]).main(words)
     return status
-
-
-def _open_closed_streams() -> None:
-    """Connect closed standard streams to /dev/null, so that no file gets their numbers."""
-    if None not in (sys.stdin, sys.stdout, sys.stderr):
-        return
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(opened)
-    # Python sets a closed stream to None.
-    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 # What to do about an error of a file that says nothing about it itself.
@@ -193,6 +183,11 @@ def _advice(error: Exception, root_may: bool) -> str:
     if isinstance(error, taskstats.TaskstatsError) or not isinstance(error, OSError):
         return ""
     if isinstance(error, PermissionError) and not root_may:
+        if user := became():
+            return (
+                f"ptop works as {user}, who called sudo: give the name of a file that {user} may"
+                " open, or work as root with: env -u SUDO_UID ptop"
+            )
         return "give the name of a file that you may open"
     return ADVICE.get(error.errno or 0, "")
 

@@ -2,6 +2,10 @@
 
 Design decisions
 
+* Under sudo, all files are opened as root, and read as the user who called sudo: what is in
+  them may come from anyone. Modules are imported before that, as their files may be root's
+  alone.
+* A name with *, ? or [ that is no file is a pattern: a shell cannot list a directory of root.
 * The progress bar is here, not in `ptop.text`: it needs tqdm, an optional package, and is
   shown only while the frames of recordings are read. tqdm is imported when a bar is shown.
 """
@@ -9,6 +13,9 @@ Design decisions
 from __future__ import annotations
 
 import argparse
+import contextlib
+import glob
+import importlib
 import os
 import shlex
 import sys
@@ -18,6 +25,8 @@ from typing import TypeVar
 import taskstats
 from taskstats.recorded import Frames
 
+from ptop.outputs import Output
+from ptop.privilege import sudo_user
 from ptop.text import safe, stamp
 from ptop.times import parse_time
 
@@ -44,9 +53,44 @@ def add_span(options: argparse.ArgumentParser) -> None:
     )
 
 
-def open_frames(path: str) -> Frames:
+# What the commands for recordings import late.
+_LATE = ("_strptime", "csv", "datetime", "tqdm")
+
+
+def expanded(names: Sequence[str]) -> list[str]:
+    """The files that these names and patterns stand for."""
+    paths = []
+    for name in names:
+        fitting = [] if os.path.lexists(name) else sorted(glob.glob(name))
+        paths += fitting or [name]
+    return paths
+
+
+def open_dumps(paths: Sequence[str], output: Output | None = None) -> Iterator[taskstats.Dump]:
+    """Open files, one after the other. Under sudo, become the user who called it before the
+    first is read; `output` is written to nevertheless."""
+    if sudo_user() is None:
+        yield from map(taskstats.open, paths)
+        return
+    with contextlib.ExitStack() as opened:
+        numbers = []
+        for path in paths:
+            # A pipe is refused later, and not waited for here.
+            numbers.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            opened.callback(os.close, numbers[-1])
+        for module in _LATE:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
+        if output is not None:
+            output.keep_right()
+        taskstats.drop_privileges(None)
+        for path, number in zip(paths, numbers, strict=True):
+            yield taskstats.open(path, descriptor=number)
+
+
+def frames_of(dump: taskstats.Dump) -> Frames:
     """The frames of a file; ValueError if it has none."""
-    frames = Frames(taskstats.open(path))
+    frames, path = Frames(dump), os.fspath(dump.path)
     if frames.step(0, 1) is None:
         report_damage(frames)
         raise ValueError(f"{path} holds no two snapshots of one boot: there is no interval to show")
@@ -70,24 +114,24 @@ def extent(recordings: Sequence[Frames]) -> str:
     begins, ends = [], []
     for frames in recordings:
         first, last = frames.step(0, 1), frames.step(len(frames), -1)
-        assert first is not None, "open_frames has found a frame"
-        assert last is not None, "open_frames has found a frame"
+        assert first is not None, "frames_of has found a frame"
+        assert last is not None, "frames_of has found a frame"
         begins.append(frame_begin(frames, first))
         ends.append(frames.times_ns[last])
     return f"the recording holds {stamp(min(begins))} to {stamp(max(ends))}"
 
 
-def spans(paths: Sequence[str], since: str | None, until: str | None) -> list[Span]:
+def spans(dumps: Iterable[taskstats.Dump], since: str | None, until: str | None) -> list[Span]:
     """The spans of files between two times that a user typed. Files without any frame in
     between are left out; ValueError if that leaves none."""
-    recordings = [open_frames(path) for path in paths]
+    recordings = [frames_of(dump) for dump in dumps]
     found = []
     for frames in recordings:
         start, stop = _span(frames, since, until)
         if start < stop:
             found.append((frames, start, stop))
     if not found:
-        files = ", ".join(paths)
+        files = ", ".join(os.fspath(frames.dump.path) for frames in recordings)
         asked = f"from {since or 'the beginning'} to {until or 'the end'}"
         raise ValueError(f"{files}: no interval {asked}; {extent(recordings)}")
     return found

@@ -19,7 +19,7 @@ from taskstats.screen import Screen, missing
 
 from ptop.args import shown_columns
 from ptop.columns import Cell, TableColumn, for_groups
-from ptop.text import csv_writer, offset_s, stamp, user_name
+from ptop.text import CsvLines, offset_s, stamp, user_name
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
 TASK_KEYS = (
@@ -53,6 +53,7 @@ class RowQuery:
     rows: int | None
     group_by: str | None = None
     user: Callable[[int], str] = user_name
+    quote_formulas: bool = False
 
     def rows_of(self, interval: taskstats.Interval) -> taskstats.Interval | taskstats.Fold:
         """The rows of an interval: tasks or groups."""
@@ -94,6 +95,7 @@ def row_query(options: argparse.Namespace, user: Callable[[int], str] = user_nam
         options.rows,
         options.group_by,
         user,
+        options.quote_formulas,
     )
 
 
@@ -138,15 +140,15 @@ def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval]
 
 def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
     keys = query.keys()
-    lines = csv_writer(out)
+    lines = CsvLines(out, query.quote_formulas)
     header: list[tuple[Any, ...]] = [("time", "interval_ns", *keys)]
 
     def write(interval: taskstats.Interval) -> None:
         # The header comes with the first interval, as no interval may ever come.
-        lines.writerows(header)
+        lines.write(header)
         header.clear()
         when = (interval.cur.time_ns / 1e9, interval.interval_ns)
-        lines.writerows(when + row for row in query.select(interval, list(keys.values())))
+        lines.write(when + row for row in query.select(interval, list(keys.values())))
 
     return write
 

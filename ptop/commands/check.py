@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import taskstats
-
 from ptop.args import Parser
+from ptop.recordings import expanded, open_dumps
 from ptop.text import safe
 
 
@@ -25,8 +24,8 @@ def parser() -> Parser:
 def main(words: Sequence[str]) -> int:
     """Run `ptop check`; returns the exit status: 1 if something cannot be read."""
     status = 0
-    for name in parser().parse_args(words).files:
-        dump = taskstats.open(name)
+    names = expanded(parser().parse_args(words).files)
+    for name, dump in zip(names, open_dumps(names), strict=True):
         damage = dump.check()
         lost = sum(entry["snapshot"] is not None for entry in damage)
         times = dump.times_ns

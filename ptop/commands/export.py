@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
 import signal
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
@@ -25,9 +25,18 @@ from typing import IO, Any
 import taskstats
 from taskstats.recorded import COLUMNS, check, rows
 
-from ptop.args import Parser
-from ptop.recordings import Span, add_span, report_damage, spans, with_progress
-from ptop.text import csv_writer
+from ptop.args import Parser, add_quote_formulas
+from ptop.outputs import Output
+from ptop.recordings import (
+    Span,
+    add_span,
+    expanded,
+    open_dumps,
+    report_damage,
+    spans,
+    with_progress,
+)
+from ptop.text import CsvLines
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -58,6 +67,7 @@ def parser() -> Parser:
         " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline and the"
         " kernel's fields",
     )
+    add_quote_formulas(options)
     add_span(options)
     return options
 
@@ -84,12 +94,14 @@ def _intervals(found: Sequence[Span]) -> Intervals:
     return with_progress(intervals, sum(stop - start for _, start, stop in found), "exporting")
 
 
-def _write_csv(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+def _write_csv(
+    intervals: Intervals, names: Sequence[str], out: IO[bytes], quote_formulas: bool = False
+) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    writer = csv_writer(text)
-    writer.writerow(names)
+    lines = CsvLines(text, quote_formulas)
+    lines.write([names])
     for interval in intervals:
-        writer.writerows(rows(interval, names))
+        lines.write(rows(interval, names))
     text.flush()
     text.detach()
 
@@ -146,53 +158,37 @@ _WRITERS = {
 
 
 @contextlib.contextmanager
-def _output(path: str | None) -> Iterator[IO[bytes]]:
-    """The file that the rows go to. A regular file appears under its name when it is
-    complete."""
+def _output(path: str | None, inputs: Sequence[str]) -> Iterator[Output | None]:
+    """The file that the rows go to; None is standard output."""
     if path is None:
         sys.stdout.flush()
-        yield sys.stdout.buffer
+        yield None
         return
+    with _ended_by_signals(), Output(path, _readable(inputs)) as output:
+        yield output
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Errors of a write name the file. Errors of a dump contain the name of the dump."""
     try:
-        mode = _mode(path)
-        if mode is None or stat.S_ISREG(mode):
-            with _ended_by_signals(), _replaced(path, mode) as file:
-                yield file
-        else:
-            # A device or a pipe; open refuses a directory.
-            with open(path, "wb") as file:
-                yield file
+        yield
     except OSError as error:
-        # Name the file that the user typed. Errors of a dump contain the name of the dump.
-        if error.errno and (error.filename or error.strerror == os.strerror(error.errno)):
+        if error.errno and error.strerror == os.strerror(error.errno):
             raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
-@contextlib.contextmanager
-def _replaced(path: str, mode: int | None) -> Iterator[IO[bytes]]:
-    """A new file that takes the place and the mode of `path` at the end of the block, or is
-    removed on an exception."""
-    # In the directory of the file itself, not of a link to it.
-    target = os.path.realpath(path)
-    unfinished = os.path.join(os.path.dirname(target), f".ptop-{os.urandom(8).hex()}.part")
-    try:
-        with open(unfinished, "xb") as file:
-            if mode is not None:
-                os.chmod(unfinished, stat.S_IMODE(mode))
-            yield file
-        os.replace(unfinished, target)
-    except BaseException:
+def _readable(inputs: Sequence[str]) -> int:
+    """Who may read all inputs, as the bits of a mode. An export has what is in them."""
+    mode = 0o777
+    for path in inputs:
         with contextlib.suppress(OSError):
-            os.unlink(unfinished)
-        raise
-
-
-def _mode(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mode
-    except FileNotFoundError:
-        return None
+            about = os.stat(path)
+            # The export belongs to this process's group.
+            other_group = 0o070 if about.st_gid != os.getegid() else 0
+            mode &= about.st_mode & ~other_group
+    return mode
 
 
 @contextlib.contextmanager
@@ -223,7 +219,9 @@ def _style(options: argparse.Namespace, options_of: Parser) -> str:
         )
     if style in {"arrow", "parquet"}:
         try:
-            import pyarrow  # noqa: F401  # tried before anything is written
+            # Before anything is written, and before privileges are dropped.
+            from pyarrow import compute, parquet  # noqa: F401
+            from taskstats import arrow  # noqa: F401
         except ImportError:
             options_of.error(f"{style} needs pyarrow; type: pip install 'precise-top[export]'")
         if options.output is None and sys.stdout.isatty():
@@ -237,19 +235,30 @@ def main(words: Sequence[str]) -> int:
     options_of = parser()
     options = options_of.parse_args(words)
     style = _style(options, options_of)
+    files = expanded(options.files)
     if options.output is not None and os.path.exists(options.output):
-        for path in options.files:
+        for path in files:
             if os.path.exists(path) and os.path.samefile(path, options.output):
                 options_of.error(f"{options.output} is an input: give another name to -o")
     try:
         names = columns(options.columns)
-        found = spans(options.files, options.since, options.until)
-    except taskstats.ParseError:
-        raise
     except ValueError as error:
         options_of.error(str(error))
-    with _output(options.output) as file:
-        _WRITERS[style](_intervals(found), names, file)
+    with _output(options.output, files) as output:
+        try:
+            found = spans(open_dumps(files, output), options.since, options.until)
+        except taskstats.ParseError:
+            raise
+        except ValueError as error:
+            options_of.error(str(error))
+        stream = output.stream if output else sys.stdout.buffer
+        write = _WRITERS[style]
+        if options.quote_formulas and style == "csv":
+            write = functools.partial(_write_csv, quote_formulas=True)
+        with _naming(options.output) if output else contextlib.nullcontext():
+            write(_intervals(found), names, stream)
+        if output:
+            output.finish()
     for frames, _, _ in found:
         report_damage(frames)
     return 0

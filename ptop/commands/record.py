@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import taskstats
 
 from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
+from ptop.privilege import became
 from ptop.signals import wait_for
 from ptop.text import safe
 
@@ -64,6 +65,11 @@ def parser() -> Parser:
         "--rotate-time", type=length, metavar="T", help="the same after T, such as 1h or 1d"
     )
     options.add_argument("--keep", type=count, metavar="N", help="keep at most N renamed files")
+    options.add_argument(
+        "--no-cmdline",
+        action="store_true",
+        help="without the command lines of processes, which may hold passwords",
+    )
     return options
 
 
@@ -84,6 +90,7 @@ def main(words: Sequence[str]) -> int:
             rotate_bytes=options.rotate_size,
             rotate_after=options.rotate_time,
             keep=options.keep,
+            cmdlines=not options.no_cmdline,
         ) as recorder:
             if recorder.dropped:
                 sys.stderr.write(
@@ -101,7 +108,8 @@ def main(words: Sequence[str]) -> int:
             finally:
                 if not removed:
                     name = safe(options.output)
-                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}\n")
+                    writer = f" as {safe(user)}" if (user := became()) else ""
+                    sys.stderr.write(f"ptop: {written} snapshots were written to {name}{writer}\n")
     return 0
 
 

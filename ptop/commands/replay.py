@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,8 @@ from ptop.live.state import FASTEST, SLOWEST
 from ptop.recordings import (
     extent,
     frame_begin,
-    open_frames,
+    frames_of,
+    open_dumps,
     report_damage,
     time_in,
     unreadable,
@@ -65,6 +67,9 @@ def main(words: Sequence[str]) -> int:
     options = options_of.parse_args(words)
     if options.group_by == "session":
         options_of.error("sessions are not recorded; fold by parent, name, user or cgroup")
+    as_text = options.batch or options.format
+    # Before privileges are dropped: the interpreter's files may be root's alone.
+    importlib.import_module("ptop.commands.batch" if as_text else "ptop.live.app")
     try:
         feed = open_feed(options.file, options.at)
     except taskstats.ParseError:
@@ -76,17 +81,18 @@ def main(words: Sequence[str]) -> int:
     def user(uid: int) -> str:
         return dump.user(uid) or str(uid)
 
-    show = _write if options.batch or options.format else _show
+    show = _write if as_text else _show
     return show(options, feed, user)
 
 
 def open_feed(path: str, at: str | None) -> RecordedFeed:
     """The frames of a file, from the time `at` on if that is given. The notice of the feed
     says if no frame contains that time. ValueError if there is no frame or `at` is not a time."""
-    frames = open_frames(path)
+    (dump,) = open_dumps([path])
+    frames = frames_of(dump)
     time_ns = None if at is None else time_in(frames, at)
     index = frames.step(0, 1) if time_ns is None else frames.at(time_ns)
-    assert index is not None, "open_frames has found a frame"
+    assert index is not None, "frames_of has found a frame"
     feed = RecordedFeed(frames, index)
     if time_ns is not None and not frame_begin(frames, index) <= time_ns <= feed.time_ns:
         feed.notice = f"no interval at {at}, this is the nearest; {extent([frames])}"

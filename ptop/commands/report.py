@@ -19,9 +19,16 @@ from typing import Any, TextIO
 import taskstats
 from taskstats.recorded import Frames, same_start
 
-from ptop.args import Parser, count, seconds
-from ptop.recordings import add_span, report_damage, spans, with_progress
-from ptop.text import UNKNOWN, bytes_rate, csv_writer, percent, safe, stamp
+from ptop.args import Parser, add_quote_formulas, count, seconds
+from ptop.recordings import (
+    add_span,
+    expanded,
+    open_dumps,
+    report_damage,
+    spans,
+    with_progress,
+)
+from ptop.text import UNKNOWN, CsvLines, bytes_rate, percent, safe, stamp
 
 # Rows read from an interval at a time, the busiest first.
 CHUNK_ROWS = 128
@@ -219,6 +226,7 @@ def parser() -> Parser:
     options.add_argument(
         "--format", choices=("table", "json", "csv"), default="table", help="default: table"
     )
+    add_quote_formulas(options)
     add_span(options)
     return options
 
@@ -229,7 +237,7 @@ def main(words: Sequence[str]) -> int:
     options = options_of.parse_args(words)
     totals = Totals()
     try:
-        found = spans(options.files, options.since, options.until)
+        found = spans(open_dumps(expanded(options.files)), options.since, options.until)
     except taskstats.ParseError:
         raise
     except ValueError as error:
@@ -247,8 +255,11 @@ def main(words: Sequence[str]) -> int:
         for order in options.by or ORDERS
         for group in options.group or GROUPS
     ]
-    write = {"table": _write_tables, "json": _write_json, "csv": _write_csv}[options.format]
-    write(totals, rankings, sys.stdout)
+    if options.format == "csv":
+        _write_csv(rankings, CsvLines(sys.stdout, options.quote_formulas))
+    else:
+        write = _write_json if options.format == "json" else _write_tables
+        write(totals, rankings, sys.stdout)
     return 0
 
 
@@ -320,10 +331,10 @@ def _write_json(totals: Totals, rankings: Rankings, out: TextIO) -> None:
     out.write("\n")
 
 
-def _write_csv(_totals: Totals, rankings: Rankings, out: TextIO) -> None:
-    lines = csv_writer(out)
+def _write_csv(rankings: Rankings, lines: CsvLines) -> None:
     keys = ("cpu_ns", "delay_ns", "read_bytes", "write_bytes", "tasks")
-    lines.writerow(["group", "by", "name", *keys])
+    lines.write([["group", "by", "name", *keys]])
     for group, order, rows in rankings:
-        for name, usage in rows:
-            lines.writerow([group, order, name, *(getattr(usage, key) for key in keys)])
+        lines.write(
+            [group, order, name, *(getattr(usage, key) for key in keys)] for name, usage in rows
+        )

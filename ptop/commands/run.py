@@ -21,11 +21,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import taskstats
 
+from ptop import streams
 from ptop.args import Parser
+from ptop.outputs import Output
 from ptop.signals import wait_for
 from ptop.text import as_root, safe
 
@@ -81,13 +83,22 @@ def main(arguments: Sequence[str]) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         options_of.error("give a command, for example: ptop run -- make -j4")
-    # Opened first, so that the command does not run for a report that cannot be written.
-    out = sys.stderr
-    if options.output:
-        try:
-            out = open(options.output, "w", encoding="utf-8")  # noqa: SIM115, closed by _write
-        except OSError as error:
-            options_of.error(f"{options.output}: {error.strerror}: give another file to -o")
+    with contextlib.ExitStack() as opened:
+        output = None
+        if options.output:
+            # Opened first, so that the command does not run for a report that cannot be written.
+            try:
+                output = opened.enter_context(Output(options.output))
+            except OSError as error:
+                options_of.error(f"{options.output}: {error.strerror}: give another file to -o")
+        return _run_and_report(options, command, output, as_root("run", *arguments))
+
+
+def _run_and_report(
+    options: argparse.Namespace, command: list[str], output: Output | None, for_rows: str
+) -> int:
+    """Returns the exit status of the command. `for_rows` is what to type to have rows by
+    command."""
     taskstats.adopt_orphans(True)
     children = _Children()
     try:
@@ -95,8 +106,7 @@ def main(arguments: Sequence[str]) -> int:
             _run(command, tracker, children, options.wait_orphans)
         # Where exec failed, only our own fork ran: there is nothing to report.
         if not children.exec_failed:
-            text = _report(tracker, children, options, as_root("run", *arguments))
-            _write(text, out, options.output)
+            _write(_report(tracker, children, options, for_rows), output, options.output)
     except Exception as error:
         # The command has run: no failure to report it may replace its exit status.
         if not children.done(False):
@@ -108,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
 def _report(
     tracker: taskstats.Tracker, children: _Children, options: argparse.Namespace, for_rows: str
 ) -> str:
-    """The text of the report; `for_rows` is what to type to have rows by command."""
+    """The text of the report."""
     use = tracker.use
     assert use is not None, "the block of the tracker has ended"
     if children.remain:
@@ -297,17 +307,16 @@ def _text(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(text: str, out: TextIO, name: str | None) -> None:
-    """Write the report to its file, or to standard error if that fails."""
+def _write(text: str, output: Output | None, name: str | None) -> None:
+    """Write the report to its file, or to standard error if there is none or that fails."""
+    if output is None:
+        _complain(text)
+        return
     try:
-        out.write(text)
-        out.flush()
+        output.stream.write(text.encode(errors="replace"))
+        output.finish()
     except OSError as error:
-        shown = safe(name or "standard error")
-        _complain(f"ptop: {shown}: {error.strerror}: here is the report\n{text}")
-    if name:
-        with contextlib.suppress(OSError):
-            out.close()
+        _complain(f"ptop: {safe(name or '')}: {error.strerror}: here is the report\n{text}")
 
 
 def _complain(text: str) -> None:
@@ -316,5 +325,4 @@ def _complain(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
-        # The interpreter flushes once more at exit; failing there would replace the status.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        streams.discard(sys.stderr)

@@ -34,7 +34,7 @@ COMMANDS = [
 
 def busy_forms(snapshots: list[taskstats.Snapshot]) -> list[bytes]:
     """The byte forms of two snapshots of the same few tasks, of which this process ran."""
-    pids = [os.getpid()]
+    pids: list[int | None] = [os.getpid()]
     pids += [task.ac_pid for task in snapshots[0] if task.ac_pid != os.getpid()][: ROWS - 1]
     forms = []
     for snapshot in (snapshots[0], snapshots[-1]):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import taskstats
@@ -30,7 +31,7 @@ def busy() -> Iterator[list[int]]:
         loop.wait()
 
 
-def run(*arguments: str) -> tuple[int, list[dict[str, int]]]:
+def run(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
     done = subprocess.run(
         [*PTOP, "audit", "--format", "json", *arguments],
         capture_output=True,
@@ -112,4 +113,4 @@ def test_an_audit_of_a_wide_bound_exits_2() -> None:
     finally:
         storm.kill()
         storm.wait()
-    assert status == audit.VERDICTS[str(lines[-1]["verdict"])]
+    assert status == audit.VERDICTS[lines[-1]["verdict"]]

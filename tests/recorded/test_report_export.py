@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -365,7 +366,10 @@ def test_a_pipe_or_device_is_written_to(recording: Path, tmp_path: Path) -> None
 
 
 def test_a_link_is_followed(recording: Path, tmp_path: Path) -> None:
-    words = ["export", str(recording), "--columns", "ac_pid", "-o"]
+    dump = tmp_path / "dump.tsd"
+    dump.write_bytes(recording.read_bytes())
+    dump.chmod(0o644)
+    words = ["export", str(dump), "--columns", "ac_pid", "-o"]
     (tmp_path / "far").mkdir()
     target, link, new = tmp_path / "far" / "rows", tmp_path / "link.csv", tmp_path / "new.csv"
     link.symlink_to("far/rows")
@@ -383,7 +387,7 @@ def test_a_link_is_followed(recording: Path, tmp_path: Path) -> None:
     done = run(*words, str(link))
     assert done.returncode == 1
     assert done.stderr.startswith(f"ptop: {link}: Too many levels of symbolic links".encode())
-    assert sorted(tmp_path.rglob("*")) == sorted([target.parent, target, link, new])
+    assert sorted(tmp_path.rglob("*")) == sorted([target.parent, target, link, new, dump])
 
 
 def test_a_failed_export_leaves_no_file_and_names_it(recording: Path, tmp_path: Path) -> None:
@@ -408,17 +412,26 @@ def test_a_failed_export_leaves_no_file_and_names_it(recording: Path, tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def open_files(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_leaves_no_unfinished_file(
     recording: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     words = ["export", *[str(recording)] * 300, "-o", str(tmp_path / "rows.csv")]
     with subprocess.Popen([sys.executable, "-m", "ptop", *words]) as child:
-        while not list(tmp_path.iterdir()):
+        # The file has no name, but the process has it open.
+        while not any(link.startswith(f"{tmp_path}/") for link in open_files(child.pid)):
             assert child.poll() is None
             time.sleep(0.01)
         child.send_signal(number)
-    assert child.returncode == 128 + number
+    assert child.returncode == (-number if number == signal.SIGKILL else 128 + number)
     assert not list(tmp_path.iterdir())
 
 
