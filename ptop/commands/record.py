@@ -92,6 +92,8 @@ def main(words: Sequence[str]) -> int:
             keep=options.keep,
             cmdlines=not options.no_cmdline,
         ) as recorder:
+            for lack in recorder.lacks:
+                sys.stderr.write(f"ptop: warning: {safe(lack)}\n")
             if recorder.dropped:
                 sys.stderr.write(
                     f"ptop: {recorder.dropped} bytes of an unfinished snapshot were dropped\n"

@@ -825,6 +825,12 @@ class Recorder:
 
         Raises ValueError after `close`.
         """
+    @property
+    def lacks(self) -> list[str]:
+        """What the file system cannot do, in words: lock the file, or sync it.
+
+        Raises ValueError after `close`.
+        """
     def close(self) -> None:
         """Write the index and close the file. Closing again does nothing. Raises OSError."""
     def __enter__(self) -> Self: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -291,6 +292,54 @@ def test_rotation_by_time_of_a_recording_that_is_continued(dump: Path) -> None:
     aside = taskstats.open(next(dump.parent.glob("dump-*.tsd"))).times_ns
     assert aside[0] == first
     assert aside[-1] - aside[0] < 10**9 <= taskstats.open(dump).times_ns[0] - first
+
+
+WITHOUT_LOCKS_AND_SYNC = """
+import ctypes, os, sys
+# Filters the calls, as file systems without them fail them.
+class Filter(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte),
+                ("k", ctypes.c_uint)]
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Filter))]
+# flock, fsync, fdatasync
+numbers = {"x86_64": (73, 74, 75), "aarch64": (32, 82, 83)}[os.uname().machine]
+rules = [Filter(0x20, 0, 0, 0)]
+rules += [Filter(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+rules += [Filter(0x06, 0, 0, 0x7FFF0000), Filter(0x06, 0, 0, 0x00050000 | int(sys.argv[1]))]
+libc = ctypes.CDLL(None, use_errno=True)
+program = Program(len(rules), (Filter * len(rules))(*rules))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program)) == 0, ctypes.get_errno()
+os.execv(sys.executable, [sys.executable, "-m", "ptop", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_and_sync_is_a_warning(dump: Path, refusal: int) -> None:
+    words = [sys.executable, "-c", WITHOUT_LOCKS_AND_SYNC, str(refusal), "record"]
+    options = ["-d", "0.1", "--for", "0.5", "--sync", "0.1", "--rotate-size", "4K"]
+    done = run(words, "-o", dump, *options, "--source", "procfs")
+    assert done.returncode == 0
+    locked, synced, written = done.stderr.splitlines()
+    assert locked == f"ptop: warning: {dump} cannot be locked here: start no second recorder"
+    assert synced.startswith(f"ptop: warning: {dump} cannot be synced here: a power failure may")
+    assert written.endswith(f" snapshots were written to {dump}")
+    assert taskstats.open(dump).check() == []
+    assert list(dump.parent.glob("dump-*.tsd"))
+
+
+def test_without_command_lines(dump: Path) -> None:
+    secret = "a-password-of-mine"
+    with subprocess.Popen([sys.executable, "-c", "input()", secret], stdin=-1) as child:
+        for options in (["--no-cmdline"], []):
+            dump.unlink(missing_ok=True)
+            assert run(RECORD, "-o", dump, "--for", "0.1", *options).returncode == 0
+            task = taskstats.open(dump)[0].by_pid(child.pid)
+            assert task is not None
+            assert task.cmdline == (None if options else [sys.executable, "-c", "input()", secret])
+            assert taskstats.open(dump).user(os.getuid())
+        child.communicate(b"\n")
 
 
 def test_a_length_may_begin_with_its_point(dump: Path) -> None:

@@ -121,6 +121,14 @@ impl PyRecorder {
         self.with(py, |recorder| Ok(recorder.dropped()))
     }
 
+    /// What the file system cannot do, in words: lock the file, or sync it.
+    ///
+    /// Raises ValueError after `close`.
+    #[getter]
+    fn lacks(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.with(py, |recorder| Ok(recorder.lacks().to_vec()))
+    }
+
     /// Write the index and close the file. Closing again does nothing. Raises OSError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let finished = py.detach(|| {

@@ -27,6 +27,9 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// The mode of a recording, which may hold the command lines of others.
 const RECORDING_MODE: u32 = 0o600;
 
+/// The errors of flock(2), fsync(2) and fdatasync(2) on file systems without them.
+const CANNOT: [i32; 4] = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL, libc::ENOLCK];
+
 /// A file to append to.
 pub(super) struct Opened {
     pub(super) file: File,
@@ -35,6 +38,8 @@ pub(super) struct Opened {
     pub(super) begun_ns: Option<u64>,
     /// Bytes that were dropped from its end.
     pub(super) dropped: u64,
+    /// What the file system cannot do, in words.
+    pub(super) lacks: Vec<String>,
 }
 
 /// What is expected at the path of a recording.
@@ -57,19 +62,26 @@ fn refused(path: &Path, reason: &str, hint: &str) -> Error {
 pub(super) fn open_file(path: &Path, options: Options, expected: Place) -> Result<Opened, Error> {
     let failed = failed(path);
     let mut file = create_or_open(path, expected)?;
-    match lock(&file) {
+    let locked = match lock(&file) {
         Err(Errno::EWOULDBLOCK) => {
             return Err(refused(path, "is being recorded to", "give another name"));
         }
-        locked => locked.map_err(|errno| failed(errno.into()))?,
-    }
+        locked => where_possible(locked.map_err(io::Error::from)).map_err(&failed)?,
+    };
+    let synced = where_possible(file.sync_data()).map_err(&failed)?;
+    let shown = path.display();
+    let lacks = [
+        (!locked).then(|| format!("{shown} cannot be locked here: start no second recorder")),
+        (!synced).then(|| format!("{shown} cannot be synced here: a power failure may lose it")),
+    ];
+    let lacks = lacks.into_iter().flatten().collect();
     let length = file.metadata().map_err(&failed)?.len();
     let (fresh, preamble) = Writer::new(options);
     if length < preamble.len() as u64 && is_begun(&mut file, &preamble).map_err(&failed)? {
         file.set_len(0).map_err(&failed)?;
         file.write_all_at(&preamble, 0).map_err(&failed)?;
         sync_directory(path).map_err(&failed)?;
-        return Ok(Opened { file, writer: fresh, begun_ns: None, dropped: 0 });
+        return Ok(Opened { file, writer: fresh, begun_ns: None, dropped: 0, lacks });
     }
     let map = FileMap::new(&file, length as usize).map_err(&failed)?;
     if !is_dump(map.as_ref()) {
@@ -83,7 +95,7 @@ pub(super) fn open_file(path: &Path, options: Options, expected: Place) -> Resul
     drop(map);
     // Padding of the last frame may be missing; bytes behind it are of an unfinished one.
     file.set_len(end).map_err(&failed)?;
-    Ok(Opened { file, writer, begun_ns, dropped: length.saturating_sub(end) })
+    Ok(Opened { file, writer, begun_ns, dropped: length.saturating_sub(end), lacks })
 }
 
 /// Whether a short file is the begin of a preamble: its recorder was stopped early.
@@ -153,7 +165,18 @@ pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a new name outlast a power failure.
+/// Makes a new name outlast a power failure, where the file system can.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path))?.sync_all()
+    where_possible(File::open(directory(path))?.sync_all()).map(|_| ())
+}
+
+/// Returns false where the file system cannot do what was requested. Recordings are written
+/// there all the same.
+pub(super) fn where_possible(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Err(error) if error.raw_os_error().is_some_and(|errno| CANNOT.contains(&errno)) => {
+            Ok(false)
+        }
+        done => done.map(|()| true),
+    }
 }

@@ -10,7 +10,8 @@
 //! * Each write checks the length of the file: behind a file that another program has cut,
 //!   frames could not be read.
 //! * Each sync checks that the file still has its name: a removed file is of no use.
-//! * The file is locked (flock), has mode 0600, and never was anything but a dump.
+//! * The file is locked (flock), has mode 0600, and never was anything but a dump. A file
+//!   system without flock or fsync is written to nevertheless: [`Recorder::lacks`] says so.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use precise_top_core::Snapshot;
 use precise_top_core::dump::{Options, Writer};
 
-use super::append::{Opened, Place, open_file};
+use super::append::{Opened, Place, open_file, where_possible};
 use super::name_strings::NameStrings;
 use super::rotation::{remove_old, set_aside};
 use crate::errors::Error;
@@ -71,6 +72,7 @@ pub struct Recorder {
     leftover_end: Option<u64>,
     synced: Instant,
     dropped: u64,
+    lacks: Vec<String>,
     strings: NameStrings,
 }
 
@@ -83,7 +85,8 @@ impl Recorder {
     }
 
     fn open_as(path: &Path, policy: Policy, expected: Place) -> Result<Recorder, Error> {
-        let Opened { file, writer, begun_ns, dropped } = open_file(path, policy.options, expected)?;
+        let Opened { file, writer, begun_ns, dropped, lacks } =
+            open_file(path, policy.options, expected)?;
         let place = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Recorder {
             path: path.to_owned(),
@@ -95,6 +98,7 @@ impl Recorder {
             leftover_end: None,
             synced: Instant::now(),
             dropped,
+            lacks,
             strings: NameStrings::new(policy.cmdlines),
         })
     }
@@ -107,6 +111,11 @@ impl Recorder {
     /// Bytes that an earlier recorder left unfinished, and that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// What the file system of the file cannot do, in words: lock it, or sync it.
+    pub fn lacks(&self) -> &[String] {
+        &self.lacks
     }
 
     /// Appends a snapshot, with the names that are new in it: those of its recording, or
@@ -145,7 +154,7 @@ impl Recorder {
     /// replaced meanwhile, EIO where another program changed its length.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check_length()?;
-        self.file.sync_data().map_err(|error| self.failed(error))?;
+        where_possible(self.file.sync_data()).map_err(|error| self.failed(error))?;
         self.synced = Instant::now();
         self.check_name()
     }
