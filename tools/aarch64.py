@@ -19,7 +19,9 @@ from pathlib import Path
 from debian import Debian, DebianError
 from guest_python import TESTS, stage_packages
 
-SUITES = ("trixie", "trixie-backports")
+# A package of testing has the same version on all architectures, save for hours of a sync; sid
+# has newer ones.
+SUITES = ("testing", "sid")
 RUSTC = """#!/bin/sh
 root=$(dirname "$0")
 exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64-linux-gnu" \\
@@ -29,11 +31,13 @@ exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64
 
 def rustc() -> Path:
     """The compiler, fetched if it is not in the cache."""
-    suites = {suite: ["amd64", "arm64"] for suite in SUITES}
-    debian = Debian("rust", suites, "amd64", release=SUITES[-1])
+    debian = Debian("rust-aarch64", {suite: ["amd64", "arm64"] for suite in SUITES}, "amd64")
     debian.update()
+    library, compiler, cross_library = debian.same_version(
+        ["libstd-rust-dev", "rustc", "libstd-rust-dev:arm64"]
+    )
     # The compiler's package wants a whole C compiler, the other library a whole system.
-    tree = debian.tree(["libstd-rust-dev"], alone=["rustc", "libstd-rust-dev:arm64"])
+    tree = debian.tree([library], alone=[compiler, cross_library])
     program = tree / "rustc"
     with tempfile.NamedTemporaryFile("w", dir=tree, delete=False) as file:
         file.write(RUSTC)

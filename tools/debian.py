@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,13 +30,10 @@ class DebianError(Exception):
 class Debian:
     """The packages of some suites.
 
-    `suites` maps each suite to its architectures; `architecture` is the native one;
-    `release`, if given, is the suite that wins where several have a package.
+    `suites` maps each suite to its architectures; `architecture` is the native one.
     """
 
-    def __init__(
-        self, name: str, suites: Mapping[str, Sequence[str]], architecture: str, release: str = ""
-    ) -> None:
+    def __init__(self, name: str, suites: Mapping[str, Sequence[str]], architecture: str) -> None:
         self.root = CACHE / "debian" / name
         self.suites = suites
         foreign = {each for listed in suites.values() for each in listed} - {architecture}
@@ -50,7 +48,6 @@ class Debian:
             f"-oAPT::Architecture={architecture}",
             *(f"-oAPT::Architectures::={each}" for each in (architecture, *sorted(foreign))),
             "-oAPT::Sandbox::User=root",
-            *([f"-oAPT::Default-Release={release}"] if release else []),
         ]
 
     def update(self) -> bool:
@@ -74,6 +71,25 @@ class Debian:
         """Names of the packages that start with `prefix`."""
         done = _run(["apt-cache", *self._options, "pkgnames", prefix])
         return done.stdout.split()
+
+    def same_version(self, packages: Sequence[str]) -> list[str]:
+        """Each package with its newest version that all of them have, as PACKAGE=VERSION. A
+        rebuild for one architecture (+b1) is the same version."""
+        offers = [self._offers(package) for package in packages]
+        shared = (version for version in offers[0] if all(version in each for each in offers))
+        version = next(shared, None)
+        if version is None:
+            raise DebianError(f"no version on the mirror is common to {', '.join(packages)}")
+        return [
+            f"{package}={offer[version]}" for package, offer in zip(packages, offers, strict=True)
+        ]
+
+    def _offers(self, package: str) -> dict[str, str]:
+        """Versions of a package on the mirror, the newest first, by their names without a
+        rebuild."""
+        done = _run(["apt-cache", *self._options, "madison", package])
+        versions = [line.split("|")[1].strip() for line in done.stdout.splitlines()]
+        return {re.sub(r"\+b\d+$", "", version): version for version in versions}
 
     def unpack(self, package: str, target: Path) -> None:
         """Download one package and unpack it into `target`."""

@@ -53,8 +53,9 @@ PARTS = {
         for name, load in LOADS.items()
     },
     "fields": f"{PYTEST} tests/bpf/test_bpf_fields.py",
-    "run": f"{PYTEST} tests/ptop/test_run.py",
-    "exits": f"{PYTEST} tests/test_exits.py",
+    # The tests of these on the host start too many interpreters for an emulated machine.
+    "run": "$PYTHON tests/guest/programs/run.py",
+    "exits": "$PYTHON tests/guest/programs/exits.py",
     **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
 }
 BEGIN = re.compile(r"^part (\S+)$", re.MULTILINE)
@@ -180,7 +181,7 @@ def test_stock_kernel(kernel: Kernel, part: str, machines: Machines) -> None:
     elif part.startswith("rust-"):
         assert "test result: ok" in output
     else:
-        assert re.search(r"\b\d+ passed", output), output
+        assert "passed" in output, output
 
 
 def lines(output: str) -> list[Any]:
