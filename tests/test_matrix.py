@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-import stock_kernels  # noqa: E402, the path is set just before
+import debian  # noqa: E402, the path is set just before
+import stock_kernels  # noqa: E402
 from debian import DebianError  # noqa: E402
 from stock_kernels import Kernel  # noqa: E402
 
@@ -79,3 +80,40 @@ def test_types_are_found_in_an_image_without_sections() -> None:
     assert stock_kernels.btf(image) == types
     with pytest.raises(DebianError, match="without types"):
         stock_kernels.btf(bytes(0x1000))
+
+
+def packages(versions: dict[str, str], architecture: str) -> str:
+    """A suite's list of packages."""
+    return "\n".join(
+        f"Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n"
+        f"Filename: pool/{name}.deb\nSize: 1\nSHA256: {'0' * 64}\n"
+        for name, version in versions.items()
+    )
+
+
+def test_the_compiler_and_the_library_have_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest one that the mirror has on both architectures; a rebuild (+b1) changes
+    nothing."""
+    monkeypatch.setattr(debian, "CACHE", tmp_path)
+    rust = debian.Debian(
+        "rust", {"testing": ["amd64", "arm64"], "sid": ["amd64", "arm64"]}, "amd64"
+    )
+    lists = {
+        "testing": {
+            "amd64": {"rustc": "1.97-1", "libstd": "1.97-1"},
+            "arm64": {"libstd": "1.97-1+b1"},
+        },
+        "sid": {"amd64": {"rustc": "1.98-1", "libstd": "1.98-1"}, "arm64": {"libstd": "1.97-2"}},
+    }
+    rust.name_suites()
+    for suite, listed in lists.items():
+        for architecture, versions in listed.items():
+            name = f"deb.debian.org_debian_dists_{suite}_main_binary-{architecture}_Packages"
+            (rust.root / "lists" / name).write_text(packages(versions, architecture))
+    assert rust.same_version(["libstd", "rustc", "libstd:arm64"]) == [
+        *("libstd=1.97-1", "rustc=1.97-1", "libstd:arm64=1.97-1+b1"),
+    ]
+    with pytest.raises(DebianError, match="common to rustc, nothing"):
+        rust.same_version(["rustc", "nothing"])

@@ -50,9 +50,8 @@ class Debian:
             "-oAPT::Sandbox::User=root",
         ]
 
-    def update(self) -> bool:
-        """Read the mirror's lists again. Returns whether all suites could be read; the
-        lists that could not be read stay as they are."""
+    def name_suites(self) -> None:
+        """Write apt's list of sources."""
         for folder in ("lists/partial", "archives/partial"):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         lines = [
@@ -62,6 +61,12 @@ class Debian:
         ]
         with self._locked():
             (self.root / "sources.list").write_text("".join(lines))
+
+    def update(self) -> bool:
+        """Read the mirror's lists again. Returns whether all suites could be read; the
+        lists that could not be read stay as they are."""
+        self.name_suites()
+        with self._locked():
             done = _run(["apt-get", *self._options, "-qq", "update"], check=False)
         if done.returncode or done.stderr:
             print(f"apt-get update: {done.stderr.strip()}", file=sys.stderr)
