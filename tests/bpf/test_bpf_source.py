@@ -222,3 +222,49 @@ assert int(status.split("CapEff:")[1].split()[0], 16) == 1 << 39
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 200
+
+
+def test_the_iterator_counts_tasks_that_live_between_two_snapshots(
+    bpf: Callable[..., taskstats.Source],
+) -> None:
+    """Kernels before 6.7 have no other way; newer ones can be told to use it."""
+    script = """
+import os, subprocess, taskstats, threading, time
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end: pass
+with taskstats.Source("bpf", exact=True, cpu_times=True) as source:
+    assert source.precision == "ns, not at one instant", source.precision
+    first = source.snapshot()
+    pid = os.fork()
+    if not pid:
+        burn(0.2)
+        os._exit(3)
+    os.waitpid(pid, 0)
+    threads = [threading.Thread(target=burn, args=(0.1,)) for _ in range(3)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    last = source.snapshot()
+    interval = taskstats.usage(first, last)
+    (row,) = interval.select(["total_ns", "ac_exitcode", "exited"], pids=[pid])
+    assert 0.2e9 <= row[0] < 0.4e9 and row[1:] == (3 << 8, 1), row
+    own = interval.select(["total_ns"], pids=[os.getpid()])[0][0]
+    assert own >= 0.3e9, own
+    assert last.exits_lost == 0 and not last.one_instant
+    books = interval.books()
+    assert abs(books["residual_ns"]) <= books["bound_ns"], books
+    # What has died is not reported again.
+    again = source.snapshot()
+    assert again.by_pid(pid) is None
+    last_row = taskstats.usage(interval, again).select(["total_ns"], pids=[os.getpid()])
+    assert last_row[0][0] < 0.3e9, last_row
+"""
+    with bpf():
+        pass
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PRECISE_TOP_BPF_WAY": "iterator"},
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr

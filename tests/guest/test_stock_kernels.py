@@ -192,6 +192,9 @@ def check_doctor(kernel: Kernel, report: dict[str, Any]) -> None:
     assert report["auto"] == "bpf"
     (bpf,) = (source for source in report["sources"] if source["name"] == "bpf")
     assert ("one system call" in bpf["reason"]) == walks_in_one_call(kernel), bpf
+    assert ("not at one instant" in bpf["precision"]) != walks_in_one_call(kernel), bpf
+    # On from boot where there is no switch; else the machine switches it on.
+    assert report["delayacct"]["available"], report["delayacct"]
 
 
 def check_audit(kernel: Kernel, part: str, accounts: list[dict[str, Any]]) -> None:

@@ -46,6 +46,7 @@ impl SourceKind {
     pub const fn precision(self, one_instant: bool) -> &'static str {
         match (self, one_instant) {
             (_, true) => "ns, at one instant",
+            (SourceKind::Bpf, false) => "ns, not at one instant",
             (SourceKind::Netlink, false) => "ns, up to one tick late while running",
             (_, false) => "ns",
         }

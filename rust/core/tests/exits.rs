@@ -229,6 +229,22 @@ fn exits_by_event_are_granted_a_tick_each() {
 }
 
 #[test]
+fn exits_up_to_the_last_switch_widen_no_bound() {
+    let of_bpf = |cpus| {
+        move |header: &mut Header| {
+            stat(cpus)(header);
+            header.source = SourceKind::Bpf;
+        }
+    };
+    let mut dead = task(6, 10 * SECOND + 1, 10 * MS);
+    dead.push((ac_etime, 500_000));
+    let before = adjusted(10, &[], &[], of_bpf(&[(0, 0)]));
+    let after = adjusted(11, &[], &[dead], of_bpf(&[(0, 990 * MS)]));
+    let books = Interval::between(before, after).balance().expect("CPU times are known");
+    assert_eq!((books.residual_ns, books.edge_ns, books.within_ns), (0, 10 * MS, 0));
+}
+
+#[test]
 fn a_snapshot_without_exits_has_none() {
     let plain = snapshot(10, &[&task(5, 1, 400)]);
     assert!(plain.exits().is_empty());

@@ -185,13 +185,59 @@ static __always_inline bool is_last_thread(struct signal_struct *s)
 	return bpf_core_field_exists(s->live.counter) && !s->live.counter;
 }
 
+/* Describes an exiting task, while all of its fields can be read. */
+SUBPROGRAM int describe_exit(struct control *c, struct slot *slot, struct task_struct *t)
+{
+	struct record *r = &slot->record;
+	u64 now = bpf_ktime_get_ns();
+	struct mm_struct *mm;
+
+	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
+	fill_sums(c, r, t, 0);
+	/* The record of a process's last thread includes the threads that died before. */
+	if (!wants(c, RUN_THREADS) && is_last_thread(FROM(t)->signal))
+		add_dead_threads(c, r, FROM(t)->signal);
+	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
+	/* Since 6.16 the tracepoint comes before the memory is released. The peak in the
+	 * signal_struct includes the time before the process's exec. */
+	mm = OPTIONAL_FROM(t, mm);
+	r->hiwater_rss = mm ? KB(greater(resident(mm), OPTIONAL(mm->hiwater_rss)), c) :
+			      KB(max_rss(FROM(t)->signal), c);
+	slot->outside = !fill_ids(c, r, t);
+	write_id(c, &r->task_id, t);
+	slot->task = (u64)t;
+	slot->process_start = FROM(t)->group_leader->start_boottime;
+	write_id(c, &slot->process_id, FROM(t)->signal);
+	slot->leader = t->pid == t->tgid;
+	slot->ptraced = OPTIONAL(t->ptrace);
+	slot->met = slot->walked = slot->serial = slot->used = slot->end = slot->died_ns = 0;
+	slot->tgid = t->tgid;
+	return 0;
+}
+
+/* Writes the final CPU time of a task, at its last switch. */
+static __always_inline void end_slot(struct slot *slot, struct task_struct *t)
+{
+	struct record *r = &slot->record;
+
+	slot->end = t->se.sum_exec_runtime;
+	slot->died_ns = bpf_ktime_get_ns();
+	r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
+	r->ac_sum_exec_ns = slot->end;
+}
+
+/* Counts a death that is in no slot. */
+static __always_inline void lose_exit(struct control *c, struct task_struct *t)
+{
+	__sync_fetch_and_add(&c->exits_lost, 1);
+	__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
+}
+
 /* Claims a slot for an exiting task. If none is free, its last switch tries again. */
 SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 {
-	struct mm_struct *mm;
-	u64 key = (u64)t, number = 0, now;
+	u64 key = (u64)t, number = 0;
 	struct slot *slot = 0;
-	struct record *r;
 	u32 index;
 
 	if (!c->slots)
@@ -218,28 +264,7 @@ SUBPROGRAM int claim(struct control *c, struct task_struct *t)
 	/* User space may read between any two of these stores; the number tells which task
 	 * the state belongs to. */
 	*(volatile u64 *)&slot->number = number;
-	r = &slot->record;
-	now = bpf_ktime_get_ns();
-	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
-	fill_sums(c, r, t, 0);
-	/* The record of a process's last thread includes the threads that died before. */
-	if (!wants(c, RUN_THREADS) && is_last_thread(FROM(t)->signal))
-		add_dead_threads(c, r, FROM(t)->signal);
-	r->ac_sum_exec_ns = t->se.sum_exec_runtime;
-	/* Since 6.16 the tracepoint comes before the memory is released. The peak in the
-	 * signal_struct includes the time before the process's exec. */
-	mm = OPTIONAL_FROM(t, mm);
-	r->hiwater_rss = mm ? KB(greater(resident(mm), OPTIONAL(mm->hiwater_rss)), c) :
-			      KB(max_rss(FROM(t)->signal), c);
-	slot->outside = !fill_ids(c, r, t);
-	write_id(c, &r->task_id, t);
-	slot->task = key;
-	slot->process_start = FROM(t)->group_leader->start_boottime;
-	write_id(c, &slot->process_id, FROM(t)->signal);
-	slot->leader = t->pid == t->tgid;
-	slot->ptraced = OPTIONAL(t->ptrace);
-	slot->met = slot->serial = slot->used = slot->end = slot->died_ns = 0;
-	slot->tgid = t->tgid;
+	describe_exit(c, slot, t);
 	slot->walked = was_walked(c, t) ? c->noting : 0;
 	PUBLISH(slot->state, SLOT_DYING);
 	return 0;
@@ -261,8 +286,7 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 		claim(c, t);
 		number = bpf_map_lookup_elem(&slot_of, &key);
 		if (!number) {
-			__sync_fetch_and_add(&c->exits_lost, 1);
-			__sync_fetch_and_add(&c->overflow_ns, t->se.sum_exec_runtime);
+			lose_exit(c, t);
 			return 0;
 		}
 		__sync_fetch_and_add(&c->exits_late, 1);
@@ -270,12 +294,7 @@ SUBPROGRAM int finish(struct control *c, struct task_struct *t)
 	index = *number & (c->slots - 1);
 	slot = bpf_map_lookup_elem(&slots, &index);
 	if (slot && slot->task == key && slot->state == SLOT_DYING) {
-		struct record *r = &slot->record;
-
-		slot->end = t->se.sum_exec_runtime;
-		slot->died_ns = bpf_ktime_get_ns();
-		r->cpu_run_virtual_total += slot->end - r->ac_sum_exec_ns;
-		r->ac_sum_exec_ns = slot->end;
+		end_slot(slot, t);
 		PUBLISH(slot->state, SLOT_DEAD);
 	}
 	/* User space knows an unreaped leader by its state, other threads by this entry. */

@@ -45,11 +45,28 @@ struct {
 	__type(value, u64);
 } slot_of SEC(".maps");
 
-/* Becomes readable for user space when tasks have died. */
+/* Becomes readable for user space when tasks have died. For the iterator (exit_ring.h) it
+ * holds their slots. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1);
 } deaths SEC(".maps");
+
+/* For the iterator: from an exiting task to its slot, */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, u64);
+	__type(value, struct slot);
+} exiting SEC(".maps");
+
+/* and the memory in which each CPU fills one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct slot);
+} drafts SEC(".maps");
 
 struct note {
 	u64 serial;

@@ -71,6 +71,7 @@ enum {
 	RUN_DELAY = 1 << 4,
 	RUN_EXE = 1 << 5,
 	RUN_CGROUP = 1 << 6,
+	RUN_EXITS = 1 << 7,	/* exits are watched: user space adds the use of the dead */
 };
 
 /* One CPU, in a mapped array by its number. All times in ns. */
@@ -145,7 +146,7 @@ struct control {
 	u64 visited;		/* tasks visited in this part */
 	u64 finding;		/* whether the end of the last part was not found yet */
 	u64 more;		/* whether another part follows */
-	u64 last, last_start;	/* the last process visited */
+	u64 last, last_start;	/* the last process visited; the iterator's last thread id */
 	u64 ran;		/* whether the current task ran since, */
 	u64 leads;		/* and whether a row begins with it */
 	u64 row;		/* index of the current row, */

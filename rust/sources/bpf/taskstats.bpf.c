@@ -14,7 +14,7 @@
  */
 
 #include "run_log.h"
-#include "hooks.h"
+#include "exit_ring.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -58,7 +58,7 @@ static __always_inline void begin(struct control *c)
 		c->note_count = 0;
 		*(volatile u64 *)&c->sched_ns = 0;
 		*(volatile u64 *)&c->raced = 0;
-		if (wants(c, RUN_EXACT))
+		if (wants(c, RUN_EXITS))
 			*(volatile u64 *)&c->noting = c->serial;
 		c->t0_ns = bpf_ktime_get_ns();
 		*(volatile u64 *)&c->sched_ns = c->t0_ns + c->offset_ns;
@@ -267,9 +267,13 @@ int each_task(struct bpf_iter__task *ctx)
 		return 0;
 	if (!c->t0_ns) {
 		find_caller(c);
+		c->last = 0;
 		begin(c);
 	}
+	if (t)
+		c->last = t->pid;
 	if (!t) {
+		c->noting = 0;
 		c->end_ns = bpf_ktime_get_ns();
 	} else if (wants(c, RUN_THREADS)) {
 		visit(c, t);
@@ -328,7 +332,11 @@ int BPF_PROG(freed, struct task_struct *t)
 	struct control *c = the_control();
 	u64 key = (u64)t;
 
-	if (!c || !bpf_map_lookup_elem(&slot_of, &key))
+	if (!c)
+		return 0;
+	if (bpf_map_lookup_elem(&exiting, &key))
+		send(c, t);
+	if (!bpf_map_lookup_elem(&slot_of, &key))
 		return 0;
 	finish(c, t);
 	tell(c);
@@ -357,5 +365,33 @@ int BPF_PROG(exits, struct task_struct *t)
 	preempt_disable();
 	on_exit(t);
 	preempt_enable();
+	return 0;
+}
+
+/* The same for the iterator. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(holds, struct task_struct *t)
+{
+	struct cpu *cpu = the_cpu(bpf_get_smp_processor_id());
+	u64 begin_ns = bpf_ktime_get_ns();
+	struct control *c = the_control();
+
+	if (!c || is_left_out(c, t))
+		return 0;
+	hold(c, t);
+	add_cost(cpu, begin_ns, 1);
+	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(ends, bool preempt, struct task_struct *prev)
+{
+	struct cpu *cpu = the_cpu(bpf_get_smp_processor_id());
+	u64 begin_ns = cpu && !(cpu->switches++ % SAMPLE) ? bpf_ktime_get_ns() : 0;
+	struct control *c = the_control();
+
+	if (c && state_of(prev) & TASK_DEAD && !is_left_out(c, prev))
+		send(c, prev);
+	add_cost(cpu, begin_ns, SAMPLE);
 	return 0;
 }

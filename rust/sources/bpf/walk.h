@@ -96,6 +96,9 @@ static __always_inline void mark_met(struct control *c, struct task_struct *t)
 	struct slot *slot;
 	u32 index;
 
+	slot = bpf_map_lookup_elem(&exiting, &key);
+	if (slot)
+		slot->met = c->serial;
 	number = bpf_map_lookup_elem(&slot_of, &key);
 	if (!number)
 		return;
@@ -113,7 +116,7 @@ SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 
 	if (c->row_outside) {
 		c->outside++;
 		c->outside_ns += use;
-		if (!wants(c, RUN_EXACT))
+		if (!wants(c, RUN_EXITS))
 			c->outside_ns += of_dead;
 	}
 	return 0;
@@ -138,7 +141,7 @@ SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct
 	if (leads && !wants(c, RUN_THREADS)) {
 		add_dead_threads(c, r, s);
 		/* If exits are watched, user space adds their exact times. */
-		if (!(wants(c, RUN_EXACT) && c->slots))
+		if (!wants(c, RUN_EXITS))
 			r->ac_sum_exec_ns += s->sum_sched_runtime;
 	}
 	return 0;
@@ -159,7 +162,7 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	use = use_at(c, t);
 	/* Zero for a task born after the run's instant. */
 	use = not_negative(use);
-	if (wants(c, RUN_EXACT) && c->slots && (t->flags & PF_EXITING))
+	if (wants(c, RUN_EXITS) && (t->flags & PF_EXITING))
 		mark_met(c, t);
 	if (*(volatile u64 *)&c->leads)
 		begin_row(c, t, s);
@@ -183,6 +186,9 @@ SUBPROGRAM int visit_unordered(struct control *c, struct task_struct *t)
 	u64 key = (u64)t->signal;
 
 	if (!t->pid || !FROM(t)->thread_pid)
+		return 0;
+	/* A dead thread that its tracer has not reaped yet: user space adds its use. */
+	if (wants(c, RUN_EXITS) && t->exit_state && t->pid != t->tgid)
 		return 0;
 	known = bpf_map_lookup_elem(&row_of, &key);
 	if (!known || known->serial != c->serial) {

@@ -11,6 +11,7 @@
 //!   request.
 
 mod btf;
+mod exit_ring;
 mod exit_slots;
 mod exit_stream;
 mod exits;
@@ -60,8 +61,6 @@ const LOOK_EVERY_NS: u64 = 60_000_000_000;
 const MARGIN_NS: u64 = 100_000;
 /// Tasks in one run, which takes some milliseconds: few kernels preempt it.
 const PART: u64 = 16384;
-/// The worker empties the slots when one in so many was given out.
-const EMPTY_PART: usize = 4;
 /// How long a warm-up sleeps, so that the caller is switched once.
 const WARM_UP: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -117,7 +116,7 @@ impl Bpf {
         let before = self.hidden.listed()?;
         let (chosen, calls) = self.choose(self.wanted[0], 0)?;
         self.control.write(offset_of!(Control, since), 0_u64);
-        let flags = if self.watching.is_some() { bits::EXACT } else { 0 };
+        let flags = self.watch_flags();
         let calls = {
             let exits = Arc::clone(&self.exits);
             let _exits = locked(&exits);
@@ -140,7 +139,9 @@ impl Bpf {
         let mut text = match self.way {
             Way::OneCall(_) => "all tasks in one system call, in no copy".to_owned(),
             Way::Iterator(_) => {
-                "all tasks by the task iterator (one call for all comes with Linux 6.7)".to_owned()
+                "all tasks by the task iterator, CPU totals by /proc/stat (one call \
+                                 and exact totals come with Linux 6.7)"
+                    .to_owned()
             }
         };
         let hidden: Vec<String> = self.hidden.names().collect();
@@ -185,7 +186,7 @@ impl Bpf {
         if wanted == self.watching.is_some() {
             return Ok(());
         }
-        exits.slots().enable(wanted);
+        exits.deaths().enable(wanted);
         if !wanted {
             self.watching = None;
             drop(exits);
@@ -197,13 +198,13 @@ impl Bpf {
             bpf::attach_tracepoint(program.as_fd())
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
-        let Some([switched, exiting]) = &self.watchers else { return Ok(()) };
-        let programs = self.hidden_watchers.iter().chain([switched, exiting]);
+        let Some([switches, exiting]) = &self.watchers else { return Ok(()) };
+        let programs = self.hidden_watchers.iter().chain([switches, exiting]);
         self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
         // The caller's next switch sets the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
-        self.run(bits::EXACT)?;
+        self.run(self.watch_flags())?;
         Ok(())
     }
 
@@ -218,10 +219,7 @@ impl Bpf {
             locked(&shared).drain();
             true
         };
-        let mut exits = locked(&self.exits);
-        let after = exits.slots().count() / EMPTY_PART;
-        exits.slots().tell_after(after);
-        drop(exits);
+        locked(&self.exits).deaths().tell(false);
         // Without a thread (a limit on them) snapshots empty the slots, and losses are counted.
         self.worker = Worker::start(self.deaths.as_fd(), 0, drain).ok();
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ pub(crate) struct Host {
     loadavg: Option<File>,
     meminfo: Option<File>,
     delayacct: Option<File>,
+    delays_from_boot: bool,
     buffer: Vec<u8>,
 }
 
@@ -51,6 +52,7 @@ impl Host {
             stat: open("/proc/stat"),
             loadavg: open("/proc/loadavg"),
             meminfo: open("/proc/meminfo"),
+            delays_from_boot: delay_accounting() == DelayAccounting::FromBoot,
             delayacct: open("/proc/sys/kernel/task_delayacct"),
             buffer: vec![0; 16 * 1024],
         }
@@ -103,7 +105,7 @@ impl Host {
         // The kernel allocates as much memory for a sysctl as the reader asks for.
         let mut value = [0];
         let read = self.delayacct.as_ref().map(|file| file.read_at(&mut value, 0));
-        let on = matches!(read, Some(Ok(1))) && value == *b"1";
+        let on = self.delays_from_boot || (matches!(read, Some(Ok(1))) && value == *b"1");
         header.flags = header.flags.with(Flags::DELAYACCT, on);
         u32::from(read.is_some())
     }
@@ -257,6 +259,8 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DelayAccounting {
     On,
+    /// There is no switch: delay accounting is on from boot (before Linux 5.14).
+    FromBoot,
     Off,
     /// The kernel has no such switch.
     Missing,
@@ -272,6 +276,7 @@ pub(crate) fn delay_accounting() -> DelayAccounting {
         // Without the directory (subset=pid) a missing file says nothing about the kernel.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             match Path::new("/proc/sys/kernel").exists() {
+                true if is_on_from_boot() => DelayAccounting::FromBoot,
                 true => DelayAccounting::Missing,
                 false => DelayAccounting::Unreadable,
             }
@@ -282,7 +287,19 @@ pub(crate) fn delay_accounting() -> DelayAccounting {
 
 /// Whether delay accounting is known to be on.
 pub(crate) fn delayacct() -> bool {
-    delay_accounting() == DelayAccounting::On
+    matches!(delay_accounting(), DelayAccounting::On | DelayAccounting::FromBoot)
+}
+
+/// Whether a kernel without the switch has delay accounting, and was not told to leave it off.
+/// Its functions tell; their names need no privilege.
+fn is_on_from_boot() -> bool {
+    let options = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let symbols = File::open("/proc/kallsyms").map(BufReader::new);
+    !options.split_whitespace().any(|option| option == "nodelayacct")
+        && symbols.is_ok_and(|symbols| {
+            let mut lines = symbols.lines().map_while(Result::ok);
+            lines.any(|line| line.ends_with(" __delayacct_tsk_init"))
+        })
 }
 
 fn parse_boot_id(text: &str) -> [u8; 16] {

@@ -70,6 +70,9 @@ fn report(kind: SourceKind, tried: Result<(&'static str, String), Error>) -> Rep
 pub fn delayacct() -> Report {
     let (state, reason, hint) = match host::delay_accounting() {
         DelayAccounting::On => ("found", "kernel.task_delayacct is 1", ""),
+        DelayAccounting::FromBoot => {
+            ("found", "on from boot (kernels before 5.14 have no kernel.task_delayacct)", "")
+        }
         DelayAccounting::Off => (
             "off",
             "kernel.task_delayacct is 0: delays other than waiting for a CPU are not measured",

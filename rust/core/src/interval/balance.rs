@@ -46,8 +46,9 @@ pub struct Balance {
     /// Error at the interval's ends. It does not add up over consecutive intervals: the end
     /// of one is the begin of the next.
     pub edge_ns: u64,
-    /// Error within the interval, from incomplete exit records, CPUs that came or went, and
-    /// counters of vanished tasks in whole µs. It adds up over intervals.
+    /// Error within the interval, from incomplete exit records, CPUs that came or went,
+    /// counters of vanished tasks in whole µs, and interrupts by /proc/stat, which may be part
+    /// of the tasks' time. It adds up over intervals.
     pub within_ns: u64,
 }
 
@@ -153,7 +154,8 @@ impl Interval {
         books.residual_ns = residual.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let (edge_ns, within_ns) = self.reaped_rounding_ns();
         books.edge_ns = books.edge_ns.saturating_add(edge_ns);
-        let within = [self.exits_bound(books.step_ns), self.changed_cpus(), within_ns];
+        let exits_ns = self.exits_bound(books.step_ns);
+        let within = [books.within_ns, exits_ns, self.changed_cpus(), within_ns];
         books.within_ns = saturating_sum(within.into_iter());
         Some(books)
     }
@@ -208,10 +210,14 @@ impl Interval {
         let tick = if late { step_ns.saturating_mul(2) } else { 0 };
         let age = self.walks_ns().saturating_add(tick);
         let edge_ns = classes.saturating_mul(step_ns).saturating_add(count.saturating_mul(age));
+        let irq_ns = sum(|cpu| cpu.irq_ns.saturating_add(cpu.softirq_ns));
         let books = Balance {
             cpus: cpus.len() as u32,
             idle_ns: sum(idle_of),
-            irq_ns: sum(|cpu| cpu.irq_ns.saturating_add(cpu.softirq_ns)),
+            irq_ns,
+            // Without CONFIG_IRQ_TIME_ACCOUNTING, which /proc/stat does not show, the tasks that
+            // were interrupted have this time as well.
+            within_ns: irq_ns,
             steal_ns: sum(|cpu| cpu.steal_ns),
             step_ns,
             edge_ns,
@@ -260,10 +266,11 @@ impl Interval {
         walk(self.prev().header()).saturating_add(walk(self.cur().header()))
     }
 
-    /// An exit event's run time is up to one tick old, or as old as the task.
+    /// An exit event's run time is up to one tick old, or as old as the task. That of bpf is up
+    /// to the last switch.
     fn exits_bound(&self, step_ns: u64) -> u64 {
         let cur = self.cur();
-        if step_ns == 1 {
+        if cur.header().source == SourceKind::Bpf {
             return 0;
         }
         let ages = (0..cur.len())

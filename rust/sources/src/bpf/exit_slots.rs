@@ -12,7 +12,7 @@
 //!   accesses around it (BPF has no release store before Linux 6.15). Here an acquire load of
 //!   the state comes before all reads of the slot, and a release store of FREE after them. A
 //!   program that finds FREE only writes to the slot, and stores never pass the load that
-//!   they depend on. Programs for the task iterator use no slots.
+//!   they depend on. Programs for the task iterator use a ring instead (exit_ring.rs).
 
 use std::mem::{offset_of, size_of, take};
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,9 +68,16 @@ pub(crate) struct Slots {
 
 /// A slot in use.
 pub(crate) struct Slot<'a> {
-    slots: &'a Slots,
-    number: u64,
+    place: Place<'a>,
     pub(crate) words: SlotWords,
+}
+
+/// Where a slot is.
+enum Place<'a> {
+    /// In the array.
+    Numbered(&'a Slots, u64),
+    /// The bytes of its record, in a message of the ring.
+    Sent(&'a [u8]),
 }
 
 impl Slot<'_> {
@@ -86,9 +93,19 @@ impl Slot<'_> {
 
     /// A copy of its record.
     pub(crate) fn record(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.slots.record_size];
-        self.slots.slots.copy(self.slots.at(self.number) + size_of::<SlotWords>(), &mut bytes);
-        bytes
+        match self.place {
+            Place::Sent(record) => record.to_vec(),
+            Place::Numbered(slots, number) => {
+                let mut bytes = vec![0; slots.record_size];
+                slots.slots.copy(slots.at(number) + size_of::<SlotWords>(), &mut bytes);
+                bytes
+            }
+        }
+    }
+
+    /// A slot that came in a message.
+    pub(super) fn sent(words: SlotWords, record: &[u8]) -> Slot<'_> {
+        Slot { place: Place::Sent(record), words }
     }
 }
 
@@ -144,10 +161,9 @@ impl Slots {
         self.arm();
     }
 
-    /// Deaths without a slot, and what these tasks had used.
-    pub(crate) fn lost(&self) -> (u64, u64) {
-        let control: Control = self.control.read(0);
-        (control.exits_lost, control.overflow_ns)
+    /// The words shared with the programs.
+    pub(super) fn control(&self) -> &Mapping {
+        &self.control
     }
 
     /// Lets the programs report deaths again. Returns the first number that was not given out.
@@ -180,10 +196,10 @@ impl Slots {
             Said::Nothing => true,
             Said::Unused => false,
             Said::Claimed(words) => {
-                let slot = Slot { slots: self, number, words };
+                let slot = Slot { place: Place::Numbered(self, number), words };
                 let done = is_done(&slot);
                 if done {
-                    self.free(&slot);
+                    self.free(number, &slot);
                 }
                 !done
             }
@@ -231,11 +247,11 @@ impl Slots {
         }
     }
 
-    fn free(&self, slot: &Slot<'_>) {
+    fn free(&self, number: u64, slot: &Slot<'_>) {
         if slot.is_traced_thread() {
             // The one kind whose entry the programs leave.
             let _ = bpf::delete_element(self.slot_of.as_fd(), slot.words.task);
         }
-        self.slots.release(self.at(slot.number) + offset_of!(SlotWords, state), FREE);
+        self.slots.release(self.at(number) + offset_of!(SlotWords, state), FREE);
     }
 }

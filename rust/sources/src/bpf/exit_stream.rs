@@ -23,13 +23,13 @@ impl Bpf {
         let mut source = Bpf::open()?;
         if source.watchers.is_none() {
             return Err(Error::Unsupported {
-                reason: "the bpf source reports exits from Linux 6.7 on".into(),
+                reason: "the kernel refuses the programs at exits".into(),
                 hint: "use netlink".into(),
             });
         }
         source.watch(true, true)?;
         source.control.write(offset_of!(Control, flags), FLAGS);
-        locked(&source.exits).slots().tell_after(0);
+        locked(&source.exits).deaths().tell(true);
         Ok(source)
     }
 }

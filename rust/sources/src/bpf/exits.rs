@@ -17,7 +17,8 @@ use std::collections::{HashMap, HashSet};
 use precise_top_core::Kind;
 use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, TaskKey, state};
 
-use super::exit_slots::{Slot, Slots};
+use super::exit_ring::Deaths;
+use super::exit_slots::Slot;
 use crate::source::MOST_EXITS;
 use crate::sys::shared::Control;
 
@@ -72,7 +73,7 @@ impl ExitRows {
 
 /// The dead, from the slots.
 pub(crate) struct Exits {
-    slots: Slots,
+    deaths: Deaths,
     layout: Layout,
     /// Dead tasks that the walk may still visit, or that the next snapshot reports.
     pending: Vec<ExitRows>,
@@ -117,9 +118,9 @@ struct Waiting {
 }
 
 impl Exits {
-    pub(crate) fn new(slots: Slots, layout: &Layout) -> Exits {
+    pub(crate) fn new(deaths: Deaths, layout: &Layout) -> Exits {
         Exits {
-            slots,
+            deaths,
             layout: layout.clone(),
             pending: Vec::new(),
             most: MOST_EXITS,
@@ -132,9 +133,9 @@ impl Exits {
         }
     }
 
-    /// The slots.
-    pub(crate) fn slots(&mut self) -> &mut Slots {
-        &mut self.slots
+    /// Where the programs leave the dead.
+    pub(crate) fn deaths(&mut self) -> &mut Deaths {
+        &mut self.deaths
     }
 
     /// Keeps fewer exits for the next snapshot.
@@ -145,7 +146,7 @@ impl Exits {
 
     /// Starts again and forgets all deaths so far.
     pub(crate) fn reset(&mut self, threads: bool) {
-        self.slots.sweep(None, |slot| slot.is_dead());
+        self.deaths.sweep(None, |slot| slot.is_dead());
         self.pending.clear();
         self.threads = threads;
         self.first = true;
@@ -160,14 +161,14 @@ impl Exits {
 
     /// Exits that are in no snapshot, and the CPU time of these tasks, since the beginning.
     pub(crate) fn lost(&self) -> (u64, u64) {
-        let (count, ns) = self.slots.lost();
+        let (count, ns) = self.deaths.lost();
         (count + self.dropped, ns + self.dropped_ns)
     }
 
     /// Frees the slots of dead tasks and keeps their records; makes no system call.
     pub(crate) fn drain(&mut self) {
-        let Exits { slots, pending, most, dropped, dropped_ns, .. } = self;
-        slots.sweep(None, |slot| {
+        let Exits { deaths, pending, most, dropped, dropped_ns, .. } = self;
+        deaths.sweep(None, |slot| {
             let done = slot.is_dead() && !slot.is_traced_thread();
             if done && pending.len() < *most {
                 pending.push(ExitRows::of(slot, true));
@@ -183,7 +184,7 @@ impl Exits {
     pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
         let mut records = Vec::new();
         let layout = &self.layout;
-        self.slots.sweep(None, |slot| {
+        self.deaths.sweep(None, |slot| {
             if slot.is_dead() && slot.words.outside == 0 {
                 records.push(with_use(slot.record(), layout, slot.words.end, true));
             }
@@ -201,7 +202,7 @@ impl Exits {
         // counts in the next run, so its slot stays in use.
         let mut partial = Vec::new();
         let pending = &mut self.pending;
-        self.slots.sweep(Some(run.exits), |slot| {
+        self.deaths.sweep(Some(run.exits), |slot| {
             let words = &slot.words;
             if slot.is_dead() && words.died_ns < run.t0_ns {
                 let done = !slot.is_traced_thread() || words.met != run.serial;

@@ -4,6 +4,7 @@ use precise_top_core::{Field, FieldGroup, FieldSet, FieldStatus, Header};
 
 use super::Bpf;
 use super::relocate::Fit;
+use super::run::Way;
 use crate::source::Request;
 
 /// RUN_* of bpf/record.h.
@@ -15,9 +16,10 @@ pub(super) mod bits {
     pub(in super::super) const DELAY: u32 = 1 << 4;
     pub(in super::super) const EXE: u32 = 1 << 5;
     pub(in super::super) const CGROUP: u32 = 1 << 6;
+    pub(in super::super) const EXITS: u32 = 1 << 7;
     /// All of them by their names there.
     #[cfg(test)]
-    pub(in super::super) const ALL: [(&str, u32); 7] = [
+    pub(in super::super) const ALL: [(&str, u32); 8] = [
         ("RUN_THREADS", THREADS),
         ("RUN_EXACT", EXACT),
         ("RUN_MEMORY", MEMORY),
@@ -25,6 +27,7 @@ pub(super) mod bits {
         ("RUN_DELAY", DELAY),
         ("RUN_EXE", EXE),
         ("RUN_CGROUP", CGROUP),
+        ("RUN_EXITS", EXITS),
     ];
 }
 
@@ -191,10 +194,16 @@ impl Bpf {
         if request.threads {
             flags |= bits::THREADS;
         }
-        if self.watching.is_some() {
-            flags |= bits::EXACT;
+        flags | self.watch_flags()
+    }
+
+    /// The options of a run while programs watch switches and exits.
+    pub(super) fn watch_flags(&self) -> u32 {
+        match self.way {
+            _ if self.watching.is_none() => 0,
+            Way::OneCall(_) => bits::EXACT | bits::EXITS,
+            Way::Iterator(_) => bits::EXITS,
         }
-        flags
     }
 
     /// Writes into the header which fields such a run fills, and returns them.

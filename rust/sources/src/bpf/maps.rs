@@ -51,9 +51,9 @@ pub(super) fn make_hash(
     bpf::create_map(name, spec, None).map_err(refused)
 }
 
-/// A ring buffer of the smallest size: one page.
-pub(super) fn make_ring(name: &str, page: usize) -> Result<OwnedFd, Error> {
-    let spec = MapSpec { kind: RING, max_entries: page as u32, ..MapSpec::default() };
+/// A ring buffer of so many bytes: a power of two, and whole pages.
+pub(super) fn make_ring(name: &str, size: usize) -> Result<OwnedFd, Error> {
+    let spec = MapSpec { kind: RING, max_entries: size as u32, ..MapSpec::default() };
     bpf::create_map(name, spec, None).map_err(refused)
 }
 

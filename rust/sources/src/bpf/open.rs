@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use precise_top_core::Layout;
 
+use super::exit_ring::{Deaths, ExitRing};
 use super::exit_slots::Slots;
 use super::exits::Exits;
 use super::fields::Lacking;
@@ -47,11 +48,16 @@ fn random_key() -> Result<[u64; 2], Error> {
     Ok([low, high])
 }
 
+/// Whether the way of newer kernels is tried.
+fn tries_one_call(loader: &Loader) -> bool {
+    let is_asked = std::env::var_os("PRECISE_TOP_BPF_WAY").is_none_or(|way| way != ITERATOR);
+    loader.has_one_call() && is_asked
+}
+
 /// The program that walks over all tasks, in one call if the kernel allows that. Adds to
 /// `refusals` why it does not.
 fn load_walk(loader: &Loader, refusals: &mut Vec<String>) -> Result<Way, Error> {
-    let is_asked = std::env::var_os("PRECISE_TOP_BPF_WAY").is_none_or(|way| way != ITERATOR);
-    if loader.has_one_call() && is_asked {
+    if tries_one_call(loader) {
         match loader.load("snapshot", Target::Call) {
             Ok(program) => return Ok(Way::OneCall(program)),
             // The iterator needs the same privilege.
@@ -71,12 +77,15 @@ fn load_walk(loader: &Loader, refusals: &mut Vec<String>) -> Result<Way, Error> 
 /// The programs at switches and exits. None, with the reason in `refusals`, where the kernel
 /// refuses them: snapshots are less exact then.
 fn load_watchers(loader: &Loader, way: &Way, refusals: &mut Vec<String>) -> Option<[OwnedFd; 2]> {
-    if matches!(way, Way::Iterator(_)) {
-        return None;
-    }
+    let [switches, exits] = match way {
+        Way::OneCall(_) => ["switched", "exits"],
+        // The maps are those for one call, which was refused.
+        Way::Iterator(_) if tries_one_call(loader) => return None,
+        Way::Iterator(_) => ["ends", "holds"],
+    };
     let load = |name, point| loader.load(name, Target::Tracepoint(point));
-    let both = load("switched", "sched_switch")
-        .and_then(|switched| Ok([switched, load("exits", "sched_process_exit")?]));
+    let both = load(switches, "sched_switch")
+        .and_then(|switches| Ok([switches, load(exits, "sched_process_exit")?]));
     both.map_err(|error| refusals.push(error.to_string())).ok()
 }
 
@@ -105,7 +114,7 @@ impl Bpf {
         let cpu_count = possible_cpus();
         let host = Host::new();
         let page = host.page_size() as usize;
-        let maps = Maps::new(controls, &layout, cpu_count, page)?;
+        let maps = Maps::new(controls, &layout, cpu_count, tries_one_call(&loader))?;
         let pool = Pool::new(layout.record_size())?;
         loader.link(&loader::borrowed(&maps.named(&pool)))?;
         let mut refusals = Vec::new();
@@ -113,18 +122,25 @@ impl Bpf {
         let watchers = load_watchers(&loader, &way, &mut refusals);
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
         set_up(&control, &host, left_out)?;
-        let count = Slots::count_for(cpu_count);
-        let slots = map(&maps.slots, count * Slots::size_of_one(&layout))?;
-        let ring = Ring::new(maps.deaths.as_fd(), page)
+        let ring = Ring::new(maps.deaths.as_fd(), page, maps.ring_size)
             .map_err(|error| Error::os("map a BPF ring buffer", error))?;
-        let slots = Slots::new(Arc::clone(&control), slots, maps.slot_of, ring, &layout, count);
-        let exits = Exits::new(slots, &layout);
+        let words = Arc::clone(&control);
+        let deaths = if maps.slot_count == 0 {
+            Deaths::Ring(ExitRing::new(words, ring, &layout))
+        } else {
+            let count = maps.slot_count;
+            let slots = map(&maps.slots, count * Slots::size_of_one(&layout))?;
+            Deaths::Slots(Slots::new(words, slots, maps.slot_of, ring, &layout, count))
+        };
+        let exits = Exits::new(deaths, &layout);
         let cpus = map(&maps.cpus, cpu_count * size_of::<CpuWords>())?;
         let listed = map(&maps.listed, run_log::LISTED * run_log::STRIDE)?;
         let kept = [
             maps.controls,
             maps.cpus,
             maps.slots,
+            maps.exiting,
+            maps.drafts,
             maps.notes,
             maps.noted,
             maps.row_of,
@@ -169,8 +185,10 @@ impl Bpf {
     /// Loads the programs that watch idle states and the ends of tasks, where tasks hide.
     fn watch_for_hidden(&mut self, loader: &Loader) {
         self.control.write(offset_of!(Control, hides), 1_u64);
-        let programs = [("idles", "cpu_idle"), ("freed", "sched_process_free")];
-        for (name, point) in programs {
+        let programs = [("freed", "sched_process_free"), ("idles", "cpu_idle")];
+        // The iterator measures no idle time.
+        let count = if matches!(self.way, Way::OneCall(_)) { 2 } else { 1 };
+        for (name, point) in &programs[..count] {
             // Without it the balance is only less exact.
             match loader.load(name, Target::Tracepoint(point)) {
                 Ok(program) => self.hidden_watchers.push(program),
@@ -197,9 +215,8 @@ fn set_up(control: &Mapping, host: &Host, left_out: u32) -> Result<(), Error> {
 #[cfg(test)]
 pub(super) fn test_maps(loader: &mut Loader) -> (Maps, Pool) {
     let layout = Layout::of_version(VERSION).expect("a layout");
-    let page = Host::new().page_size() as usize;
     let controls = Maps::controls().expect("a map");
-    let maps = Maps::new(controls, &layout, possible_cpus(), page).expect("maps");
+    let maps = Maps::new(controls, &layout, possible_cpus(), true).expect("maps");
     let pool = Pool::new(layout.record_size()).expect("a pool");
     loader.link(&loader::borrowed(&maps.named(&pool))).expect("an object that links");
     (maps, pool)

@@ -141,9 +141,13 @@ impl Bpf {
         header.outside_ns = run.outside_ns;
         header.own_cpu_ns = run.own_ns;
         header.hooks_ns = self.cpus().map(|(_, words)| words.hooks_ns).sum();
-        header.cpu_clocks = self.cpu_clocks(run);
+        let clocks = self.cpu_clocks(run);
         if header.cpus_online == 0 {
-            header.cpus_online = header.cpu_clocks.len() as u32;
+            header.cpus_online = clocks.len() as u32;
+        }
+        // Without idle times, which the iterator does not measure, they balance nothing.
+        if matches!(self.way, Way::OneCall(_)) {
+            header.cpu_clocks = clocks;
         }
         let is_whole = run.torn == 0 && run.notes_lost == self.notes_lost;
         self.notes_lost = run.notes_lost;

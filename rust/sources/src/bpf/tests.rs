@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use precise_top_core::{Flags, Interval, TaskTable};
 
+use super::exit_ring::Deaths;
 use super::*;
 
 #[test]
@@ -133,13 +134,17 @@ fn unread_slots_are_found_after_the_tickets_wrap_around() {
     source.snapshot(&exact()).expect("a snapshot");
     // Stop the worker that empties the slots.
     source.worker = None;
-    locked(&source.exits).slots().tell_after(usize::MAX);
+    let count = {
+        let mut exits = locked(&source.exits);
+        let Deaths::Slots(slots) = exits.deaths() else { return };
+        slots.tell_after(usize::MAX);
+        slots.count() as u64
+    };
     let mut child = shells(1);
     child.iter_mut().for_each(|child| drop(child.wait()));
     let head = offset_of!(Control, head);
     for _ in 0..3 {
         // Pretend that this many tasks found no free slot.
-        let count = locked(&source.exits).slots().count() as u64;
         source.control.write(head, source.control.read::<u64>(head) + count + 7);
         child.extend(shells(1));
         child.iter_mut().for_each(|child| drop(child.wait()));

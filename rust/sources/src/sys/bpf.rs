@@ -31,6 +31,8 @@ const SYSCALL: u32 = 31;
 const ATTACH_ITER: u32 = 28;
 /// BPF_TRACE_RAW_TP
 const ATTACH_RAW_TP: u32 = 23;
+/// BPF_LOG_STATS: reasons and statistics.
+const LOG_STATS: u32 = 4;
 /// BPF_F_SLEEPABLE
 const SLEEPABLE: u32 = 1 << 4;
 
@@ -340,9 +342,10 @@ pub(crate) fn load_program(
         Ok(fd) => Ok(owned(fd)),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err((error, String::new())),
         Err(error) => {
-            // Again, with a log: it makes loading slow, and is wanted now only.
-            let mut log = vec![0_u8; 1 << 24];
-            attr.log_level = 1;
+            // Again, with a log. Without a trace of the instructions it is short: older kernels
+            // keep only the beginning of one that is too long, and refuse 16 MiB for it.
+            let mut log = vec![0_u8; 1 << 16];
+            attr.log_level = LOG_STATS;
             attr.log_size = log.len() as u32;
             attr.log_buf = log.as_mut_ptr() as u64;
             // SAFETY: as above, and the log is valid for writes of its length.

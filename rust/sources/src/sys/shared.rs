@@ -130,27 +130,60 @@ impl fmt::Debug for Mapping {
     }
 }
 
-/// A ring buffer of the programs, of which it counts only whether something was put there:
-/// its descriptor is readable then.
+/// A ring buffer of the programs. Its descriptor is readable while it holds messages
+/// (Documentation/bpf/ringbuf.rst).
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// How far it was read; the only part that may be written.
     consumer: Mapping,
-    /// How far it was written.
+    /// How far it was written, and behind that page the messages, which are mapped twice so
+    /// that none is cut at the end.
     producer: Mapping,
+    page: usize,
+    size: usize,
 }
 
+/// BPF_RINGBUF_BUSY_BIT and BPF_RINGBUF_DISCARD_BIT of a message's length.
+const BUSY: u32 = 1 << 31;
+const DISCARDED: u32 = 1 << 30;
+/// BPF_RINGBUF_HDR_SZ
+const MESSAGE_HEAD: usize = 8;
+
 impl Ring {
-    pub(crate) fn new(ring: BorrowedFd<'_>, page: usize) -> io::Result<Ring> {
+    /// Maps a ring of `size` bytes.
+    pub(crate) fn new(ring: BorrowedFd<'_>, page: usize, size: usize) -> io::Result<Ring> {
         Ok(Ring {
             consumer: Mapping::new(ring, page)?,
-            producer: Mapping::part(ring, page, page, libc::PROT_READ)?,
+            producer: Mapping::part(ring, page, page + 2 * size, libc::PROT_READ)?,
+            page,
+            size,
         })
     }
 
     /// Empties it.
     pub(crate) fn clear(&self) {
         self.consumer.write(0, self.producer.read::<u64>(0));
+    }
+
+    /// Takes all messages of `length` bytes, and passes a copy of each to `take`.
+    pub(crate) fn take(&self, length: usize, mut take: impl FnMut(Vec<u8>)) {
+        let mut at: u64 = self.consumer.read(0);
+        while at < self.producer.observe(0) {
+            let place = self.page + (at as usize & (self.size - 1));
+            let [a, b, c, d, ..] = self.producer.observe(place).to_ne_bytes();
+            let head = u32::from_ne_bytes([a, b, c, d]);
+            if head & BUSY != 0 {
+                return;
+            }
+            let stored = (head & !DISCARDED) as usize;
+            if head & DISCARDED == 0 && stored == length {
+                let mut message = vec![0; length];
+                self.producer.copy(place + MESSAGE_HEAD, &mut message);
+                take(message);
+            }
+            at += (MESSAGE_HEAD + stored).next_multiple_of(MESSAGE_HEAD) as u64;
+            self.consumer.release(0, at);
+        }
     }
 }
 
@@ -165,6 +198,13 @@ pub(crate) unsafe trait Words: Copy {}
 unsafe impl Words for u32 {}
 // SAFETY: any bytes are a valid integer.
 unsafe impl Words for u64 {}
+
+/// A structure in bytes that a program wrote. Panics if they are too few.
+pub(crate) fn words_in<T: Words>(bytes: &[u8]) -> T {
+    assert!(bytes.len() >= mem::size_of::<T>());
+    // SAFETY: the bytes are enough, any bytes are a valid T, and the read needs no alignment.
+    unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+}
 
 /// Defines a structure of integers that has the layout of a C structure in bpf/. A test
 /// compares each field with that structure's description in the objects.
