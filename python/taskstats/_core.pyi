@@ -402,6 +402,54 @@ class Task:
     def task_id(self) -> int | None:
         """Number that identifies the task for its life; 0 is unknown. Any 64 bits."""
     @property
+    def cpu_delay_max_ts(self) -> int | None:
+        """When the longest wait for a CPU ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def blkio_delay_max_ts(self) -> int | None:
+        """When the longest wait for block I/O ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def swapin_delay_max_ts(self) -> int | None:
+        """When the longest wait for a swapped-out page ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def freepages_delay_max_ts(self) -> int | None:
+        """When the longest direct reclaim ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def thrashing_delay_max_ts(self) -> int | None:
+        """When the longest wait for a thrashing page ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def compact_delay_max_ts(self) -> int | None:
+        """When the longest direct compaction ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def wpcopy_delay_max_ts(self) -> int | None:
+        """When the longest copy of a write-protected page ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
+    def irq_delay_max_ts(self) -> int | None:
+        """When the longest interruption ended, in ns since 1970; 0 is never.
+
+        Version 17; needs delay accounting.
+        """
+    @property
     def cpu_ns(self) -> int | None:
         """Exact CPU time since the task's start, in ns.
 

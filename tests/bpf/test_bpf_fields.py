@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +30,8 @@ def in_kib(seen: int, other: int) -> bool:
     return seen // 1024 == other // 1024
 
 
+DELAYS = ("cpu", "blkio", "swapin", "freepages", "thrashing", "compact", "wpcopy", "irq")
+PEAKS = [f"{name}_delay_{end}" for name in DELAYS for end in ("max", "min", "max_ts")]
 # Fields of the base in a thread's netlink record, with how closely they agree.
 BASE: dict[str, Callable[[int, int], bool]] = {
     **dict.fromkeys(
@@ -52,6 +56,7 @@ BASE: dict[str, Callable[[int, int], bool]] = {
         ),
         in_kib,
     ),
+    **dict.fromkeys(PEAKS, equal),
     "ac_btime": near(1),
     "ac_btime64": near(1),
     "ac_etime": near(BETWEEN_US),
@@ -81,8 +86,48 @@ def test_every_field_of_a_thread_agrees_with_netlink(
             if seen is None:
                 assert task.status(name) == "off", name
                 continue
+            if name == "cpu_delay_max_ts" and known:
+                # It is a time of this process's life.
+                assert (task.start_time or 0) - 1 < known / 1e9 < time.time() + 1
             assert agrees(seen, known), f"{name}: {seen}, by netlink {known}"
         assert task.name == other.name
+
+
+# A process with two living threads, which then stops.
+TWO_THREADS = """
+import os, signal, threading, time
+other = threading.Thread(target=lambda: [time.sleep(0.001) for _ in range(50)] + [time.sleep(600)])
+other.daemon = True; other.start(); time.sleep(0.2)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_the_longest_delays_of_a_process_are_known_while_no_thread_has_died(
+    bpf: Callable[..., taskstats.Source], stopped: int
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", TWO_THREADS])
+    try:
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+        with bpf() as source:
+            snapshot = source.snapshot()
+        with bpf(threads=True) as source:
+            threads = [task for task in source.snapshot() if task.ac_tgid == child.pid]
+    finally:
+        child.kill()
+        child.wait()
+    with_dead, whole = snapshot.by_pid(stopped), snapshot.by_pid(child.pid)
+    assert with_dead is not None
+    assert whole is not None
+    assert len(threads) == 2
+    for name in PEAKS:
+        assert getattr(with_dead, name) is None, "a thread of it has died"
+        if snapshot.status(name) == "filled":
+            values = [getattr(task, name) for task in threads]
+            least = min((value for value in values if value), default=0)
+            # The instant is that of the longest delay, not the last one.
+            expected = {"max": max(values), "min": least}.get(name[-3:])
+            value = getattr(whole, name)
+            assert value in values if expected is None else value == expected, name
 
 
 def test_every_field_of_the_extension_agrees_with_proc(

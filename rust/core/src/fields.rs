@@ -25,6 +25,8 @@ pub enum Repr {
     U32,
     /// 64-bit unsigned.
     U64,
+    /// `struct __kernel_timespec`: an instant in s and ns, as one number of ns.
+    Timespec,
     /// NUL-padded name of [`COMM_LEN`] bytes.
     Comm,
 }
@@ -37,6 +39,7 @@ impl Repr {
             Repr::U16 => 2,
             Repr::U32 => 4,
             Repr::U64 => 8,
+            Repr::Timespec => 16,
             Repr::Comm => COMM_LEN,
         }
     }
@@ -321,6 +324,22 @@ macro_rules! with_fields {
             tg_sum_exec_ns: U64, Counter, Ns, Cpu, extension(120);
             /// Names the task for its life; 0 unknown.
             task_id: U64, Id, None, Basic, extension(128);
+            /// When the longest wait for a CPU ended, since 1970; 0 is never.
+            cpu_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 560, 0);
+            /// When the longest wait for block I/O ended, since 1970; 0 is never.
+            blkio_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 576, 0);
+            /// When the longest wait for a swapped-out page ended, since 1970; 0 is never.
+            swapin_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 592, 0);
+            /// When the longest direct reclaim ended, since 1970; 0 is never.
+            freepages_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 608, 0);
+            /// When the longest wait for a thrashing page ended, since 1970; 0 is never.
+            thrashing_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 624, 0);
+            /// When the longest direct compaction ended, since 1970; 0 is never.
+            compact_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 640, 0);
+            /// When the longest copy of a write-protected page ended, since 1970; 0 is never.
+            wpcopy_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 656, 0);
+            /// When the longest interruption ended, since 1970; 0 is never.
+            irq_delay_max_ts: Timespec, Gauge, Ns, Delay, base(17, 672, 0);
         }
     };
 }

@@ -14,7 +14,7 @@ pub const EXTENSION_BIT: u16 = 0x8000;
 /// Size of extension v1 in bytes.
 pub const EXTENSION_SIZE: usize = 136;
 /// Newest base version this table knows.
-pub const NEWEST_VERSION: u16 = 16;
+pub const NEWEST_VERSION: u16 = 17;
 /// Largest version number taken for real; anything beyond is damage.
 pub const LARGEST_VERSION: u16 = 255;
 
@@ -49,6 +49,7 @@ impl Layout {
             13 => 416,
             14 => 432,
             15 | 16 => 560,
+            17 => 688,
             _ => return None,
         })
     }

@@ -12,6 +12,8 @@ use crate::fields::{COMM_LEN, Field, Repr};
 use crate::layout::Layout;
 use crate::with_fields;
 
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value<'a> {
@@ -63,10 +65,22 @@ impl<'a> Record<'a> {
         Some(bytes)
     }
 
+    /// An instant in ns. A time before 1970 reads as 0.
+    fn instant(&self, field: Field) -> Option<u64> {
+        let bytes: [u8; 16] = self.array(field)?;
+        let (low, high) = bytes.split_at(8);
+        // Swapping the bytes has swapped the two numbers as well.
+        let (seconds, ns) = if self.layout.is_swapped() { (high, low) } else { (low, high) };
+        let number = |half: &[u8]| Some(u64::from_ne_bytes(half.try_into().ok()?));
+        let seconds = number(seconds)?.cast_signed().max(0).cast_unsigned();
+        Some(seconds.saturating_mul(NS_PER_SECOND).saturating_add(number(ns)?))
+    }
+
     /// The field as an unsigned number, None where it is absent, signed or text.
     pub fn unsigned(&self, field: Field) -> Option<u64> {
         match field.info().repr {
             Repr::U64 => self.array(field).map(u64::from_ne_bytes),
+            Repr::Timespec => self.instant(field),
             Repr::U32 => self.array(field).map(u32::from_ne_bytes).map(u64::from),
             Repr::U16 => self.array(field).map(u16::from_ne_bytes).map(u64::from),
             Repr::U8 => self.array::<1>(field).map(|[byte]| u64::from(byte)),
@@ -130,6 +144,12 @@ macro_rules! getter {
             self.array(Field::$name).map(u64::from_ne_bytes)
         }
     };
+    ($(#[doc = $doc:literal])+ $name:ident, Timespec) => {
+        $(#[doc = $doc])+
+        pub fn $name(&self) -> Option<u64> {
+            self.instant(Field::$name)
+        }
+    };
     ($(#[doc = $doc:literal])+ $name:ident, Comm) => {
         $(#[doc = $doc])+
         pub fn $name(&self) -> Option<&'a [u8]> {
@@ -178,6 +198,11 @@ impl<'a> RecordMut<'a> {
         let Some(offset) = self.layout.offset(field) else { return };
         match field.info().repr {
             Repr::U64 => self.bytes[offset..offset + 8].copy_from_slice(&value.to_ne_bytes()),
+            Repr::Timespec => {
+                let (seconds, ns) = (value / NS_PER_SECOND, value % NS_PER_SECOND);
+                self.bytes[offset..offset + 8].copy_from_slice(&seconds.to_ne_bytes());
+                self.bytes[offset + 8..offset + 16].copy_from_slice(&ns.to_ne_bytes());
+            }
             Repr::U32 => {
                 self.bytes[offset..offset + 4].copy_from_slice(&(value as u32).to_ne_bytes());
             }

@@ -9,7 +9,8 @@ fn offset(version: u16, field: Field) -> Option<usize> {
 
 #[test]
 fn sizes_are_those_of_the_headers() {
-    let sizes = [72, 240, 264, 272, 288, 312, 328, 328, 344, 352, 368, 400, 416, 432, 560, 560];
+    let sizes =
+        [72, 240, 264, 272, 288, 312, 328, 328, 344, 352, 368, 400, 416, 432, 560, 560, 688];
     for (version, size) in (1..=NEWEST_VERSION).zip(sizes) {
         assert_eq!(Layout::of_version(version).map(|l| l.record_size()), Ok(size), "v{version}");
         let extended = Layout::of_version(version | EXTENSION_BIT).expect("a known version");
@@ -76,11 +77,11 @@ fn no_two_fields_of_a_version_overlap() {
 
 #[test]
 fn newer_versions_decode_as_the_known_prefix() {
-    let layout = Layout::new(17, 688, false).expect("newer is allowed");
-    assert_eq!(layout.offset(Field::irq_delay_min), Some(552));
+    let layout = Layout::new(18, 800, false).expect("newer is allowed");
+    assert_eq!(layout.offset(Field::irq_delay_max_ts), Some(672));
     let extended =
-        Layout::new(17 | EXTENSION_BIT, 688 + EXTENSION_SIZE, false).expect("a known version");
-    assert_eq!(extended.offset(Field::ac_time_ns), Some(688));
+        Layout::new(18 | EXTENSION_BIT, 800 + EXTENSION_SIZE, false).expect("a known version");
+    assert_eq!(extended.offset(Field::ac_time_ns), Some(800));
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn versions_outside_the_range_are_refused() {
         assert_eq!(error.kind, ErrorKind::BadVersion);
     }
     let error =
-        Layout::new(17 | EXTENSION_BIT, 100, false).expect_err("shorter than the extension");
+        Layout::new(18 | EXTENSION_BIT, 100, false).expect_err("shorter than the extension");
     assert_eq!(error.kind, ErrorKind::BadLength);
 }
 
@@ -103,7 +104,7 @@ fn a_length_that_cuts_a_field_off_makes_it_absent() {
 
 #[test]
 fn every_field_reads_back_what_was_written() {
-    for version in [8, 14, 15, 16].map(|v| v | EXTENSION_BIT) {
+    for version in [8, 14, 15, 16, 17].map(|v| v | EXTENSION_BIT) {
         let layout = Layout::of_version(version).expect("a known version");
         let mut bytes = vec![0; layout.record_size()];
         let mut record = RecordMut::new(&mut bytes, &layout).expect("the right size");
@@ -119,6 +120,29 @@ fn every_field_reads_back_what_was_written() {
             };
             assert_eq!(record.value(field), Some(expected), "{}", field.name());
         }
+    }
+}
+
+#[test]
+fn an_instant_is_read_from_seconds_and_ns_in_either_byte_order() {
+    let offset = 560;
+    for swapped in [false, true] {
+        let layout = Layout::new(17, 688, swapped).expect("a known version");
+        let word = |number: i64| match swapped {
+            true => number.swap_bytes().to_ne_bytes(),
+            false => number.to_ne_bytes(),
+        };
+        let read = |seconds, ns| {
+            let mut bytes = vec![0; 688];
+            bytes[offset..offset + 8].copy_from_slice(&word(seconds));
+            bytes[offset + 8..offset + 16].copy_from_slice(&word(ns));
+            let record = Record::new(&bytes, &layout, FieldSet::ALL).expect("the right size");
+            record.cpu_delay_max_ts()
+        };
+        assert_eq!(read(1_700_000_000, 123_456_789), Some(1_700_000_000_123_456_789));
+        assert_eq!(read(0, 0), Some(0));
+        assert_eq!(read(-5, 7), Some(7), "before 1970");
+        assert_eq!(read(i64::MAX, 1), Some(u64::MAX));
     }
 }
 

@@ -24,7 +24,7 @@ fn bare(version: u16, size: usize, count: usize) -> Vec<u8> {
 
 #[test]
 fn bare_records_of_every_version_are_recognised() {
-    for version in (1..=16).flat_map(|v| [v, v | EXTENSION_BIT]) {
+    for version in (1..=17).flat_map(|v| [v, v | EXTENSION_BIT]) {
         let size = Layout::of_version(version).expect("a known version").record_size();
         let parsed = Snapshot::from_bare_records(bare(version, size, 3), None);
         let parsed = parsed.expect("well formed");
@@ -34,8 +34,8 @@ fn bare_records_of_every_version_are_recognised() {
 
 #[test]
 fn a_newer_version_finds_its_own_stride() {
-    let parsed = Snapshot::from_bare_records(bare(17, 688, 4), None).expect("well formed");
-    assert_eq!((parsed.len(), parsed.layout().record_size()), (4, 688));
+    let parsed = Snapshot::from_bare_records(bare(18, 800, 4), None).expect("well formed");
+    assert_eq!((parsed.len(), parsed.layout().record_size()), (4, 800));
     assert_eq!(parsed.get(2).and_then(|record| record.ac_pid()), Some(3));
 }
 

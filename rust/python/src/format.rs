@@ -23,9 +23,12 @@ pub(crate) fn buffer_format(layout: &Layout, filled: FieldSet) -> CString {
             Repr::U16 => "H",
             Repr::U32 => "I",
             Repr::U64 => "Q",
+            Repr::Timespec => &format!("q:tv_sec:{order}q:tv_nsec:"),
             Repr::Comm => "32s",
         };
-        write!(format, "{order}{code}:{}:", field.name()).expect("a String takes any text");
+        let (open, close) = if code.len() > 3 { ("T{", "}") } else { ("", "") };
+        write!(format, "{open}{order}{code}{close}:{}:", field.name())
+            .expect("a String takes any text");
         at = offset + field.info().repr.size();
     }
     pad(&mut format, layout.record_size() - at);

@@ -51,6 +51,7 @@ macro_rules! return_type {
     (U16) => { Option<u16> };
     (U32) => { Option<u32> };
     (U64) => { Option<u64> };
+    (Timespec) => { Option<u64> };
     (Comm) => { Option<String> };
 }
 

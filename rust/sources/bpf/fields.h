@@ -189,6 +189,43 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		ADD_DELAY(d, irq, total);                                                  \
 	} while (0)
 
+/* Keeps the longest wait, when it ended, and the shortest. */
+#define KEEP_PEAK(from, name, most, least)                                                 \
+	do {                                                                               \
+		u64 longest = OPTIONAL((from)->most), shortest = OPTIONAL((from)->least);  \
+                                                                                           \
+		if (longest > r->name##_delay_max) {                                       \
+			r->name##_delay_max = longest;                                     \
+			r->name##_delay_max_ts.tv_sec = OPTIONAL((from)->most##_ts.tv_sec); \
+			r->name##_delay_max_ts.tv_nsec =                                   \
+				OPTIONAL((from)->most##_ts.tv_nsec);                       \
+		}                                                                          \
+		if (!r->name##_delay_min ||                                                \
+		    (shortest && shortest < r->name##_delay_min))                          \
+			r->name##_delay_min = shortest;                                    \
+	} while (0)
+
+SUBPROGRAM int fill_peaks(struct record *r, struct task_struct *t, u64 keep)
+{
+	struct task_delay_info *d = OPTIONAL_FROM(t, delays);
+
+	if (!keep)
+		__builtin_memset(&r->cpu_delay_max, 0,
+				 __builtin_offsetof(struct record, ac_time_ns) -
+					 __builtin_offsetof(struct record, cpu_delay_max));
+	KEEP_PEAK(&t->sched_info, cpu, max_run_delay, min_run_delay);
+	if (!d)
+		return 0;
+	KEEP_PEAK(d, blkio, blkio_delay_max, blkio_delay_min);
+	KEEP_PEAK(d, swapin, swapin_delay_max, swapin_delay_min);
+	KEEP_PEAK(d, freepages, freepages_delay_max, freepages_delay_min);
+	KEEP_PEAK(d, thrashing, thrashing_delay_max, thrashing_delay_min);
+	KEEP_PEAK(d, compact, compact_delay_max, compact_delay_min);
+	KEEP_PEAK(d, wpcopy, wpcopy_delay_max, wpcopy_delay_min);
+	KEEP_PEAK(d, irq, irq_delay_max, irq_delay_min);
+	return 0;
+}
+
 SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
 {
 	struct task_delay_info *d;
@@ -219,8 +256,10 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 		ADD(coremem, OPTIONAL(t->acct_rss_mem1) * c->page_size / (1000 * 1024));
 		ADD(virtmem, OPTIONAL(t->acct_vm_mem1) * c->page_size / (1000 * 1024));
 	}
-	if (wants(c, RUN_DELAY))
+	if (wants(c, RUN_DELAY)) {
 		fill_delays(r, t, keep);
+		fill_peaks(r, t, keep);
+	}
 	return 0;
 }
 

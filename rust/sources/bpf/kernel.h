@@ -78,9 +78,15 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq;
 };
 
+struct timespec64 {
+	u64 tv_sec, tv_nsec;
+};
+
 struct sched_info {
 	unsigned long pcount;
 	u64 run_delay;
+	u64 max_run_delay, min_run_delay;
+	struct timespec64 max_run_delay_ts;
 	u64 last_arrival;
 };
 
@@ -98,6 +104,16 @@ struct task_delay_info {
 	u64 compact_delay, wpcopy_delay, irq_delay;
 	u32 blkio_count, swapin_count, freepages_count, thrashing_count;
 	u32 compact_count, wpcopy_count, irq_count;
+	u64 blkio_delay_max, blkio_delay_min;
+	u64 swapin_delay_max, swapin_delay_min;
+	u64 freepages_delay_max, freepages_delay_min;
+	u64 thrashing_delay_max, thrashing_delay_min;
+	u64 compact_delay_max, compact_delay_min;
+	u64 wpcopy_delay_max, wpcopy_delay_min;
+	u64 irq_delay_max, irq_delay_min;
+	struct timespec64 blkio_delay_max_ts, swapin_delay_max_ts, freepages_delay_max_ts;
+	struct timespec64 thrashing_delay_max_ts, compact_delay_max_ts;
+	struct timespec64 wpcopy_delay_max_ts, irq_delay_max_ts;
 };
 
 /* What threads that are already dead leave to their process. */

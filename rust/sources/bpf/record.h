@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Structures shared with user space. A record is struct taskstats version 14 with the
+ * Structures shared with user space. A record is struct taskstats version 17 with the
  * extension (docs/design/accounting.md); the field table of precise-top-core describes it.
  */
 #ifndef RECORD_H
@@ -8,7 +8,12 @@
 
 #include "kernel.h"
 
-#define RECORD_VERSION (14 | 0x8000)
+#define RECORD_VERSION (17 | 0x8000)
+
+/* struct __kernel_timespec */
+struct instant {
+	u64 tv_sec, tv_nsec;
+};
 
 struct record {
 	u16 version;
@@ -45,6 +50,22 @@ struct record {
 	u64 ac_exe_dev, ac_exe_inode;
 	u64 wpcopy_count, wpcopy_delay_total;
 	u64 irq_count, irq_delay_total;
+	u64 cpu_delay_max, cpu_delay_min;
+	u64 blkio_delay_max, blkio_delay_min;
+	u64 swapin_delay_max, swapin_delay_min;
+	u64 freepages_delay_max, freepages_delay_min;
+	u64 thrashing_delay_max, thrashing_delay_min;
+	u64 compact_delay_max, compact_delay_min;
+	u64 wpcopy_delay_max, wpcopy_delay_min;
+	u64 irq_delay_max, irq_delay_min;
+	struct instant cpu_delay_max_ts;
+	struct instant blkio_delay_max_ts;
+	struct instant swapin_delay_max_ts;
+	struct instant freepages_delay_max_ts;
+	struct instant thrashing_delay_max_ts;
+	struct instant compact_delay_max_ts;
+	struct instant wpcopy_delay_max_ts;
+	struct instant irq_delay_max_ts;
 	/* the extension */
 	u64 ac_time_ns, ac_start_ns;
 	u64 ac_sttime, ac_cutime, ac_cstime, ac_csttime, ac_gtime;
@@ -59,8 +80,8 @@ struct record {
 _Static_assert(__builtin_offsetof(struct record, ac_comm) == 80, "base layout");
 _Static_assert(__builtin_offsetof(struct record, ac_etime) == 144, "base layout");
 _Static_assert(__builtin_offsetof(struct record, ac_tgid) == 368, "base layout");
-_Static_assert(__builtin_offsetof(struct record, ac_time_ns) == 432, "base layout");
-_Static_assert(sizeof(struct record) == 568, "base and extension");
+_Static_assert(__builtin_offsetof(struct record, ac_time_ns) == 688, "base layout");
+_Static_assert(sizeof(struct record) == 824, "base and extension");
 
 /* Options of a run, and the fields that it fills. */
 enum {

@@ -133,6 +133,11 @@ SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct
 		fill_own(c, r, t, c->t0_ns, c->real_s);
 		fill_ids(c, r, t);
 		write_id(c, &r->task_id, wants(c, RUN_THREADS) ? (void *)t : s);
+	} else if (r->state >> 16 && !t->exit_state) {
+		/* The leader has exited, this thread lives. */
+		r->state = state_of(t);
+		r->cpu = cpu_of(t);
+		r->ac_exitcode = 0;
 	}
 	if (wants(c, RUN_MEMORY | RUN_EXE) && (leads || !r->vm_kb))
 		fill_memory(c, r, t);

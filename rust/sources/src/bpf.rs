@@ -53,7 +53,7 @@ use run::Way;
 use run_log::RunLog;
 
 /// The base version that the programs write.
-const VERSION: u16 = 14 | EXTENSION_BIT;
+const VERSION: u16 = 17 | EXTENSION_BIT;
 
 /// How often hidden processes are looked for.
 const LOOK_EVERY_NS: u64 = 60_000_000_000;

@@ -6,7 +6,8 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
-use std::process::{Child, Command};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -258,6 +259,48 @@ fn a_zombie_is_a_row_until_it_is_reaped_and_counts_once() {
     let row = last.cur().find_pid(child.id()).expect("the dead child");
     assert!(last.is_exited(row));
     assert!(last.usage(row).expect("its use").total_ns() < 1_000_000, "time counts twice");
+}
+
+#[test]
+fn a_leader_that_exits_before_its_threads_counts_once() {
+    const BURNT_NS: u64 = 100_000_000;
+    let Some(mut source) = bpf() else { return };
+    let program = "import ctypes, os, threading, time
+end = time.process_time() + 0.1
+while time.process_time() < end: pass
+def work():
+    while open('/proc/self/stat').read().rsplit(') ', 1)[1][0] != 'Z': time.sleep(0.01)
+    print('gone', flush=True); time.sleep(600)
+threading.Thread(target=work).start()
+print('ready', flush=True); input()
+ctypes.CDLL(None).syscall(93 if os.uname().machine == 'aarch64' else 60, 0)";
+    let child = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else { return };
+    let (input, output) = (child.stdin.take(), child.stdout.take());
+    let mut lines = BufReader::new(output.expect("a pipe")).lines();
+    let (pid, _child) = (child.id(), Children(vec![child]));
+    assert_eq!(lines.next().expect("a line").expect("text"), "ready");
+    let request = Request { exact: true, ..Request::default() };
+    let before = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    input.expect("a pipe").write_all(b"\n").expect("it reads");
+    assert_eq!(lines.next().expect("a line").expect("text"), "gone");
+    // In both of these the leader is a zombie.
+    let first = Arc::new(source.snapshot(&request).expect("a snapshot"));
+    let mut interval = Interval::between(before, first);
+    for _ in 0..2 {
+        let row = interval.cur().find_pid(pid).expect("the process");
+        assert!(!interval.is_exited(row));
+        let record = interval.cur().get(row).expect("its record");
+        assert!(record.state().is_some_and(|state| state >> 16 == 0), "a thread of it lives");
+        assert!(record.ac_sum_exec_ns().is_some_and(|sum| sum > BURNT_NS));
+        let used = interval.usage(row).expect("its use").total_ns();
+        assert!(used < BURNT_NS, "its leader's time counts twice: {used} ns");
+        interval = interval.then(Arc::new(source.snapshot(&request).expect("a snapshot")));
+    }
 }
 
 #[test]

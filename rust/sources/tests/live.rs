@@ -324,11 +324,14 @@ ctypes.CDLL(None).syscall(93 if os.uname().machine == 'aarch64' else 60, 0)",
         return;
     };
     let pid = without_leader.pids().next().expect("a process");
-    for mut source in netlink_and_procfs() {
+    for mut source in every_source() {
         let name = source.kind().name();
-        let snapshot = source.snapshot(&Request::default()).expect("a snapshot");
+        let request = Request { exact: true, ..Request::default() };
+        source.snapshot(&request).expect("a snapshot");
+        let snapshot = source.snapshot(&request).expect("a snapshot");
         let row = snapshot.find_pid(pid).expect("the process");
         let record = snapshot.get(row).expect("its record");
+        assert!(!snapshot.is_exited(row), "{name}");
         assert_ne!(record.state().map(precise_top_core::state::letter), Some('Z'), "{name}");
         for field in [Field::rss_kb, Field::vm_kb, Field::hiwater_rss, Field::hiwater_vm] {
             let value = record.unsigned(field);

@@ -203,7 +203,7 @@ impl ColumnKind {
                 Repr::I8 => ValueType::I8,
                 Repr::U16 => ValueType::U16,
                 Repr::U32 => ValueType::U32,
-                Repr::U64 => ValueType::U64,
+                Repr::U64 | Repr::Timespec => ValueType::U64,
                 Repr::Comm => ValueType::Text,
             },
             ColumnKind::Metric(metric) if metric.is_share() => ValueType::F64,

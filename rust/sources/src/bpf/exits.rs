@@ -31,6 +31,9 @@ pub(crate) const GONE: FieldSet = FieldSet::of(&[
     Field::ac_exe_inode,
 ]);
 
+/// include/linux/sched.h
+const PF_EXITING: u32 = 4;
+
 /// The dead threads of a process.
 #[derive(Default)]
 struct Process {
@@ -100,7 +103,7 @@ pub(crate) struct Collected {
 /// Rows of a run, by their keys.
 #[derive(Default)]
 struct Met {
-    /// Of zombies.
+    /// Of tasks that have exited.
     dead: HashSet<TaskKey>,
     /// Of tasks that died during the run.
     dying: HashSet<TaskKey>,
@@ -248,9 +251,10 @@ impl Exits {
         }
         let dying: HashSet<TaskKey> = partial.iter().map(|dead| self.row_of(dead)).collect();
         for row in rows.chunks_exact(self.layout.record_size()) {
-            let state = Record::new(row, &self.layout, FieldSet::ALL).and_then(|row| row.state());
+            let record = Record::new(row, &self.layout, FieldSet::ALL);
             let key = key_of(row, &self.layout);
-            if state.is_some_and(|state| state >> 16 != 0) {
+            // The flags are the leader's; the state may be that of a living thread.
+            if record.and_then(|row| row.task_flags()).is_some_and(|bits| bits & PF_EXITING != 0) {
                 met.dead.insert(key);
             }
             if dying.contains(&key) {

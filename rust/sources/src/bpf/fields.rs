@@ -35,6 +35,37 @@ pub(super) mod bits {
 const NEVER: FieldSet = FieldSet::of(&[Field::ac_sttime, Field::ac_csttime]);
 const CPU_DELAY: FieldSet = FieldSet::of(&[Field::cpu_count, Field::cpu_delay_total]);
 
+/// The longest and shortest delays, and when the longest was: the kernel keeps those of living
+/// threads only.
+pub(super) const PEAKS: FieldSet = FieldSet::of(&[
+    Field::cpu_delay_max,
+    Field::cpu_delay_min,
+    Field::cpu_delay_max_ts,
+    Field::blkio_delay_max,
+    Field::blkio_delay_min,
+    Field::blkio_delay_max_ts,
+    Field::swapin_delay_max,
+    Field::swapin_delay_min,
+    Field::swapin_delay_max_ts,
+    Field::freepages_delay_max,
+    Field::freepages_delay_min,
+    Field::freepages_delay_max_ts,
+    Field::thrashing_delay_max,
+    Field::thrashing_delay_min,
+    Field::thrashing_delay_max_ts,
+    Field::compact_delay_max,
+    Field::compact_delay_min,
+    Field::compact_delay_max_ts,
+    Field::wpcopy_delay_max,
+    Field::wpcopy_delay_min,
+    Field::wpcopy_delay_max_ts,
+    Field::irq_delay_max,
+    Field::irq_delay_min,
+    Field::irq_delay_max_ts,
+]);
+/// The first of the instants of the longest delays (7.0): a kernel has all of them or none.
+const INSTANTS: &str = "task_struct.sched_info.max_run_delay_ts.tv_sec";
+
 /// Fields of a record, and the kernel's fields that they are made from, as "structure.field";
 /// "a|b" where either serves. What is in no row here, no snapshot can do without.
 #[rustfmt::skip]
@@ -112,6 +143,44 @@ const MADE_FROM: &[(&[Field], &[&str])] = {
         (&[F::wpcopy_count], &["task_delay_info.wpcopy_count", "taskstats.wpcopy_count"]),
         (&[F::wpcopy_delay_total],
          &["task_delay_info.wpcopy_delay", "taskstats.wpcopy_delay_total"]),
+        (&[F::cpu_delay_max, F::cpu_delay_min],
+         &["task_struct.sched_info.max_run_delay", "task_struct.sched_info.min_run_delay"]),
+        (&[F::cpu_delay_max_ts], &[INSTANTS, "task_struct.sched_info.max_run_delay_ts.tv_nsec"]),
+        (&[F::blkio_delay_max, F::blkio_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.blkio_delay_max", "task_delay_info.blkio_delay_min"]),
+        (&[F::blkio_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.blkio_delay_max_ts.tv_sec",
+         "task_delay_info.blkio_delay_max_ts.tv_nsec"]),
+        (&[F::swapin_delay_max, F::swapin_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.swapin_delay_max", "task_delay_info.swapin_delay_min"]),
+        (&[F::swapin_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.swapin_delay_max_ts.tv_sec",
+         "task_delay_info.swapin_delay_max_ts.tv_nsec"]),
+        (&[F::freepages_delay_max, F::freepages_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.freepages_delay_max", "task_delay_info.freepages_delay_min"]),
+        (&[F::freepages_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.freepages_delay_max_ts.tv_sec",
+         "task_delay_info.freepages_delay_max_ts.tv_nsec"]),
+        (&[F::thrashing_delay_max, F::thrashing_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.thrashing_delay_max", "task_delay_info.thrashing_delay_min"]),
+        (&[F::thrashing_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.thrashing_delay_max_ts.tv_sec",
+         "task_delay_info.thrashing_delay_max_ts.tv_nsec"]),
+        (&[F::compact_delay_max, F::compact_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.compact_delay_max", "task_delay_info.compact_delay_min"]),
+        (&[F::compact_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.compact_delay_max_ts.tv_sec",
+         "task_delay_info.compact_delay_max_ts.tv_nsec"]),
+        (&[F::wpcopy_delay_max, F::wpcopy_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.wpcopy_delay_max", "task_delay_info.wpcopy_delay_min"]),
+        (&[F::wpcopy_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.wpcopy_delay_max_ts.tv_sec",
+         "task_delay_info.wpcopy_delay_max_ts.tv_nsec"]),
+        (&[F::irq_delay_max, F::irq_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
+         "task_delay_info.irq_delay_max", "task_delay_info.irq_delay_min"]),
+        (&[F::irq_delay_max_ts], &[INSTANTS, "task_struct.delays",
+         "task_delay_info.irq_delay_max_ts.tv_sec",
+         "task_delay_info.irq_delay_max_ts.tv_nsec"]),
         (&[F::irq_count], &["task_delay_info.irq_count", "taskstats.irq_count"]),
         (&[F::irq_delay_total], &["task_delay_info.irq_delay", "taskstats.irq_delay_total"]),
     ]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use precise_top_core::interval::LastValues;
 use precise_top_core::{
-    FieldSet, Flags, Header, Instant, SharedBytes, Snapshot, SourceKind, mask_index,
+    FieldSet, Flags, Header, Instant, Layout, Record, SharedBytes, Snapshot, SourceKind, mask_index,
 };
 
 use super::exits::{Exits, GONE};
-use super::fields::bits;
+use super::fields::{PEAKS, bits};
 use super::pool::{Chosen, Rows};
 use super::run::Way;
 use super::{Bpf, LOOK_EVERY_NS, MARGIN_NS, locked};
@@ -92,7 +92,8 @@ impl Bpf {
         let dead_mask = if dead.is_empty() {
             0
         } else {
-            let filled = header.masks[0].difference(GONE);
+            let of_processes = if plan.threads { FieldSet::EMPTY } else { PEAKS };
+            let filled = header.masks[0].difference(GONE).difference(of_processes);
             mask_index(&mut header.masks, filled)
         };
         let rows = Rows { count, dead: &dead, dead_mask };
@@ -203,8 +204,11 @@ impl Bpf {
     ) -> Result<usize, Error> {
         let indices_at = self.pool.indices_at(chosen);
         let bytes = self.pool.bytes_mut(chosen);
-        bytes[indices_at..indices_at + count].fill(0);
         let (records, indices) = bytes.split_at_mut(indices_at);
+        indices[..count].fill(0);
+        if !header.threads() {
+            hide_peaks(header, &self.layout, records, &mut indices[..count]);
+        }
         let calls = self.hidden.append(header, &self.layout, records, indices, &mut count)?;
         header.syscalls += calls;
         Ok(count)
@@ -237,5 +241,20 @@ impl Bpf {
             Some(base) => snapshot.with_base(Arc::new(base)),
             None => snapshot,
         })
+    }
+}
+
+/// The peaks of a process are unknown where a thread of it has died.
+fn hide_peaks(header: &mut Header, layout: &Layout, records: &[u8], indices: &mut [u8]) {
+    let filled = header.masks[0];
+    if filled.intersection(PEAKS).is_empty() {
+        return;
+    }
+    let without = mask_index(&mut header.masks, filled.difference(PEAKS));
+    for (record, index) in records.chunks_exact(layout.record_size()).zip(indices) {
+        let record = Record::new(record, layout, FieldSet::ALL);
+        if record.and_then(|record| record.tg_sum_exec_ns()).is_some_and(|dead| dead > 0) {
+            *index = without;
+        }
     }
 }

@@ -54,6 +54,14 @@ pub(crate) const LEADER_ONLY: FieldSet = IO.union(FieldSet::of(&[
     Field::wpcopy_delay_min,
     Field::irq_delay_max,
     Field::irq_delay_min,
+    Field::cpu_delay_max_ts,
+    Field::blkio_delay_max_ts,
+    Field::swapin_delay_max_ts,
+    Field::freepages_delay_max_ts,
+    Field::thrashing_delay_max_ts,
+    Field::compact_delay_max_ts,
+    Field::wpcopy_delay_max_ts,
+    Field::irq_delay_max_ts,
 ]));
 /// Fields that procfs adds where they are wanted.
 pub(super) const FROM_PROCFS: FieldSet = IO.union(FieldSet::of(&[
