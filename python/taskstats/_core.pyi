@@ -528,7 +528,11 @@ class Snapshot:
         """CLOCK_REALTIME after the last record was taken, in ns since 1970."""
     @property
     def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC before the first record was taken, in ns."""
+        """CLOCK_MONOTONIC before the first record was taken, in ns.
+
+        In a time namespace this and `boottime_ns` are the machine's clocks, not those of the
+        namespace: starts and intervals of all sources are on these.
+        """
     @property
     def boottime_ns(self) -> int:
         """CLOCK_BOOTTIME before the first record was taken, in ns: the machine's uptime."""

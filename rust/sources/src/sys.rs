@@ -2,6 +2,7 @@
 //! does not. The only `unsafe` of this crate is in this folder.
 
 pub(crate) mod bpf;
+pub(crate) mod clock;
 pub(crate) mod map;
 pub(crate) mod shared;
 pub(crate) mod taskstats;
@@ -17,23 +18,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Whence, lseek};
 
-const NS_PER_S: u64 = 1_000_000_000;
-
-/// Time of a clock in ns.
-pub(crate) fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
-    let time = clock_gettime(ClockId::from_raw(clock))?;
-    // Clocks that count from a start are never negative.
-    Ok(time.tv_sec() as u64 * NS_PER_S + time.tv_nsec() as u64)
-}
-
-/// The CPU clock of a process (MAKE_PROCESS_CPUCLOCK with CPUCLOCK_SCHED,
-/// include/linux/posix-timers_types.h); reading it needs no privilege.
-pub(crate) const fn process_clock(pid: u32) -> libc::clockid_t {
-    (!pid.cast_signed() << 3) | 2
-}
+pub(crate) use clock::{clock_ns, process_clock};
 
 /// One received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use precise_top_core::{Field, FieldSet, RecordMut, state};
 
+use crate::sys::clock::kernel_boottime_ns;
+
 /// The leading words of a line that are numbers.
 pub(super) fn words_as_numbers(line: &[u8]) -> Vec<u64> {
     line.split(u8::is_ascii_whitespace)
@@ -54,9 +56,9 @@ impl Stat {
         self.number(20)
     }
 
-    /// CLOCK_BOOTTIME at the start, to the tick.
+    /// The kernel's CLOCK_BOOTTIME at the start, to the tick.
     pub(super) fn start_ns(&self, tick_ns: u64) -> u64 {
-        self.number(22).saturating_mul(tick_ns)
+        kernel_boottime_ns(self.number(22).saturating_mul(tick_ns))
     }
 
     /// Session id.
