@@ -32,9 +32,8 @@ from stock_kernels import Kernel  # noqa: E402
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(3600)]
 
-CHOSEN, _ = stock_kernels.choose(
-    stock_kernels.cached(), os.environ.get("PRECISE_TOP_KERNELS", ""), datetime.date.today()
-)
+NAMED = os.environ.get("PRECISE_TOP_KERNELS", "")
+CHOSEN, _ = stock_kernels.choose(stock_kernels.cached(), NAMED, datetime.date.today())
 # Test programs of the crate of sources. "unit" tests their inside.
 PROGRAMS = ("live", "exits", "tree", "bpf", "balance", "unit")
 PYTEST = "$PYTHON -m pytest -p no:cacheprovider -p pytest_timeout -o timeout=600"
@@ -64,12 +63,15 @@ END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
 
 def parts_of(kernel: Kernel) -> list[str]:
     """The parts that a kernel runs. The inside of the sources is tested once, and no test
-    programs are built for arm64."""
+    programs are built for arm64. Unless kernels were named, the test programs run under one
+    kernel: they take longer than all other parts together."""
     asked = os.environ.get("PRECISE_TOP_PARTS", "").split() or PARTS
     parts = [part for part in PARTS if part in asked]
-    if kernel.is_arm:
+    if kernel.name == stock_kernels.STEADY:
+        return parts
+    if kernel.is_arm or not NAMED:
         return [part for part in parts if not part.startswith("rust-")]
-    return [part for part in parts if part != "rust-unit" or kernel.name == stock_kernels.STEADY]
+    return [part for part in parts if part != "rust-unit"]
 
 
 def walks_in_one_call(kernel: Kernel) -> bool:
