@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import debian  # noqa: E402, the path is set just before
 import stock_kernels  # noqa: E402
 from debian import DebianError  # noqa: E402
-from stock_kernels import Kernel  # noqa: E402
+from stock_kernels import ImageError, Kernel  # noqa: E402
 
 DAY = datetime.date(2026, 11, 27)
 
@@ -78,7 +78,7 @@ def test_types_are_found_in_an_image_without_sections() -> None:
     # Code may hold the same bytes as a header.
     image = bytes(0x300) + types[:4] + b"\xff" * 200 + types + b"rest"
     assert stock_kernels.btf(image) == types
-    with pytest.raises(DebianError, match="without types"):
+    with pytest.raises(ImageError, match="without types"):
         stock_kernels.btf(bytes(0x1000))
 
 

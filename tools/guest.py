@@ -106,7 +106,7 @@ def kernel_image(kernel: str) -> Path:
         return path
     try:
         return stock_kernels.find(kernel).image
-    except (stock_kernels.NoKernelError, DebianError) as error:
+    except (stock_kernels.NoKernelError, stock_kernels.ImageError, DebianError) as error:
         raise GuestError(str(error)) from error
 
 

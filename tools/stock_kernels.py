@@ -52,6 +52,10 @@ class NoKernelError(Exception):
     """A kernel is neither in the cache nor on the mirror."""
 
 
+class ImageError(Exception):
+    """A kernel's image cannot be read."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel in the cache."""
@@ -176,7 +180,8 @@ def find(name: str) -> Kernel:
 
 def fetch() -> list[str]:
     """Fetch each kernel of the matrix whose newest release is not in the cache. Returns a
-    line for each kernel."""
+    line for each kernel. What the mirror does not have is not tested; raises ImageError for a
+    kernel that it has, but that cannot be read."""
     have = cached()
     packages = offered(_debian().names("linux-"))
     lines = []
@@ -205,14 +210,10 @@ def fetch_package(name: str, package: str) -> None:
     architecture = release.rpartition("-")[2]
     with tempfile.TemporaryDirectory() as scratch:
         _debian().unpack(f"{package}:{architecture}", Path(scratch))
-        image = next(
-            path
-            for path in (
-                Path(scratch) / f"boot/vmlinuz-{release}",
-                Path(scratch) / f"usr/lib/modules/{release}/vmlinuz",
-            )
-            if path.is_file()
-        )
+        places = (f"boot/vmlinuz-{release}", f"usr/lib/modules/{release}/vmlinuz")
+        image = next((path for path in map(Path(scratch).joinpath, places) if path.is_file()), None)
+        if image is None:
+            raise ImageError(f"{package} has none of {', '.join(places)}")
         btf_folder().mkdir(parents=True, exist_ok=True)
         folder = FOLDER / name
         folder.mkdir(exist_ok=True)
@@ -248,7 +249,7 @@ def unpacked(image: bytes) -> bytes:
             return subprocess.run(
                 [program, "-dcq"], input=packed, stdout=subprocess.PIPE, check=True
             ).stdout
-    raise DebianError(f"a kernel packed in an unknown way: {packed[:6].hex()}")
+    raise ImageError(f"a kernel packed in an unknown way: {packed[:6].hex()}")
 
 
 def btf(image: bytes) -> bytes:
@@ -263,7 +264,7 @@ def btf(image: bytes) -> bytes:
         # The string table starts with the empty string. The kernel's own types are large.
         if whole and strings_size > 100_000 and data[start + head + strings] == 0:
             return data[start:end]
-    raise DebianError("a kernel without types (CONFIG_DEBUG_INFO_BTF)")
+    raise ImageError("a kernel without types (CONFIG_DEBUG_INFO_BTF)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -274,7 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("kernels", nargs="*", help='for "chosen": names, or "all"')
     given = options.parse_args(arguments)
     if given.command == "fetch":
-        print("\n".join(fetch()), flush=True)
+        try:
+            print("\n".join(fetch()), flush=True)
+        except ImageError as error:
+            print(f"stock_kernels: {error}", file=sys.stderr)
+            return 1
         if not cached():
             print("stock_kernels: no kernel could be fetched", file=sys.stderr)
             return 1
