@@ -163,6 +163,7 @@ ADVICE = {
     errno.EROFS: "give the name of a file elsewhere",
     errno.ENOSPC: "make room, or write elsewhere",
     errno.EDQUOT: "make room, or write elsewhere",
+    errno.EMFILE: "allow more open files: see ulimit -n",
     errno.EFBIG: "write elsewhere, or allow larger files: see ulimit -f",
 }
 

@@ -10,13 +10,14 @@ Design decisions
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import taskstats
 
-from ptop.text import stamp
+from ptop.text import safe, stamp
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -64,10 +65,11 @@ class Feed(Protocol):
 class LiveFeed:
     """Intervals of a source of this machine."""
 
-    notice = ""
-
     def __init__(self, source: taskstats.Source) -> None:
         self.source = source
+        self.notice = ""
+        # What was last noticed; each notice is made once.
+        self._noticed = ""
         self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, bool, frozenset[str]] | None = None
@@ -89,6 +91,8 @@ class LiveFeed:
             self._start = snapshot
         else:
             self._start = self.interval = taskstats.usage(self._start, snapshot)
+            lacks = self.source.notice
+            self.notice, self._noticed = (lacks if lacks != self._noticed else ""), lacks
         return True
 
     def wait_s(self, delay: float, speed: float) -> float:
@@ -219,11 +223,18 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+def warn_of_lacks(source: taskstats.Source) -> None:
+    """Write to standard error what the snapshots of a source lack here, after the first."""
+    if source.notice:
+        sys.stderr.write(f"ptop: warning: {safe(source.notice)}\n")
+
+
 def live_intervals(
     source: taskstats.Source, delay: float, count: int | None
 ) -> Iterator[taskstats.Interval]:
     """`count` intervals of `delay` seconds, or endless if None."""
     start: taskstats.Snapshot | taskstats.Interval = source.snapshot()
+    warn_of_lacks(source)
     due = time.monotonic()
     while count is None or count > 0:
         # A late snapshot does not delay the ones after it, nor are missed ones made up for.

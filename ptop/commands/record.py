@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import taskstats
 
 from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
+from ptop.feed import warn_of_lacks
 from ptop.privilege import became
 from ptop.signals import wait_for
 from ptop.text import safe
@@ -102,6 +103,8 @@ def main(words: Sequence[str]) -> int:
             try:
                 for _ in _record(source, recorder, options.delay, options.length):
                     written += 1
+                    if written == 1:
+                        warn_of_lacks(source)
                 recorder.sync()
             except FileNotFoundError:
                 # The error says so; a count of snapshots in that file would be wrong.

@@ -1082,6 +1082,13 @@ class Source:
     @property
     def precision(self) -> str:
         """How exact its CPU times are, in words."""
+    @property
+    def notice(self) -> str:
+        """What the snapshots lack here, in words: tasks of other pid namespaces, exits that cannot be
+        read.
+
+        Empty if nothing; known after the first snapshot.
+        """
     def configure(
         self,
         *,

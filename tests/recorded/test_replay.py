@@ -36,6 +36,8 @@ SIZE = (100, 40)
 class Tee:
     """A source that records the snapshots it takes."""
 
+    notice = ""
+
     def __init__(self, source: taskstats.Source, recorder: taskstats.Recorder) -> None:
         self.source, self.recorder = source, recorder
 

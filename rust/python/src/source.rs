@@ -105,6 +105,16 @@ impl PySource {
         self.precision
     }
 
+    /// What the snapshots lack here, in words: tasks of other pid namespaces, exits that cannot be
+    /// read.
+    ///
+    /// Empty if nothing; known after the first snapshot.
+    #[getter]
+    fn notice(&self, py: Python<'_>) -> String {
+        let read = || self.locked().source.as_ref().map(|source| source.notice());
+        py.detach(read).unwrap_or_default()
+    }
+
     /// Change what the next snapshot holds; None keeps a setting.
     ///
     /// Raises ValueError for an unknown field.

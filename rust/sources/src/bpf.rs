@@ -43,7 +43,7 @@ use crate::source::{Request, Source};
 use crate::sys::bpf;
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::sys::thread::ForkGuard;
-use crate::sys::worker::Worker;
+use crate::sys::worker::{Worker, without_worker};
 use exits::Exits;
 use fields::{Lacking, bits};
 use hidden::Hidden;
@@ -93,6 +93,8 @@ pub(crate) struct Bpf {
     deaths: OwnedFd,
     /// Empties the slots, from the first exact snapshot on.
     worker: Option<Worker>,
+    /// Why exits are not taken, or not at once; empty if they are.
+    no_exits: String,
     home: ForkGuard,
     /// The attached programs, while snapshots are exact.
     watching: Option<Vec<OwnedFd>>,
@@ -200,7 +202,17 @@ impl Bpf {
         };
         let Some([switches, exiting]) = &self.watchers else { return Ok(()) };
         let programs = self.hidden_watchers.iter().chain([switches, exiting]);
-        self.watching = Some(programs.map(attach).collect::<Result<_, _>>()?);
+        match programs.map(attach).collect::<Result<_, _>>() {
+            Ok(attached) => self.watching = Some(attached),
+            // Such as a limit on open files. Snapshots are less exact then.
+            Err(error) => {
+                exits.deaths().enable(false);
+                self.no_exits = format!(
+                    "tasks that exit are not shown, and values are not as of one instant: {error}"
+                );
+                return Ok(());
+            }
+        }
         // The caller's next switch sets the scheduler's clock to the ns.
         std::thread::sleep(WARM_UP);
         self.control.write(offset_of!(Control, capacity), 0_u32);
@@ -221,7 +233,9 @@ impl Bpf {
         };
         locked(&self.exits).deaths().tell(false);
         // Without a thread (a limit on them) snapshots empty the slots, and losses are counted.
-        self.worker = Worker::start(self.deaths.as_fd(), 0, drain).ok();
+        let started = Worker::start(self.deaths.as_fd(), 0, drain);
+        self.no_exits = started.as_ref().err().map_or_else(String::new, without_worker);
+        self.worker = started.ok();
         Ok(())
     }
 
@@ -261,6 +275,10 @@ impl Source for Bpf {
         let one_instant =
             matches!(self.way, Way::OneCall(_)) && self.watchers.is_some() && !self.lacking.queue;
         self.kind().precision(one_instant)
+    }
+
+    fn notice(&self) -> String {
+        self.no_exits.clone()
     }
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {

@@ -9,7 +9,8 @@ use crate::netlink::Netlink;
 use crate::patched::proc_file::ProcFile;
 use crate::privilege::sees_all_processes;
 use crate::procfs::Procfs;
-use crate::source::Source;
+use crate::source::{ONLY_OWN, Source};
+use crate::sys::worker::{self, without_worker};
 
 /// Whether a source or a facility works here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +40,23 @@ pub fn sources() -> Vec<Report> {
     let procfs = Procfs::open().map(|source| {
         (source.precision(), "no privilege needed; two to four files a task".to_owned())
     });
-    vec![
+    let mut reports = vec![
         report(SourceKind::Proc, proc),
         report(SourceKind::Bpf, bpf),
         with_hidden(report(SourceKind::Netlink, netlink)),
         with_hidden(report(SourceKind::Procfs, procfs)),
-    ]
+    ];
+    let lacks = [
+        host::in_pid_namespace().then(|| ONLY_OWN.to_owned()),
+        worker::refusal().map(|error| without_worker(&error)),
+    ];
+    for lack in lacks.into_iter().flatten() {
+        for report in reports.iter_mut().filter(|report| report.available) {
+            report.reason.push_str("; ");
+            report.reason.push_str(&lack);
+        }
+    }
+    reports
 }
 
 /// Says where a source that reads /proc misses processes.

@@ -6,6 +6,7 @@ use precise_top_core::interval::Unchanged;
 use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
 
 use crate::errors::Error;
+use crate::host;
 use crate::sys::thread::ForkGuard;
 
 /// The contents of a snapshot.
@@ -55,6 +56,10 @@ pub trait Source: Send {
     fn prepare(&mut self, _request: &Request) -> Result<(), Error> {
         Ok(())
     }
+    /// What its snapshots lack here, in words; empty if nothing. Known after the first one.
+    fn notice(&self) -> String {
+        String::new()
+    }
     /// The tasks that the last snapshot left out as unchanged. None after a snapshot of all
     /// tasks.
     fn unchanged(&self) -> Option<Unchanged> {
@@ -66,6 +71,9 @@ pub trait Source: Send {
     /// [`Header::exited`]: precise_top_core::Header::exited
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
 }
+
+/// The notice in a pid namespace.
+pub(crate) const ONLY_OWN: &str = "only the tasks of this pid namespace are shown";
 
 /// An open source that its process alone may use. A forked child shares the parent's sockets,
 /// file offsets and mapped memory: an answer to one would reach the other.
@@ -96,6 +104,13 @@ impl Source for Guarded {
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
         self.check()?;
         self.source.prepare(request)
+    }
+
+    fn notice(&self) -> String {
+        let others = host::in_pid_namespace().then(|| ONLY_OWN.to_owned());
+        let parts =
+            others.into_iter().chain(Some(self.source.notice()).filter(|own| !own.is_empty()));
+        parts.collect::<Vec<_>>().join("; ")
     }
 
     fn unchanged(&self) -> Option<Unchanged> {

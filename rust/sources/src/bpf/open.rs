@@ -166,6 +166,7 @@ impl Bpf {
             exits: Arc::new(Mutex::new(exits)),
             deaths: maps.deaths,
             worker: None,
+            no_exits: String::new(),
             home: ForkGuard::new(),
             hidden_watchers: Vec::new(),
             watching: None,

@@ -19,7 +19,7 @@ use super::exit_listener::{Event, Listener};
 use super::fields::{ADDED, LEADER_ONLY, PROCESS_SUMS, TICKS, off_fields};
 use crate::errors::Error;
 use crate::source::MOST_EXITS;
-use crate::sys::worker::Worker;
+use crate::sys::worker::{Worker, without_worker};
 
 /// How long events gather after the first one, in ms. A CPU's socket holds several times
 /// the exits of this time.
@@ -61,6 +61,8 @@ pub(crate) struct ExitRow {
 pub(crate) struct ExitRows {
     gathered: Arc<Mutex<Gathered>>,
     worker: Option<Worker>,
+    /// Why the worker could not be started; empty if it was.
+    no_worker: String,
     kernel: Layout,
     /// The tasks of the last listing; None before the first.
     walk: Option<HashMap<u32, Known>>,
@@ -73,6 +75,22 @@ pub(crate) struct ExitRows {
 
 fn locked(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
     gathered.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens `exits`, if they are not open. Sources go on without them. `refusal` is then why, in
+/// words; it is empty where this machine has no exit events, as outside the initial namespaces.
+pub(crate) fn open_if_possible(exits: &mut Option<ExitRows>, refusal: &mut String) {
+    if exits.is_some() {
+        return;
+    }
+    refusal.clear();
+    match ExitRows::open() {
+        Ok(opened) => *exits = Some(opened),
+        Err(error @ Error::Os { .. }) => {
+            *refusal = format!("tasks that exit are not shown: {error}");
+        }
+        Err(_) => {}
+    }
 }
 
 impl ExitRows {
@@ -88,6 +106,7 @@ impl ExitRows {
         Ok(ExitRows {
             gathered: Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 })),
             worker: None,
+            no_worker: String::new(),
             kernel,
             walk: None,
             threads: false,
@@ -103,8 +122,16 @@ impl ExitRows {
             let shared = Arc::clone(&self.gathered);
             let drain = move || locked(&shared).drain().is_ok();
             let readable = locked(&self.gathered);
-            self.worker = Worker::start(readable.listener.fd(), GATHER_MS, drain).ok();
+            let started = Worker::start(readable.listener.fd(), GATHER_MS, drain);
+            drop(readable);
+            self.no_worker = started.as_ref().err().map_or_else(String::new, without_worker);
+            self.worker = started.ok();
         }
+    }
+
+    /// What the exits lack, in words; empty if nothing.
+    pub(crate) fn notice(&self) -> String {
+        self.no_worker.clone()
     }
 
     /// Returns the rows of the exits since the last call, without tasks that are still among

@@ -20,7 +20,7 @@ use precise_top_core::{
 };
 
 use super::batch::{Found, Requester};
-use super::exit_rows::{ExitRow, ExitRows};
+use super::exit_rows::{ExitRow, ExitRows, open_if_possible};
 use super::fields::{ADDED, FROM_PROCFS, LEADER_ONLY, PEAKS, PROCESS_SUMS, TICKS, off_fields};
 use crate::errors::Error;
 use crate::host::{self, Host};
@@ -41,6 +41,8 @@ pub struct Netlink {
     host: Host,
     reader: Reader,
     exits: Option<ExitRows>,
+    /// Why there are none; empty if there are, or if this machine has none.
+    no_exits: String,
     dump: Option<NetlinkDump>,
 }
 
@@ -68,7 +70,8 @@ impl Netlink {
         if dump.is_none() {
             reader.check_mounted()?;
         }
-        Ok(Netlink { requester, bare, extended, reader, host, exits: None, dump })
+        let no_exits = String::new();
+        Ok(Netlink { requester, bare, extended, reader, host, exits: None, no_exits, dump })
     }
 
     /// Shrinks the receive buffer to what the kernel makes of `bytes`, and batches to
@@ -246,11 +249,14 @@ impl Source for Netlink {
         self.kind().precision(self.dump.is_some())
     }
 
+    fn notice(&self) -> String {
+        self.exits.as_ref().map_or_else(|| self.no_exits.clone(), ExitRows::notice)
+    }
+
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
         // A kernel that knows the dump has the times of the dead in their parents' counters.
-        if request.exact && self.exits.is_none() && self.dump.is_none() {
-            // Outside the initial namespaces there are no events.
-            self.exits = ExitRows::open().ok();
+        if request.exact && self.dump.is_none() {
+            open_if_possible(&mut self.exits, &mut self.no_exits);
         }
         Ok(())
     }

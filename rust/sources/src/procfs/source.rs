@@ -16,7 +16,7 @@ use precise_top_core::{
 use super::reader::{BLKIO, CAN, IO, Reader, VERSION};
 use crate::errors::Error;
 use crate::host::Host;
-use crate::netlink::exit_rows::ExitRows;
+use crate::netlink::exit_rows::{ExitRows, open_if_possible};
 use crate::privilege::{ReadingOthers, has_net_admin};
 use crate::source::{Request, Source};
 
@@ -26,6 +26,8 @@ pub(crate) struct Procfs {
     reader: Reader,
     layout: Layout,
     exits: Option<ExitRows>,
+    /// Why there are none; empty if there are, or if this machine has none.
+    no_exits: String,
 }
 
 impl Procfs {
@@ -34,7 +36,13 @@ impl Procfs {
         let reader = Reader::new(&host)?;
         reader.check_mounted()?;
         reader.pids()?;
-        Ok(Procfs { host, reader, layout: Layout::of_version(VERSION)?, exits: None })
+        Ok(Procfs {
+            host,
+            reader,
+            layout: Layout::of_version(VERSION)?,
+            exits: None,
+            no_exits: String::new(),
+        })
     }
 }
 
@@ -47,10 +55,13 @@ impl Source for Procfs {
         self.kind().precision(false)
     }
 
+    fn notice(&self) -> String {
+        self.exits.as_ref().map_or_else(|| self.no_exits.clone(), ExitRows::notice)
+    }
+
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
         if request.exact && self.exits.is_none() && has_net_admin() {
-            // Outside the initial namespaces there are no events.
-            self.exits = ExitRows::open().ok();
+            open_if_possible(&mut self.exits, &mut self.no_exits);
         }
         Ok(())
     }

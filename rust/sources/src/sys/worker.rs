@@ -8,6 +8,7 @@
 //! * A forked child has no such thread. There is nothing to stop, and what the thread may
 //!   have locked at that moment is not touched.
 
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, JoinHandle};
@@ -18,6 +19,10 @@ use super as sys;
 use super::thread::{EventFd, ForkGuard, Running};
 use crate::errors::Error;
 use crate::privilege::drop_capabilities;
+
+fn failed(error: io::Error) -> Error {
+    Error::os("start the thread that takes exits", error)
+}
 
 /// A thread that runs until it is dropped.
 pub(crate) struct Worker {
@@ -34,7 +39,6 @@ impl Worker {
         gather_ms: i32,
         mut act: impl FnMut() -> bool + Send + 'static,
     ) -> Result<Worker, Error> {
-        let failed = |error| Error::os("start the thread that takes exits", error);
         let watched = watched.try_clone_to_owned().map_err(failed)?;
         let stop = EventFd::new().map_err(failed)?;
         let stopped = stop.as_fd().try_clone_to_owned().map_err(failed)?;
@@ -53,6 +57,19 @@ impl Worker {
         let thread = thread::Builder::new().name("exits".into()).spawn(work).map_err(failed)?;
         Ok(Worker { stop, thread: Some(thread), home: ForkGuard::new() })
     }
+}
+
+/// What sources lack that go on without a worker.
+pub(crate) fn without_worker(error: &Error) -> String {
+    format!(
+        "exits are read at snapshots only, and some may be lost: {error}; raise the limits of \
+         tasks and files (pids.max, ulimit -u, ulimit -n)"
+    )
+}
+
+/// Why no worker could be started now; None if one could.
+pub(crate) fn refusal() -> Option<Error> {
+    thread::Builder::new().spawn(|| {}).err().map(failed)
 }
 
 impl Drop for Worker {
