@@ -192,12 +192,6 @@ fn parse_cpu_list(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// Whether the caller is in another pid namespace than the first (PROC_PID_INIT_INO,
-/// include/uapi/linux/nsfs.h): it knows the tasks of that namespace only.
-pub(crate) fn in_pid_namespace() -> bool {
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name != Path::new("pid:[4026531836]"))
-}
-
 /// The processes that the mount of /proc hides from users (proc(5), hidepid).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hidden {

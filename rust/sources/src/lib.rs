@@ -5,6 +5,7 @@ mod bpf;
 mod errors;
 mod exits;
 mod host;
+mod namespace;
 mod netlink;
 mod patched;
 mod privilege;

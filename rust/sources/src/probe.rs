@@ -5,11 +5,12 @@ use precise_top_core::SourceKind;
 use crate::bpf::Bpf;
 use crate::errors::Error;
 use crate::host::{self, DelayAccounting};
+use crate::namespace;
 use crate::netlink::Netlink;
 use crate::patched::proc_file::ProcFile;
 use crate::privilege::sees_all_processes;
 use crate::procfs::Procfs;
-use crate::source::{ONLY_OWN, Source};
+use crate::source::Source;
 use crate::sys::worker::{self, without_worker};
 
 /// Whether a source or a facility works here.
@@ -46,10 +47,7 @@ pub fn sources() -> Vec<Report> {
         with_hidden(report(SourceKind::Netlink, netlink)),
         with_hidden(report(SourceKind::Procfs, procfs)),
     ];
-    let lacks = [
-        host::in_pid_namespace().then(|| ONLY_OWN.to_owned()),
-        worker::refusal().map(|error| without_worker(&error)),
-    ];
+    let lacks = [namespace::notice(), worker::refusal().map(|error| without_worker(&error))];
     for lack in lacks.into_iter().flatten() {
         for report in reports.iter_mut().filter(|report| report.available) {
             report.reason.push_str("; ");

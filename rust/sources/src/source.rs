@@ -6,7 +6,7 @@ use precise_top_core::interval::Unchanged;
 use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
 
 use crate::errors::Error;
-use crate::host;
+use crate::namespace;
 use crate::sys::thread::ForkGuard;
 
 /// The contents of a snapshot.
@@ -72,9 +72,6 @@ pub trait Source: Send {
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error>;
 }
 
-/// The notice in a pid namespace.
-pub(crate) const ONLY_OWN: &str = "only the tasks of this pid namespace are shown";
-
 /// An open source that its process alone may use. A forked child shares the parent's sockets,
 /// file offsets and mapped memory: an answer to one would reach the other.
 pub(crate) struct Guarded {
@@ -107,10 +104,8 @@ impl Source for Guarded {
     }
 
     fn notice(&self) -> String {
-        let others = host::in_pid_namespace().then(|| ONLY_OWN.to_owned());
-        let parts =
-            others.into_iter().chain(Some(self.source.notice()).filter(|own| !own.is_empty()));
-        parts.collect::<Vec<_>>().join("; ")
+        let own = Some(self.source.notice()).filter(|own| !own.is_empty());
+        namespace::notice().into_iter().chain(own).collect::<Vec<_>>().join("; ")
     }
 
     fn unchanged(&self) -> Option<Unchanged> {
