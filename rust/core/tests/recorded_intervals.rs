@@ -5,9 +5,10 @@ mod common;
 use std::sync::Arc;
 
 use common::machine::Machine;
+use common::snapshot;
 use precise_top_core::dump::{Gap, Intervals, Options, Reader, Writer};
 use precise_top_core::{
-    ErrorKind, Flags, Header, Interval, ParseError, SharedBytes, Snapshot, SourceKind,
+    ErrorKind, Field, Flags, Header, Interval, ParseError, SharedBytes, Snapshot, SourceKind,
 };
 
 const FULL: Options = Options { full_every: 1, level: None };
@@ -44,24 +45,43 @@ fn intervals(bytes: Vec<u8>) -> Vec<Result<Arc<Interval>, Gap>> {
 }
 
 #[test]
-fn snapshots_in_order_continue_the_interval_before() {
+fn each_snapshot_after_the_first_ends_an_interval() {
     let snapshots = machine().snapshots(6);
     let found = intervals(recorded(&snapshots));
     assert!(matches!(found[0], Err(Gap::First)));
     let shared: Vec<_> =
         snapshots.into_iter().map(|snapshot| Arc::new(snapshot.into_shared())).collect();
-    let mut expected = Interval::between(Arc::clone(&shared[0]), Arc::clone(&shared[1]));
-    for (index, interval) in found.iter().enumerate().skip(1) {
+    for (ends, interval) in shared.windows(2).zip(&found[1..]) {
+        let expected = Interval::between(Arc::clone(&ends[0]), Arc::clone(&ends[1]));
         let interval = interval.as_ref().expect("no gap");
         assert_eq!(interval.interval_ns(), expected.interval_ns());
         for row in 0..expected.len() {
             assert_eq!(interval.usage(row), expected.usage(row));
             assert_eq!(interval.split(row), expected.split(row));
         }
-        if let Some(next) = shared.get(index + 1) {
-            expected = expected.then(Arc::clone(next));
-        }
     }
+}
+
+#[test]
+fn an_interval_is_the_same_in_whatever_order_a_recording_is_read() {
+    // By its ticks the task has less system time after the first interval than before.
+    let snapshots = [(1000, 0, 10), (1100, 90, 10), (1200, 90, 10)].map(|(cpu, user, system)| {
+        let row = [
+            (Field::ac_pid, 5),
+            (Field::ac_sum_exec_ns, cpu),
+            (Field::ac_utime, user),
+            (Field::ac_stime, system),
+        ];
+        snapshot(10 + cpu / 100, &[&row])
+    });
+    let used = |indices: [usize; 2]| {
+        let mut intervals = Intervals::default();
+        let mut read = |index: usize| Ok::<_, ParseError>(Arc::clone(&snapshots[index]));
+        indices.map(|index| intervals.get(index, &mut read).expect("no gap").usage(0))
+    };
+    let [first, second] = used([1, 2]);
+    assert_eq!(used([2, 1]), [second, first]);
+    assert_ne!(first, None);
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //!
 //! * An interval has the index of the snapshot that ends it. There is no interval across a
 //!   gap: tasks that died unobserved would be missing from it. [`Gap`] lists the reasons.
-//! * Snapshots that are read in order continue the split of user and system time of the
-//!   interval before, as a live view does. A jump starts again with two snapshots.
+//! * An interval depends on its two snapshots alone, in whatever order a recording is read.
 //! * The caller reads the snapshots, so that one rule serves [`Reader`] and files that
 //!   check more than the bytes.
 
@@ -103,8 +102,8 @@ impl<E: fmt::Display> fmt::Display for Gap<E> {
     }
 }
 
-/// Makes the intervals of one recording and remembers the last one, so that the next
-/// interval continues it.
+/// Makes the intervals of one recording and remembers the last one, whose later snapshot
+/// the next one begins with.
 #[derive(Clone, Debug, Default)]
 pub struct Intervals {
     last: Option<(usize, Arc<Interval>)>,
@@ -122,14 +121,10 @@ impl Intervals {
         mut read: impl FnMut(usize) -> Result<Arc<Snapshot<SharedBytes>>, E>,
     ) -> Result<Arc<Interval>, Gap<E>> {
         let Some(index_before) = index.checked_sub(1) else { return Err(Gap::First) };
-        let last = match &self.last {
+        let before = match &self.last {
             Some((at, last)) if *at == index => return Ok(Arc::clone(last)),
-            Some((at, last)) if *at == index_before => Some(Arc::clone(last)),
-            _ => None,
-        };
-        let before = match &last {
-            Some(last) => Ok(Arc::clone(last.cur())),
-            None => read(index_before),
+            Some((at, last)) if *at == index_before => Ok(Arc::clone(last.cur())),
+            _ => read(index_before),
         };
         let after = read(index);
         let before = before.map_err(|error| Gap::Unreadable { index: index_before, error })?;
@@ -137,10 +132,7 @@ impl Intervals {
         if let Some(gap) = Gap::between(before.header(), after.header()) {
             return Err(gap);
         }
-        let interval = Arc::new(match last {
-            Some(last) => last.then(after),
-            None => Interval::between(before, after),
-        });
+        let interval = Arc::new(Interval::between(before, after));
         self.last = Some((index, Arc::clone(&interval)));
         Ok(interval)
     }
