@@ -77,10 +77,21 @@ pub enum Side {
     Right,
 }
 
+/// The last character of a text that is cut: the rest could be read as another value.
+const CUT_MARK: char = '…';
+
 /// Cuts or pads the part of `line` from byte `start` on to `cells` terminal cells.
 pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
-    let (kept, used) = cut(&line[start..], cells);
+    let (mut kept, mut used) = cut(&line[start..], cells);
+    let is_cut = cells > 0 && line[start + kept..].bytes().any(|byte| byte != b' ');
+    if is_cut {
+        (kept, used) = cut(&line[start..], cells - 1);
+    }
     line.truncate(start + kept);
+    if is_cut {
+        line.push(CUT_MARK);
+        used += 1;
+    }
     match side {
         Side::Left => pad(line, line.len(), cells - used),
         Side::Right => pad(line, start, cells - used),

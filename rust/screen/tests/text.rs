@@ -20,9 +20,28 @@ proptest! {
         fit(&mut line, 6, cells, side);
         let fitted = line.strip_prefix("before").expect("what stands before stays");
         prop_assert_eq!(width(fitted), cells);
-        let cut = fitted.trim();
-        prop_assert!(safe(&name).contains(cut));
+        let whole = safe(&name);
+        let kept = fitted.trim();
+        prop_assert!(whole.contains(kept) || whole.contains(kept.trim_end_matches('…')));
     }
+}
+
+#[test]
+fn a_text_that_is_cut_has_a_mark() {
+    let fitted = |text: &str, cells| {
+        let mut line = text.to_owned();
+        fit(&mut line, 0, cells, Side::Left);
+        line
+    };
+    assert_eq!(fitted("1000000001", 8), "1000000…");
+    assert_eq!(fitted("10000001", 8), "10000001");
+    assert_eq!(fitted("postgres-a", 8), "postgre…");
+    // Nothing is lost here.
+    assert_eq!(fitted("root      ", 6), "root  ");
+    assert_eq!(fitted("日本語", 5), "日本…");
+    assert_eq!(fitted("日本語", 4), "日… ");
+    assert_eq!(fitted("name", 1), "…");
+    assert_eq!(fitted("name", 0), "");
 }
 
 fn made(push: impl FnOnce(&mut String)) -> String {
@@ -41,9 +60,9 @@ fn hostile_names() {
     assert_eq!(safe("日本 plain"), "日本 plain");
     let mut line = "日本".into();
     fit(&mut line, 0, 3, Side::Left);
-    assert_eq!(line, "日 ");
+    assert_eq!(line, "日…");
     fit(&mut line, 0, 70, Side::Right);
-    assert_eq!(line, format!("{}日 ", " ".repeat(67)));
+    assert_eq!(line, format!("{}日…", " ".repeat(67)));
 }
 
 #[test]
