@@ -14,6 +14,7 @@ mod procfs;
 mod recording;
 mod source;
 mod sys;
+mod users;
 
 pub use bpf::{CommandSums, Tree, TreeSums};
 pub use errors::Error;
@@ -23,8 +24,9 @@ pub use netlink::{Event, Listener, Netlink};
 pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use probe::{Report, delayacct, sources};
 pub use procfs::{arguments, cmdline, sessions};
-pub use recording::{DumpFile, Lost, Policy, Recorder, group_names, read_columns, user_name};
+pub use recording::{DumpFile, Lost, Policy, Recorder, group_names, read_columns};
 pub use source::{Request, Source};
+pub use users::user_name;
 
 use bpf::Bpf;
 use patched::proc_file::{self, ProcFile};

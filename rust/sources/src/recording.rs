@@ -10,5 +10,5 @@ mod rotation;
 
 pub use file::{DumpFile, read_columns};
 pub use parallel_read::Lost;
-pub use process_names::{group_names, user_name};
+pub use process_names::group_names;
 pub use recorder::{Policy, Recorder};

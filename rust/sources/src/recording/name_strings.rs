@@ -1,8 +1,9 @@
 //! The names that a recording gets with each snapshot: those that are new since the last.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
+use std::mem;
 
 use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, Snapshot};
@@ -20,6 +21,8 @@ pub(super) struct NameStrings {
     processes: HashMap<StringKey, Arguments>,
     /// Hashes of the names of users and cgroups.
     named: HashMap<StringKey, u64>,
+    /// Users whose names are not in the file. Their last task may die before the answer comes.
+    unnamed: BTreeSet<u32>,
     /// The source of the last snapshot's names.
     source: NameSource,
     /// The boot that the last snapshot is of.
@@ -80,6 +83,7 @@ impl NameStrings {
             cmdlines,
             processes: HashMap::new(),
             named: HashMap::new(),
+            unnamed: BTreeSet::new(),
             source: NameSource::Unknown,
             boot_id: None,
         }
@@ -89,6 +93,7 @@ impl NameStrings {
     pub(super) fn restart(&mut self) {
         self.processes.clear();
         self.named.clear();
+        self.unnamed.clear();
     }
 
     /// The names that the file lacks for a snapshot. With `look_again` command lines are
@@ -99,12 +104,11 @@ impl NameStrings {
         look_again: bool,
     ) -> Vec<RecordedName> {
         self.set_source(snapshot);
+        let mut names = self.new_users(snapshot);
         let _reading = ReadingOthers::begin();
-        let mut names = Vec::new();
         let mut processes = HashMap::with_capacity(snapshot.len());
         let living = snapshot.len() - snapshot.header().exited as usize;
         for (row, record) in snapshot.iter().enumerate() {
-            names.extend(self.new_user(&record));
             // The dead cannot be asked any more.
             if row >= living && !self.source.is_recorded() {
                 continue;
@@ -136,9 +140,18 @@ impl NameStrings {
         self.boot_id = boot_id;
     }
 
-    fn new_user(&mut self, record: &Record<'_>) -> Option<RecordedName> {
-        let uid = record.ac_uid()?;
-        self.new_name(StringKey::of_user(uid), |source| source.user(uid))
+    fn new_users<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Vec<RecordedName> {
+        let mut users = mem::take(&mut self.unnamed);
+        users.extend(snapshot.iter().filter_map(|record| record.ac_uid()));
+        let mut names = Vec::new();
+        for uid in users {
+            let key = StringKey::of_user(uid);
+            names.extend(self.new_name(key, |source| source.user(uid)));
+            if !self.named.contains_key(&key) {
+                self.unnamed.insert(uid);
+            }
+        }
+        names
     }
 
     fn new_cgroup(&mut self, record: &Record<'_>) -> Option<RecordedName> {

@@ -15,13 +15,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::unistd::{Uid, User};
 use precise_top_core::identity::is_same_in_proc;
 use precise_top_core::names::NamesAt;
 use precise_top_core::{GroupKey, Interval, Record, Snapshot};
 
 use crate::host::{Host, cgroup_mount};
 use crate::procfs::stat::start_of;
+use crate::users::user_name;
 
 /// Bytes of a command line that are recorded. Any user can make one of megabytes, and
 /// execute a program thousands of times with it.
@@ -120,12 +120,6 @@ impl NameSource {
             NameSource::Unknown => None,
         }
     }
-}
-
-/// The name of a user on this machine, wherever it keeps its users (nsswitch.conf).
-pub fn user_name(uid: u32) -> Option<Vec<u8>> {
-    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
-    Some(user.name.into_bytes())
 }
 
 /// The names of groups of an interval's tasks: as recorded, or this machine's where the
