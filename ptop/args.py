@@ -136,13 +136,9 @@ def _sort_column(text: str) -> TableColumn:
 
 
 def _filter(text: str) -> str:
-    """A part of a name. The arguments are UTF-8, whatever the locale says."""
-    try:
-        return os.fsencode(text).decode()
-    except UnicodeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not UTF-8: give a part of the name that is"
-        ) from None
+    """A part of a name. The arguments are UTF-8, whatever the locale says; bytes that are not
+    become surrogates."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
 def _pids(text: str) -> tuple[int, ...]:

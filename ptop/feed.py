@@ -5,6 +5,8 @@ Design decisions
 * Both are a `Feed`. A screen is made from an interval alone, so a replayed frame looks as
   the live one did.
 * A frame is an interval of a recording, see `taskstats.recorded`.
+* An interval is made of two snapshots, also where the one before it is known: a live frame
+  and its recording, and a frame that is reached from either side, are the same.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Protocol
 import taskstats
 
 from ptop.text import safe, stamp
+from ptop.times import Pace
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -50,7 +53,10 @@ class Feed(Protocol):
     # A message about the way to this interval; may be empty.
     notice: str
 
-    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
+    def has(self, threads: bool, fields: set[str]) -> bool:
+        """Whether the intervals contain these rows and fields."""
+
+    def configure(self, threads: bool, fields: set[str]) -> bool:
         """Set what the intervals must contain. Returns whether a new first interval is
         needed."""
 
@@ -72,27 +78,29 @@ class LiveFeed:
         self._noticed = ""
         self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
-        self._configured: tuple[bool, bool, frozenset[str]] | None = None
-        self._start: taskstats.Snapshot | taskstats.Interval | None = None
+        self._configured: tuple[bool, set[str]] | None = None
+        self._start: taskstats.Snapshot | None = None
 
-    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
-        wanted = (threads, grouped, frozenset(fields))
-        if wanted == self._configured:
+    def has(self, threads: bool, fields: set[str]) -> bool:
+        return self._configured is not None and (
+            self._configured[0] == threads and fields <= self._configured[1]
+        )
+
+    def configure(self, threads: bool, fields: set[str]) -> bool:
+        if self._configured == (threads, fields):
             return False
-        self._configured = wanted
-        # Groups need all tasks; otherwise unchanged tasks are not read again.
-        self.source.configure(threads=threads, fields=sorted(fields), changed=not grouped)
+        self._configured = (threads, fields)
+        self.source.configure(threads=threads, fields=sorted(fields))
         self._start = self.interval = None
         return True
 
     def advance(self) -> bool:
         snapshot = self.source.snapshot()
-        if self._start is None:
-            self._start = snapshot
-        else:
-            self._start = self.interval = taskstats.usage(self._start, snapshot)
+        if self._start is not None:
+            self.interval = taskstats.usage(self._start, snapshot)
             lacks = self.source.notice
             self.notice, self._noticed = (lacks if lacks != self._noticed else ""), lacks
+        self._start = snapshot
         return True
 
     def wait_s(self, delay: float, speed: float) -> float:
@@ -112,7 +120,10 @@ class RecordedFeed:
         # Per column, the highest cell of each frame that a search for spikes has measured.
         self._peaks: dict[str, dict[int, float]] = {}
 
-    def configure(self, threads: bool, grouped: bool, fields: set[str]) -> bool:
+    def has(self, threads: bool, fields: set[str]) -> bool:
+        return True
+
+    def configure(self, threads: bool, fields: set[str]) -> bool:
         return False
 
     def show(self, index: int | None) -> bool:
@@ -233,16 +244,15 @@ def live_intervals(
     source: taskstats.Source, delay: float, count: int | None
 ) -> Iterator[taskstats.Interval]:
     """`count` intervals of `delay` seconds, or endless if None."""
-    start: taskstats.Snapshot | taskstats.Interval = source.snapshot()
+    pace = Pace()
+    start = source.snapshot()
     warn_of_lacks(source)
-    due = time.monotonic()
     while count is None or count > 0:
-        # A late snapshot does not delay the ones after it, nor are missed ones made up for.
-        due = max(due + delay, time.monotonic())
-        time.sleep(max(0.0, due - time.monotonic()))
-        interval = taskstats.usage(start, source.snapshot())
-        yield interval
-        start = interval
+        time.sleep(pace.left_s(delay))
+        pace.step(delay)
+        end = source.snapshot()
+        yield taskstats.usage(start, end)
+        start = end
         count = None if count is None else count - 1
 
 

@@ -11,10 +11,8 @@ Design decisions
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 import time
-from functools import cache
 
 from taskstats.screen import bytes_rate, percent, safe
 
@@ -33,7 +31,6 @@ __all__ = [
     "percent",
     "safe",
     "stamp",
-    "user_name",
 ]
 
 UNKNOWN = "-"
@@ -50,15 +47,6 @@ def stamp(time_ns: int) -> str:
     """Local date and time of `time_ns` (since 1970) to the second, in a form that
     `ptop.times` parses."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ns / 1e9))
-
-
-@cache
-def user_name(uid: int) -> str:
-    """The name of a user of this machine, or the number if there is no such user."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 class _NewlineEnds:

@@ -1,4 +1,4 @@
-"""Times and lengths of time that a user types. Pure, but for the local time zone.
+"""Times and lengths of time that a user types, and the pace of snapshots.
 
 Design decisions
 
@@ -9,10 +9,12 @@ Design decisions
 from __future__ import annotations
 
 import re
+import time
 
 # Same value as typing.TYPE_CHECKING; importing typing would slow down the start.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 # Seconds in a unit; without a unit, a number means seconds.
@@ -55,6 +57,32 @@ def parse_delay(text: str) -> float | None:
     except ValueError:
         return None
     return seconds if SHORTEST_DELAY_S <= seconds <= LONGEST_DELAY_S else None
+
+
+class Pace:
+    """When each of many steps is due.
+
+    A step that is a little late does not delay the ones after it. After a stall the next step
+    comes a whole delay later: missed ones are not made up for, nor is the next interval short.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock = clock
+        # Integers, because sums of fractions of seconds are inexact.
+        self.last_ns = clock()
+
+    def left_s(self, delay: float) -> float:
+        """How long to wait for the step that is due `delay` seconds after the last one."""
+        return max(0, self.last_ns + round(delay * 1e9) - self._clock()) / 1e9
+
+    def step(self, delay: float) -> None:
+        """Take that step now."""
+        now, due = self._clock(), self.last_ns + round(delay * 1e9)
+        self.last_ns = due if now - due < delay * 1e9 / 2 else now
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self.last_ns = self._clock()
 
 
 def _ns(moment: datetime) -> int:

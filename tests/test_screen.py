@@ -213,9 +213,21 @@ def test_an_error_of_who_is_asked_is_told(interval: taskstats.Interval) -> None:
 
     with pytest.raises(KeyError):
         screen((Column("ac_uid", "user"),), user=user).table(interval)
-    wrong: Any = lambda _: None  # noqa: E731
+    wrong: Any = lambda _: 7  # noqa: E731
     with pytest.raises(TypeError):
         screen((Column("ac_uid", "user"),), user=wrong).table(interval)
+
+
+def test_a_number_shows_until_the_name_is_known(interval: taskstats.Interval) -> None:
+    names: dict[int, str] = {}
+    users = Column("ac_uid", "user", width=8, right=False)
+    shown = screen((users, PID), user=names.get, sort="ac_pid", descending=False, limit=1)
+    uid, pid = interval.select(["ac_uid", "ac_pid"], sort="ac_pid", descending=False)[0]
+    assert shown.table(interval)[2] == f"{uid:<8} {pid:>9}"
+    assert isinstance(uid, int)
+    names[uid] = "1000000001"
+    # What is cut is no other name or number.
+    assert shown.table(interval)[2] == f"1000000… {pid:>9}"
 
 
 def test_only_lines_that_change_are_written() -> None:

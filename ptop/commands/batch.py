@@ -19,7 +19,7 @@ from taskstats.screen import Screen, missing
 
 from ptop.args import shown_columns
 from ptop.columns import Cell, TableColumn, for_groups
-from ptop.text import CsvLines, offset_s, stamp, user_name
+from ptop.text import CsvLines, offset_s, stamp
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
 TASK_KEYS = (
@@ -52,7 +52,7 @@ class RowQuery:
     pids: tuple[int, ...] | None
     rows: int | None
     group_by: str | None = None
-    user: Callable[[int], str] = user_name
+    user: Callable[[int], str | None] = taskstats.user_name
     quote_formulas: bool = False
 
     def rows_of(self, interval: taskstats.Interval) -> taskstats.Interval | taskstats.Fold:
@@ -83,7 +83,9 @@ class RowQuery:
         return keys
 
 
-def row_query(options: argparse.Namespace, user: Callable[[int], str] = user_name) -> RowQuery:
+def row_query(
+    options: argparse.Namespace, user: Callable[[int], str | None] = taskstats.user_name
+) -> RowQuery:
     """The query that the table options ask for. `user` maps a uid to a name."""
     columns, sort = shown_columns(options)
     return RowQuery(

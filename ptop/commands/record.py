@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import taskstats
 
 from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
 from ptop.feed import warn_of_lacks
 from ptop.privilege import became
-from ptop.signals import wait_for
+from ptop.signals import ENDING, heeded, wait_for
 from ptop.text import safe
+from ptop.times import Pace
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # zstd's own default.
 COMPRESSION_LEVEL = 3
 # Snapshots from one that is stored whole to the next; those between are stored as changes.
@@ -78,7 +77,8 @@ def main(words: Sequence[str]) -> int:
     """Run `ptop record`; returns the exit status."""
     options = parser().parse_args(words)
     # Blocked signals stay pending until `_record` waits for them, between two snapshots.
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    ending = heeded(ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     with taskstats.Source(
         options.source, threads=options.threads, exact=True, cpu_times=True, system=True
     ) as source:
@@ -101,7 +101,7 @@ def main(words: Sequence[str]) -> int:
                 )
             written, removed = 0, False
             try:
-                for _ in _record(source, recorder, options.delay, options.length):
+                for _ in _record(source, recorder, options.delay, options.length, ending):
                     written += 1
                     if written == 1:
                         warn_of_lacks(source)
@@ -119,19 +119,21 @@ def main(words: Sequence[str]) -> int:
 
 
 def _record(
-    source: taskstats.Source, recorder: taskstats.Recorder, delay: float, length: float | None
+    source: taskstats.Source,
+    recorder: taskstats.Recorder,
+    delay: float,
+    length: float | None,
+    ending: Collection[int],
 ) -> Iterator[None]:
     """Write snapshots, `delay` seconds apart, until `length` seconds are over or a signal of
-    `ENDING` arrives. Yields after each."""
-    # Integers, because sums of fractions of seconds are inexact.
-    due = time.monotonic_ns()
-    end = None if length is None else due + round(length * 1e9)
+    `ending` arrives. Yields after each."""
+    pace = Pace()
+    end_ns = None if length is None else pace.last_ns + round(length * 1e9)
     while True:
         recorder.write(source.snapshot())
         yield
-        # A late snapshot does not delay the ones after it, nor are missed ones made up for.
-        due = max(due + round(delay * 1e9), time.monotonic_ns())
-        if end is not None and due > end:
+        if end_ns is not None and pace.last_ns + round(delay * 1e9) > end_ns:
             return
-        if wait_for(ENDING, (due - time.monotonic_ns()) / 1e9) is not None:
+        if wait_for(ending, pace.left_s(delay)) is not None:
             return
+        pace.step(delay)

@@ -76,13 +76,8 @@ def main(words: Sequence[str]) -> int:
         raise
     except ValueError as error:
         options_of.error(str(error))
-    dump = feed.frames.dump
-
-    def user(uid: int) -> str:
-        return dump.user(uid) or str(uid)
-
     show = _write if as_text else _show
-    return show(options, feed, user)
+    return show(options, feed, feed.frames.dump.user)
 
 
 def open_feed(path: str, at: str | None) -> RecordedFeed:
@@ -99,7 +94,9 @@ def open_feed(path: str, at: str | None) -> RecordedFeed:
     return feed
 
 
-def _write(options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str]) -> int:
+def _write(
+    options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str | None]
+) -> int:
     from ptop.commands import batch
 
     # With a time, that frame alone is wanted.
@@ -113,7 +110,9 @@ def _write(options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int]
     return 0
 
 
-def _show(options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str]) -> int:
+def _show(
+    options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str | None]
+) -> int:
     from ptop.live import app
 
     refusal = app.unusable_terminal()

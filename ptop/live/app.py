@@ -5,11 +5,13 @@ Design decisions
 * One thread. The timeout of waiting for a key is the clock.
 * Every terminal mode is a context manager, and signals end the loop, so that the terminal
   is restored before any message is written.
+* A terminal that is gone counts as a hang-up, wherever that is noticed.
 * Only the lines that differ from the previous frame are written.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import curses
 import gc
@@ -17,69 +19,56 @@ import os
 import select
 import signal
 import sys
-import time
+import termios
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from types import FrameType
 
 import taskstats
 from blessed import Terminal
 from blessed.keyboard import Keystroke
 from taskstats.screen import Canvas, Lines
 
+from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.live.state import Limits, State, press
 from ptop.live.view import Renderer, needed_fields
-from ptop.text import user_name
-from ptop.times import parse_time
+from ptop.signals import ENDING, Queue
+from ptop.times import Pace, parse_time
 
 
-class _Stop(Exception):
-    """A signal that ends or stops the program."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+class _HungUp(Exception):
+    """The terminal is gone."""
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise _Stop(number)
+class _Keyboard(Terminal):
+    """A terminal whose keys may be any bytes. They are UTF-8, whatever the locale says; bytes
+    that are not become surrogates, so that a filter finds them."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptor = sys.stdin.fileno()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Signals that end or stop the program raise `_Stop`."""
-    handled = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGTSTP)
-    before = {number: signal.signal(number, _stop) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def getch(self, decode_latin1: bool = False) -> str:
+        byte = os.read(self.descriptor, 1)
+        if not byte:
+            raise _HungUp
+        return chr(byte[0]) if decode_latin1 else self._decoder.decode(byte)
 
 
 @contextlib.contextmanager
-def _resizes() -> Iterator[int]:
-    """A descriptor that becomes readable when the size of the terminal may have changed."""
-    readable, writable = os.pipe()
-    os.set_blocking(readable, False)
-    os.set_blocking(writable, False)
-    # SIGCONT too, because a stopped process gets no SIGWINCH. The handlers do nothing, but
-    # only signals with a handler write to the descriptor.
-    handlers = {
-        number: signal.signal(number, lambda _number, _frame: None)
-        for number in (signal.SIGWINCH, signal.SIGCONT)
-    }
-    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+def _screen(terminal: _Keyboard) -> Iterator[None]:
+    """The terminal in the modes of the view. `_HungUp` if it is gone, whatever failed then."""
     try:
-        yield readable
-    finally:
-        signal.set_wakeup_fd(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        os.close(readable)
-        os.close(writable)
+        with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
+            yield
+    except (OSError, termios.error):
+        try:
+            termios.tcgetattr(terminal.descriptor)
+        except termios.error:
+            raise _HungUp from None
+        raise
 
 
 def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
@@ -134,30 +123,35 @@ def show(
     limits: Limits,
     intervals: int | None,
     color: bool,
-    user: Callable[[int], str] = user_name,
+    user: Callable[[int], str | None] = taskstats.user_name,
 ) -> int:
     """Show a feed until the user quits; returns the exit status."""
     # With NO_COLOR set, blessed disables cursor motion as well.
     os.environ.pop("NO_COLOR", None)
-    terminal = Terminal()
-    stopped = 0
-    with _signals(), _resizes() as resized:
-        loop = _Loop(terminal, feed, state, columns, limits, intervals, color, user, resized)
+    terminal = _Keyboard()
+    # SIGCONT as well, because a stopped process gets no SIGWINCH.
+    with Queue((*ENDING, signal.SIGTSTP, signal.SIGWINCH, signal.SIGCONT)) as signals:
+        loop = _Loop(terminal, feed, state, columns, limits, intervals, color, user, signals)
         # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
-        while True:
-            try:
-                with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
+        try:
+            while loop.ended_by is None:
+                with _screen(terminal):
                     loop.run()
-            except _Stop as stop:
-                stopped = stop.number
-            if stopped != signal.SIGTSTP:
-                break
-            # The terminal is restored: stop as a shell expects, and continue here afterwards.
-            stopped = 0
-            os.kill(os.getpid(), signal.SIGSTOP)
-    return 0 if stopped in {0, signal.SIGINT} else 128 + stopped
+                if not loop.stopped:
+                    break
+                # The terminal is restored: stop as a shell expects, and continue here afterwards.
+                os.kill(os.getpid(), signal.SIGSTOP)
+                # A background process that has to end must not touch the terminal again.
+                loop.take_signals()
+        except _HungUp:
+            streams.discard(sys.stdout)
+            return 128 + signal.SIGHUP
+    # The keyboard sends these two: they are ways to quit.
+    if loop.ended_by in {None, signal.SIGINT, signal.SIGQUIT}:
+        return 0
+    return 128 + loop.ended_by
 
 
 class _Loop:
@@ -165,15 +159,15 @@ class _Loop:
 
     def __init__(
         self,
-        terminal: Terminal,
+        terminal: _Keyboard,
         feed: Feed,
         state: State,
         columns: Mapping[str, TableColumn],
         limits: Limits,
         intervals: int | None,
         color: bool,
-        user: Callable[[int], str],
-        resized: int,
+        user: Callable[[int], str | None],
+        signals: Queue,
     ) -> None:
         self.terminal = terminal
         self.feed = feed
@@ -183,25 +177,33 @@ class _Loop:
         self.intervals = intervals
         self.color = color
         self.user = user
-        self.resized = resized
-        self.keyboard = sys.stdin.fileno()
+        self.signals = signals
+        # The signal that ends the view, and whether the user stops it.
+        self.ended_by: int | None = None
+        self.stopped = False
+        self.resized = True
         self.poller = select.poll()
-        for descriptor in (self.keyboard, resized):
+        for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
         # Replaced when the state changes.
         self.renderer = Renderer(state, columns, limits, user)
         # What a replay could not show; the notice stays until a key is pressed.
         self.left_out = state.notice
-        feed.configure(state.threads, bool(state.group_by), needed_fields(state, columns))
+        self.pace = Pace()
+        feed.configure(state.threads, needed_fields(state, columns))
         if feed.interval is None:
             feed.advance()
-        self.due = time.monotonic() + feed.wait_s(state.delay, state.speed)
 
     def run(self) -> None:
-        """Show frames until the user quits or all intervals are shown."""
-        self._measure()
+        """Show frames until the user quits, a signal arrives, or all intervals are shown."""
+        self.stopped, self.resized = False, True
         while True:
-            if time.monotonic() >= self.due and not self.state.paused:
+            self.take_signals()
+            if self.stopped or self.ended_by is not None:
+                return
+            if self.resized:
+                self._measure()
+            if self._left_s() == 0:
                 self._advance()
                 self.stale = True
             if self.feed.interval is not None and self.stale:
@@ -209,56 +211,64 @@ class _Loop:
                 self._draw(self.feed.interval)
                 if self.intervals is not None and self.intervals <= 0:
                     return
-            left = None if self.state.paused else max(0.0, self.due - time.monotonic())
-            polled = self.poller.poll(None if left is None else 1000 * left)
-            if not polled:
-                continue
-            ready = [descriptor for descriptor, _ in polled]
-            if self.resized in ready:
-                os.read(self.resized, 4096)
-                self._measure()
-            # inkey costs as much as a frame, even if there is no key.
-            typed = self.keyboard in ready
-            key = self.terminal.inkey(timeout=0) if typed else None
-            if typed and not key:
-                # Readable without a key: the terminal is gone.
-                raise _Stop(signal.SIGHUP)
-            while key:
-                self.stale = True
-                self._press(_name(key))
+            left_s = self._left_s()
+            polled = self.poller.poll(None if left_s is None else 1000 * left_s)
+            if self.terminal.descriptor in [descriptor for descriptor, _ in polled]:
+                # inkey costs as much as a frame, even if there is no key.
+                self._take_keys()
                 if self.state.quit:
                     return
-                key = self.terminal.inkey(timeout=0)
+
+    def _left_s(self) -> float | None:
+        """How long to show the current interval; None for ever."""
+        # A paused view needs something to show.
+        if self.state.paused and self.feed.interval is not None:
+            return None
+        return self.pace.left_s(self._wait_s())
+
+    def _wait_s(self) -> float:
+        return self.feed.wait_s(self.state.delay, self.state.speed)
+
+    def take_signals(self) -> None:
+        """Note the signals that have arrived."""
+        for number in self.signals.take():
+            if number in {signal.SIGWINCH, signal.SIGCONT}:
+                self.resized = True
+            elif number == signal.SIGTSTP:
+                self.stopped = True
+            elif self.ended_by is None:
+                self.ended_by = number
+
+    def _take_keys(self) -> None:
+        """Apply the keys that were pressed. There may be none yet: a character arrives byte
+        by byte."""
+        while not self.state.quit and (key := self.terminal.inkey(timeout=0)):
+            self.stale = True
+            self._press(_name(key))
 
     def _measure(self) -> None:
         """Read the size of the terminal, and redraw the whole screen."""
+        self.resized = False
         self.size = os.get_terminal_size(sys.stdout.fileno())
         self.canvas = _canvas(self.terminal, self.size.lines, self.color)
         # Whether the screen must be drawn before the next wait.
         self.stale = True
 
     def _advance(self) -> None:
-        """Go to the next interval, and set the time of the one after it."""
+        """Go to the next interval."""
+        self.pace.step(self._wait_s())
         if not self.feed.advance():
             notice = self.feed.notice or "the end of the recording"
             self.state = replace(self.state, paused=True, notice=notice)
             return
-        now = time.monotonic()
         if self.feed.interval is None:
             # The first interval has only started.
-            self._wait(now)
             return
         self.left_out = self.feed.notice or self.left_out
         if self.state.notice != self.left_out:
             self.state = replace(self.state, notice=self.left_out)
-        # A late frame does not delay the ones after it.
-        self.due = max(self.due + self.feed.wait_s(self.state.delay, self.state.speed), now)
         if self.intervals is not None:
             self.intervals -= 1
-
-    def _wait(self, now: float) -> None:
-        """Show the current interval from `now` on for its whole time."""
-        self.due = now + self.feed.wait_s(self.state.delay, self.state.speed)
 
     def _press(self, name: str) -> None:
         """Apply a key to the state, and the new state to the feed."""
@@ -271,11 +281,19 @@ class _Loop:
             self.state = replace(self.state, goto="", notice=notice)
         resumed = before.paused and not self.state.paused and self.state.recorded
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
-            self._wait(time.monotonic())
-        fields = needed_fields(self.state, self.columns)
-        if self.feed.configure(self.state.threads, bool(self.state.group_by), fields):
-            self.feed.advance()
-            self._wait(time.monotonic())
+            self.pace.restart()
+        self._configure()
+
+    def _configure(self) -> None:
+        """Set what the next intervals must contain. A paused view shows what there is."""
+        wanted = self.state.threads, needed_fields(self.state, self.columns)
+        if not self.state.paused:
+            if self.feed.configure(*wanted):
+                self.feed.advance()
+                self.pace.restart()
+        elif not self.feed.has(*wanted) and not self.state.notice:
+            notice = "some of this is not in the paused data: space continues"
+            self.state = replace(self.state, notice=notice)
 
     def _draw(self, interval: taskstats.Interval) -> None:
         """Write the lines that changed since the last frame."""

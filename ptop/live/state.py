@@ -265,6 +265,7 @@ def _type(state: State, key: str) -> State:
         if delay is None and state.entry:
             return replace(done, notice=f"{state.entry!r} is not a number of seconds {DELAY_RANGE}")
         return replace(done, delay=delay or state.delay)
-    if len(key) == 1 and key.isprintable():
+    # A byte that is not UTF-8 is a surrogate.
+    if len(key) == 1 and (key.isprintable() or "\udc80" <= key <= "\udcff"):
         return replace(state, entry=state.entry + key)
     return state

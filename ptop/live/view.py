@@ -10,7 +10,7 @@ from taskstats.screen import Lines, Screen
 from ptop.columns import TableColumn, fields_of, for_groups
 from ptop.live import pages
 from ptop.live.state import Limits, State
-from ptop.text import offset_s, user_name
+from ptop.text import offset_s
 
 
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
@@ -28,7 +28,7 @@ class Renderer:
         state: State,
         columns: Mapping[str, TableColumn],
         limits: Limits,
-        user: Callable[[int], str] = user_name,
+        user: Callable[[int], str | None] = taskstats.user_name,
     ) -> None:
         self.state = state
         self.columns = columns
@@ -58,9 +58,10 @@ class Renderer:
     ) -> Lines:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
         leave out unchanged tasks, `unchanged` is the source that holds them."""
-        group_by = self.state.group_by
-        rows = interval.fold(group_by) if group_by else interval
-        return self.screen.lines(rows, unchanged, size)
+        if self.state.group_by:
+            groups = interval.fold(self.state.group_by, resting=unchanged)
+            return self.screen.lines(groups, None, size)
+        return self.screen.lines(interval, unchanged, size)
 
     def page(self, size: tuple[int, int]) -> Lines | None:
         """The page that replaces the table, or None."""

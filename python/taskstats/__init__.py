@@ -52,6 +52,7 @@ from taskstats._core import (
     sources,
     state_letter,
     usage,
+    user_name,
 )
 from taskstats._core import VERSION as __version__
 from taskstats._errors import (
@@ -103,6 +104,7 @@ __all__ = [
     "state_letter",
     "track",
     "usage",
+    "user_name",
 ]
 
 

@@ -966,13 +966,14 @@ class Interval:
 
         Raises ValueError for an unknown column.
         """
-    def fold(self, by: str) -> Fold:
+    def fold(self, by: str, *, resting: Source | None = None) -> Fold:
         """Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
 
         Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
         died to their nearest living ancestor. A group of a user or cgroup has that name as
         `title`, the recorded one, or this machine's current one; the id where there is none, and
-        "unknown" for tasks whose user or cgroup is unknown.
+        "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
+        tasks that did not run are then among the rows.
         Raises ValueError for another word, and for "session" of recorded snapshots, which do not
         record sessions.
         """
@@ -1338,6 +1339,14 @@ def usage(
     as rows, and where `cur` holds only the tasks that ran since another snapshot than `prev`.
     """
 
+def user_name(uid: int) -> str | None:
+    """Return the name of a user of this machine, from wherever it keeps its users
+    (nsswitch.conf(5)).
+
+    None where there is no such user. Threads ask in the background: None as well where they
+    have no answer within 0.2 s; call again later.
+    """
+
 def state_letter(state: int) -> str:
     """Return the letter of proc_pid_stat(5) for a value of `Task.state`, such as "R" or "S"."""
 
@@ -1418,8 +1427,9 @@ class Screen:
     rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
     reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
     else `notice` where it is not empty. `user` returns the name of a user id; it is called once
-    for each. `offset_s` returns the seconds that local time is ahead of UTC at a time in seconds
-    since 1970; it is called every quarter of an hour.
+    for each, and again where it returned None, which shows the id. `offset_s` returns the seconds
+    that local time is ahead of UTC at a time in seconds since 1970; it is called every quarter of
+    an hour.
 
     Raises ValueError for an unknown column or form.
     """
@@ -1428,7 +1438,7 @@ class Screen:
         cls,
         columns: Sequence[_Column],
         *,
-        user: Callable[[int], str],
+        user: Callable[[int], str | None],
         offset_s: Callable[[int], int],
         sort: str,
         descending: bool = True,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pexpect
-import pyte
 import pytest
-
-PTOP = [sys.executable, "-m", "ptop"]
+from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 
 @pytest.mark.parametrize("name", ["dumb", "unknown", "", "bogus"])
@@ -50,64 +46,6 @@ def test_without_standard_error_the_view_is_shown() -> None:
     live.until("Name")
     live.child.send("q")
     assert live.ended() == 0
-
-
-class Live:
-    """ptop on a terminal of its own, started by `command`."""
-
-    def __init__(
-        self,
-        *arguments: str,
-        rows: int = 24,
-        columns: int = 80,
-        command: Sequence[str] = PTOP,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self.stream = pyte.ByteStream(self.screen)
-        self.child = pexpect.spawn(
-            command[0],
-            [*command[1:], "-d", "0.3", *arguments],
-            dimensions=(rows, columns),
-            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
-            timeout=20,
-        )
-        self.before = termios.tcgetattr(self.child.child_fd)
-        self.raw = b""
-
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
-
-    def pump(self) -> None:
-        try:
-            data = self.child.read_nonblocking(65536, timeout=0.1)
-        except (pexpect.TIMEOUT, pexpect.EOF):
-            return
-        assert isinstance(data, bytes)
-        self.raw += data
-        self.stream.feed(data)
-
-    def until(self, words: str, seconds: float = 15) -> None:
-        end = time.monotonic() + seconds
-        while words not in self.text():
-            assert time.monotonic() < end, f"no {words!r} on:\n{self.text()}"
-            self.pump()
-
-    def ended(self) -> int | None:
-        self.child.expect(pexpect.EOF)
-        rest = self.child.before
-        assert isinstance(rest, bytes)
-        self.raw += rest
-        self.child.close()
-        status: int | None = self.child.exitstatus
-        return status
-
-    def restored(self) -> bool:
-        """Whether the cursor is visible again and the alternate screen left."""
-        return self.raw.rfind(b"\x1b[?1049l") > self.raw.rfind(b"\x1b[?1049h") and (
-            self.raw.rfind(b"\x1b[?25h") > self.raw.rfind(b"\x1b[?25l")
-            or self.raw.rfind(b"\x1b[?12l\x1b[?25h") > 0
-        )
 
 
 def test_the_live_view_shows_tasks_and_quits() -> None:
@@ -158,7 +96,7 @@ def test_the_selection_stays_on_a_list_that_gets_shorter() -> None:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [(signal.SIGINT, 0), (signal.SIGQUIT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: int) -> None:
     live = Live()
@@ -168,9 +106,8 @@ def test_signals_leave_the_terminal_as_it_was(number: signal.Signals, status: in
     assert live.restored()
 
 
-def test_a_stopped_view_continues() -> None:
-    live = Live()
-    live.until("Name")
+def stop(live: Live) -> None:
+    """Stop ptop as Ctrl-Z does."""
     live.child.kill(signal.SIGTSTP)
     status = Path(f"/proc/{live.child.pid}/stat")
     end = time.monotonic() + 10
@@ -179,6 +116,12 @@ def test_a_stopped_view_continues() -> None:
         live.pump()
     live.pump()
     assert live.restored()
+
+
+def test_a_stopped_view_continues() -> None:
+    live = Live()
+    live.until("Name")
+    stop(live)
     live.child.kill(signal.SIGCONT)
     live.screen.reset()
     live.until("Name")
@@ -186,17 +129,95 @@ def test_a_stopped_view_continues() -> None:
     assert live.ended() == 0
 
 
-def test_a_closed_terminal_ends_the_view() -> None:
+def test_a_signal_ends_a_stopped_view() -> None:
     live = Live()
+    live.until("Name")
+    stop(live)
+    shown = len(live.raw)
+    live.child.kill(signal.SIGTERM)
+    live.child.kill(signal.SIGCONT)
+    assert live.ended() == 143
+    # The shell has the terminal.
+    assert live.raw[shown:] == b""
+
+
+@pytest.mark.parametrize("trap", ["", "trap '' HUP; "])
+def test_a_closed_terminal_ends_the_view(trap: str) -> None:
+    live = Live(command=["sh", "-c", f'{trap}exec {PTOP[0]} -m ptop "$@"', "ptop"])
     live.until("Name")
     assert live.child.pid is not None
     os.close(live.child.child_fd)
-    end = time.monotonic() + 10
-    while Path(f"/proc/{live.child.pid}").exists():
+    end, ended, status = time.monotonic() + 10, 0, 0
+    while not ended:
         assert time.monotonic() < end, "ptop runs without a terminal"
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(live.child.pid, os.WNOHANG)
+        ended, status = os.waitpid(live.child.pid, os.WNOHANG)
         time.sleep(0.05)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (b"\xff",),
+        (b"\xe9",),
+        (b"\xc3",),
+        (b"\xc3", b"\xa9"),
+        (b"\xe2\x98", b"\xff"),
+        (b"\x1b[M \x98!",),
+        (b"\x1b[<0;10;10M",),
+        (b"\x00", b"\x19"),
+    ],
+)
+def test_any_bytes_are_keys(keys: Sequence[bytes]) -> None:
+    live = Live()
+    live.until("Name")
+    for key in keys:
+        live.child.send(key)
+        # So that most are read one by one.
+        time.sleep(0.3)
+    live.child.send("q")
+    assert live.ended() == 0
+    assert live.restored()
+    assert b"Traceback" not in live.raw
+
+
+# A process whose name is not UTF-8.
+NAMED = """
+import ctypes, time
+ctypes.CDLL(None).prctl(15, b"caf\\xe9-31415")
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_filter_takes_any_bytes() -> None:
+    with subprocess.Popen([sys.executable, "-c", NAMED], stdout=subprocess.PIPE) as named:
+        assert named.stdout is not None
+        assert named.stdout.readline() == b"ready\n"
+        words = [*PTOP, "-b", "-n", "1", "-d", "0.1", "--filter"]
+        for part, found in ((b"f\xe9-31", True), (b"f\xc3\xa9-31", False)):
+            table = subprocess.run([*words, part], stdout=subprocess.PIPE, check=True).stdout
+            assert (b" caf" in table) == found
+        live = Live()
+        live.until("Name")
+        live.child.send("/")
+        live.until("filter: _")
+        for key in (b"f", b"\xe9", b"-31", b"\r"):
+            live.child.send(key)
+            time.sleep(0.3)
+        live.until("caf\ufffd-31415")
+        live.child.send("/")
+        live.until("filter: f\ufffd-31_")
+        # A character that arrives in two reads.
+        live.child.send(b"\xc3")
+        time.sleep(0.3)
+        live.child.send(b"\xa9")
+        live.until("filter: f\ufffd-31\u00e9_")
+        live.child.send("\r")
+        live.until("no task matches")
+        live.child.send("q")
+        assert live.ended() == 0
+        named.kill()
 
 
 def test_a_resize_is_followed() -> None:

@@ -27,7 +27,6 @@ from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
 from ptop.live.state import FASTEST, Limits, State, press
 from ptop.live.view import Renderer, needed_fields
-from ptop.text import user_name
 from ptop.times import parse_time
 
 SIZE = (100, 40)
@@ -42,8 +41,7 @@ class Tee:
         self.source, self.recorder = source, recorder
 
     def configure(self, **wanted: Any) -> None:
-        # A recording contains every task, unchanged ones as well.
-        self.source.configure(**{**wanted, "changed": False})
+        self.source.configure(**wanted)
 
     def snapshot(self) -> taskstats.Snapshot:
         snapshot = self.source.snapshot()
@@ -56,7 +54,9 @@ def frames_of(path: Path) -> Frames:
 
 
 def screen(
-    interval: taskstats.Interval, state: State, user: Callable[[int], str] = user_name
+    interval: taskstats.Interval,
+    state: State,
+    user: Callable[[int], str | None] = taskstats.user_name,
 ) -> list[tuple[str, str]]:
     shown = Renderer(state, COLUMNS, Limits(), user).lines(interval, SIZE)
     return [*shown.texts]
@@ -79,7 +79,7 @@ def test_a_replayed_screen_is_the_live_one(
     screens = []
     with taskstats.Recorder(path, full_every=full_every) as recorder:
         live = LiveFeed(Tee(opened, recorder))  # type: ignore[arg-type]
-        live.configure(False, bool(fold), needed_fields(state, COLUMNS))
+        live.configure(False, needed_fields(state, COLUMNS))
         for _ in range(6):
             live.advance()
             if live.interval is not None:
@@ -101,7 +101,7 @@ def test_users_are_those_of_the_recorded_machine(recording: Path) -> None:
     assert interval is not None
     state = State(columns=("USER", "uid", "pid"), sort="uid", descending=False)
     shown = screen(interval, state, lambda uid: f"admin {uid}\x1b[2J")
-    assert any(text.startswith("admin 0␛      0 ") for text, _ in shown)
+    assert any(text.startswith("admin 0…      0 ") for text, _ in shown)
     assert not any("root" in text for text, _ in shown)
 
 
@@ -152,15 +152,25 @@ def test_a_jump_equals_a_live_view_started_there(recording: Path) -> None:
         assert feed.interval.sum(totals) == started.sum(totals)
 
 
+def split_of(feed: RecordedFeed) -> list[tuple[Any, ...]]:
+    assert feed.interval is not None
+    return feed.interval.select(["ac_pid", "user_ns", "system_ns"])
+
+
 def test_every_step_in_both_directions(recording: Path) -> None:
     feed = RecordedFeed(frames_of(recording), 1)
     seen = [feed.index]
     while feed.step(1):
         seen.append(feed.index)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
+    splits = [split_of(feed)]
     assert not feed.advance()
     while feed.step(-1):
         seen.append(feed.index)
+        splits.append(split_of(feed))
+    # The same frames again, forwards.
+    while feed.step(1):
+        assert split_of(feed) == splits[7 - feed.index]
     assert seen[7:] == [6, 5, 4, 3, 2, 1]
     assert feed.go_to_end(last=True)
     assert feed.index == 7

@@ -6,6 +6,7 @@
 
 pub(crate) mod ancestors;
 mod balance;
+mod completed;
 mod cpu_times;
 mod cumulative;
 mod delta;

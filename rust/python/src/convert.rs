@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use precise_top_core::{Cell, Field, FieldSet, Filter, Metric, SourceKind};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 /// The field with this name, or a ValueError that says where the names are listed.
 pub(crate) fn field(name: &str) -> PyResult<Field> {
@@ -35,12 +35,25 @@ pub(crate) fn metrics(names: &[String]) -> PyResult<Vec<Metric>> {
     names.iter().map(|name| metric(name)).collect()
 }
 
+/// A part of a name, in any encoding: Python has surrogates for bytes that are not UTF-8.
+pub(crate) struct NamePart(Vec<u8>);
+
+impl<'py> FromPyObject<'_, 'py> for NamePart {
+    type Error = PyErr;
+
+    fn extract(text: Borrowed<'_, 'py, PyAny>) -> PyResult<NamePart> {
+        let text = text.cast::<PyString>()?;
+        let bytes = text.call_method1("encode", ("utf-8", "surrogateescape"))?;
+        Ok(NamePart(bytes.cast_into::<PyBytes>()?.as_bytes().to_vec()))
+    }
+}
+
 /// The filter for rows; `pids` is any iterable of integers.
-pub(crate) fn filter(text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
+pub(crate) fn filter(text: Option<NamePart>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<Filter> {
     let set = |pids: &Bound<'_, PyAny>| {
         pids.try_iter()?.map(|pid| pid?.extract()).collect::<PyResult<HashSet<u32>>>()
     };
-    Ok(Filter { text, pids: pids.map(set).transpose()? })
+    Ok(Filter { text: text.map(|NamePart(bytes)| bytes), pids: pids.map(set).transpose()? })
 }
 
 /// The kind of source with this name; None for "auto".
@@ -60,6 +73,16 @@ pub(crate) fn source_kind(name: &str) -> PyResult<Option<SourceKind>> {
 /// Text of any encoding, with U+FFFD for invalid UTF-8.
 pub(crate) fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
+}
+
+/// Return the name of a user of this machine, from wherever it keeps its users
+/// (nsswitch.conf(5)).
+///
+/// None where there is no such user. Threads ask in the background: None as well where they
+/// have no answer within 0.2 s; call again later.
+#[pyfunction]
+pub(crate) fn user_name(py: Python<'_>, uid: u32) -> Option<String> {
+    py.detach(|| precise_top_sources::user_name(uid)).as_deref().map(lossy)
 }
 
 /// A cell as a Python value.

@@ -12,10 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
 use crate::columns::{self, PyColumns};
-use crate::convert::{filter, metric};
+use crate::convert::{NamePart, filter, metric};
 use crate::errors::parse_error;
 use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
+use crate::source::PySource;
 
 /// The rows of an interval in groups: each has the sums of its tasks.
 ///
@@ -47,7 +48,7 @@ impl PyGroups {
         descending: bool,
         offset: usize,
         limit: Option<usize>,
-        text: Option<String>,
+        text: Option<NamePart>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let arguments = SelectArguments { sort, descending, offset, limit, text, pids };
@@ -56,7 +57,7 @@ impl PyGroups {
 
     /// Return the number of groups that `text` and `pids` keep.
     #[pyo3(signature = (*, text=None, pids=None))]
-    fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+    fn count(&self, text: Option<NamePart>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         Ok(self.inner.count(&filter(text, pids)?))
     }
 
@@ -139,7 +140,7 @@ impl PyInterval {
         descending: bool,
         offset: usize,
         limit: Option<usize>,
-        text: Option<String>,
+        text: Option<NamePart>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let arguments = SelectArguments { sort, descending, offset, limit, text, pids };
@@ -151,15 +152,24 @@ impl PyInterval {
     /// Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
     /// died to their nearest living ancestor. A group of a user or cgroup has that name as
     /// `title`, the recorded one, or this machine's current one; the id where there is none, and
-    /// "unknown" for tasks whose user or cgroup is unknown.
+    /// "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
+    /// tasks that did not run are then among the rows.
     /// Raises ValueError for another word, and for "session" of recorded snapshots, which do not
     /// record sessions.
-    fn fold(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {
+    #[pyo3(signature = (by, *, resting=None))]
+    fn fold(&self, py: Python<'_>, by: &str, resting: Option<&PySource>) -> PyResult<PyGroups> {
         let by = GroupBy::from_name(by).ok_or_else(|| {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
-        let interval = Arc::clone(&self.inner);
+        let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
+        let interval = match unchanged.and_then(|source| source.unchanged(py)) {
+            None => Arc::clone(&self.inner),
+            Some(unchanged) => {
+                let completed = py.detach(|| unchanged.completed(&self.inner));
+                Arc::new(completed.map_err(|error| parse_error(py, error))?)
+            }
+        };
         if by == GroupBy::Session && interval.cur().names().is_some() {
             return Err(PyValueError::new_err(
                 "sessions are not recorded: choose parent, name, user or cgroup",
@@ -204,7 +214,7 @@ impl PyInterval {
 
     /// Return the number of rows that `text` and `pids` keep: see `select`.
     #[pyo3(signature = (*, text=None, pids=None))]
-    fn count(&self, text: Option<String>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
+    fn count(&self, text: Option<NamePart>, pids: Option<&Bound<'_, PyAny>>) -> PyResult<usize> {
         Ok(self.inner.count(&filter(text, pids)?))
     }
 

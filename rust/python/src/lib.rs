@@ -83,6 +83,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe::drop_privileges, module)?)?;
     module.add_function(wrap_pyfunction!(probe::adopt_orphans, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroup_mount, module)?)?;
+    module.add_function(wrap_pyfunction!(convert::user_name, module)?)?;
     module.add_function(wrap_pyfunction!(recorded::same_start, module)?)?;
     module.add("FIELDS", field_table(py)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))

@@ -4,7 +4,7 @@ use precise_top_core::{Query, TaskTable};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::convert::{PyCell, filter, metric, metrics};
+use crate::convert::{NamePart, PyCell, filter, metric, metrics};
 
 /// The keyword arguments of `select`.
 pub(crate) struct SelectArguments<'a, 'py> {
@@ -12,7 +12,7 @@ pub(crate) struct SelectArguments<'a, 'py> {
     pub(crate) descending: bool,
     pub(crate) offset: usize,
     pub(crate) limit: Option<usize>,
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<NamePart>,
     pub(crate) pids: Option<&'a Bound<'py, PyAny>>,
 }
 

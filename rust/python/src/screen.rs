@@ -1,7 +1,7 @@
 //! `taskstats.screen`: intervals as lines of text.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use precise_top_core::{Interval, TaskTable};
 use precise_top_screen::text::{self, Side};
@@ -13,7 +13,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::convert::{filter, metric};
+use crate::convert::{NamePart, filter, metric};
 use crate::interval::{PyGroups, PyInterval};
 use crate::source::PySource;
 
@@ -77,8 +77,9 @@ impl RowsArgument<'_> {
 /// rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
 /// reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
 /// else `notice` where it is not empty. `user` returns the name of a user id; it is called once
-/// for each. `offset_s` returns the seconds that local time is ahead of UTC at a time in seconds
-/// since 1970; it is called every quarter of an hour.
+/// for each, and again where it returned None, which shows the id. `offset_s` returns the seconds
+/// that local time is ahead of UTC at a time in seconds since 1970; it is called every quarter of
+/// an hour.
 ///
 /// Raises ValueError for an unknown column or form.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
@@ -106,7 +107,7 @@ impl PyScreen {
         offset_s: Py<PyAny>,
         sort: &str,
         descending: bool,
-        text: Option<String>,
+        text: Option<NamePart>,
         pids: Option<&Bound<'_, PyAny>>,
         limit: Option<usize>,
         top: usize,
@@ -114,7 +115,7 @@ impl PyScreen {
         selected: Option<usize>,
         selecting: bool,
         paused: bool,
-        prompt: Option<String>,
+        prompt: Option<Bound<'_, PyString>>,
         notice: &str,
     ) -> PyResult<PyScreen> {
         let columns = columns.into_iter().map(ColumnAttributes::column).collect::<PyResult<_>>()?;
@@ -128,7 +129,7 @@ impl PyScreen {
             selected,
             selecting,
             paused,
-            prompt,
+            prompt: prompt.as_ref().map(safe).transpose()?,
             notice: notice.into(),
         };
         let table = TextTable::new(columns);
@@ -184,18 +185,21 @@ impl PyScreen {
     }
 }
 
-/// The result of `make` with the names of users. It is repeated after unknown names were
-/// requested from Python: an exception cannot pass through the drawing code.
+/// The result of `make` with the names of users, or their numbers where Python does not know
+/// the name yet. It is repeated after unknown names were requested from Python: an exception
+/// cannot pass through the drawing code.
 fn with_user_names<T>(
     py: Python<'_>,
     known: &mut HashMap<u32, String>,
     user: &Py<PyAny>,
     make: impl Fn(UserNames<'_>) -> T,
 ) -> PyResult<T> {
+    let mut unnamed = HashSet::new();
     loop {
         let unknown = RefCell::new(BTreeSet::new());
         let made = make(&|uid, text| match known.get(&uid) {
             Some(name) => text.push_str(name),
+            None if unnamed.contains(&uid) => text::push_integer(text, uid.into()),
             None => {
                 unknown.borrow_mut().insert(uid);
             }
@@ -205,8 +209,12 @@ fn with_user_names<T>(
             return Ok(made);
         }
         for uid in unknown {
-            let name: Bound<'_, PyString> = user.bind(py).call1((uid,))?.cast_into()?;
-            known.insert(uid, safe(&name)?);
+            let name: Option<Bound<'_, PyString>> = user.bind(py).call1((uid,))?.extract()?;
+            if let Some(name) = name {
+                known.insert(uid, safe(&name)?);
+            } else {
+                unnamed.insert(uid);
+            }
         }
     }
 }

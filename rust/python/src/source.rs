@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyTuple};
 
-use crate::convert::{field_set, filter, source_kind};
+use crate::convert::{NamePart, field_set, filter, source_kind};
 use crate::errors::python_error;
 use crate::rows::{SelectArguments, select};
 use crate::snapshot::PySnapshot;
@@ -167,7 +167,7 @@ impl PySource {
         sort: Option<&str>,
         descending: bool,
         limit: Option<usize>,
-        text: Option<String>,
+        text: Option<NamePart>,
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
         let arguments = SelectArguments { sort, descending, offset: 0, limit, text, pids };
@@ -184,7 +184,7 @@ impl PySource {
     fn resting_count(
         &self,
         py: Python<'_>,
-        text: Option<String>,
+        text: Option<NamePart>,
         pids: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let filter = filter(text, pids)?;

@@ -74,17 +74,17 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, record: &Record<'_>) {
+    fn add(&mut self, record: &Record<'_>, threads: bool) {
         self.tasks += 1;
-        self.num_threads += u64::from(record.num_threads().unwrap_or(0));
+        self.num_threads += threads_of(record, threads);
         if let Some(state) = record.state() {
             *self.states.entry(state::name(state)).or_insert(0) += 1;
         }
     }
 
-    fn remove(&mut self, record: &Record<'_>) {
+    fn remove(&mut self, record: &Record<'_>, threads: bool) {
         self.tasks -= 1;
-        self.num_threads -= u64::from(record.num_threads().unwrap_or(0));
+        self.num_threads -= threads_of(record, threads);
         if let Some(state) = record.state()
             && let Some(count) = self.states.get_mut(state::name(state))
         {
@@ -94,6 +94,11 @@ impl Totals {
             }
         }
     }
+}
+
+/// Number of threads of a row, which is one where rows are threads.
+fn threads_of(record: &Record<'_>, threads: bool) -> u64 {
+    record.num_threads().map_or(0, |number| if threads { 1 } else { number.into() })
 }
 
 /// The exited tasks of a snapshot that the kernel has not released yet.
@@ -191,6 +196,17 @@ impl LastValues {
         reaped.iter().for_each(|key| self.remove(key));
         self.exiting = exiting(partial);
         self.header = partial.header().clone();
+        self.shrink();
+    }
+
+    /// Gives back the room of a burst of tasks.
+    fn shrink(&mut self) {
+        let most = 2 * self.tasks.len();
+        if self.tasks.capacity() > 2 * most {
+            self.tasks.shrink_to(most);
+            self.records.shrink_to(most * self.layout.record_size());
+            self.zombies.shrink_to(most);
+        }
     }
 
     /// The pids of tasks that are dead and not reaped.
@@ -225,7 +241,7 @@ impl LastValues {
     /// Subtracts a record from the totals, before it is replaced or removed.
     fn subtract(&mut self, index: usize) {
         let mut totals = std::mem::take(&mut self.totals);
-        totals.remove(&self.record(index));
+        totals.remove(&self.record(index), self.threads);
         self.totals = totals;
     }
 
@@ -248,7 +264,7 @@ impl LastValues {
             self.records.extend_from_slice(record.bytes());
             self.changed += 1;
         }
-        self.totals.add(record);
+        self.totals.add(record, self.threads);
     }
 
     fn remove(&mut self, key: &TaskKey) {

@@ -45,8 +45,8 @@ pub enum Key<'a> {
 /// Which rows to keep. An empty filter keeps all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Part of the title (ASCII letters in either case), or the pid.
-    pub text: Option<String>,
+    /// Part of the title, in any encoding (ASCII letters in either case), or the pid.
+    pub text: Option<Vec<u8>>,
     /// Only these pids.
     pub pids: Option<HashSet<u32>>,
 }
@@ -62,13 +62,11 @@ impl Filter {
         let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) else {
             return true;
         };
-        if pid.is_some() && text.parse().ok() == pid {
+        let number = || str::from_utf8(text).ok()?.parse().ok();
+        if pid.is_some() && number() == pid {
             return true;
         }
-        title
-            .unwrap_or_default()
-            .windows(text.len())
-            .any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
+        title.unwrap_or_default().windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
     }
 }
 
@@ -145,12 +143,17 @@ pub trait TaskTable {
         (0..self.rows()).filter(|&row| self.keeps(row, filter)).count()
     }
 
+    /// What the row adds to the sum of a metric.
+    fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
+        self.cell(row, metric)
+    }
+
     /// Sum of a metric over all rows in which it is known; None where there is no such row,
     /// and for text.
     fn sum(&self, metric: Metric) -> Option<Cell<'_>> {
         let mut sum = None;
         for row in 0..self.rows() {
-            sum = match (sum, self.cell(row, metric)) {
+            sum = match (sum, self.part(row, metric)) {
                 (None, Some(cell @ (Cell::Int(_) | Cell::Float(_)))) => Some(cell),
                 (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
                 (Some(Cell::Float(a)), Some(Cell::Float(b))) => Some(Cell::Float(a + b)),

@@ -2,6 +2,7 @@
 
 use super::metric::{Metric, nanoseconds_per_unit};
 use super::query::{Cell, Key, TaskTable};
+use crate::fields::Field;
 use crate::interval::Interval;
 use crate::record::Record;
 use crate::snapshot::Snapshot;
@@ -25,6 +26,13 @@ impl<B: AsRef<[u8]>> TaskTable for Snapshot<B> {
             Metric::Title => self.title(row).map(Cell::Text),
             _ => None,
         }
+    }
+
+    fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
+        let cell = self.cell(row, metric)?;
+        // Each thread has the number of its process's threads.
+        let is_repeated = metric == Metric::Field(Field::num_threads) && self.header().threads();
+        Some(if is_repeated { Cell::Int(1) } else { cell })
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
@@ -55,6 +63,13 @@ impl TaskTable for Interval {
             return self.cur().cell(row, metric);
         }
         cell_of_increase(self, metric, increase_of(self, row, metric)?)
+    }
+
+    fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
+        if metric.is_of_record() {
+            return self.cur().part(row, metric);
+        }
+        self.cell(row, metric)
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {

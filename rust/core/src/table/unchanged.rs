@@ -34,7 +34,7 @@ impl Unchanged {
     }
 
     /// An age at the last snapshot: it grows although the task does not run.
-    fn age_us(&self, record: &Record<'_>, field: Field) -> Option<u64> {
+    pub(crate) fn age_us(&self, record: &Record<'_>, field: Field) -> Option<u64> {
         let since_ns = self.begin_ns().checked_sub(record.ac_time_ns()?)?;
         record.unsigned(field)?.checked_add(since_ns / 1000)
     }

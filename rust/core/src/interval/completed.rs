@@ -1,0 +1,59 @@
+//! The interval of all tasks, from that of the tasks that ran.
+
+use std::sync::Arc;
+
+use super::delta::Interval;
+use super::last_values::Unchanged;
+use crate::error::ParseError;
+use crate::fields::Field;
+use crate::header::{Flags, Header};
+use crate::record::{Record, RecordMut};
+use crate::record_buffer::RecordBuffer;
+use crate::snapshot::{SharedBytes, Snapshot};
+
+impl Unchanged {
+    /// The interval `ran`, with the unchanged tasks as rows: they used nothing. `ran` is the
+    /// interval that ends with the last snapshot.
+    pub fn completed(&self, ran: &Interval) -> Result<Interval, ParseError> {
+        let before = self.joined(ran.prev(), |record| record.bytes().to_vec())?;
+        let after = self.joined(ran.cur(), |record| self.aged(record))?;
+        Ok(Interval::between(Arc::new(before), Arc::new(after)))
+    }
+
+    /// A snapshot with the unchanged tasks after its living ones. `bytes` makes their records.
+    fn joined(
+        &self,
+        snapshot: &Snapshot<SharedBytes>,
+        bytes: impl Fn(&Record<'_>) -> Vec<u8>,
+    ) -> Result<Snapshot<SharedBytes>, ParseError> {
+        let unchanged = (0..self.places()).filter_map(|place| self.record(place));
+        let all = snapshot.len() + self.task_count();
+        let mut joined = RecordBuffer::new(snapshot.layout().record_size(), all);
+        let (living, exited) = (0..snapshot.living(), snapshot.living()..snapshot.len());
+        for record in living.filter_map(|row| snapshot.get(row)) {
+            joined.push(record.bytes(), record.filled());
+        }
+        for record in unchanged {
+            joined.push(&bytes(&record), record.filled());
+        }
+        for record in exited.filter_map(|row| snapshot.get(row)) {
+            joined.push(record.bytes(), record.filled());
+        }
+        let header = snapshot.header().clone();
+        let flags = header.flags.with(Flags::WITHOUT_UNCHANGED, false);
+        joined.into_snapshot(Header { flags, unchanged: 0, ..header }, snapshot.layout().clone())
+    }
+
+    /// A record with its ages at the last snapshot: they grow although the task does not run.
+    fn aged(&self, record: &Record<'_>) -> Vec<u8> {
+        let mut bytes = record.bytes().to_vec();
+        if let Some(mut aged) = RecordMut::new(&mut bytes, record.layout()) {
+            for field in [Field::ac_etime, Field::ac_tgetime] {
+                if let Some(age_us) = self.age_us(record, field) {
+                    aged.set(field, age_us);
+                }
+            }
+        }
+        bytes
+    }
+}

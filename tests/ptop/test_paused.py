@@ -1,0 +1,89 @@
+"""A paused live view works on the data that it has."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import taskstats
+from live_view import Live  # type: ignore[import-not-found]
+
+from ptop.columns import COLUMNS
+
+LACKING = "not in the paused data"
+
+
+@pytest.fixture(params=["auto", "procfs"])
+def paused(request: pytest.FixtureRequest) -> Live:
+    live = Live("--source", request.param)
+    live.until("Name")
+    live.child.send(" ")
+    live.until(":P")
+    return live
+
+
+def tasks(live: Live) -> int:
+    """The number of living tasks in the header."""
+    found = re.search(r"^tasks (\d+)", live.text(), re.MULTILINE)
+    assert found is not None, live.text()
+    return int(found[1])
+
+
+def ends(live: Live) -> None:
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_paused_rows_are_grouped(paused: Live) -> None:
+    number = tasks(paused)
+    for by in ("process", "parent", "session", "name", "user", "cgroup"):
+        paused.child.send("F")
+        paused.until(f"by {by}")
+        assert tasks(paused) == number
+    paused.child.send("F")
+    paused.until(":P")
+    ends(paused)
+
+
+def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
+    for key in ("t", "i"):
+        paused.child.send(key)
+        paused.until(LACKING)
+        paused.until("python")
+    # The same key again takes it back.
+    paused.child.send("tc")
+    paused.until("python")
+    paused.child.send("f" + "j" * list(COLUMNS).index("minflt"))
+    paused.until("minor page faults")
+    paused.child.send(" x")
+    paused.until("minfl")
+    paused.until(LACKING)
+    paused.child.send(" ")
+    paused.until(":N")
+    known = re.compile(r"^ *\d+ .* \d+(\.\d)? +\S", re.MULTILINE)
+    while not known.search(paused.text()):
+        paused.pump()
+    assert LACKING not in paused.text()
+    ends(paused)
+
+
+def test_a_pause_before_the_first_interval_shows_it() -> None:
+    live = Live("-d", "2")
+    live.child.send(" ")
+    live.until("python")
+    live.until(":P")
+    ends(live)
+
+
+def test_groups_have_the_tasks_that_did_not_run() -> None:
+    with taskstats.Source(changed=True, exact=True) as source:
+        before = source.snapshot()
+        interval = taskstats.usage(before, source.snapshot())
+        totals = source.totals()
+        if totals is None:
+            pytest.skip("this source reads all tasks each time")
+        for by in ("parent", "name", "user"):
+            groups = interval.fold(by, resting=source)
+            assert groups.sum(["tasks"]) == (totals["tasks"] + interval.exited,)
+            assert groups.sum(["total_ns"]) == interval.sum(["total_ns"])
+            assert interval.fold(by).sum(["tasks"]) == (len(interval),)
