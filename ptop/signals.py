@@ -2,8 +2,8 @@
 
 Design decisions
 
-* No handler raises: an exception at any place could interrupt a write, or the restoring of
-  the terminal. Signals are queued (`Queue`) or blocked (`wait_for`).
+* A handler that raises could interrupt a write, or the restoring of the terminal. So signals
+  are queued (`Queue`) or blocked (`wait_for`).
 * Ignored signals stay ignored, as nohup and shells without job control need it.
 """
 

@@ -118,7 +118,7 @@ def test_two_recorders_do_not_share_a_file(dump: Path) -> None:
     assert b"snapshots were written" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_it_cleanly(dump: Path, number: signal.Signals) -> None:
     recorder = subprocess.Popen([*RECORD, "-o", dump, "-d", "0.1"], stderr=subprocess.PIPE)
     wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
@@ -128,6 +128,18 @@ def test_a_signal_ends_it_cleanly(dump: Path, number: signal.Signals) -> None:
     # It ends with an index.
     assert dump.read_bytes().endswith(b"TSKINDEX")
     assert taskstats.open(dump).check() == []
+
+
+def test_an_ignored_signal_does_not_end_it(dump: Path) -> None:
+    words = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *RECORD, "-o", str(dump), "-d", "0.1"]
+    recorder = subprocess.Popen(words, stderr=subprocess.PIPE)
+    wait_for(lambda: dump.exists() and dump.stat().st_size > 16)
+    recorder.send_signal(signal.SIGHUP)
+    before = len(taskstats.open(dump))
+    wait_for(lambda: len(taskstats.open(dump)) >= before + 3)
+    recorder.terminate()
+    recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
 
 
 def test_a_stopped_recording_continues(dump: Path) -> None:

@@ -105,6 +105,9 @@ fn threads_are_counted_once() {
     assert_eq!(sum(&Interval::between(Arc::clone(&of_threads), of_threads), metric), Some(4));
     // Rows of processes have all their threads.
     assert_eq!(sum(&*snapshot(10, &rows), metric), Some(10));
+    // The dead have no threads any more.
+    let dead = snapshot_with(10, &rows, |header| header.exited = 1);
+    assert_eq!(sum(&*dead, metric), Some(9));
     // And where unchanged threads are left out.
     let ran = [thread(11, 51, 50, 2, 130)];
     let (last, _) = partial(&all, &ran, &[thread(11, 52, 50, 2, 107)], true);

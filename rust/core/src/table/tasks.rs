@@ -30,9 +30,14 @@ impl<B: AsRef<[u8]>> TaskTable for Snapshot<B> {
 
     fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
         let cell = self.cell(row, metric)?;
+        if metric != Metric::Field(Field::num_threads) {
+            return Some(cell);
+        }
+        if self.is_exited(row) {
+            return None;
+        }
         // Each thread has the number of its process's threads.
-        let is_repeated = metric == Metric::Field(Field::num_threads) && self.header().threads();
-        Some(if is_repeated { Cell::Int(1) } else { cell })
+        Some(if self.header().threads() { Cell::Int(1) } else { cell })
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
