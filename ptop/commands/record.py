@@ -77,6 +77,7 @@ def main(words: Sequence[str]) -> int:
     """Run `ptop record`; returns the exit status."""
     options = parser().parse_args(words)
     # Blocked signals stay pending until `_record` waits for them, between two snapshots.
+    taskstats.share_heap()
     ending = heeded(ENDING)
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     with taskstats.Source(

@@ -14,6 +14,7 @@ from ptop.columns import fields_of
 
 def main(options: argparse.Namespace) -> int:
     """Show or write intervals of this machine; returns the exit status."""
+    taskstats.share_heap()
     if options.batch or options.format:
         return _write(options)
     return _show(options)

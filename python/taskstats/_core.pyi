@@ -1380,6 +1380,13 @@ def drop_privileges(source_name: str | None) -> None:
     thread runs already, OSError, and ValueError for another name.
     """
 
+def share_heap() -> None:
+    """Let all threads of this process share one heap (M_ARENA_MAX, mallopt(3)).
+
+    For a process that should be small again after a burst of tasks: glibc keeps the memory that
+    the package's background thread has freed. Call it before the first source is opened.
+    """
+
 def adopt_orphans(adopt: bool) -> None:
     """Make this process the parent of its orphaned descendants, or stop doing so.
 

@@ -82,6 +82,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe::delayacct, module)?)?;
     module.add_function(wrap_pyfunction!(probe::drop_privileges, module)?)?;
     module.add_function(wrap_pyfunction!(probe::adopt_orphans, module)?)?;
+    module.add_function(wrap_pyfunction!(probe::share_heap, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroup_mount, module)?)?;
     module.add_function(wrap_pyfunction!(convert::user_name, module)?)?;
     module.add_function(wrap_pyfunction!(recorded::same_start, module)?)?;

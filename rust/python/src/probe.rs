@@ -90,6 +90,15 @@ pub(crate) fn drop_privileges(py: Python<'_>, source_name: Option<&str>) -> PyRe
     precise_top_sources::drop_privileges(kind).map_err(|error| python_error(py, error))
 }
 
+/// Let all threads of this process share one heap (M_ARENA_MAX, mallopt(3)).
+///
+/// For a process that should be small again after a burst of tasks: glibc keeps the memory that
+/// the package's background thread has freed. Call it before the first source is opened.
+#[pyfunction]
+pub(crate) fn share_heap() {
+    precise_top_sources::share_heap();
+}
+
 /// Make this process the parent of its orphaned descendants, or stop doing so.
 ///
 /// Sets PR_SET_CHILD_SUBREAPER (prctl(2)), so that the process can wait for them. Raises OSError.

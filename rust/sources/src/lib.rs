@@ -8,6 +8,7 @@ mod host;
 mod namespace;
 mod netlink;
 mod patched;
+mod peak;
 mod privilege;
 mod probe;
 mod procfs;
@@ -26,6 +27,7 @@ pub use probe::{Report, delayacct, sources};
 pub use procfs::{arguments, cmdline, sessions};
 pub use recording::{DumpFile, Lost, Policy, Recorder, group_names, read_columns};
 pub use source::{Request, Source};
+pub use sys::share_heap;
 pub use users::user_name;
 
 use bpf::Bpf;

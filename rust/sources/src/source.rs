@@ -7,6 +7,8 @@ use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
 
 use crate::errors::Error;
 use crate::namespace;
+use crate::peak::Peak;
+use crate::sys;
 use crate::sys::thread::ForkGuard;
 
 /// The contents of a snapshot.
@@ -77,11 +79,12 @@ pub trait Source: Send {
 pub(crate) struct Guarded {
     source: Box<dyn Source>,
     home: ForkGuard,
+    tasks: Peak,
 }
 
 impl Guarded {
     pub(crate) fn new(source: impl Source + 'static) -> Guarded {
-        Guarded { source: Box::new(source), home: ForkGuard::new() }
+        Guarded { source: Box::new(source), home: ForkGuard::new(), tasks: Peak::default() }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -114,7 +117,12 @@ impl Source for Guarded {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         self.check()?;
-        self.source.snapshot(request)
+        let snapshot = self.source.snapshot(request)?;
+        let unchanged = snapshot.header().unchanged as usize;
+        if self.tasks.note(snapshot.len() + unchanged) {
+            sys::give_back_memory();
+        }
+        Ok(snapshot)
     }
 }
 

@@ -22,6 +22,25 @@ use nix::unistd::{Whence, lseek};
 
 pub(crate) use clock::{clock_ns, process_clock};
 
+/// Lets all threads of the process share one heap. glibc's malloc gives each thread a heap of
+/// its own, and never returns the end of one to the kernel.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) may be called by any thread at any time.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Returns freed memory to the kernel. The allocator keeps tens of megabytes after a burst.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called by any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// One received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {

@@ -344,6 +344,9 @@ impl Exits {
         // All tasks were visited: a process without a row is gone.
         if all_met {
             self.processes.retain(|key, _| seen.contains(key) || waiting.contains_key(key));
+            if self.processes.capacity() > 4 * self.processes.len() {
+                self.processes.shrink_to_fit();
+            }
         }
     }
 

@@ -9,7 +9,8 @@
 //! * At most [`LENT`] arrays are lent at a time. Beyond that a snapshot is copied out of an
 //!   array that is never lent.
 //! * The kernel allocates the memory of a BPF array when it is created. So arrays are created
-//!   when they are first needed, and replaced when they are too small.
+//!   when they are first needed, and replaced when they are too small. Some time after a burst
+//!   of tasks large arrays are given back.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,12 +20,15 @@ use precise_top_core::SharedBytes;
 
 use super::maps::{ARRAY, ARRAY_OF_MAPS, INNER_MAP, MMAPABLE};
 use crate::errors::Error;
+use crate::peak::Peak;
 use crate::sys::bpf::{self, MapSpec};
 use crate::sys::shared::Mapping;
 use crate::sys::thread::forks_made;
 
 /// Arrays that may be lent at a time.
 pub(crate) const LENT: usize = 4;
+/// An array with room for so many times the recent need is too large.
+const TOO_LARGE: usize = 4;
 
 /// One array: room for records, followed by an index byte for each.
 pub(crate) struct Output {
@@ -43,6 +47,9 @@ impl AsRef<[u8]> for Output {
 /// The arrays, by their index in the array of maps.
 pub(crate) struct Pool {
     outer: OwnedFd,
+    /// Stands in the array of maps where there is no array.
+    empty: OwnedFd,
+    needs: Peak,
     record_size: usize,
     outputs: Vec<Option<Arc<Output>>>,
 }
@@ -87,7 +94,7 @@ fn failed(error: std::io::Error) -> Error {
 impl Pool {
     /// A pool without arrays yet.
     pub(crate) fn new(record_size: usize) -> Result<Pool, Error> {
-        let template = bpf::create_map("records", spec(record_size, 1), None).map_err(failed)?;
+        let empty = bpf::create_map("records", spec(record_size, 1), None).map_err(failed)?;
         let outer = bpf::create_map(
             "outputs",
             MapSpec {
@@ -97,10 +104,16 @@ impl Pool {
                 max_entries: LENT as u32 + 1,
                 flags: 0,
             },
-            Some(template.as_fd()),
+            Some(empty.as_fd()),
         )
         .map_err(failed)?;
-        Ok(Pool { outer, record_size, outputs: vec![None; LENT + 1] })
+        Ok(Pool {
+            outer,
+            empty,
+            needs: Peak::default(),
+            record_size,
+            outputs: vec![None; LENT + 1],
+        })
     }
 
     /// The array of maps.
@@ -111,6 +124,10 @@ impl Pool {
     /// Chooses an unused array with room for `wanted` records; the one that is never lent if
     /// all others are in use. Also returns the number of system calls.
     pub(crate) fn choose(&mut self, wanted: usize) -> Result<(Chosen, u32), Error> {
+        if self.needs.note(wanted) {
+            self.shrink()?;
+        }
+        let largest = TOO_LARGE * self.needs.get();
         // Prefer an existing one: a new array costs memory.
         let mut outputs = self.outputs[..LENT].iter_mut();
         let free =
@@ -121,8 +138,10 @@ impl Pool {
         let forks = forks_made();
         let mut calls = 0;
         let output = self.outputs[index].as_mut().and_then(Arc::get_mut);
-        let reused = output
-            .filter(|output| output.capacity >= wanted && (index == LENT || output.forks == forks));
+        let reused = output.filter(|output| {
+            (wanted..=largest).contains(&output.capacity)
+                && (index == LENT || output.forks == forks)
+        });
         if reused.is_none() {
             // Drop the old array first, so that both never exist at a time.
             self.outputs[index] = None;
@@ -138,6 +157,20 @@ impl Pool {
         }
         let capacity = self.outputs[index].as_ref().map_or(0, |output| output.capacity);
         Ok((Chosen { index: index as u32, capacity }, calls))
+    }
+
+    /// Gives back unused arrays that are too large.
+    fn shrink(&mut self) -> Result<(), Error> {
+        let largest = TOO_LARGE * self.needs.get();
+        for (index, place) in self.outputs.iter_mut().enumerate() {
+            let unused = place.as_mut().and_then(Arc::get_mut);
+            if unused.is_some_and(|output| output.capacity > largest) {
+                let (outer, empty) = (self.outer.as_fd(), self.empty.as_fd());
+                bpf::set_inner_map(outer, index as u32, empty).map_err(failed)?;
+                *place = None;
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of the chosen array, for writing.
