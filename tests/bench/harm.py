@@ -6,6 +6,7 @@ the price of a switch while switches are watched.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -67,32 +68,37 @@ def switches_a_second(seconds: float = 2.0) -> float:
     return (count() - before) / (time.monotonic() - start)
 
 
-def price_of_a_switch() -> None:
-    with load.ping_pong(), load.ping_pong():
+def price_of_a_switch(watchers: int) -> None:
+    """What a switch costs beside so many sources that watch, in rounds with and without."""
+    with load.ping_pong(), load.ping_pong(), contextlib.ExitStack() as stack:
         time.sleep(0.5)
         plain, watched, said = [], [], []
-        with taskstats.Source("bpf") as source:
-            for _ in range(5):
+        sources = [stack.enter_context(taskstats.Source("bpf")) for _ in range(watchers)]
+        for _ in range(5):
+            for source in sources:
                 source.configure(exact=False)
                 source.snapshot()
-                plain.append(switches_a_second())
+            plain.append(switches_a_second())
+            for source in sources:
                 source.configure(exact=True)
                 start = source.snapshot()
-                watched.append(switches_a_second())
-                end = source.snapshot()
-                seconds = (end.time_ns - start.time_ns) / 1e9
-                cost = end.hooks_ns - start.hooks_ns
-                said.append(cost / watched[-1] / seconds)
+            watched.append(switches_a_second())
+            end = sources[-1].snapshot()
+            seconds = (end.time_ns - start.time_ns) / 1e9
+            said.append((end.hooks_ns - start.hooks_ns) / watched[-1] / seconds)
     cpus = os.cpu_count() or 1
     before, after = (cpus * 1e9 / max(found) for found in (plain, watched))
     print(
-        f"a switch: {before:.0f} ns, watched {after:.0f} ns: {after - before:+.0f} ns;"
-        f" {min(said):.0f} ns by the source's own account"
+        f"a switch: {before:.0f} ns, with {watchers} watching {after:.0f} ns:"
+        f" {(after - before) / watchers:+.0f} ns each;"
+        f" {min(said):.0f} ns by a source's own account",
+        flush=True,
     )
 
 
 def main() -> None:
-    price_of_a_switch()
+    for watchers in (1, 10):
+        price_of_a_switch(watchers)
     print(f"{'':>10}{'worst wake-up, us':>26}{'longest':>14}")
     print(f"{'tasks':>10}{'alone':>13}{'beside':>13}{'snapshot ms':>14}{'calls':>8}")
     for count in [int(word) for word in sys.argv[1:]] or [10_000, 100_000]:

@@ -268,3 +268,22 @@ with taskstats.Source("bpf", exact=True, cpu_times=True) as source:
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_report_counts_the_sources_that_watch(bpf: Callable[..., taskstats.Source]) -> None:
+    def watching() -> int:
+        report = next(report for report in taskstats.sources() if report.name == "bpf")
+        found = re.search(r"(one|\d+) sources? watch", report.reason)
+        return {"one": 1}.get(found[1]) or int(found[1]) if found else 0
+
+    before = watching()
+    # Other programs on the machine may start or end meanwhile.
+    sources = [bpf(exact=True) for _ in range(10)]
+    try:
+        for source in sources:
+            source.snapshot()
+        assert watching() >= max(10, before)
+    finally:
+        for source in sources:
+            source.close()
+    assert watching() < 10 + before

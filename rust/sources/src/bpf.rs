@@ -154,6 +154,13 @@ impl Bpf {
                 hidden.join(", ")
             );
         }
+        match open::watching_sources() {
+            None | Some(0) => {}
+            Some(1) => text.push_str("; one source watches switches now"),
+            Some(count) => {
+                let _ = write!(text, "; {count} sources watch switches now");
+            }
+        }
         for refusal in &self.refusals {
             let _ = write!(text, "; {refusal}");
         }

@@ -74,14 +74,23 @@ fn load_walk(loader: &Loader, refusals: &mut Vec<String>) -> Result<Way, Error> 
     Ok(Way::Iterator(link))
 }
 
+/// The programs at switches: one call's, and the iterator's.
+const AT_SWITCHES: [&str; 2] = ["switched", "ends"];
+
+/// How many sources watch switches on this machine now; None without the privilege to know it.
+pub(super) fn watching_sources() -> Option<usize> {
+    let names = bpf::attached_programs().ok()?;
+    Some(names.iter().filter(|name| AT_SWITCHES.contains(&name.as_str())).count())
+}
+
 /// The programs at switches and exits. None, with the reason in `refusals`, where the kernel
 /// refuses them: snapshots are less exact then.
 fn load_watchers(loader: &Loader, way: &Way, refusals: &mut Vec<String>) -> Option<[OwnedFd; 2]> {
     let [switches, exits] = match way {
-        Way::OneCall(_) => ["switched", "exits"],
+        Way::OneCall(_) => [AT_SWITCHES[0], "exits"],
         // The maps are those for one call, which was refused.
         Way::Iterator(_) if tries_one_call(loader) => return None,
-        Way::Iterator(_) => ["ends", "holds"],
+        Way::Iterator(_) => [AT_SWITCHES[1], "holds"],
     };
     let load = |name, point| loader.load(name, Target::Tracepoint(point));
     let both = load(switches, "sched_switch")

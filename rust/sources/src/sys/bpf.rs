@@ -4,9 +4,9 @@
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use aya_obj::generated::{bpf_insn, bpf_prog_info};
+use aya_obj::generated::{bpf_insn, bpf_link_info, bpf_prog_info};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::thread::without_signals;
@@ -18,9 +18,12 @@ const MAP_DELETE_ELEM: libc::c_long = 3;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
 const PROG_LOAD: libc::c_long = 5;
 const PROG_TEST_RUN: libc::c_long = 10;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const LINK_CREATE: libc::c_long = 28;
+const LINK_GET_FD_BY_ID: libc::c_long = 30;
+const LINK_GET_NEXT_ID: libc::c_long = 31;
 const ITER_CREATE: libc::c_long = 33;
 
 /// BPF_PROG_TYPE_TRACING
@@ -131,6 +134,14 @@ struct ObjectInfo {
     bpf_fd: u32,
     info_len: u32,
     info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
 }
 
 #[repr(C)]
@@ -369,16 +380,65 @@ pub(crate) fn run(program: BorrowedFd<'_>) -> io::Result<()> {
 /// Runs of a program that the kernel skipped, because another one of it was under way on the
 /// same CPU; 0 on kernels that do not count them (before 5.12).
 pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    // SAFETY: a structure of integers, for which zeros are a valid value.
-    let mut info: bpf_prog_info = unsafe { mem::zeroed() };
+    // SAFETY: the structure of a program, of integers only.
+    let info: bpf_prog_info = unsafe { info_of(program) }?;
+    Ok(info.recursion_misses)
+}
+
+/// Names of all programs that are attached by links. Fails without CAP_SYS_ADMIN.
+pub(crate) fn attached_programs() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut link = ById::default();
+    loop {
+        // SAFETY: these are the attributes of this command, and hold no pointer.
+        match unsafe { bpf(LINK_GET_NEXT_ID, &mut link) } {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(names),
+            done => done?,
+        };
+        link.id = link.next_id;
+        match program_of_link(link.id) {
+            Ok(name) => names.push(name),
+            // It was detached meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The name of the program of a link.
+fn program_of_link(id: u32) -> io::Result<String> {
+    let link = open_by_id(LINK_GET_FD_BY_ID, id)?;
+    // SAFETY: the structure of a link, of integers only.
+    let link: bpf_link_info = unsafe { info_of(link.as_fd()) }?;
+    let program = open_by_id(PROG_GET_FD_BY_ID, link.prog_id)?;
+    // SAFETY: the structure of a program, of integers only.
+    let program: bpf_prog_info = unsafe { info_of(program.as_fd()) }?;
+    let bytes = program.name.iter().map(|&byte| byte.cast_unsigned()).take_while(|&byte| byte != 0);
+    Ok(String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned())
+}
+
+fn open_by_id(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
+    let mut attr = ById { id, ..ById::default() };
+    // SAFETY: these are the attributes of both commands, and hold no pointer.
+    unsafe { bpf(command, &mut attr) }.map(owned)
+}
+
+/// What the kernel says of an object.
+///
+/// # Safety
+///
+/// `T` must be the structure of that kind of object, and any bytes valid for it.
+unsafe fn info_of<T>(object: BorrowedFd<'_>) -> io::Result<T> {
+    // SAFETY: any bytes are valid, so zeros are.
+    let mut info: T = unsafe { mem::zeroed() };
     let mut attr = ObjectInfo {
-        bpf_fd: raw(program),
+        bpf_fd: raw(object),
         info_len: mem::size_of_val(&info) as u32,
         info: (&raw mut info) as u64,
     };
     // SAFETY: `info` is valid for writes of its length during the call.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }?;
-    Ok(info.recursion_misses)
+    Ok(info)
 }
 
 /// Attaches a program to its tracepoint, until the result is dropped.
