@@ -592,6 +592,12 @@ class Snapshot:
     def one_instant(self) -> bool:
         """Whether every `ac_sum_exec_ns` is as of one instant."""
     @property
+    def hidden_outside(self) -> bool:
+        """Whether the kernel hides tasks from BPF that are outside the caller's pid namespace.
+
+        Nothing measures them: the balance gives them the CPU time that is left.
+        """
+    @property
     def sched_clock_ns(self) -> int | None:
         """The scheduler's clock at the snapshot's instant, in ns; None where unknown.
 

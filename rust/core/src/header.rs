@@ -251,6 +251,9 @@ impl Flags {
     pub const EXITS: Flags = Flags(1 << 6);
     /// Unchanged tasks, which did not run since the previous snapshot, have no record.
     pub const WITHOUT_UNCHANGED: Flags = Flags(1 << 7);
+    /// The kernel hides tasks from BPF that are outside the reader's pid namespace: what they
+    /// used is unknown.
+    pub const HIDDEN_OUTSIDE: Flags = Flags(1 << 8);
 
     /// Whether all of `other` is set.
     pub const fn contains(self, other: Flags) -> bool {

@@ -185,6 +185,24 @@ fn a_task_left_out_opens_the_books() {
 }
 
 #[test]
+fn hidden_tasks_outside_the_namespace_have_the_time_that_is_left() {
+    let hides = |outside_ns: u64, cpus| {
+        move |header: &mut Header| {
+            stat(cpus)(header);
+            header.flags = header.flags.with(Flags::HIDDEN_OUTSIDE, true);
+            header.outside_ns = outside_ns;
+        }
+    };
+    let before = adjusted(10, &[task(5, 1, 0)], &[], hides(0, &[(0, 0)]));
+    let after = adjusted(11, &[task(5, 1, 300 * MS)], &[], hides(200 * MS, &[(0, 100 * MS)]));
+    let seen = Interval::between(before, after);
+    let books = seen.balance().expect("CPU times are known");
+    assert_eq!((books.rowless_ns, books.residual_ns), (600 * MS, 0));
+    let open = seen.balance_without(&HashSet::from([5])).expect("CPU times are known");
+    assert_eq!((open.rowless_ns, open.residual_ns), (600 * MS, (300 * MS) as i64));
+}
+
+#[test]
 fn a_cpu_that_went_widens_the_bound() {
     let before = adjusted(10, &[task(5, 1, 0)], &[], stat(&[(0, 0), (1, 0)]));
     let after = adjusted(11, &[task(5, 1, 1500 * MS)], &[], stat(&[(0, 0)]));

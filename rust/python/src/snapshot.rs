@@ -244,6 +244,12 @@ impl PySnapshot {
         self.header().flags.contains(Flags::ONE_INSTANT)
     }
 
+    /// Whether the kernel hides tasks from BPF that are outside the caller's pid namespace.
+    #[getter]
+    fn hidden_outside(&self) -> bool {
+        self.header().flags.contains(Flags::HIDDEN_OUTSIDE)
+    }
+
     /// The scheduler's clock at the snapshot's instant, in ns; None where unknown.
     ///
     /// CPU time is counted on this clock. NTP does not slew it, as it does CLOCK_MONOTONIC.

@@ -159,6 +159,7 @@ struct control {
 	u64 outside_ns;		/* use of tasks outside the caller's pid namespace */
 	u64 outside;		/* their number */
 	u64 own_ns;		/* use of the caller's process */
+	u64 met_init;		/* whether it has met the machine's first process */
 	u64 retries;		/* readings repeated because the task was changing */
 	u64 torn;		/* readings still torn after all repeats */
 	u64 exits;		/* the run has read the exit slots [tail, exits) */

@@ -49,7 +49,7 @@ static __always_inline void estimate_offset(struct control *c)
 static __always_inline void begin(struct control *c)
 {
 	c->count = c->wanted = c->unchanged = 0;
-	c->outside = c->outside_ns = c->own_ns = 0;
+	c->outside = c->outside_ns = c->own_ns = c->met_init = 0;
 	c->retries = c->torn = 0;
 	c->last_start = 0;
 	estimate_offset(c);

@@ -113,6 +113,8 @@ SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 
 {
 	if (t->tgid == c->caller)
 		c->own_ns += use + of_dead;
+	if (t->pid == 1)
+		c->met_init = 1;
 	if (c->row_outside) {
 		c->outside++;
 		c->outside_ns += use;

@@ -77,6 +77,8 @@ pub(crate) struct Bpf {
     wanted: [usize; 2],
     log: RunLog,
     hidden: Hidden,
+    /// Whether tasks are hidden that are outside the caller's pid namespace.
+    hides_outside: bool,
     delayacct: bool,
     /// Fields that this kernel lacks.
     lacking: Lacking,
@@ -131,6 +133,9 @@ impl Bpf {
             .filter_map(|bytes| Record::new(bytes, &self.layout, FieldSet::ALL)?.ac_pid())
             .collect();
         self.hidden.look(&self.layout, &before, &shown)?;
+        let run: Control = self.control.read(0);
+        // A walk that meets the caller's namespace alone (the iterator's) says nothing.
+        self.hides_outside = run.level > 0 && run.outside > 0 && run.met_init == 0;
         self.looked_ns = host::now().monotonic_ns;
         // Two listings, of three calls at least each.
         Ok(calls + 6)
@@ -146,6 +151,12 @@ impl Bpf {
                     .to_owned()
             }
         };
+        if self.hides_outside {
+            text.push_str(
+                "; the kernel hides tasks outside this pid namespace from BPF: they count with the \
+                 CPU time that is left",
+            );
+        }
         let hidden: Vec<String> = self.hidden.names().collect();
         if !hidden.is_empty() {
             let _ = write!(
@@ -281,6 +292,9 @@ impl Source for Bpf {
     fn precision(&self) -> &'static str {
         let one_instant =
             matches!(self.way, Way::OneCall(_)) && self.watchers.is_some() && !self.lacking.queue;
+        if one_instant && self.hides_outside {
+            return "ns, at one instant; hidden tasks outside the pid namespace by what is left";
+        }
         self.kind().precision(one_instant)
     }
 

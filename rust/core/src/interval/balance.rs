@@ -38,6 +38,7 @@ pub struct Balance {
     pub steal_ns: u64,
     /// Time of tasks without a row: those outside the reader's pid namespace, those whose
     /// exit was lost, and dead tasks that only their processes' and parents' counters have.
+    /// If the kernel hides tasks outside the namespace, they have the time that is left.
     pub rowless_ns: u64,
     /// The available time less all others; negative where these are more.
     pub residual_ns: i64,
@@ -56,6 +57,12 @@ impl Balance {
     /// The bound: the largest residual that is explained.
     pub fn bound_ns(&self) -> u64 {
         self.edge_ns.saturating_add(self.within_ns)
+    }
+
+    /// The available time less what was found.
+    fn left_ns(&self) -> i128 {
+        let found = [self.tasks_ns, self.rowless_ns, self.idle_ns, self.irq_ns, self.steal_ns];
+        i128::from(self.available_ns) - found.into_iter().map(i128::from).sum::<i128>()
     }
 
     /// Whether the residual is inside its bound.
@@ -144,14 +151,17 @@ impl Interval {
         let mut books = self.balance_by_clocks().or_else(|| self.balance_by_times())?;
         books.available_ns = self.interval_ns().saturating_mul(u64::from(books.cpus));
         let used = self.total();
-        let left_out = self.use_of(pids);
-        books.tasks_ns = (used.user_ns.saturating_add(used.system_ns))
-            .saturating_sub(left_out.user_ns.saturating_add(left_out.system_ns));
+        books.tasks_ns = used.user_ns.saturating_add(used.system_ns);
         books.rowless_ns = self.rowless_ns();
-        let found = [books.tasks_ns, books.rowless_ns, books.idle_ns, books.irq_ns, books.steal_ns];
-        let found: i128 = found.into_iter().map(i128::from).sum();
-        let residual = i128::from(books.available_ns) - found;
-        books.residual_ns = residual.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        if self.cur().header().flags.contains(Flags::HIDDEN_OUTSIDE) {
+            // Nothing measures these tasks: they have what is left.
+            let left = u64::try_from(books.left_ns()).unwrap_or(0);
+            books.rowless_ns = books.rowless_ns.saturating_add(left);
+        }
+        let left_out = self.use_of(pids);
+        let left_out_ns = left_out.user_ns.saturating_add(left_out.system_ns);
+        books.tasks_ns = books.tasks_ns.saturating_sub(left_out_ns);
+        books.residual_ns = books.left_ns().clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let (edge_ns, within_ns) = self.reaped_rounding_ns();
         books.edge_ns = books.edge_ns.saturating_add(edge_ns);
         let exits_ns = self.exits_bound(books.step_ns);
@@ -233,8 +243,9 @@ impl Interval {
         let count = cpus.len() as u64;
         // Hidden tasks are read from /proc during the walk, and their switches to and from
         // idle are not seen: the difference to the kernel's own idle time is allowed.
-        let merged = self.prev().header().merged > 0 || self.cur().header().merged > 0;
-        let hidden = if merged {
+        let hides =
+            |header: &Header| header.merged > 0 || header.flags.contains(Flags::HIDDEN_OUTSIDE);
+        let hidden = if hides(self.prev().header()) || hides(self.cur().header()) {
             let times = self.cpu_times();
             let idle = saturating_sum(times.iter().map(idle_of));
             let doubt = if times.is_empty() { 0 } else { idle.abs_diff(sum(|cpu| cpu.idle_ns)) };

@@ -159,6 +159,7 @@ impl Bpf {
         ];
         let mut source = Bpf {
             hidden: Hidden::new(&host)?,
+            hides_outside: false,
             lacking: Lacking::of(loader.fit()),
             refusals,
             host,
@@ -186,7 +187,7 @@ impl Bpf {
         };
         source.warm_up()?;
         source.look_for_hidden()?;
-        if source.hidden.len() > 0 {
+        if source.hidden.len() > 0 || source.hides_outside {
             source.watch_for_hidden(&loader);
         }
         Ok(source)

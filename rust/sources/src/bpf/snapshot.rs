@@ -160,6 +160,7 @@ impl Bpf {
             .with(Flags::TRUNCATED, run.wanted > run.count)
             .with(Flags::EXITS, self.watching.is_some())
             .with(Flags::ONE_INSTANT, exact)
+            .with(Flags::HIDDEN_OUTSIDE, self.hides_outside)
             .with(Flags::WITHOUT_UNCHANGED, plan.since != 0);
         header.masks = vec![self.say_fields(header, plan.flags)];
     }

@@ -268,6 +268,7 @@ words! {
         outside_ns: u64,
         outside: u64,
         own_ns: u64,
+        met_init: u64,
         retries: u64,
         torn: u64,
         exits: u64,
