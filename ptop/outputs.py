@@ -18,7 +18,7 @@ import errno
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
@@ -30,12 +30,35 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who may read a file beside its owner: by the bits of a mode, and the group that those
+    of the group are about."""
+
+    mode: int
+    group: int | None
+
+    @staticmethod
+    def of(paths: Sequence[str]) -> Audience:
+        """Who may read all these files."""
+        mode, groups = 0o777, set()
+        for path in paths:
+            about = os.stat(path)
+            mode &= about.st_mode
+            groups.add(about.st_gid)
+        return Audience(mode, groups.pop() if len(groups) == 1 else None)
+
+    def bits(self, group: int) -> int:
+        """The bits of the mode that a file of this group may have."""
+        return (self.mode | 0o700) & (0o777 if group == self.group else 0o707)
+
+
 class Output:
     """A file to write. Leaving the block without `finish` leaves no regular file."""
 
-    def __init__(self, path: str, readable: int = 0o777) -> None:
+    def __init__(self, path: str, audience: Audience | None = None) -> None:
         """Open the file; OSError, with `path`, if that fails. A regular file is readable by
-        its owner, and by others as far as the mode `readable` permits."""
+        its owner, and of others by the `audience` at most."""
         self._path = path
         self._file: _NewFile | None = None
         # A pipe to the process that names the file, and its pid.
@@ -45,7 +68,7 @@ class Output:
             if isinstance(found, int):
                 self.stream: BinaryIO = os.fdopen(os.dup(found), "wb")
             elif found.there is None or stat.S_ISREG(found.there.st_mode):
-                self._file = _NewFile(found, readable)
+                self._file = _NewFile(found, audience)
                 self.stream = self._file.stream
             else:
                 self.stream = _opened_as_it_is(found)
@@ -160,7 +183,7 @@ def _opened_as_it_is(place: _Place) -> BinaryIO:
 class _NewFile:
     """A regular file that has no name, or a hidden one, until it is complete."""
 
-    def __init__(self, place: _Place, readable: int) -> None:
+    def __init__(self, place: _Place, audience: Audience | None) -> None:
         self._place = place
         # The hidden name, while there is one.
         self._part = ""
@@ -175,11 +198,11 @@ class _NewFile:
             self._part = _hidden_name()
             flags |= os.O_CREAT | os.O_EXCL
             number = os.open(self._part, flags, 0o666, dir_fd=place.directory)
-        there = place.there
+        there, made = place.there, os.fstat(number)
         # The mode of another user's file is not the caller's choice.
         is_own = there is not None and there.st_uid == os.geteuid()
-        mode = there.st_mode if there is not None and is_own else os.fstat(number).st_mode
-        os.fchmod(number, mode & 0o777 & (readable | 0o700))
+        mode = there.st_mode if there is not None and is_own else made.st_mode
+        os.fchmod(number, mode & (0o777 if audience is None else audience.bits(made.st_gid)))
         self.stream: BinaryIO = os.fdopen(number, "wb")
 
     def settle(self, complete: bool) -> None:

@@ -26,7 +26,7 @@ import taskstats
 from taskstats.recorded import COLUMNS, check, rows
 
 from ptop.args import Parser, add_quote_formulas
-from ptop.outputs import Output
+from ptop.outputs import Audience, Output
 from ptop.recordings import (
     Span,
     add_span,
@@ -159,12 +159,13 @@ _WRITERS = {
 
 @contextlib.contextmanager
 def _output(path: str | None, inputs: Sequence[str]) -> Iterator[Output | None]:
-    """The file that the rows go to; None is standard output."""
+    """The file that the rows go to; None is standard output. It has what is in the inputs, so
+    nobody else may read it."""
     if path is None:
         sys.stdout.flush()
         yield None
         return
-    with _ended_by_signals(), Output(path, _readable(inputs)) as output:
+    with _ended_by_signals(), Output(path, Audience.of(inputs)) as output:
         yield output
 
 
@@ -177,18 +178,6 @@ def _naming(path: str) -> Iterator[None]:
         if error.errno and error.strerror == os.strerror(error.errno):
             raise OSError(error.errno, error.strerror, path) from None
         raise
-
-
-def _readable(inputs: Sequence[str]) -> int:
-    """Who may read all inputs, as the bits of a mode. An export has what is in them."""
-    mode = 0o777
-    for path in inputs:
-        with contextlib.suppress(OSError):
-            about = os.stat(path)
-            # The export belongs to this process's group.
-            other_group = 0o070 if about.st_gid != os.getegid() else 0
-            mode &= about.st_mode & ~other_group
-    return mode
 
 
 @contextlib.contextmanager

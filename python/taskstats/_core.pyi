@@ -1091,8 +1091,7 @@ class Source:
         """How exact its CPU times are, in words."""
     @property
     def notice(self) -> str:
-        """What the snapshots lack here, in words: tasks of other pid namespaces, exits that cannot be
-        read.
+        """What the snapshots lack here, in words: tasks of other pid namespaces, unreadable exits.
 
         Empty if nothing; known after the first snapshot.
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptop.outputs import Output
+from ptop.outputs import Audience, Output
 
 NOBODY = 65534
 PTOP = [sys.executable, "-m", "ptop"]
@@ -26,8 +26,8 @@ def shared(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, text: bytes = b"new", readable: int = 0o777) -> None:
-    with Output(str(path), readable) as output:
+def write(path: Path, text: bytes = b"new", audience: Audience | None = None) -> None:
+    with Output(str(path), audience) as output:
         output.stream.write(text)
         output.finish()
 
@@ -117,18 +117,38 @@ def test_a_file_of_another_user_is_replaced_not_continued(
 
 
 @pytest.mark.parametrize("before", [None, 0o644, 0o600, 0o640])
-def test_a_file_is_no_more_readable_than_asked(tmp_path: Path, before: int | None) -> None:
-    path = tmp_path / "out"
-    for readable in (0o777, 0o644, 0o640, 0o600, 0):
+def test_a_file_is_no_more_readable_than_its_inputs(tmp_path: Path, before: int | None) -> None:
+    path, first, second = (tmp_path / name for name in ("out", "first", "second"))
+    first.touch()
+    second.touch()
+    second.chmod(0o666)
+    for mode in (0o777, 0o644, 0o640, 0o600, 0o400):
+        first.chmod(mode)
         path.unlink(missing_ok=True)
         if before is not None:
             path.touch()
             path.chmod(before)
         mask = os.umask(0o022)
-        write(path, readable=readable)
+        write(path, audience=Audience.of([str(first), str(second)]))
         os.umask(mask)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode == (0o644 if before is None else before) & (readable | 0o700)
+        found = stat.S_IMODE(path.stat().st_mode)
+        assert found == (0o644 if before is None else before) & (mode | 0o700)
+
+
+def test_a_file_of_another_group_is_not_readable_for_it(
+    tmp_path: Path, needs: Callable[[bool, str], None]
+) -> None:
+    needs(os.geteuid() == 0, "changes groups")
+    dump = tmp_path / "dump"
+    dump.touch()
+    dump.chmod(0o640)
+    others = tmp_path / "others"
+    others.mkdir()
+    os.chown(others, 0, NOBODY)
+    others.chmod(0o2755)
+    for directory, mode in ((tmp_path, 0o640), (others, 0o600)):
+        write(directory / "out", audience=Audience.of([str(dump)]))
+        assert stat.S_IMODE((directory / "out").stat().st_mode) == mode
 
 
 def test_what_is_no_regular_file_stays_what_it_is(tmp_path: Path) -> None:
@@ -148,7 +168,7 @@ def test_what_is_no_regular_file_stays_what_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_a_descriptor_is_written_to_where_it_stands(tmp_path: Path, name: str) -> None:
     code = (
-        f"from ptop.outputs import Output\nwith Output({name!r}) as output:\n"
+        f"from ptop.outputs import Audience, Output\nwith Output({name!r}) as output:\n"
         "    output.stream.write(b'new'); output.finish()"
     )
     path = tmp_path / "out"
@@ -171,7 +191,7 @@ def test_another_process_keeps_the_right_to_name_the_file(
         if pid == 0:
             status = 1
             try:
-                with Output(str(path), 0) as output:
+                with Output(str(path), Audience(0, None)) as output:
                     output.keep_right()
                     os.setresuid(NOBODY, NOBODY, NOBODY)
                     output.stream.write(b"new")

@@ -168,7 +168,7 @@ def test_csv_is_read_back_whatever_a_name_contains(tmp_path: Path) -> None:
         child.stdout.readline()
         record(path, 2)
         child.kill()
-    words = ["--group", "tasks", "--by", "cpu", "--format", "csv"]
+    words = ["--group", "tasks", "--by", "cpu", "--format", "csv", "--rows", "1000000"]
     for done, column, expected in (
         (run("report", str(path), *words), "name", f"{name} [{child.pid}]"),
         (run("export", str(path), "--columns", "ac_comm"), "ac_comm", name),

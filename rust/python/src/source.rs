@@ -105,8 +105,7 @@ impl PySource {
         self.precision
     }
 
-    /// What the snapshots lack here, in words: tasks of other pid namespaces, exits that cannot be
-    /// read.
+    /// What the snapshots lack here, in words: tasks of other pid namespaces, unreadable exits.
     ///
     /// Empty if nothing; known after the first snapshot.
     #[getter]
