@@ -55,7 +55,8 @@ def parser() -> Parser:
     options = Parser(
         prog="ptop run",
         description="Runs a command and reports what it used with every process it started:"
-        " CPU time, elapsed time, memory, I/O and context switches.",
+        " CPU time, elapsed time, memory, I/O and context switches. Under sudo the command is"
+        " root's, as with sudo itself.",
     )
     options.add_argument(
         "--format",
