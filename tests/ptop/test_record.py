@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import resource
+import shlex
 import signal
 import stat
 import subprocess
@@ -16,6 +18,8 @@ from pathlib import Path
 
 import pytest
 import taskstats
+
+from ptop.commands import record
 
 RECORD = [sys.executable, "-m", "ptop", "record"]
 CHECK = [sys.executable, "-m", "ptop", "check"]
@@ -449,3 +453,12 @@ def test_check_reports_what_is_lost(dump: Path) -> None:
     done = run(CHECK, dump)
     assert done.returncode == 1
     assert done.stderr.startswith(f"ptop: {dump}: ")
+
+
+def test_the_unit_for_systemd_bounds_what_is_kept() -> None:
+    unit = Path(__file__).parents[2] / "docs/ptop-record.service"
+    (line,) = re.findall(r"^ExecStart=\S+/ptop record (.*)$", unit.read_text(), re.MULTILINE)
+    options = record.parser().parse_args(shlex.split(line))
+    # Any user can make a recorder write much: a file also ends by its size.
+    assert options.rotate_time == 86_400
+    assert options.keep * options.rotate_size <= 4 << 30
