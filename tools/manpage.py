@@ -49,7 +49,22 @@ STATUS = (
     ("130", "interrupted (SIGINT) in batch mode"),
     ("128+N", "signal N ended the live view"),
 )
+SUDO = (
+    (
+        "ptop, ptop record, ptop audit",
+        "become the user who called sudo, once the source is open; a recording is that user's",
+    ),
+    (
+        "ptop check, ptop report, ptop replay, ptop export",
+        "open their files as root, and read them as the user who called sudo",
+    ),
+    (
+        "ptop run",
+        "stays root: a line for ptop in sudoers lets its user run any command as root",
+    ),
+)
 ENVIRONMENT = (
+    ("SUDO_UID, SUDO_GID", "the user whom ptop becomes under sudo; without them root stays root"),
     ("NO_COLOR", "if set and not empty, the same as --no-color"),
     ("TERM", "the type of the terminal; the live view refuses one that cannot move its cursor"),
 )
@@ -146,6 +161,8 @@ def page() -> str:
         *entries(
             (column.key, f"{column.doc} {column.unit}".rstrip()) for column in COLUMNS.values()
         ),
+        *section("sudo"),
+        *entries(SUDO),
         *section("exit status"),
         *entries(STATUS),
         *section("environment"),
