@@ -106,8 +106,8 @@ def _run_and_report(
         with taskstats.track(cgroup=True) as tracker:
             _run(command, tracker, children, options.wait_orphans)
         # Where exec failed, only our own fork ran: there is nothing to report.
-        if not children.exec_failed:
-            _write(_report(tracker, children, options, for_rows), output, options.output)
+        text = "" if children.exec_failed else _report(tracker, children, options, for_rows)
+        _write(text, output, options.output)
     except Exception as error:
         # The command has run: no failure to report it may replace its exit status.
         if not children.done(False):
