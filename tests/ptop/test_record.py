@@ -462,3 +462,31 @@ def test_the_unit_for_systemd_bounds_what_is_kept() -> None:
     # Any user can make a recorder write much: a file also ends by its size.
     assert options.rotate_time == 86_400
     assert options.keep * options.rotate_size <= 4 << 30
+
+
+IN_AN_UNNAMED_HOST = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWUTS = 0x04000000
+assert libc.unshare(CLONE_NEWUTS) == 0
+assert libc.sethostname(b"h\\xff\\xc3x", 4) == 0
+os.execv(sys.executable, [sys.executable, "-m", "ptop", *sys.argv[1:]])
+"""
+
+
+def test_a_host_name_need_not_be_text(dump: Path, needs: Callable[[bool, str], None]) -> None:
+    needs(os.geteuid() == 0, "naming a host needs root")
+    ptop = [sys.executable, "-c", IN_AN_UNNAMED_HOST]
+    for words in (
+        ["record", "-o", str(dump), "-d", "0.1", "--for", "0.3"],
+        ["check", str(dump)],
+        ["report", str(dump)],
+        ["replay", "-b", str(dump)],
+        ["export", "--columns", "host", str(dump)],
+        ["-b", "-n", "1", "-d", "0.1"],
+        ["run", "--format", "json", "--", "true"],
+    ):
+        done = run(ptop, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        if "export" in words:
+            assert set(done.stdout.split()) == {"host", "h\ufffd\ufffdx"}
