@@ -30,7 +30,7 @@ class Column:
 
 
 PID = Column("ac_pid", "integer", "pid")
-USED = Column("total_ns", "integer", "used", summed=True)
+USED = Column("total_ns", "integer", "used", width=12, summed=True)
 SHARE = Column("total_pct", "percent", "total", summed=True)
 NAME = Column("ac_comm", "name", "Name", width=15, right=False)
 COLUMNS = (PID, USED, SHARE, NAME)
@@ -65,7 +65,7 @@ def sleepers() -> Iterator[list[int]]:
 def row(cells: tuple[Any, ...]) -> str:
     pid, used, share, name = cells
     # A group of several tasks has no pid.
-    return f"{'-' if pid is None else pid:>9} {used:>9} {share:>9.2f} {name}"
+    return f"{'-' if pid is None else pid:>9} {used:>12} {share:>9.2f} {name}"
 
 
 def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
@@ -76,7 +76,7 @@ def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
             plain = rows.select(sources, sort="total_ns", text=text, limit=limit)
             seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 300))
             texts = [text.rstrip() for text, _ in seen.texts]
-            begin = texts.index(f"{'pid':>9} {'used':>9} {'total':>9} Name") + 2
+            begin = texts.index(f"{'pid':>9} {'used':>12} {'total':>9} Name") + 2
             assert texts[begin : begin + len(plain) - top] == [row(cells) for cells in plain[top:]]
             assert seen.rows == len(plain)
             if not top:

@@ -53,12 +53,14 @@ def dump(tmp_path: Path) -> Path:
 def test_a_recording_is_private_and_whole(dump: Path) -> None:
     done = run(RECORD, "-o", dump, "-d", "0.2", "--for", "1")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == f"ptop: 6 snapshots were written to {dump}\n"
+    # A stall costs some of them.
+    number = len(snapshots(dump))
+    assert 2 < number <= 6
+    assert done.stderr == f"ptop: {number} snapshots were written to {dump}\n"
     assert stat.S_IMODE(dump.stat().st_mode) == 0o600
-    assert len(snapshots(dump)) == 6
     checked = run(CHECK, dump)
     assert checked.returncode == 0
-    assert checked.stdout.startswith(f"{dump}: 6 of 6 snapshots over 1.")
+    assert checked.stdout.startswith(f"{dump}: {number} of {number} snapshots over ")
     # It has all that the balance of an interval needs. That this equals the live balance is
     # tested elsewhere.
     first, *between, last = taskstats.open(dump)
@@ -421,8 +423,11 @@ def test_no_file_name_sends_escape_sequences(tmp_path: Path) -> None:
     done = run(CHECK, dump)
     assert done.stderr.startswith(f"ptop: {shown}: No such file or directory; ")
     done = run(RECORD, "-o", dump, "-d", "0.1", "--for", "0.3", "--uncompressed")
-    assert done.stderr == f"ptop: 4 snapshots were written to {shown}\n"
-    assert run(CHECK, dump).stdout.startswith(f"{shown}: 4 of 4 snapshots")
+    # A stall costs some of them.
+    number = len(taskstats.open(dump))
+    assert 1 < number <= 4
+    assert done.stderr == f"ptop: {number} snapshots were written to {shown}\n"
+    assert run(CHECK, dump).stdout.startswith(f"{shown}: {number} of {number} snapshots")
     data = bytearray(dump.read_bytes())
     data[len(data) // 2] ^= 1
     dump.write_bytes(data)
