@@ -160,8 +160,10 @@ mod tests {
 
     /// User 1 is never found, the others have their number as name.
     fn stuck(uid: u32) -> Option<Vec<u8>> {
-        while uid == 1 {
-            thread::park();
+        if uid == 1 {
+            loop {
+                thread::park();
+            }
         }
         Some(uid.to_string().into_bytes())
     }
