@@ -47,7 +47,7 @@ STATUS = (
         " ptop audit is so wide that it proves nothing",
     ),
     ("130", "interrupted (SIGINT) in batch mode"),
-    ("128+N", "signal N ended the live view"),
+    ("128+N", "signal N ended the live view; SIGINT and SIGQUIT quit it with 0"),
 )
 SUDO = (
     (

@@ -139,7 +139,7 @@ def show(
             while loop.ended_by is None:
                 with _screen(terminal):
                     loop.run()
-                if not loop.stopped:
+                if loop.ended_by is not None or not loop.stopped:
                     break
                 # The terminal is restored: stop as a shell expects, and continue here afterwards.
                 os.kill(os.getpid(), signal.SIGSTOP)
