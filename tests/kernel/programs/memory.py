@@ -20,6 +20,16 @@ def charged() -> int:
     return int(words[words.index("kernel") + 1])
 
 
+def settled() -> int:
+    """The same, once it no longer changes: the kernel flushes its counters every two seconds
+    (mm/memcontrol.c), on a busy machine later."""
+    last, now = -1, charged()
+    while now != last:
+        time.sleep(5)
+        last, now = now, charged()
+    return now
+
+
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     # The kernel flushes per-CPU counters now and then.
     for _ in range(200):
@@ -41,8 +51,7 @@ def reader(act: Callable[[taskstats.Source], None]) -> int:
 
 
 def is_charged(source: taskstats.Source) -> None:
-    time.sleep(3)
-    before = charged()
+    before = settled()
     snapshot = source.snapshot()
     assert len(snapshot) > TASKS
     size = memoryview(snapshot).nbytes
