@@ -64,9 +64,10 @@ END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
 def parts_of(kernel: Kernel) -> list[str]:
     """The parts that a kernel runs. The inside of the sources is tested once, and no test
     programs are built for arm64. Unless kernels were named, the test programs run under one
-    kernel: they take longer than all other parts together."""
-    asked = os.environ.get("PRECISE_TOP_PARTS", "").split() or PARTS
-    parts = [part for part in PARTS if part in asked]
+    kernel: they take longer than all other parts together. Storms are then left out, because
+    some of their intervals do not close in an emulated machine (docs/warts.md)."""
+    asked = os.environ.get("PRECISE_TOP_PARTS", "").split()
+    parts = [part for part in PARTS if (part in asked if asked else NAMED or part != "audit-storm")]
     if kernel.name == stock_kernels.STEADY:
         return parts
     if kernel.is_arm or not NAMED:
