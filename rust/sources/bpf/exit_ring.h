@@ -25,6 +25,9 @@ SUBPROGRAM int hold(struct control *c, struct task_struct *t)
 		return 0;
 	describe_exit(c, draft, t);
 	/* The iterator visits threads by their numbers. */
+	/* For user space, until the last switch: when it exited, and what it had used. */
+	draft->used = draft->record.ac_time_ns;
+	draft->end = draft->record.ac_sum_exec_ns;
 	draft->walked = t->pid <= c->last ? c->noting : 0;
 	bpf_map_update_elem(&exiting, &key, draft, BPF_ANY);
 	return 0;

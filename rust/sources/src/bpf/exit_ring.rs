@@ -7,11 +7,13 @@
 //!   value, unless the walk has visited it.
 
 use std::mem::{offset_of, size_of, take};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use precise_top_core::Layout;
 
 use super::exit_slots::{Slot, Slots};
+use crate::sys::bpf;
 use crate::sys::shared::{Control, Mapping, Ring, SlotWords, words_in};
 
 /// Bytes of the ring: some 22,000 deaths.
@@ -25,13 +27,36 @@ const EMPTY_PART: u64 = 4;
 pub(crate) struct ExitRing {
     control: Arc<Mapping>,
     ring: Ring,
+    /// Slots of tasks that have exited and make their last switch later.
+    exiting: OwnedFd,
     message_size: usize,
     open: Vec<Vec<u8>>,
 }
 
 impl ExitRing {
-    pub(super) fn new(control: Arc<Mapping>, ring: Ring, layout: &Layout) -> ExitRing {
-        ExitRing { control, ring, message_size: Slots::size_of_one(layout), open: Vec::new() }
+    pub(super) fn new(
+        control: Arc<Mapping>,
+        ring: Ring,
+        exiting: OwnedFd,
+        layout: &Layout,
+    ) -> ExitRing {
+        let message_size = Slots::size_of_one(layout);
+        ExitRing { control, ring, exiting, message_size, open: Vec::new() }
+    }
+
+    /// Passes the tasks to `look` that had exited at the end of the last run and are not dead.
+    fn look_at_exiting(&self, run: &Control, mut look: impl FnMut(&Slot<'_>) -> bool) {
+        for slot in bpf::values(self.exiting.as_fd(), self.message_size).unwrap_or_default() {
+            let (words, record) = slot.split_at(size_of::<SlotWords>());
+            let mut words: SlotWords = words_in(words);
+            if words.died_ns == 0 && words.used <= run.end_ns {
+                // At its exit; the rest counts once it is dead.
+                words.used = words.end;
+                words.state = 0;
+                words.serial = run.serial;
+                look(&Slot::sent(words, record));
+            }
+        }
     }
 
     /// Lets the programs report each death, or when a part of the ring is used.
@@ -42,7 +67,7 @@ impl ExitRing {
 
     /// Looks at all dead tasks; `is_done` returns whether one is to be forgotten. Those that died
     /// up to the end of the last run count as seen by it.
-    fn sweep(&mut self, mut is_done: impl FnMut(&Slot<'_>) -> bool) {
+    fn sweep(&mut self, with_exiting: bool, mut is_done: impl FnMut(&Slot<'_>) -> bool) {
         let ExitRing { ring, open, .. } = self;
         ring.take(self.message_size, |message| open.push(message));
         let run: Control = self.control.read(0);
@@ -57,6 +82,9 @@ impl ExitRing {
             !is_done(&Slot::sent(words, record))
         });
         self.open = open;
+        if with_exiting {
+            self.look_at_exiting(&run, is_done);
+        }
     }
 }
 
@@ -98,7 +126,7 @@ impl Deaths {
     pub(super) fn sweep(&mut self, end: Option<u64>, is_done: impl FnMut(&Slot<'_>) -> bool) {
         match self {
             Deaths::Slots(slots) => slots.sweep(end, is_done),
-            Deaths::Ring(ring) => ring.sweep(is_done),
+            Deaths::Ring(ring) => ring.sweep(end.is_some(), is_done),
         }
     }
 }

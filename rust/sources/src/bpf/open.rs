@@ -135,7 +135,7 @@ impl Bpf {
             .map_err(|error| Error::os("map a BPF ring buffer", error))?;
         let words = Arc::clone(&control);
         let deaths = if maps.slot_count == 0 {
-            Deaths::Ring(ExitRing::new(words, ring, &layout))
+            Deaths::Ring(ExitRing::new(words, ring, maps.exiting, &layout))
         } else {
             let count = maps.slot_count;
             let slots = map(&maps.slots, count * Slots::size_of_one(&layout))?;
@@ -148,7 +148,6 @@ impl Bpf {
             maps.controls,
             maps.cpus,
             maps.slots,
-            maps.exiting,
             maps.drafts,
             maps.notes,
             maps.noted,

@@ -313,6 +313,40 @@ pub(crate) fn elements(map: BorrowedFd<'_>) -> io::Result<Vec<([u8; 16], [u64; 2
     }
 }
 
+/// The values of a map whose keys are of eight bytes and whose values are of `size`.
+pub(crate) fn values(map: BorrowedFd<'_>, size: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    let mut last: Option<u64> = None;
+    loop {
+        let mut key = 0_u64;
+        let mut next = MapUpdate {
+            map_fd: raw(map),
+            pad: 0,
+            key: last.as_ref().map_or(0, |key| (&raw const *key) as u64),
+            value: (&raw mut key) as u64,
+            flags: 0,
+        };
+        // SAFETY: both keys are of eight bytes, as this map's are; null asks for the first.
+        match unsafe { bpf(MAP_GET_NEXT_KEY, &mut next) } {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(found),
+            done => done?,
+        };
+        let mut value = vec![0_u8; size];
+        let mut lookup = MapUpdate {
+            map_fd: raw(map),
+            pad: 0,
+            key: (&raw const key) as u64,
+            value: value.as_mut_ptr() as u64,
+            flags: 0,
+        };
+        // SAFETY: the key is of eight bytes and the value of `size`, as this map's are.
+        if unsafe { bpf(MAP_LOOKUP_ELEM, &mut lookup) }.is_ok() {
+            found.push(value);
+        }
+        last = Some(key);
+    }
+}
+
 /// Loads a program. On failure the last lines of the verifier's log come with the error.
 pub(crate) fn load_program(
     name: &str,
