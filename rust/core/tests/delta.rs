@@ -125,6 +125,7 @@ fn the_books_tell_what_is_left() {
     assert_eq!(books.idle_ns, SECOND / 4);
     assert_eq!(books.irq_ns, 10);
     assert_eq!(books.residual_ns, (SECOND / 4) as i64 - 10);
+    assert_eq!(books.edge_ns, 2 * books.step_ns, "a step for each of the two times");
     // Interrupts by /proc/stat may be part of the tasks' time.
     assert_eq!(books.within_ns, 10);
 }

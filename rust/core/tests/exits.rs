@@ -185,6 +185,21 @@ fn a_task_left_out_opens_the_books() {
 }
 
 #[test]
+fn a_time_that_seems_to_stand_still_has_a_step_of_error() {
+    let irq = |idle_ns| {
+        move |header: &mut Header| {
+            stat(&[(0, idle_ns)])(header);
+            header.cpu_times[0].irq_ns = 30 * MS;
+        }
+    };
+    let before = adjusted(10, &[], &[], irq(0));
+    let after = adjusted(11, &[], &[], irq(980 * MS));
+    let books = Interval::between(before, after).balance().expect("CPU times are known");
+    assert_eq!((books.residual_ns, books.edge_ns), ((20 * MS) as i64, 20 * MS));
+    assert!(books.is_closed());
+}
+
+#[test]
 fn hidden_tasks_outside_the_namespace_have_the_time_that_is_left() {
     let hides = |outside_ns: u64, cpus| {
         move |header: &mut Header| {

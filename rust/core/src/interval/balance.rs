@@ -205,14 +205,17 @@ impl Interval {
         let sum = |of: fn(&CpuTimes) -> u64| saturating_sum(cpus.iter().map(of));
         let step_ns = self.cur().header().cpu_times_step_ns;
         let count = cpus.len() as u64;
-        // Each of a CPU's times is rounded down to its step at both ends.
-        let classes = sum(|cpu| {
+        // Each of a CPU's times is rounded down to its step at both ends, also one that seems to
+        // stand still.
+        let known: HashSet<u32> = cpus.iter().map(|cpu| cpu.cpu).collect();
+        let now = self.cur().header().cpu_times.iter().filter(|cpu| known.contains(&cpu.cpu));
+        let classes = saturating_sum(now.map(|cpu| {
             [cpu.idle_ns, cpu.iowait_ns, cpu.irq_ns, cpu.softirq_ns, cpu.steal_ns]
                 .into_iter()
                 .filter(|&time| time > 0)
                 .count()
                 .max(1) as u64
-        });
+        }));
         // A record may be as old as the walk takes, and a tick older over netlink.
         let header = self.cur().header();
         let late =
