@@ -192,6 +192,11 @@ impl<'a> RecordMut<'a> {
             .then_some(RecordMut { bytes, layout })
     }
 
+    /// The record's layout.
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
     /// Writes a number, cut to the field's width. A field that the layout lacks
     /// is left out.
     pub fn set(&mut self, field: Field, value: u64) {

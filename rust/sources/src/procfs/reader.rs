@@ -190,7 +190,8 @@ impl Reader {
         };
         let now = crate::host::now();
         let stat = self.stat(&directory)?;
-        record.set(Field::version, u64::from(VERSION));
+        // Other sources complete their own records here.
+        record.set(Field::version, u64::from(record.layout().version()));
         record.set(Field::ac_pid, u64::from(tid.unwrap_or(pid)));
         record.set(Field::ac_tgid, u64::from(pid));
         record.set(Field::ac_time_ns, now.monotonic_ns);
