@@ -19,6 +19,21 @@ static __always_inline u64 steal_of(struct rq *q)
 	return OPTIONAL(q->prev_steal_time_rq);
 }
 
+/*
+ * Takes a CPU's clock as an estimate of the scheduler's clock - CLOCK_MONOTONIC. The clock may
+ * have been updated long before, where a hypervisor took the CPU away in between: so the largest
+ * estimate is the best, and follows a clock that is slewed.
+ */
+static __always_inline void take_offset(struct control *c, u64 clock)
+{
+	u64 now = bpf_ktime_get_ns();
+	s64 offset = clock - now;
+	s64 floor = c->offset_ns - ((now - c->offset_fresh) >> DRIFT_SHIFT);
+
+	c->offset_fresh = now;
+	c->offset_ns = offset > floor ? offset : floor;
+}
+
 /* One consistent reading of a task's run time and its queue's clocks. */
 struct reading {
 	u64 sum, exec_start, arrival;

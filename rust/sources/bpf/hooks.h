@@ -72,7 +72,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		return 0;
 	if (next->pid == c->reader || prev->pid == c->reader)
 		/* The clock has just been updated. */
-		c->offset_ns = q->clock - bpf_ktime_get_ns();
+		take_offset(c, q->clock);
 	/*
 	 * Between the last accounting of a task and the switch, the kernel may search other CPUs
 	 * for work. It counts that as idle time (sched_balance_newidle()), and so does this.

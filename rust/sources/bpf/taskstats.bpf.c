@@ -25,24 +25,14 @@ char LICENSE[] SEC("license") = "GPL";
 static __always_inline void estimate_offset(struct control *c)
 {
 	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
-	u64 now = bpf_ktime_get_ns();
 	struct rq *q;
-	s64 offset;
 
-	/* If switches are watched, the caller's last one has set it to the ns. */
-	if (!wants(c, RUN_EXACT))
-		/* The maximum of the past has to follow a clock that is slewed. */
-		c->offset_ns -= (now - c->offset_fresh) >> DRIFT_SHIFT;
-	c->offset_fresh = now;
 	if (!has_queues())
 		return;
 	/* Without rdonly_cast the current task is but a number: helpers read from it. */
 	q = BPF_CORE_READ(caller, se.cfs_rq, rq);
-	if (!q)
-		return;
-	offset = BPF_CORE_READ(q, clock) - bpf_ktime_get_ns();
-	if (offset > c->offset_ns)
-		c->offset_ns = offset;
+	if (q)
+		take_offset(c, BPF_CORE_READ(q, clock));
 }
 
 /* Begins a run: the switch program takes notes from its instant on. */
