@@ -21,7 +21,7 @@ SUDO = {**os.environ, "SUDO_UID": str(NOBODY), "SUDO_GID": str(NOBODY)}
 COMMANDS = [
     ["check", "a.tsd", "b.tsd"],
     ["report", "*.tsd"],
-    ["report", "a.tsd", "--format", "csv", "--from", "00:00"],
+    ["report", "a.tsd", "--format", "csv", "--from", "2020-01-01"],
     ["export", "[ab].tsd", "--columns", "ac_pid"],
     ["replay", "-b", "a.tsd"],
     ["replay", "a.tsd", "--format", "json", "--at", "+0s"],

@@ -293,7 +293,7 @@ def many_idle_tasks(base: Base, path: Path) -> None:
     """Two snapshots with more rows than are believed without proof."""
     with taskstats.Recorder(path) as recorder:
         for second in range(2):
-            recorder.write(fr.snapshot(base.template, 80_000, second))
+            recorder.write(fr.snapshot(base.template, 55_000, second))
 
 
 # What looks alike, and is whole; with the number of snapshots and the rows of each.
@@ -302,7 +302,7 @@ WHOLE: list[tuple[Callable[[Base, Path], None], int, int]] = [
     (long_run, 60_002, ROWS),
     (short_forms, 100_000, 0),
     (idle_tasks, 60, 3000),
-    (many_idle_tasks, 2, 80_000),
+    (many_idle_tasks, 2, 55_000),
 ]
 
 
