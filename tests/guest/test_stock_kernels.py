@@ -176,6 +176,9 @@ def test_stock_kernel(kernel: Kernel, part: str, machines: Machines) -> None:
     run = machines.run(kernel)
     # With the end of the machine where that came too early.
     output = run.output.get(part, "") + run.error[-2000:]
+    if part.startswith("audit-") and not walks_in_one_call(kernel):
+        check_audit_of_ticks(lines(output))
+        return
     assert run.status.get(part) == 0, output
     if part == "doctor":
         check_doctor(kernel, lines(output)[-1])
@@ -208,10 +211,22 @@ def check_audit(kernel: Kernel, part: str, accounts: list[dict[str, Any]]) -> No
         assert account["closed"], "\n".join(map(json.dumps, accounts))
     if part == "audit-storm":
         assert whole["exited"] > 0
-    if walks_in_one_call(kernel):
-        share = 100 * whole["residual_ns"] / whole["interval_ns"]
-        print(f"{kernel.name} {part}: residual {share:.6f} %")
-        assert abs(share) < 0.001, accounts
+    share = 100 * whole["residual_ns"] / whole["interval_ns"]
+    print(f"{kernel.name} {part}: residual {share:.6f} %")
+    assert abs(share) < 0.001, accounts
+
+
+def check_audit_of_ticks(accounts: list[dict[str, Any]]) -> None:
+    """Every interval closes by /proc/stat. All of them together need not: interrupts of an idle
+    CPU are in no time of kernels without CONFIG_IRQ_TIME_ACCOUNTING. In an emulated machine each
+    takes some 50 us, so that they add up to more than the bound of one interval."""
+    *intervals, whole = accounts
+    assert len(intervals) == 5
+    for account in intervals:
+        assert account["source"] == "bpf"
+        assert account["closed"], "\n".join(map(json.dumps, accounts))
+    bound_ns = sum(account["bound_ns"] for account in intervals)
+    assert abs(whole["residual_ns"]) <= bound_ns, "\n".join(map(json.dumps, accounts))
 
 
 def test_the_bpf_objects_fit_the_types_of_every_kernel() -> None:
