@@ -131,16 +131,7 @@ impl Bpf {
         let watchers = load_watchers(&loader, &way, &mut refusals);
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
         set_up(&control, &host, left_out)?;
-        let ring = Ring::new(maps.deaths.as_fd(), page, maps.ring_size)
-            .map_err(|error| Error::os("map a BPF ring buffer", error))?;
-        let words = Arc::clone(&control);
-        let deaths = if maps.slot_count == 0 {
-            Deaths::Ring(ExitRing::new(words, ring, maps.exiting, &layout))
-        } else {
-            let count = maps.slot_count;
-            let slots = map(&maps.slots, count * Slots::size_of_one(&layout))?;
-            Deaths::Slots(Slots::new(words, slots, maps.slot_of, ring, &layout, count))
-        };
+        let deaths = deaths_of(&maps, &control, &layout, page)?;
         let exits = Exits::new(deaths, &layout);
         let cpus = map(&maps.cpus, cpu_count * size_of::<CpuWords>())?;
         let listed = map(&maps.listed, run_log::LISTED * run_log::STRIDE)?;
@@ -148,6 +139,8 @@ impl Bpf {
             maps.controls,
             maps.cpus,
             maps.slots,
+            maps.slot_of,
+            maps.exiting,
             maps.drafts,
             maps.notes,
             maps.noted,
@@ -206,6 +199,28 @@ impl Bpf {
             }
         }
     }
+}
+
+/// What the programs leave of dead tasks: slots, or a ring for the iterator.
+fn deaths_of(
+    maps: &Maps,
+    control: &Arc<Mapping>,
+    layout: &Layout,
+    page: usize,
+) -> Result<Deaths, Error> {
+    // The programs that are loaded later need the maps as well.
+    let duplicate = |map: &OwnedFd| {
+        map.try_clone().map_err(|error| Error::os("duplicate the descriptor of a BPF map", error))
+    };
+    let ring = Ring::new(maps.deaths.as_fd(), page, maps.ring_size)
+        .map_err(|error| Error::os("map a BPF ring buffer", error))?;
+    let control = Arc::clone(control);
+    let count = maps.slot_count;
+    if count == 0 {
+        return Ok(Deaths::Ring(ExitRing::new(control, ring, duplicate(&maps.exiting)?, layout)));
+    }
+    let slots = map(&maps.slots, count * Slots::size_of_one(layout))?;
+    Ok(Deaths::Slots(Slots::new(control, slots, duplicate(&maps.slot_of)?, ring, layout, count)))
 }
 
 /// The words that stay as they are.
