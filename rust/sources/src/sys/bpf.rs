@@ -447,7 +447,8 @@ fn program_of_link(id: u32) -> io::Result<String> {
     let program = open_by_id(PROG_GET_FD_BY_ID, link.prog_id)?;
     // SAFETY: the structure of a program, of integers only.
     let program: bpf_prog_info = unsafe { info_of(program.as_fd()) }?;
-    let bytes = program.name.iter().map(|&byte| byte.cast_unsigned()).take_while(|&byte| byte != 0);
+    // c_char is signed on x86-64 and unsigned on aarch64.
+    let bytes = program.name.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|&byte| byte != 0);
     Ok(String::from_utf8_lossy(&bytes.collect::<Vec<u8>>()).into_owned())
 }
 
