@@ -416,17 +416,27 @@ fn netlinks_dump_has_the_records_of_the_file() {
         };
         assert_eq!(pids(&file), pids(&dump));
         // Tasks that slept are the same to the byte, except instant and age.
-        let same = |one: &precise_top_core::Record<'_>, other: &precise_top_core::Record<'_>| {
-            Field::ALL.iter().all(|&field| {
-                let age = [Field::ac_time_ns, Field::ac_etime, Field::ac_tgetime];
-                age.contains(&field) || one.value(field) == other.value(field)
-            })
+        let differ = |one: &precise_top_core::Record<'_>, other: &precise_top_core::Record<'_>| {
+            let age = [Field::ac_time_ns, Field::ac_etime, Field::ac_tgetime];
+            let fields = Field::ALL.iter().filter(|&field| !age.contains(field));
+            fields.copied().find(|&field| one.value(field) != other.value(field))
         };
-        let slept = file.iter().filter(|record| record.ac_comm() == Some(b"sleep"));
-        let found = slept.filter(|one| {
-            let row = one.ac_pid().and_then(|pid| dump.find_pid(pid));
-            row.and_then(|row| dump.get(row)).is_some_and(|other| same(one, &other))
-        });
-        assert!(found.count() > 250);
+        let compare = |file: &Snapshot<SharedBytes>, dump: &Snapshot<SharedBytes>| {
+            let slept = file.iter().filter(|record| record.ac_comm() == Some(b"sleep"));
+            let found: Vec<Option<Field>> = slept
+                .filter_map(|one| Some(differ(&one, &dump.get(dump.find_pid(one.ac_pid()?)?)?)))
+                .collect();
+            found
+        };
+        let is_same =
+            |found: &[Option<Field>]| found.iter().filter(|field| field.is_none()).count() > 250;
+        let mut found = compare(&file, &dump);
+        if !is_same(&found) {
+            // Rarely many differ; which field is not known yet (docs/warts.md).
+            eprintln!("of {}, threads {threads}: {found:?}", found.len());
+            let file = proc.snapshot(&request).expect("a snapshot");
+            found = compare(&file, &netlink.snapshot(&request).expect("a snapshot"));
+        }
+        assert!(is_same(&found), "of {}, threads {threads}: {found:?}", found.len());
     }
 }
