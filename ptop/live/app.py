@@ -197,8 +197,8 @@ class _Loop:
     def run(self) -> None:
         """Show frames until the user quits, a signal arrives, or all intervals are shown."""
         self.stopped, self.resized = False, True
+        self.take_signals()
         while True:
-            self.take_signals()
             if self.stopped or self.ended_by is not None:
                 return
             if self.resized:
@@ -213,7 +213,11 @@ class _Loop:
                     return
             left_s = self._left_s()
             polled = self.poller.poll(None if left_s is None else 1000 * left_s)
-            if self.terminal.descriptor in [descriptor for descriptor, _ in polled]:
+            ready = [descriptor for descriptor, _ in polled]
+            # Reading an empty queue costs a system call and an exception.
+            if self.signals.descriptor in ready:
+                self.take_signals()
+            if self.terminal.descriptor in ready:
                 # inkey costs as much as a frame, even if there is no key.
                 self._take_keys()
                 if self.state.quit:

@@ -80,11 +80,19 @@ pub(crate) struct Guarded {
     source: Box<dyn Source>,
     home: ForkGuard,
     tasks: Peak,
+    /// What tasks of other pid namespaces mean for its snapshots, in words. The process keeps
+    /// its namespace for life, and callers ask at each snapshot.
+    namespace: Option<String>,
 }
 
 impl Guarded {
     pub(crate) fn new(source: impl Source + 'static) -> Guarded {
-        Guarded { source: Box::new(source), home: ForkGuard::new(), tasks: Peak::default() }
+        Guarded {
+            source: Box::new(source),
+            home: ForkGuard::new(),
+            tasks: Peak::default(),
+            namespace: namespace::notice(),
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -108,7 +116,7 @@ impl Source for Guarded {
 
     fn notice(&self) -> String {
         let own = Some(self.source.notice()).filter(|own| !own.is_empty());
-        namespace::notice().into_iter().chain(own).collect::<Vec<_>>().join("; ")
+        self.namespace.clone().into_iter().chain(own).collect::<Vec<_>>().join("; ")
     }
 
     fn unchanged(&self) -> Option<Unchanged> {
