@@ -28,12 +28,15 @@ static __always_inline void write_id(const struct control *c, u64 *place, const 
 }
 
 /*
- * ns / 1000. A division is the most expensive operation here, and most numbers are
- * small: below 2^35 ns a multiplication has the same result.
+ * ns / 1000. A division is the most expensive operation here: the number is split twice, by
+ * 2^32 = 4294967 * 1000 + 296 and 2^20 = 1048 * 1000 + 576, until a multiplication suffices.
  */
 static __always_inline u64 us(u64 ns)
 {
-	return ns >> 35 ? ns / 1000 : ((ns >> 3) * 274877907) >> 35;
+	u64 middle = (ns >> 32) * 296 + (u32)ns;
+	u64 low = (middle >> 20) * 576 + (middle & 0xfffff);
+
+	return (ns >> 32) * 4294967 + (middle >> 20) * 1048 + (((low >> 3) * 137438954) >> 34);
 }
 
 /* us / 1000000, in the same way, below 2^38 us. */
@@ -189,20 +192,30 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		ADD_DELAY(d, irq, total);                                                  \
 	} while (0)
 
-/* Keeps the longest wait, when it ended, and the shortest. */
+/* A shortest wait, 0 where none is known, as a number that is greatest then; and back. */
+#define MINIMUM(ns) (((ns) - 1) & ~(1ULL << 63))
+#define FROM_MINIMUM(number) (((number) + 1) & ~(1ULL << 63))
+
+/*
+ * Keeps the longest wait, when it ended, and the shortest. Without branches: the verifier
+ * would follow both ways of each.
+ */
 #define KEEP_PEAK(from, name, most, least)                                                 \
 	do {                                                                               \
-		u64 longest = OPTIONAL((from)->most), shortest = OPTIONAL((from)->least);  \
+		u64 longest = OPTIONAL((from)->most);                                      \
+		u64 mask = sign_mask(r->name##_delay_max - longest);                      \
+		u64 shortest = MINIMUM(OPTIONAL((from)->least));                           \
+		u64 least_yet = MINIMUM(r->name##_delay_min);                              \
                                                                                            \
-		if (longest > r->name##_delay_max) {                                       \
-			r->name##_delay_max = longest;                                     \
-			r->name##_delay_max_ts.tv_sec = OPTIONAL((from)->most##_ts.tv_sec); \
-			r->name##_delay_max_ts.tv_nsec =                                   \
-				OPTIONAL((from)->most##_ts.tv_nsec);                       \
-		}                                                                          \
-		if (!r->name##_delay_min ||                                                \
-		    (shortest && shortest < r->name##_delay_min))                          \
-			r->name##_delay_min = shortest;                                    \
+		r->name##_delay_max = choose(mask, r->name##_delay_max, longest);          \
+		r->name##_delay_max_ts.tv_sec =                                            \
+			choose(mask, r->name##_delay_max_ts.tv_sec,                        \
+			       OPTIONAL((from)->most##_ts.tv_sec));                        \
+		r->name##_delay_max_ts.tv_nsec =                                           \
+			choose(mask, r->name##_delay_max_ts.tv_nsec,                       \
+			       OPTIONAL((from)->most##_ts.tv_nsec));                       \
+		mask = sign_mask(shortest - least_yet);                                   \
+		r->name##_delay_min = FROM_MINIMUM(choose(mask, least_yet, shortest));     \
 	} while (0)
 
 SUBPROGRAM int fill_peaks(struct record *r, struct task_struct *t, u64 keep)

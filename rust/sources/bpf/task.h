@@ -95,10 +95,25 @@ static __always_inline struct rq *queue_of(struct task_struct *t)
 	return has_queues() ? FROM(t)->se.cfs_rq->rq : 0;
 }
 
-/* Without branches: the verifier follows each combination of branches. */
+/*
+ * Arithmetic without branches: the verifier follows each combination of branches. The
+ * compiler makes branches of a shift that it understands.
+ */
+static __always_inline u64 sign_mask(s64 a)
+{
+	asm("%0 s>>= 63" : "+r"(a));
+	return a;
+}
+
+/* `b` where all bits of the mask are set, `a` where none is. */
+static __always_inline u64 choose(u64 mask, u64 a, u64 b)
+{
+	return a ^ ((a ^ b) & mask);
+}
+
 static __always_inline s64 not_negative(s64 a)
 {
-	return a & ~(a >> 63);
+	return a & ~sign_mask(a);
 }
 
 static __always_inline u64 greater(s64 a, s64 b)
