@@ -102,6 +102,10 @@ pub(crate) struct Bpf {
     watching: Option<Vec<OwnedFd>>,
     /// Notes lost up to the last snapshot.
     notes_lost: u64,
+    /// Exits, and those without a slot, when skipped runs were last counted.
+    exits_counted: (u64, u64),
+    /// Runs of programs at the ends of tasks that the kernel had skipped then.
+    skipped_ends: u64,
     /// Number of records of the dead in the last snapshot.
     exited: usize,
     /// All tasks' last values, while snapshots are without unchanged tasks.

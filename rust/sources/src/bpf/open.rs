@@ -173,6 +173,8 @@ impl Bpf {
             hidden_watchers: Vec::new(),
             watching: None,
             notes_lost: 0,
+            exits_counted: (0, 0),
+            skipped_ends: 0,
             exited: 0,
             changed: None,
             looked_ns: 0,

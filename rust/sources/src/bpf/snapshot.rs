@@ -182,18 +182,26 @@ impl Bpf {
         let collected = exits.collect(run, rows);
         header.outside_ns += collected.outside_ns;
         (header.exits_lost, header.overflow_ns) = exits.lost();
-        let (skipped, calls) = self.skipped_ends();
-        header.exits_lost += skipped;
-        header.syscalls += calls;
+        header.syscalls += self.count_skipped_ends(run);
+        header.exits_lost += self.skipped_ends;
         collected.records
     }
 
-    /// Runs that the kernel skipped of programs at the ends of tasks, with the system calls made.
-    /// Where it skips the program at exits, the last switch claims the slot, or counts the loss.
-    fn skipped_ends(&self) -> (u64, u32) {
+    /// Counts the runs that the kernel skipped of programs at the ends of tasks, and returns the
+    /// number of system calls made. Where it skips the program at exits, the last switch claims
+    /// the slot, or counts the loss. It skips none where no task exited.
+    fn count_skipped_ends(&mut self, run: &Control) -> u32 {
+        let exits = (run.head, run.exits_lost);
+        if matches!(self.way, Way::OneCall(_)) && self.exits_counted == exits {
+            return 0;
+        }
+        self.exits_counted = exits;
         let last = self.watchers.iter().map(|[switched, _]| switched).chain(&self.hidden_watchers);
         let skipped = last.map(|program| bpf::recursion_misses(program.as_fd()).unwrap_or(0));
-        skipped.fold((0, 0), |(sum, calls), missed| (sum + missed, calls + 1))
+        let calls;
+        (self.skipped_ends, calls) =
+            skipped.fold((0, 0), |(sum, calls), missed| (sum + missed, calls + 1));
+        calls
     }
 
     /// Appends the records of hidden tasks to `count` others. Returns the number of all.
