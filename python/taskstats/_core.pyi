@@ -574,8 +574,11 @@ class Snapshot:
     def missed(self) -> int:
         """Number of tasks that exist and could not be read."""
     @property
-    def exited(self) -> int:
-        """Number of records, the last ones, of tasks that died since the previous snapshot."""
+    def exited(self) -> int | None:
+        """Number of records, the last ones, of tasks that died since the previous snapshot.
+
+        None where nobody counted them.
+        """
     @property
     def unchanged(self) -> int:
         """Number of tasks without a record because they did not run since the previous snapshot.
@@ -929,8 +932,8 @@ class Interval:
     def cur(self) -> Snapshot:
         """The later snapshot; the rows are its records."""
     @property
-    def exited(self) -> int:
-        """Number of rows of tasks that died in the interval."""
+    def exited(self) -> int | None:
+        """Number of rows of tasks that died in the interval; None where nobody counted them."""
     @property
     def interval_ns(self) -> int:
         """Length of the interval, in ns."""
@@ -1061,8 +1064,16 @@ class Source:
     another. `threads` takes a record for each thread instead of each process. `fields` are the
     names of the fields to read; None reads all.
 
-    With `exact` the bpf source watches the scheduler's switches: all values are as of one instant
-    and idle time is exact to the ns. The proc source always works so; other sources ignore it.
+    With `exact` snapshots include the tasks that died since the previous snapshot (`Snapshot.exits`):
+    the bpf source watches the scheduler's switches and exits from its opening on, so that all values
+    are as of one instant, and idle time is exact to the ns. netlink and procfs listen to exit events
+    where CAP_NET_ADMIN allows that. The proc source is always exact and needs no exits.
+    `exact=False` watches nothing and starts no thread: `exited` is None then.
+
+    An exact source keeps the exits for its next snapshot. One that nobody has read for two minutes
+    while 131,072 exits wait, or for three hours, stops watching and forgets them; the next snapshot
+    watches again, its `exited` is None, and `notice` says so.
+
     With `changed` every snapshot after the first holds only the tasks that ran since the previous
     one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
     needs them to close the books or where they cost little.
@@ -1078,7 +1089,7 @@ class Source:
         *,
         threads: bool = False,
         fields: Sequence[str] | None = None,
-        exact: bool = False,
+        exact: bool = True,
         changed: bool = False,
         cpu_times: bool | None = None,
         system: bool | None = None,

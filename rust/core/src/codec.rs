@@ -42,6 +42,7 @@ mod section {
     pub(super) const CPU_CLOCKS: u16 = 8;
     pub(super) const SYSTEM: u16 = 9;
     pub(super) const COUNTS: u16 = 10;
+    pub(super) const TASK_ID_SPACE: u16 = 11;
 }
 
 /// Whether `bytes` begin as a snapshot does.
@@ -229,6 +230,9 @@ fn encode_sections(header: &Header) -> Vec<u8> {
         });
     }
     out.section(section::COUNTS, |out| encode_counts(header, out));
+    if let Some(space) = header.task_id_space {
+        out.section(section::TASK_ID_SPACE, |out| out.u64(space));
+    }
     out.0
 }
 
@@ -318,6 +322,7 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
         }
         section::SYSTEM => header.system = Some(input.system()?),
         section::COUNTS => decode_counts(header, &mut input)?,
+        section::TASK_ID_SPACE => header.task_id_space = Some(input.u64()?),
         _ => {}
     }
     Ok(())

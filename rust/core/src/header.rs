@@ -325,6 +325,9 @@ pub struct Header {
     pub hooks_ns: u64,
     /// System calls that the snapshot took.
     pub syscalls: u32,
+    /// Names the rule that made the `task_id`s, which are equal for one task only where this is
+    /// equal; None where unknown.
+    pub task_id_space: Option<u64>,
 }
 
 impl Header {
@@ -361,6 +364,7 @@ impl Header {
             own_cpu_ns: 0,
             hooks_ns: 0,
             syscalls: 0,
+            task_id_space: None,
         }
     }
 
@@ -374,6 +378,12 @@ impl Header {
         for field in fields.iter() {
             self.status[field as usize] = status;
         }
+    }
+
+    /// The number of records of tasks that died since the source's previous snapshot; None where
+    /// nobody counted them.
+    pub fn exits_known(&self) -> Option<u32> {
+        (self.flags.contains(Flags::EXITS) || self.exited > 0).then_some(self.exited)
     }
 
     /// Whether records are threads rather than processes.

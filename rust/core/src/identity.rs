@@ -7,7 +7,7 @@
 //! | compared | rule | tolerance |
 //! |---|---|---|
 //! | records of the `bpf` and `proc` sources, in tables ([`TaskKey`]) | equal `task_id` and start | 0: the kernel's own numbers |
-//! | two snapshots (`Identity::continues`) | equal `task_id`, else equal pid and start | 0; 20 ms for derived starts |
+//! | two snapshots (`Continuity::continues`) | equal `task_id` of one space, else equal pid and start | 0; 20 ms for derived starts |
 //! | rows of one snapshot (`Identity::is_same_row`) | no different `task_id`, equal start | 0; 20 ms for derived starts |
 //! | a leader before and after an exec (`ProcessKey`) | equal pid and start | 0 |
 //! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
@@ -18,8 +18,10 @@
 //! A start is *derived* where the source computes it from the clock and the task's age
 //! ([`Flags::DERIVED_STARTS`]): it differs by milliseconds from snapshot to snapshot.
 
+use crate::fields::Field;
 use crate::header::{Flags, Header, SourceKind};
 use crate::record::Record;
+use crate::snapshot::Snapshot;
 
 /// How far two derived starts of one task differ at most: both are computed within one
 /// walk, from a clock that was read some milliseconds before or after the age.
@@ -76,30 +78,6 @@ impl Identity {
         }
     }
 
-    /// Whether this is the task that was `earlier` in the snapshot of `header`.
-    pub(crate) fn continues(&self, earlier: &Identity, header: &Header) -> bool {
-        if let (Some(a), Some(b)) = (earlier.task_id, self.task_id) {
-            // The kernel may reuse a task_id after the task's end, for a younger task only.
-            // After an exec by another thread the new leader has the old one's earlier start.
-            let is_younger =
-                matches!((earlier.start_ns, self.start_ns), (Some(a), Some(b)) if b > a);
-            return a == b
-                && !is_younger
-                && self.start_ns.is_none_or(|start_ns| !is_after_begin(header, start_ns));
-        }
-        if earlier.pid != self.pid || self.pid == 0 {
-            return false;
-        }
-        match (earlier.start_ns, self.start_ns) {
-            // A task may have started while the earlier snapshot was taken.
-            (Some(a), Some(b)) if has_derived_starts(header) => {
-                !is_after_begin(header, b) || a.abs_diff(b) <= DERIVED_TOLERANCE_NS
-            }
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        }
-    }
-
     /// Whether this task, which has no record in the snapshot `before`, started after it.
     pub(crate) fn is_born(&self, before: &Header, after: &Header) -> bool {
         // An exec by another thread takes over the leader's start. But a task that has a
@@ -115,6 +93,66 @@ impl Identity {
         let tick_ns = after.cpu_times_step_ns;
         self.start_ns.is_some_and(|start| is_after_begin(before, start.saturating_add(tick_ns)))
     }
+}
+
+/// Whether two records of a pair of snapshots are of one task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Continuity<'a> {
+    earlier: &'a Header,
+    /// Whether equal tasks have equal task_ids.
+    has_common_ids: bool,
+}
+
+impl<'a> Continuity<'a> {
+    /// The rule for the records of two snapshots.
+    pub(crate) fn of<B: AsRef<[u8]>>(
+        earlier: &'a Snapshot<B>,
+        later: &Snapshot<B>,
+    ) -> Continuity<'a> {
+        let spaces = [earlier.header().task_id_space, later.header().task_id_space];
+        let has_common_ids = match spaces {
+            [Some(a), Some(b)] => a == b,
+            // Recordings of earlier versions do not tell.
+            _ => !earlier.filled().contains(Field::task_id) || !has_other_ids(earlier, later),
+        };
+        Continuity { earlier: earlier.header(), has_common_ids }
+    }
+
+    /// Whether the later record's task is the earlier record's.
+    pub(crate) fn continues(&self, earlier: &Identity, later: &Identity) -> bool {
+        let header = self.earlier;
+        if let (Some(a), Some(b), true) = (earlier.task_id, later.task_id, self.has_common_ids) {
+            // The kernel may reuse a task_id after the task's end, for a younger task only.
+            // After an exec by another thread the new leader has the old one's earlier start.
+            let is_younger =
+                matches!((earlier.start_ns, later.start_ns), (Some(a), Some(b)) if b > a);
+            return a == b
+                && !is_younger
+                && later.start_ns.is_none_or(|start_ns| !is_after_begin(header, start_ns));
+        }
+        if earlier.pid != later.pid || later.pid == 0 {
+            return false;
+        }
+        match (earlier.start_ns, later.start_ns) {
+            // A task may have started while the earlier snapshot was taken.
+            (Some(a), Some(b)) if has_derived_starts(header) => {
+                !is_after_begin(header, b) || a.abs_diff(b) <= DERIVED_TOLERANCE_NS
+            }
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        }
+    }
+}
+
+/// Whether the tasks that two snapshots have in common by pid and start have other task_ids in
+/// the later one. The tasks that are first in a snapshot live long.
+fn has_other_ids<B: AsRef<[u8]>>(earlier: &Snapshot<B>, later: &Snapshot<B>) -> bool {
+    let pairs = earlier.iter().zip(later.iter()).map(|(a, b)| (a.identity(), b.identity()));
+    let mut same = pairs
+        .filter(|(a, b)| a.pid == b.pid && a.start_ns == b.start_ns)
+        .filter_map(|(a, b)| Some((a.task_id?, b.task_id?)))
+        .peekable();
+    same.peek().is_some() && same.all(|(a, b)| a != b)
 }
 
 fn has_derived_starts(header: &Header) -> bool {

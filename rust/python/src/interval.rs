@@ -106,10 +106,10 @@ impl PyInterval {
         PySnapshot::new(Arc::clone(self.inner.cur()))
     }
 
-    /// Number of rows of tasks that died in the interval.
+    /// Number of rows of tasks that died in the interval; None where nobody counted them.
     #[getter]
-    fn exited(&self) -> u32 {
-        self.inner.cur().header().exited
+    fn exited(&self) -> Option<u32> {
+        self.inner.cur().header().exits_known()
     }
 
     /// Length of the interval, in ns.
@@ -163,7 +163,7 @@ impl PyInterval {
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
         let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
-        let interval = match unchanged.and_then(|source| source.unchanged(py)) {
+        let interval = match unchanged.map(|source| source.unchanged(py)).transpose()?.flatten() {
             None => Arc::clone(&self.inner),
             Some(unchanged) => {
                 let completed = py.detach(|| unchanged.completed(&self.inner));

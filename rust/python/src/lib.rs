@@ -76,6 +76,8 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse::parse_netlink, module)?)?;
     module.add_function(wrap_pyfunction!(interval::usage, module)?)?;
     module.add_function(wrap_pyfunction!(state_letter, module)?)?;
+    module.add_function(wrap_pyfunction!(source::kept_snapshot, module)?)?;
+    module.add_function(wrap_pyfunction!(source::task, module)?)?;
     module.add_function(wrap_pyfunction!(source::get, module)?)?;
     module.add_function(wrap_pyfunction!(source::get_tgid, module)?)?;
     module.add_function(wrap_pyfunction!(probe::sources, module)?)?;

@@ -150,7 +150,7 @@ impl PyScreen {
     ) -> PyResult<PyLines> {
         let size = cells(size);
         let offset_s = self.offset_s(py, rows.interval())?;
-        let unchanged = resting.and_then(|source| source.unchanged(py));
+        let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
         let (interval, table) = (rows.interval(), &self.table);
         let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
         let lines = with_user_names(py, &mut self.users, &self.user, |users| {

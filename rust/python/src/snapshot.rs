@@ -213,9 +213,11 @@ impl PySnapshot {
     }
 
     /// Number of records, the last ones, of tasks that died since the previous snapshot.
+    ///
+    /// None where nobody counted them.
     #[getter]
-    fn exited(&self) -> u32 {
-        self.header().exited
+    fn exited(&self) -> Option<u32> {
+        self.header().exits_known()
     }
 
     /// Number of tasks without a record because they did not run since the previous snapshot.

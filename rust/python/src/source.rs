@@ -4,12 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::wire::Id;
-use precise_top_core::{FieldSet, SourceKind, TaskTable};
-use precise_top_sources::{Netlink, Request, Source};
+use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind, TaskTable};
+use precise_top_sources::{Error, ForkGuard, Request, Source, kept};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, field_set, filter, source_kind};
@@ -30,8 +29,16 @@ struct Open {
 /// another. `threads` takes a record for each thread instead of each process. `fields` are the
 /// names of the fields to read; None reads all.
 ///
-/// With `exact` the bpf source watches the scheduler's switches: all values are as of one instant
-/// and idle time is exact to the ns. The proc source always works so; other sources ignore it.
+/// With `exact` snapshots include the tasks that died since the previous snapshot (`Snapshot.exits`):
+/// the bpf source watches the scheduler's switches and exits from its opening on, so that all values
+/// are as of one instant, and idle time is exact to the ns. netlink and procfs listen to exit events
+/// where CAP_NET_ADMIN allows that. The proc source is always exact and needs no exits.
+/// `exact=False` watches nothing and starts no thread: `exited` is None then.
+///
+/// An exact source keeps the exits for its next snapshot. One that nobody has read for two minutes
+/// while 131,072 exits wait, or for three hours, stops watching and forgets them; the next snapshot
+/// watches again, its `exited` is None, and `notice` says so.
+///
 /// With `changed` every snapshot after the first holds only the tasks that ran since the previous
 /// one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
 /// needs them to close the books or where they cost little.
@@ -43,20 +50,25 @@ struct Open {
 pub(crate) struct PySource {
     kind: SourceKind,
     precision: &'static str,
+    home: ForkGuard,
     open: Mutex<Open>,
 }
 
 impl PySource {
-    /// Locks the source, from code that is detached from the interpreter.
-    fn locked(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the source, from code that is detached from the interpreter. Fails in a forked
+    /// child, where the lock may be held for ever.
+    fn locked(&self) -> Result<MutexGuard<'_, Open>, Error> {
+        if !self.home.is_here() {
+            return Err(Error::forked("source"));
+        }
+        Ok(self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The tasks that did not run before the last snapshot; None if that has all tasks. The
     /// source is locked only meanwhile.
-    pub(crate) fn unchanged(&self, py: Python<'_>) -> Option<Unchanged> {
-        let open = self.open.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        open.source.as_ref()?.unchanged()
+    pub(crate) fn unchanged(&self, py: Python<'_>) -> PyResult<Option<Unchanged>> {
+        let read = || Ok(self.locked()?.source.as_ref().and_then(|source| source.unchanged()));
+        py.detach(read).map_err(|error| python_error(py, error))
     }
 }
 
@@ -65,7 +77,7 @@ impl PySource {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
-        name="auto", *, threads=false, fields=None, exact=false, changed=false, cpu_times=None, system=None
+        name="auto", *, threads=false, fields=None, exact=true, changed=false, cpu_times=None, system=None
     ))]
     fn new(
         py: Python<'_>,
@@ -89,6 +101,7 @@ impl PySource {
         Ok(PySource {
             kind: source.kind(),
             precision: source.precision(),
+            home: ForkGuard::new(),
             open: Mutex::new(Open { source: Some(source), request }),
         })
     }
@@ -110,7 +123,7 @@ impl PySource {
     /// Empty if nothing; known after the first snapshot.
     #[getter]
     fn notice(&self, py: Python<'_>) -> String {
-        let read = || self.locked().source.as_ref().map(|source| source.notice());
+        let read = || Some(self.locked().ok()?.source.as_ref()?.notice());
         py.detach(read).unwrap_or_default()
     }
 
@@ -127,14 +140,15 @@ impl PySource {
         changed: Option<bool>,
     ) -> PyResult<()> {
         let fields = fields.map(field_set).transpose()?;
-        py.detach(|| {
-            let request = &mut self.locked().request;
+        let change = || {
+            let request = &mut self.locked()?.request;
             request.threads = threads.unwrap_or(request.threads);
             request.fields = fields.unwrap_or(request.fields);
             request.exact = exact.unwrap_or(request.exact);
             request.changed = changed.unwrap_or(request.changed);
-        });
-        Ok(())
+            Ok(())
+        };
+        py.detach(change).map_err(|error| python_error(py, error))
     }
 
     /// Take a snapshot of the whole machine. The GIL is released meanwhile.
@@ -142,14 +156,13 @@ impl PySource {
     /// Raises ValueError after `close`, and AccessDenied, Unsupported or OSError where the kernel
     /// refuses.
     fn snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {
-        let taken = py.detach(|| {
-            let Open { source, request } = &mut *self.locked();
-            source.as_mut().map(|source| source.snapshot(request))
-        });
-        match taken {
+        let take = || {
+            let Open { source, request } = &mut *self.locked()?;
+            source.as_mut().map(|source| source.snapshot(request)).transpose()
+        };
+        match py.detach(take).map_err(|error| python_error(py, error))? {
             None => Err(PyValueError::new_err("the source is closed")),
-            Some(Ok(snapshot)) => Ok(PySnapshot::new(Arc::new(snapshot))),
-            Some(Err(error)) => Err(python_error(py, error)),
+            Some(snapshot) => Ok(PySnapshot::new(Arc::new(snapshot))),
         }
     }
 
@@ -172,7 +185,7 @@ impl PySource {
         let arguments = SelectArguments { sort, descending, offset: 0, limit, text, pids };
         // First, as it may run Python code.
         let query = arguments.query()?;
-        let unchanged = self.unchanged(py);
+        let unchanged = self.unchanged(py)?;
         unchanged.map(|unchanged| select(py, &unchanged, &columns, &query)).transpose()
     }
 
@@ -187,7 +200,7 @@ impl PySource {
         pids: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let filter = filter(text, pids)?;
-        Ok(self.unchanged(py).map_or(0, |unchanged| unchanged.count(&filter)))
+        Ok(self.unchanged(py)?.map_or(0, |unchanged| unchanged.count(&filter)))
     }
 
     /// Return counts over all living tasks, after a snapshot with `changed`.
@@ -195,7 +208,7 @@ impl PySource {
     /// `tasks` and `num_threads` are their numbers, `states` the number in each state. None where
     /// the last snapshot holds all tasks.
     fn totals<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(unchanged) = self.unchanged(py) else { return Ok(None) };
+        let Some(unchanged) = self.unchanged(py)? else { return Ok(None) };
         let totals = PyDict::new(py);
         totals.set_item(intern!(py, "tasks"), unchanged.totals().tasks)?;
         totals.set_item(intern!(py, "num_threads"), unchanged.totals().num_threads)?;
@@ -205,7 +218,14 @@ impl PySource {
 
     /// Close the source. Closing again does nothing.
     fn close(&self, py: Python<'_>) {
-        py.detach(|| self.locked().source = None);
+        py.detach(|| {
+            let close = |mut open: MutexGuard<'_, Open>| open.source = None;
+            match self.locked() {
+                Ok(open) => close(open),
+                // A forked child, which leaves open what another thread used at the fork.
+                Err(_) => self.open.try_lock().map_or((), close),
+            }
+        });
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -227,9 +247,39 @@ impl PySource {
     }
 }
 
-fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
-    let snapshot =
-        py.detach(|| Netlink::open()?.get(id)).map_err(|error| python_error(py, error))?;
+/// Take a snapshot with the source that this process keeps: see `taskstats.snapshot`.
+#[pyfunction]
+#[pyo3(signature = (name="auto", *, threads=false, fields=None))]
+pub(crate) fn kept_snapshot(
+    py: Python<'_>,
+    name: &str,
+    threads: bool,
+    fields: Option<Vec<String>>,
+) -> PyResult<PySnapshot> {
+    let kind = source_kind(name)?;
+    let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
+    let request = Request { threads, fields, ..Request::default() };
+    let taken = py.detach(|| kept::snapshot(kind, &request));
+    Ok(PySnapshot::new(Arc::new(taken.map_err(|error| python_error(py, error))?)))
+}
+
+/// Return one process, with its use of CPU time up to now.
+///
+/// Reads its files in /proc, at a cost of some ten microseconds. `fields` are the names of the
+/// fields to read; None reads all that /proc has. Raises NoSuchTask, AccessDenied where /proc
+/// hides the process, and ValueError for an unknown field.
+#[pyfunction]
+#[pyo3(signature = (pid, fields=None))]
+pub(crate) fn task(py: Python<'_>, pid: u32, fields: Option<Vec<String>>) -> PyResult<PyTask> {
+    let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
+    one(py, || kept::task(pid, fields))
+}
+
+fn one(
+    py: Python<'_>,
+    read: impl FnOnce() -> Result<Snapshot<SharedBytes>, Error> + Send,
+) -> PyResult<PyTask> {
+    let snapshot = py.detach(read).map_err(|error| python_error(py, error))?;
     Ok(PyTask::new(Arc::new(snapshot), 0))
 }
 
@@ -238,7 +288,7 @@ fn one(py: Python<'_>, id: Id) -> PyResult<PyTask> {
 /// Raises NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
 #[pyfunction]
 pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
-    one(py, Id::Pid(pid))
+    one(py, || kept::get(Id::Pid(pid)))
 }
 
 /// Return the sums of one process, over netlink.
@@ -247,5 +297,5 @@ pub(crate) fn get(py: Python<'_>, pid: u32) -> PyResult<PyTask> {
 /// NoSuchTask, and AccessDenied without CAP_NET_ADMIN.
 #[pyfunction]
 pub(crate) fn get_tgid(py: Python<'_>, tgid: u32) -> PyResult<PyTask> {
-    one(py, Id::Tgid(tgid))
+    one(py, || kept::get(Id::Tgid(tgid)))
 }

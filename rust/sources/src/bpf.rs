@@ -39,7 +39,7 @@ use precise_top_core::{CpuClocks, FieldSet, Layout, Record, SharedBytes, Snapsho
 
 use crate::errors::Error;
 use crate::host::{self, Host};
-use crate::source::{Request, Source};
+use crate::source::{FORGOTTEN, Request, Source};
 use crate::sys::bpf;
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::sys::thread::ForkGuard;
@@ -80,6 +80,7 @@ pub(crate) struct Bpf {
     /// Whether tasks are hidden that are outside the caller's pid namespace.
     hides_outside: bool,
     delayacct: bool,
+    task_id_space: u64,
     /// Fields that this kernel lacks.
     lacking: Lacking,
     /// Why a better way, or a program, was refused.
@@ -98,8 +99,10 @@ pub(crate) struct Bpf {
     /// Why exits are not taken, or not at once; empty if they are.
     no_exits: String,
     home: ForkGuard,
-    /// The attached programs, while snapshots are exact.
-    watching: Option<Vec<OwnedFd>>,
+    /// Whether exits before the next snapshot are unknown, because nobody read the source.
+    was_forgotten: bool,
+    /// Whether the programs are attached, as in exact snapshots.
+    watching: bool,
     /// Notes lost up to the last snapshot.
     notes_lost: u64,
     /// Exits, and those without a slot, when skipped runs were last counted.
@@ -201,22 +204,31 @@ impl Bpf {
     fn watch(&mut self, wanted: bool, threads: bool) -> Result<(), Error> {
         let exits = Arc::clone(&self.exits);
         let mut exits = locked(&exits);
-        if wanted != self.watching.is_some() {
+        if self.was_forgotten {
+            // The snapshot after that said so.
+            (self.was_forgotten, self.no_exits) = (false, String::new());
+        }
+        if exits.was_forgotten() {
+            (self.watching, self.was_forgotten) = (false, wanted);
+            self.no_exits = if wanted { FORGOTTEN.to_owned() } else { String::new() };
+        }
+        if wanted != self.watching {
             self.log.forget();
         }
-        if wanted && self.watching.is_some() && threads != exits.is_for_threads() {
+        if wanted && self.watching && threads != exits.is_for_threads() {
             exits.reset(threads);
         }
-        if wanted == self.watching.is_some() {
+        if wanted == self.watching {
             return Ok(());
         }
-        exits.deaths().enable(wanted);
         if !wanted {
-            self.watching = None;
+            self.watching = false;
+            exits.detach();
             drop(exits);
             self.worker = None;
             return Ok(());
         }
+        exits.deaths().enable(true);
         exits.reset(threads);
         let attach = |program: &OwnedFd| {
             bpf::attach_tracepoint(program.as_fd())
@@ -225,7 +237,10 @@ impl Bpf {
         let Some([switches, exiting]) = &self.watchers else { return Ok(()) };
         let programs = self.hidden_watchers.iter().chain([switches, exiting]);
         match programs.map(attach).collect::<Result<_, _>>() {
-            Ok(attached) => self.watching = Some(attached),
+            Ok(attached) => {
+                exits.attach(attached);
+                self.watching = true;
+            }
             // Such as a limit on open files. Snapshots are less exact then.
             Err(error) => {
                 exits.deaths().enable(false);
@@ -245,18 +260,24 @@ impl Bpf {
     /// Starts the worker that empties the slots, so that the number of exits in an interval
     /// is limited by memory only.
     fn start_worker(&mut self) -> Result<(), Error> {
-        if self.watching.is_none() || self.worker.is_some() {
+        if !self.watching || self.worker.is_some() {
             return Ok(());
         }
         let shared = Arc::clone(&self.exits);
         let drain = move || {
-            locked(&shared).drain();
+            let mut exits = locked(&shared);
+            exits.drain();
+            exits.give_up_if_forgotten();
             true
         };
         locked(&self.exits).deaths().tell(false);
         // Without a thread (a limit on them) snapshots empty the slots, and losses are counted.
         let started = Worker::start(self.deaths.as_fd(), 0, drain);
-        self.no_exits = started.as_ref().err().map_or_else(String::new, without_worker);
+        if let Err(error) = &started {
+            self.no_exits = without_worker(error);
+        } else if !self.was_forgotten {
+            self.no_exits.clear();
+        }
         self.worker = started.ok();
         Ok(())
     }
@@ -285,6 +306,16 @@ impl Bpf {
                 steal_ns: words.steal,
             })
             .collect()
+    }
+}
+
+impl Drop for Bpf {
+    /// Detaches the programs in a forked child too, where the worker is not, and its lock may be
+    /// held for ever.
+    fn drop(&mut self) {
+        if let Ok(mut exits) = self.exits.try_lock() {
+            exits.let_go();
+        }
     }
 }
 

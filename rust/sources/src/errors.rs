@@ -75,7 +75,7 @@ impl Error {
     }
 
     /// The refusal in a forked child to use what belongs to its parent.
-    pub(crate) fn forked(what: &str) -> Error {
+    pub fn forked(what: &str) -> Error {
         Error::Unsupported {
             reason: format!("this {what} belongs to the process that opened it"),
             hint: "open another one after the fork".into(),

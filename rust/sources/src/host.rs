@@ -62,6 +62,11 @@ impl Host {
         self.boot_id
     }
 
+    /// The space of the task_ids that the kernel itself assigns in this boot.
+    pub(crate) fn task_id_space(&self) -> u64 {
+        u64::from_ne_bytes(*self.boot_id.first_chunk().expect("16 bytes"))
+    }
+
     pub(crate) fn page_size(&self) -> u64 {
         u64::from(self.page_size)
     }

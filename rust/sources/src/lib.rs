@@ -5,6 +5,7 @@ mod bpf;
 mod errors;
 mod exits;
 mod host;
+pub mod kept;
 mod namespace;
 mod netlink;
 mod patched;
@@ -28,6 +29,7 @@ pub use procfs::{arguments, cmdline, sessions};
 pub use recording::{DumpFile, Lost, Policy, Recorder, group_names, read_columns};
 pub use source::{Request, Source};
 pub use sys::share_heap;
+pub use sys::thread::ForkGuard;
 pub use users::user_name;
 
 use bpf::Bpf;

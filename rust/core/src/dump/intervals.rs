@@ -67,13 +67,13 @@ impl<E> Gap<E> {
     ///
     /// Both must come from one run of one recorder, so that the exits in between are
     /// known. A recorder that was started again has used less CPU time than the one
-    /// before it (`own_cpu_ns`).
+    /// before it (`own_cpu_ns`), or has another `task_id_space`.
     pub fn between(before: &Header, after: &Header) -> Option<Gap<E>> {
         if let Some(gap) = Gap::incomparable(before, after) {
             Some(gap)
         } else if before.source != after.source {
             Some(Gap::Source)
-        } else if before.own_cpu_ns > after.own_cpu_ns {
+        } else if before.own_cpu_ns > after.own_cpu_ns || has_another_space(before, after) {
             Some(Gap::Recorder)
         } else if [before, after]
             .iter()
@@ -84,6 +84,10 @@ impl<E> Gap<E> {
             None
         }
     }
+}
+
+fn has_another_space(before: &Header, after: &Header) -> bool {
+    matches!((before.task_id_space, after.task_id_space), (Some(a), Some(b)) if a != b)
 }
 
 impl<E: fmt::Display> fmt::Display for Gap<E> {

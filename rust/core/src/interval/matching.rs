@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::identity::Identity;
+use crate::identity::{Continuity, Identity};
 use crate::snapshot::{SharedBytes, Snapshot};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ fn prefer_greatest(prev: &Snapshot<SharedBytes>, matches: &mut [Match]) {
 
 fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> Vec<Match> {
     let same_boot = prev.header().boot_id == cur.header().boot_id;
+    let rule = Continuity::of(prev, cur);
     let mut index: Option<Index> = None;
     let mut expected = 0;
     cur.iter()
@@ -100,9 +101,9 @@ fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> V
             }
             let identity = record.identity();
             let ahead = (expected..(expected + LOOK_AHEAD).min(prev.len()))
-                .find(|&row| is_same(prev, row, &identity));
+                .find(|&row| is_same(prev, row, &identity, rule));
             let found = ahead
-                .or_else(|| index.get_or_insert_with(|| Index::of(prev)).find(prev, &identity));
+                .or_else(|| index.get_or_insert_with(|| Index::of(prev)).find(prev, &identity, rule));
             match found {
                 Some(row) => {
                     expected = row + 1;
@@ -116,9 +117,13 @@ fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> V
         .collect()
 }
 
-fn is_same(prev: &Snapshot<SharedBytes>, row: usize, identity: &Identity) -> bool {
-    let earlier = prev.get(row);
-    earlier.is_some_and(|earlier| identity.continues(&earlier.identity(), prev.header()))
+fn is_same(
+    prev: &Snapshot<SharedBytes>,
+    row: usize,
+    identity: &Identity,
+    rule: Continuity<'_>,
+) -> bool {
+    prev.get(row).is_some_and(|earlier| rule.continues(&earlier.identity(), identity))
 }
 
 /// Rows of a snapshot by pid and by task_id.
@@ -140,10 +145,15 @@ impl Index {
         index
     }
 
-    fn find(&self, prev: &Snapshot<SharedBytes>, identity: &Identity) -> Option<usize> {
+    fn find(
+        &self,
+        prev: &Snapshot<SharedBytes>,
+        identity: &Identity,
+        rule: Continuity<'_>,
+    ) -> Option<usize> {
         let by_id = identity.task_id.and_then(|id| self.by_task_id.get(&id));
         let by_pid = self.by_pid.get(&identity.pid);
         let mut rows = [by_id, by_pid].into_iter().flatten().copied();
-        rows.find(|&row| is_same(prev, row, identity))
+        rows.find(|&row| is_same(prev, row, identity, rule))
     }
 }

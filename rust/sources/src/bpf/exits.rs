@@ -13,13 +13,15 @@
 //!   threads that died before the source watched exits.
 
 use std::collections::{HashMap, HashSet};
+use std::mem::take;
+use std::os::fd::OwnedFd;
 
 use precise_top_core::Kind;
 use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, TaskKey, state};
 
 use super::exit_ring::Deaths;
 use super::exit_slots::Slot;
-use crate::source::MOST_EXITS;
+use crate::source::{LastRead, MOST_EXITS};
 use crate::sys::shared::Control;
 
 /// Fields that are unknown when a task's memory is gone.
@@ -84,6 +86,11 @@ pub(crate) struct Exits {
     most: usize,
     dropped: u64,
     dropped_ns: u64,
+    /// The attached programs.
+    attached: Vec<OwnedFd>,
+    last_read: LastRead,
+    /// Whether the programs were detached because nobody read the exits.
+    is_forgotten: bool,
     threads: bool,
     /// Whether no snapshot was taken yet: earlier deaths are part of no interval.
     first: bool,
@@ -129,6 +136,9 @@ impl Exits {
             most: MOST_EXITS,
             dropped: 0,
             dropped_ns: 0,
+            attached: Vec::new(),
+            last_read: LastRead::now(),
+            is_forgotten: false,
             threads: false,
             first: true,
             processes: HashMap::new(),
@@ -141,19 +151,73 @@ impl Exits {
         &mut self.deaths
     }
 
+    /// Gives up sooner, when so many exits wait.
+    #[cfg(test)]
+    pub(crate) fn hurry(&mut self, many: usize) {
+        self.last_read.hurry(many);
+    }
+
+    /// Where the programs are attached.
+    #[cfg(test)]
+    pub(crate) fn attached(&mut self) -> &mut Vec<OwnedFd> {
+        &mut self.attached
+    }
+
     /// Keeps fewer exits for the next snapshot.
     #[cfg(test)]
     pub(crate) fn keep_at_most(&mut self, most: usize) {
         self.most = most;
     }
 
+    /// Takes the attached programs.
+    pub(crate) fn attach(&mut self, programs: Vec<OwnedFd>) {
+        self.attached = programs;
+        self.last_read.note();
+    }
+
+    /// Detaches the programs.
+    pub(crate) fn detach(&mut self) {
+        self.deaths.enable(false);
+        self.let_go();
+    }
+
+    /// Gives up this process's hold on the attached programs.
+    pub(crate) fn let_go(&mut self) {
+        self.attached = Vec::new();
+    }
+
+    /// Whether the programs are attached.
+    pub(crate) fn is_watching(&self) -> bool {
+        !self.attached.is_empty()
+    }
+
+    /// Whether nobody read the exits for so long that the programs were detached, since the last
+    /// call.
+    pub(crate) fn was_forgotten(&mut self) -> bool {
+        take(&mut self.is_forgotten)
+    }
+
+    /// Detaches the programs if nobody reads the exits any more.
+    pub(crate) fn give_up_if_forgotten(&mut self) {
+        if self.is_watching() && self.last_read.is_long_ago(self.pending.len()) {
+            self.detach();
+            self.drop_waiting();
+            self.is_forgotten = true;
+        }
+    }
+
+    /// Forgets the exits that wait.
+    fn drop_waiting(&mut self) {
+        self.deaths.sweep(None, |slot| slot.is_dead());
+        self.pending = Vec::new();
+        self.processes = HashMap::new();
+    }
+
     /// Starts again and forgets all deaths so far.
     pub(crate) fn reset(&mut self, threads: bool) {
-        self.deaths.sweep(None, |slot| slot.is_dead());
-        self.pending.clear();
+        self.drop_waiting();
         self.threads = threads;
         self.first = true;
-        self.processes.clear();
         self.outside_ns = 0;
     }
 
@@ -199,6 +263,7 @@ impl Exits {
     /// Adds the CPU time of dead tasks to the rows of a run. Returns the records of those
     /// that have no row.
     pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
+        self.last_read.note();
         let mut collected = Collected::default();
         let mut waiting: HashMap<TaskKey, Waiting> = HashMap::new();
         // If a task died during the run, a part of its time is after the run's instant and
@@ -221,7 +286,7 @@ impl Exits {
             false
         });
         let met = self.met(&partial, rows);
-        for dead in std::mem::take(&mut self.pending).into_iter().chain(partial) {
+        for dead in take(&mut self.pending).into_iter().chain(partial) {
             match (self.is_in_row(&dead, &met), dead.is_final) {
                 (true, true) => self.pending.push(dead),
                 (true, false) => {}

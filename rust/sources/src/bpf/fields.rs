@@ -269,7 +269,7 @@ impl Bpf {
     /// The options of a run while programs watch switches and exits.
     pub(super) fn watch_flags(&self) -> u32 {
         match self.way {
-            _ if self.watching.is_none() => 0,
+            _ if !self.watching => 0,
             Way::OneCall(_) => bits::EXACT | bits::EXITS,
             Way::Iterator(_) => bits::EXITS,
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use precise_top_core::Layout;
 
@@ -37,15 +37,30 @@ fn possible_cpus() -> usize {
     last.map_or(MOST_CPUS, |last| last as usize + 1)
 }
 
-/// Numbers that nobody can guess.
-fn random_key() -> Result<[u64; 2], Error> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| Error::os("read /dev/urandom", error))?;
-    let (low, high) =
-        (u128::from_ne_bytes(bytes) as u64, (u128::from_ne_bytes(bytes) >> 64) as u64);
-    Ok([low, high])
+/// How this process makes `task_id`s of addresses in the kernel. A forked child goes on with it,
+/// so that its snapshots and its parent's have the same ids.
+#[derive(Clone, Copy)]
+pub(super) struct TaskIds {
+    /// Numbers that nobody can guess.
+    key: [u64; 2],
+    /// A name for the key, which does not tell it.
+    pub(super) space: u64,
+}
+
+impl TaskIds {
+    pub(super) fn of_process() -> Result<TaskIds, Error> {
+        static IDS: OnceLock<TaskIds> = OnceLock::new();
+        if let Some(ids) = IDS.get() {
+            return Ok(*ids);
+        }
+        let mut bytes = [0; 24];
+        File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .map_err(|error| Error::os("read /dev/urandom", error))?;
+        let [low, high, space] = *bytes.as_chunks::<8>().0 else { unreachable!("24 bytes") };
+        let [low, high, space] = [low, high, space].map(u64::from_ne_bytes);
+        Ok(*IDS.get_or_init(|| TaskIds { key: [low, high], space }))
+    }
 }
 
 /// Whether the way of newer kernels is tried.
@@ -130,7 +145,8 @@ impl Bpf {
         let way = load_walk(&loader, &mut refusals)?;
         let watchers = load_watchers(&loader, &way, &mut refusals);
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
-        set_up(&control, &host, left_out)?;
+        let task_ids = TaskIds::of_process()?;
+        set_up(&control, &host, task_ids, left_out);
         let deaths = deaths_of(&maps, &control, &layout, page)?;
         let exits = Exits::new(deaths, &layout);
         let cpus = map(&maps.cpus, cpu_count * size_of::<CpuWords>())?;
@@ -164,6 +180,7 @@ impl Bpf {
             wanted: [0; 2],
             log: RunLog::new(&loader, listed, kept.into()),
             delayacct: host::delayacct(),
+            task_id_space: task_ids.space,
             watchers,
             exits: Arc::new(Mutex::new(exits)),
             deaths: maps.deaths,
@@ -171,7 +188,8 @@ impl Bpf {
             no_exits: String::new(),
             home: ForkGuard::new(),
             hidden_watchers: Vec::new(),
-            watching: None,
+            was_forgotten: false,
+            watching: false,
             notes_lost: 0,
             exits_counted: (0, 0),
             skipped_ends: 0,
@@ -226,16 +244,14 @@ fn deaths_of(
 }
 
 /// The words that stay as they are.
-fn set_up(control: &Mapping, host: &Host, left_out: u32) -> Result<(), Error> {
-    let key = random_key()?;
-    control.write(offset_of!(Control, key), key[0]);
-    control.write(offset_of!(Control, key) + size_of::<u64>(), key[1]);
+fn set_up(control: &Mapping, host: &Host, ids: TaskIds, left_out: u32) {
+    control.write(offset_of!(Control, key), ids.key[0]);
+    control.write(offset_of!(Control, key) + size_of::<u64>(), ids.key[1]);
     control.write(offset_of!(Control, page_size), host.page_size());
     control.write(offset_of!(Control, part), PART);
     control.write(offset_of!(Control, left_out), u64::from(left_out));
     // Any reading is greater.
     control.write(offset_of!(Control, offset_ns), (i64::MIN / 2).cast_unsigned());
-    Ok(())
 }
 
 /// Links an object to maps of its own, which the result keeps.

@@ -106,6 +106,7 @@ impl Bpf {
     fn begin_header(&mut self, request: &Request) -> Header {
         let mut header = Header::new(SourceKind::Bpf, FieldSet::EMPTY);
         self.host.identify(&mut header);
+        header.task_id_space = Some(self.task_id_space);
         if request.system == Some(true) {
             header.syscalls += self.host.read_system(&mut header);
             self.delayacct = header.flags.contains(Flags::DELAYACCT);
@@ -146,8 +147,9 @@ impl Bpf {
         if header.cpus_online == 0 {
             header.cpus_online = clocks.len() as u32;
         }
-        // Without idle times, which the iterator does not measure, they balance nothing.
-        if matches!(self.way, Way::OneCall(_)) {
+        // Without idle times, which the iterator does not measure, they balance nothing. Nor
+        // where nobody measured them since the snapshot before.
+        if matches!(self.way, Way::OneCall(_)) && !self.was_forgotten {
             header.cpu_clocks = clocks;
         }
         let is_whole = run.torn == 0 && run.notes_lost == self.notes_lost;
@@ -158,7 +160,7 @@ impl Bpf {
             .with(Flags::THREADS, plan.threads)
             .with(Flags::DELAYACCT, self.delayacct)
             .with(Flags::TRUNCATED, run.wanted > run.count)
-            .with(Flags::EXITS, self.watching.is_some())
+            .with(Flags::EXITS, self.watching && !self.was_forgotten)
             .with(Flags::ONE_INSTANT, exact)
             .with(Flags::HIDDEN_OUTSIDE, self.hides_outside)
             .with(Flags::WITHOUT_UNCHANGED, plan.since != 0);
@@ -174,7 +176,7 @@ impl Bpf {
         run: &Control,
         header: &mut Header,
     ) -> Vec<Vec<u8>> {
-        if self.watching.is_none() {
+        if !self.watching {
             return Vec::new();
         }
         let length = run.count as usize * self.layout.record_size();
@@ -245,7 +247,7 @@ impl Bpf {
                 .is_kept
                 .then(|| Arc::new(LastValues::new(&snapshot, plan.threads, request.fields))),
         };
-        self.log.took(&self.control, self.watching.is_some());
+        self.log.took(&self.control, self.watching);
         Ok(match base {
             Some(base) => snapshot.with_base(Arc::new(base)),
             None => snapshot,

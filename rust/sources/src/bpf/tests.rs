@@ -1,7 +1,7 @@
 //! Tests that need the internals of the source.
 
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use precise_top_core::{Flags, Interval, TaskTable};
 
@@ -158,12 +158,55 @@ fn unread_slots_are_found_after_the_tickets_wrap_around() {
 }
 
 #[test]
+fn a_source_that_nobody_reads_stops_to_watch_and_says_so() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    assert!(locked(&source.exits).is_watching());
+    locked(&source.exits).hurry(20);
+    let until = Instant::now() + Duration::from_secs(60);
+    while locked(&source.exits).is_watching() {
+        assert!(Instant::now() < until, "still watching");
+        shells(20).iter_mut().for_each(|child| drop(child.wait()));
+        // As the worker does when a part of the slots is used.
+        let mut exits = locked(&source.exits);
+        exits.drain();
+        exits.give_up_if_forgotten();
+    }
+    locked(&source.exits).hurry(usize::MAX);
+    let next = source.snapshot(&exact()).expect("a snapshot");
+    assert!(!next.header().flags.contains(Flags::EXITS));
+    assert_eq!(next.header().exited, 0);
+    assert!(source.notice().contains("nobody read"), "{}", source.notice());
+    let mut child = shells(1).pop().expect("a child");
+    drop(child.wait());
+    let last = source.snapshot(&exact()).expect("a snapshot");
+    assert!(last.header().flags.contains(Flags::EXITS));
+    assert!(last.find_pid(child.id()).is_some_and(|row| last.is_exited(row)));
+    assert_eq!(source.notice(), "");
+}
+
+#[test]
+fn the_sources_of_a_process_give_a_task_one_id() {
+    let (Some(mut one), Some(mut other)) = (opened(), opened()) else { return };
+    let earlier = Arc::new(one.snapshot(&Request::default()).expect("a snapshot"));
+    let later = Arc::new(other.snapshot(&Request::default()).expect("a snapshot"));
+    assert!(earlier.header().task_id_space.is_some());
+    assert_eq!(earlier.header().task_id_space, later.header().task_id_space);
+    let own = |snapshot: &Snapshot<SharedBytes>| {
+        snapshot.find_pid(std::process::id()).and_then(|row| snapshot.get(row)?.task_id())
+    };
+    assert_eq!(own(&earlier), own(&later));
+    let interval = Interval::between(earlier, later);
+    let row = interval.cur().find_pid(std::process::id()).expect("this process");
+    assert!(interval.usage(row).is_some_and(|used| used.total_ns() > 0));
+}
+
+#[test]
 fn exits_that_the_kernel_skips_are_claimed_at_the_last_switch() {
     let Some(mut source) = opened() else { return };
     source.snapshot(&exact()).expect("a snapshot");
     // Detach the program at exits, attached last: as if the kernel skipped each of its runs.
-    let attached = source.watching.as_mut().expect("programs that watch");
-    drop(attached.pop());
+    drop(locked(&source.exits).attached().pop().expect("programs that watch"));
     let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
     let mut children = shells(40);
     children.iter_mut().for_each(|child| drop(child.wait()));

@@ -146,6 +146,12 @@ impl Listener {
         self.sockets.iter().try_for_each(|socket| socket.limit_receive_buffer(bytes))
     }
 
+    /// Receives no events any more, with what waits.
+    pub(crate) fn close(&mut self) {
+        // Of what is closed the kernel forgets the registration at the next event.
+        self.sockets = Vec::new();
+    }
+
     /// Reads all waiting events.
     pub fn drain(&mut self, events: &mut Vec<Event>) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);

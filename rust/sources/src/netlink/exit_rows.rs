@@ -18,7 +18,7 @@ use precise_top_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut
 use super::exit_listener::{Event, Listener};
 use super::fields::{ADDED, LEADER_ONLY, PROCESS_SUMS, TICKS, off_fields};
 use crate::errors::Error;
-use crate::source::MOST_EXITS;
+use crate::source::{FORGOTTEN, LastRead, MOST_EXITS};
 use crate::sys::worker::{Worker, without_worker};
 
 /// How long events gather after the first one, in ms. A CPU's socket holds several times
@@ -32,15 +32,39 @@ struct Gathered {
     listener: Listener,
     events: Vec<Event>,
     dropped: u64,
+    last_read: LastRead,
+    /// Whether nobody read the events for so long that the worker has stopped.
+    is_forgotten: bool,
 }
 
 impl Gathered {
+    fn new(listener: Listener) -> Gathered {
+        Gathered {
+            listener,
+            events: Vec::new(),
+            dropped: 0,
+            last_read: LastRead::now(),
+            is_forgotten: false,
+        }
+    }
+
     fn drain(&mut self) -> Result<(), Error> {
         self.listener.drain(&mut self.events)?;
         let over = self.events.len().saturating_sub(MOST_EXITS);
         self.events.truncate(MOST_EXITS);
         self.dropped += over as u64;
         Ok(())
+    }
+
+    /// What the worker does. Returns whether it goes on.
+    fn gather(&mut self) -> bool {
+        let drained = self.drain().is_ok();
+        if self.last_read.is_long_ago(self.events.len()) {
+            self.listener.close();
+            self.events = Vec::new();
+            self.is_forgotten = true;
+        }
+        drained && !self.is_forgotten
     }
 }
 
@@ -61,8 +85,8 @@ pub(crate) struct ExitRow {
 pub(crate) struct ExitRows {
     gathered: Arc<Mutex<Gathered>>,
     worker: Option<Worker>,
-    /// Why the worker could not be started; empty if it was.
-    no_worker: String,
+    /// What the exits lack, in words: why the worker could not be started, or that it had stopped.
+    lack: String,
     kernel: Layout,
     /// The tasks of the last listing; None before the first.
     walk: Option<HashMap<u32, Known>>,
@@ -104,9 +128,9 @@ impl ExitRows {
             });
         }
         Ok(ExitRows {
-            gathered: Arc::new(Mutex::new(Gathered { listener, events: Vec::new(), dropped: 0 })),
+            gathered: Arc::new(Mutex::new(Gathered::new(listener))),
             worker: None,
-            no_worker: String::new(),
+            lack: String::new(),
             kernel,
             walk: None,
             threads: false,
@@ -118,20 +142,35 @@ impl ExitRows {
     /// Starts the worker, if it does not run. Where no thread can be started (a limit on
     /// them), events wait in the sockets for the next snapshot, and losses are counted.
     fn start_worker(&mut self) {
+        if self.lack.starts_with(FORGOTTEN) {
+            self.lack.clear();
+        }
         if self.worker.is_none() {
             let shared = Arc::clone(&self.gathered);
-            let drain = move || locked(&shared).drain().is_ok();
+            let gather = move || locked(&shared).gather();
             let readable = locked(&self.gathered);
-            let started = Worker::start(readable.listener.fd(), GATHER_MS, drain);
+            let started = Worker::start(readable.listener.fd(), GATHER_MS, gather);
             drop(readable);
-            self.no_worker = started.as_ref().err().map_or_else(String::new, without_worker);
+            self.lack = started.as_ref().err().map_or_else(String::new, without_worker);
             self.worker = started.ok();
         }
     }
 
     /// What the exits lack, in words; empty if nothing.
     pub(crate) fn notice(&self) -> String {
-        self.no_worker.clone()
+        self.lack.clone()
+    }
+
+    /// Opens the listener again, which was closed because nobody had read it for long.
+    fn listen_again(&mut self) -> Result<(), Error> {
+        let listener = Listener::open()?;
+        // It has ended, or does so now.
+        self.worker = None;
+        let mut gathered = locked(&self.gathered);
+        let dropped = gathered.dropped;
+        *gathered = Gathered { dropped, ..Gathered::new(listener) };
+        (self.walk, self.leaders) = (None, HashMap::new());
+        Ok(())
     }
 
     /// Returns the rows of the exits since the last call, without tasks that are still among
@@ -143,15 +182,26 @@ impl ExitRows {
         layout: &Layout,
         threads: bool,
     ) -> Result<Vec<ExitRow>, Error> {
+        let was_forgotten = locked(&self.gathered).is_forgotten;
+        if was_forgotten && let Err(error) = self.listen_again() {
+            self.lack = format!("{FORGOTTEN}; exits are not shown: {error}");
+            return Ok(Vec::new());
+        }
         self.start_worker();
+        if was_forgotten {
+            self.lack = FORGOTTEN.to_owned();
+        }
         let events = {
             let mut gathered = locked(&self.gathered);
             gathered.drain()?;
+            gathered.last_read.note();
             header.exits_lost = gathered.listener.lost() + gathered.dropped;
             std::mem::take(&mut gathered.events)
         };
-        header.flags =
-            header.flags.with(Flags::EXITS, true).with(Flags::EVENTS_LOST, header.exits_lost > 0);
+        header.flags = header
+            .flags
+            .with(Flags::EXITS, !was_forgotten)
+            .with(Flags::EVENTS_LOST, header.exits_lost > 0);
         let now: HashMap<u32, Known> = living
             .chunks_exact(layout.record_size())
             .filter_map(|row| known(&Record::new(row, layout, FieldSet::ALL)?))
@@ -215,6 +265,19 @@ impl ExitRows {
         view.set(Field::ac_pid, u64::from(tgid));
         view.set(Field::ac_etime, age_us);
         Some((process, fields.difference(LEADER_ONLY)))
+    }
+}
+
+#[cfg(test)]
+impl ExitRows {
+    /// Gives up sooner, when so many exits wait.
+    pub(crate) fn hurry(&self, many: usize) {
+        locked(&self.gathered).last_read.hurry(many);
+    }
+
+    /// Whether nobody read the exits for so long that the listener was closed.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        locked(&self.gathered).is_forgotten
     }
 }
 
@@ -283,5 +346,42 @@ fn catch_up(row: &mut ExitRow, layout: &Layout, walk: &HashMap<u32, Known>) {
     let run_ns = record.as_record(FieldSet::ALL).cpu_run_virtual_total().unwrap_or(0);
     for field in [Field::cpu_run_virtual_total, Field::ac_sum_exec_ns] {
         record.set(field, run_ns.max(found.run_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use precise_top_core::{SharedBytes, Snapshot};
+
+    use super::super::Netlink;
+    use super::*;
+    use crate::source::{Request, Source};
+
+    fn take(source: &mut Netlink) -> Snapshot<SharedBytes> {
+        let request = Request { exact: true, ..Request::default() };
+        source.snapshot(&request).expect("a snapshot")
+    }
+
+    #[test]
+    fn exits_that_nobody_reads_are_given_up_and_the_next_snapshot_says_so() {
+        let Ok(mut source) = Netlink::open() else {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+            return;
+        };
+        take(&mut source);
+        let Some(exits) = source.exits() else { return };
+        exits.hurry(5);
+        while !exits.is_forgotten() {
+            std::process::Command::new("true").status().expect("a child");
+        }
+        let next = take(&mut source);
+        assert!(!next.header().flags.contains(Flags::EXITS));
+        assert_eq!(source.notice(), FORGOTTEN);
+        let mut child = std::process::Command::new("true").spawn().expect("a child");
+        child.wait().expect("its end");
+        let last = take(&mut source);
+        assert!(last.header().flags.contains(Flags::EXITS));
+        assert!(last.find_pid(child.id()).is_some_and(|row| last.is_exited(row)));
+        assert_eq!(source.notice(), "");
     }
 }

@@ -80,6 +80,12 @@ impl Netlink {
         self.requester.limit_receive_buffer(bytes, batch)
     }
 
+    /// Its exits, where it collects them.
+    #[cfg(test)]
+    pub(super) fn exits(&self) -> Option<&ExitRows> {
+        self.exits.as_ref()
+    }
+
     /// The kernel's record of one task or process. NoSuchTask where it is gone.
     pub fn get(&mut self, id: Id) -> Result<Snapshot<SharedBytes>, Error> {
         let record = self.requester.ask_one(id)?;

@@ -78,6 +78,7 @@ impl NetlinkDump {
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let mut header = Header::new(SourceKind::Netlink, FieldSet::EMPTY);
         header.syscalls = host.begin(&mut header, request);
+        header.task_id_space = Some(host.task_id_space());
         let dump = &mut self.dump;
         let fetch = |buffer: &mut Vec<u8>, since| {
             let fetched = dump.fetch(buffer, since, 0)?;

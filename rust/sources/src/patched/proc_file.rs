@@ -132,6 +132,7 @@ impl Source for ProcFile {
         let header = |outcome: Outcome| {
             let mut header = Header::new(SourceKind::Proc, FieldSet::EMPTY);
             host.identify(&mut header);
+            header.task_id_space = Some(host.task_id_space());
             if request.system == Some(true) {
                 header.syscalls += host.read_system(&mut header);
                 *delayacct = header.flags.contains(Flags::DELAYACCT);

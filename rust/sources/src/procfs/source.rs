@@ -44,6 +44,73 @@ impl Procfs {
             no_exits: String::new(),
         })
     }
+
+    /// The header of a snapshot that begins now.
+    fn begin(&mut self, request: &Request) -> Header {
+        let mut header = Header::new(SourceKind::Procfs, FieldSet::EMPTY);
+        header.syscalls = self.host.begin(&mut header, request);
+        header.flags = header.flags.with(Flags::THREADS, request.threads);
+        self.reader.syscalls = 0;
+        self.reader.denied = 0;
+        self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
+        header
+    }
+
+    /// The snapshot of these records.
+    fn end(
+        &self,
+        mut header: Header,
+        records: RecordBuffer,
+        request: &Request,
+    ) -> Result<Snapshot<SharedBytes>, Error> {
+        header.syscalls += self.reader.syscalls;
+        header.set_status(CAN, FieldStatus::NotRead);
+        let all = records.filled();
+        header.set_status(all, FieldStatus::Filled);
+        header.set_status(off(&header), FieldStatus::Off);
+        if request.fields.wants(FieldGroup::Io) {
+            header.set_status(IO.difference(all), FieldStatus::Denied);
+        }
+        Host::end(&mut header);
+        Ok(records.into_snapshot(header, self.layout.clone())?)
+    }
+
+    /// A snapshot of one process. NoSuchTask where it is gone, AccessDenied where /proc hides it.
+    pub(crate) fn task(
+        &mut self,
+        pid: u32,
+        fields: FieldSet,
+    ) -> Result<Snapshot<SharedBytes>, Error> {
+        let (cpu_times, system) = (Some(false), Some(false));
+        let request = Request { fields, cpu_times, system, ..Request::default() };
+        let header = self.begin(&request);
+        let _reading = ReadingOthers::begin();
+        let size = self.layout.record_size();
+        let mut record = vec![0; size];
+        let mut view = RecordMut::new(&mut record, &self.layout)
+            .expect("the memory is one record of the layout");
+        let filled = self.reader.fill(&mut view, pid, None, fields);
+        self.reader.check_failure()?;
+        let Some(filled) = filled else {
+            return Err(if self.reader.denied > 0 {
+                Error::AccessDenied {
+                    reason: format!("/proc hides process {pid}"),
+                    hint: "run as root, or as the user that owns it".into(),
+                }
+            } else {
+                Error::NoSuchTask(pid)
+            });
+        };
+        let filled = filled.difference(off(&header));
+        let mut records = RecordBuffer::from_bytes(record, size);
+        records.mark(filled);
+        self.end(header, records, &request)
+    }
+}
+
+/// Fields that delay accounting would fill.
+fn off(header: &Header) -> FieldSet {
+    if header.flags.contains(Flags::DELAYACCT) { FieldSet::EMPTY } else { BLKIO }
 }
 
 impl Source for Procfs {
@@ -68,13 +135,8 @@ impl Source for Procfs {
 
     fn snapshot(&mut self, request: &Request) -> Result<Snapshot<SharedBytes>, Error> {
         self.prepare(request)?;
-        let mut header = Header::new(SourceKind::Procfs, FieldSet::EMPTY);
-        header.syscalls = self.host.begin(&mut header, request);
-        header.flags = header.flags.with(Flags::THREADS, request.threads);
-        self.reader.syscalls = 0;
-        self.reader.denied = 0;
-        self.reader.epoch_ns = header.begin.realtime_ns.saturating_sub(header.begin.boottime_ns);
-        let off = if header.flags.contains(Flags::DELAYACCT) { FieldSet::EMPTY } else { BLKIO };
+        let mut header = self.begin(request);
+        let off = off(&header);
         let size = self.layout.record_size();
         let _reading = ReadingOthers::begin();
         let pids = self.reader.pids()?;
@@ -104,16 +166,7 @@ impl Source for Procfs {
         };
         header.exited = dead.len() as u32;
         dead.iter().for_each(|row| records.push(&row.bytes, row.filled));
-        header.syscalls += self.reader.syscalls;
         header.missed = self.reader.denied;
-        header.set_status(CAN, FieldStatus::NotRead);
-        let all = records.filled();
-        header.set_status(all, FieldStatus::Filled);
-        header.set_status(off, FieldStatus::Off);
-        if request.fields.wants(FieldGroup::Io) {
-            header.set_status(IO.difference(all), FieldStatus::Denied);
-        }
-        Host::end(&mut header);
-        Ok(records.into_snapshot(header, self.layout.clone())?)
+        self.end(header, records, request)
     }
 }

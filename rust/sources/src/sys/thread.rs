@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::eventfd::EfdFlags;
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -29,18 +30,55 @@ extern "C" fn forked() {
 
 /// Remembers the process in which it was made, to notice a fork without a system call.
 #[derive(Debug)]
-pub(crate) struct ForkGuard(u64);
+pub struct ForkGuard(u64);
 
 impl ForkGuard {
     /// Remembers the calling process.
-    pub(crate) fn new() -> ForkGuard {
+    #[expect(clippy::new_without_default, reason = "it is of the moment")]
+    pub fn new() -> ForkGuard {
         count_forks();
         ForkGuard(FORKS.load(Ordering::Relaxed))
     }
 
     /// Returns whether the calling process is the remembered one and not a forked child.
-    pub(crate) fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.0 == FORKS.load(Ordering::Relaxed)
+    }
+}
+
+/// A value of each process. A forked child makes its own and leaves its parent's alone, whose
+/// locks another thread may have held at the fork.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T: 'static> {
+    made: AtomicPtr<(ForkGuard, T)>,
+}
+
+impl<T: Send + Sync> PerProcess<T> {
+    /// Not made yet.
+    pub(crate) const fn new() -> PerProcess<T> {
+        PerProcess { made: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The calling process's value, which `make` returns the first time. Takes no lock.
+    pub(crate) fn get(&'static self, make: fn() -> T) -> &'static T {
+        loop {
+            let found = self.made.load(Ordering::Acquire);
+            // SAFETY: it is null or was leaked below, so that it lives for ever; it is never
+            // changed, and T may be shared by threads.
+            let current = unsafe { found.as_ref() };
+            if let Some((home, value)) = current
+                && home.is_here()
+            {
+                return value;
+            }
+            let made = Box::into_raw(Box::new((ForkGuard::new(), make())));
+            let stored =
+                self.made.compare_exchange(found, made, Ordering::AcqRel, Ordering::Acquire);
+            if stored.is_err() {
+                // SAFETY: it comes from `into_raw`, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(made) });
+            }
+        }
     }
 }
 

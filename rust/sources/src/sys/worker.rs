@@ -19,6 +19,7 @@ use super as sys;
 use super::thread::{EventFd, ForkGuard, Running};
 use crate::errors::Error;
 use crate::privilege::drop_capabilities;
+use crate::source::LOOK_MS;
 
 fn failed(error: io::Error) -> Error {
     Error::os("start the thread that takes exits", error)
@@ -32,8 +33,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Calls `act` when `watched` is readable, at most once in `gather_ms`, until it returns
-    /// false.
+    /// Calls `act` when `watched` is readable, at most once in `gather_ms`, and after `LOOK_MS`
+    /// in any case, until it returns false.
     pub(crate) fn start(
         watched: BorrowedFd<'_>,
         gather_ms: i32,
@@ -49,7 +50,7 @@ impl Worker {
             let _ = drop_capabilities();
             let _ = SigSet::all().thread_block();
             let fds = [stopped.as_fd(), watched.as_fd()];
-            while sys::wait_readable(&fds, -1).is_ok()
+            while sys::wait_readable(&fds, LOOK_MS).is_ok()
                 && sys::wait_readable(&fds[..1], gather_ms).is_ok_and(|stops| !stops)
                 && act()
             {}
