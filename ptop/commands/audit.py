@@ -113,7 +113,7 @@ def balance_of(interval: taskstats.Interval, without: set[int]) -> Balance:
         known["residual_ns"],
         known["edge_ns"],
         known["bound_ns"] - known["edge_ns"],
-        interval.exited,
+        interval.exited or 0,
         interval.cur.exits_lost - interval.prev.exits_lost,
     )
 

@@ -5,16 +5,16 @@ in between, and read recorded snapshots. Field names are the kernel's
 (include/uapi/linux/taskstats.h); `FIELDS` lists them with units.
 
 ```python
-import time
 import taskstats
 
-with taskstats.Source() as source:
-    before = source.snapshot()
-    time.sleep(0.1)
-    interval = taskstats.usage(before, source.snapshot())
+print(taskstats.top(5))  # who used most in the next second, the dead included
 
-for name, used_ns in interval.select(["ac_comm", "total_ns"], sort="total_ns", limit=5):
-    print(name, used_ns)
+for interval in taskstats.watch(1.0):
+    for row in interval.top(3):
+        print(row.pid, row.title, row.total_pct)
+    break
+
+print(taskstats.task(1).rss_kb)  # one process, in some ten microseconds
 ```
 
 Design decisions
@@ -35,9 +35,11 @@ from taskstats._core import (
     Fold,
     Interval,
     Recorder,
+    Row,
     Snapshot,
     Source,
     SourceReport,
+    Table,
     Task,
     adopt_orphans,
     columns,
@@ -45,6 +47,7 @@ from taskstats._core import (
     drop_privileges,
     get,
     get_tgid,
+    kept_snapshot,
     open,
     parse,
     parse_netlink,
@@ -52,6 +55,7 @@ from taskstats._core import (
     share_heap,
     sources,
     state_letter,
+    task,
     usage,
     user_name,
 )
@@ -67,7 +71,17 @@ from taskstats._errors import (
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from taskstats._track import Tracker, TreeUse, track
+    from typing import overload
+
+    from taskstats._track import TreeUse
+    from taskstats._tracker import Tracker, track
+    from taskstats._watch import Watch
+else:
+
+    def overload(function: object) -> object:
+        """Do nothing."""
+        return function
+
 
 __all__ = [
     "FIELDS",
@@ -80,14 +94,17 @@ __all__ = [
     "NoSuchTask",
     "ParseError",
     "Recorder",
+    "Row",
     "Snapshot",
     "Source",
     "SourceReport",
+    "Table",
     "Task",
     "TaskstatsError",
     "Tracker",
     "TreeUse",
     "Unsupported",
+    "Watch",
     "__version__",
     "adopt_orphans",
     "columns",
@@ -99,14 +116,18 @@ __all__ = [
     "open",
     "parse",
     "parse_netlink",
+    "processes",
     "read",
     "share_heap",
     "snapshot",
     "sources",
     "state_letter",
+    "task",
+    "top",
     "track",
     "usage",
     "user_name",
+    "watch",
 ]
 
 
@@ -119,13 +140,113 @@ def snapshot(
 ) -> Snapshot:
     """Take one snapshot of the whole machine.
 
-    Opens a `Source` and closes it again; keep one open for more than one snapshot. `source` is
-    "auto", "proc", "bpf", "netlink" or "procfs". `fields` are the kernel's names of the fields
-    to read; None reads all. `threads` and `exact` are as in `Source`, and so are the errors.
+    The first call opens a source, which the process keeps; a forked child opens its own. It
+    watches nothing and has no thread, so `exited` is None: the dead are in the intervals of
+    `watch` and of a `Source`. Two snapshots make an interval (`usage`).
+
+    `source` is "auto", "proc", "bpf", "netlink" or "procfs". `threads` takes a record for each
+    thread. `fields` are the kernel's names of the fields to read; None reads all. With `exact`
+    a source that watches is opened for this call, and all values are as of one instant where it
+    can do that. Errors are those of `Source`.
     """
     wanted = None if fields is None else list(fields)
-    with Source(source, threads=threads, fields=wanted, exact=exact) as opened:
+    if not exact:
+        return kept_snapshot(source, threads=threads, fields=wanted)
+    with Source(source, threads=threads, fields=wanted) as opened:
         return opened.snapshot()
+
+
+def processes(fields: Iterable[str] | None = None) -> Snapshot:
+    """Return all processes, from one snapshot.
+
+    A sequence of `Task`, whose attributes are made when they are read. `fields` are the kernel's
+    names of the fields to read; None reads all. Errors are those of `Source`.
+
+    ```python
+    import taskstats
+
+    for task in taskstats.processes():
+        print(task.ac_pid, task.ac_comm, task.rss_kb)
+    ```
+    """
+    return snapshot(fields=fields)
+
+
+def top(
+    n: int | None = 10,
+    *,
+    by: str = "total",
+    interval: float = 1.0,
+    group: str | None = None,
+    source: str = "auto",
+) -> Table:
+    """Return who uses most in the next `interval` seconds, tasks that die meanwhile included.
+
+    Waits so long. `n` is the number of rows, None for all. `by` is a column, or "total", "user",
+    "system"; a counter such as "read_bytes" is taken by its increase. `group` combines rows by
+    "parent", "session", "name", "user" or "cgroup". Errors are those of `Source`, and ValueError
+    for an unknown column or group.
+
+    ```python
+    import taskstats
+
+    print(taskstats.top(3, by="read_bytes", interval=0.1))
+    print(taskstats.top(group="user", interval=0.1))
+    ```
+    """
+    from taskstats import _watch
+
+    return _watch.top(n, by, interval, group, source)
+
+
+@overload
+def watch(
+    interval: float = 1.0,
+    *,
+    group: None = None,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Interval]: ...
+@overload
+def watch(
+    interval: float = 1.0,
+    *,
+    group: str,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Fold]: ...
+def watch(
+    interval: float = 1.0,
+    *,
+    group: str | None = None,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Interval] | Watch[Fold]:
+    """Return the machine's intervals, one after another: an iterator, also for `async for`.
+
+    Tasks that died in an interval are in it. With `group` each item is the interval's rows
+    grouped by "parent", "session", "name", "user" or "cgroup". `fields` are the kernel's names of
+    the fields to read; None reads all. The other arguments, and the errors, are those of `Source`.
+
+    ```python
+    import taskstats
+
+    with taskstats.watch(0.1, group="user") as groups:
+        for group in next(groups):
+            print(group.title, group.tasks, group.total_ns)
+    ```
+    """
+    from taskstats import _watch
+
+    wanted = _watch.fields_of(None if fields is None else list(fields), group)
+    opened = Source(source, threads=threads, fields=wanted, exact=exact)
+    return _watch.Watch(opened, interval, group)
 
 
 def exits(source: str = "auto") -> Exits:
@@ -141,14 +262,20 @@ def exits(source: str = "auto") -> Exits:
         subprocess.run(["true"])
         print(next(exits).cpu_ns)
     ```
+
+    `async for` works as well.
     """
     return Exits(source)
 
 
 def __getattr__(name: str) -> object:
-    """Import `track` on first use: it needs a good part of the standard library."""
+    """Import `track` and `Watch` on first use: they need a good part of the standard library."""
     if name in {"Tracker", "TreeUse", "track"}:
-        from taskstats import _track
+        from taskstats import _tracker
 
-        return getattr(_track, name)
+        return getattr(_tracker, name)
+    if name == "Watch":
+        from taskstats import _watch
+
+        return _watch.Watch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

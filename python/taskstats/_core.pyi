@@ -5,7 +5,7 @@ docstring says otherwise. Exceptions are in `taskstats._errors`.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, final, overload
@@ -16,7 +16,6 @@ from typing_extensions import Buffer
 _Status: TypeAlias = Literal["filled", "off", "denied", "unsupported", "not read"]
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
-_Cell: TypeAlias = int | float | str | None
 _Style: TypeAlias = Literal["plain", "bold", "reverse"]
 
 class _Field(TypedDict):
@@ -950,7 +949,7 @@ class Interval:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]]:
+    ) -> list[tuple[Any, ...]]:
         """Return rows as tuples of `columns`.
 
         Sorting and filtering work on the records; only the returned rows become Python objects.
@@ -961,20 +960,34 @@ class Interval:
     def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all rows as columns.
 
-        Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the
-        interval's end), `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots
-        `user`, `cgroup` (its path) and `cmdline` (quoted for a shell). None selects time, host,
-        CPU times and all known fields. Raises ValueError for an unknown column.
+        Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
+        `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path) and `cmdline`
+        (quoted for a shell): as recorded, or this machine's current ones, which the dead lack.
+        None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
+        column.
         """
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""
     def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int:
         """Return the number of rows that `text` and `pids` keep: see `select`."""
-    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]:
+    def sum(self, columns: Sequence[str]) -> tuple[Any, ...]:
         """Return the sum of each column over the rows that know it; None where no row does.
 
         Raises ValueError for an unknown column.
         """
+    def __iter__(self) -> Iterator[Row]: ...
+    def by_pid(self, pid: int) -> Row | None:
+        """Return the row of this pid, or None; of several the one of the living task."""
+    def top(self, n: int | None = 10, *, by: str = "total") -> Table:
+        """Return the first `n` rows in the order of a column, largest first; None for all.
+
+        `by` is a column, or "total", "user", "system" for the CPU time in the interval. A counter
+        is taken by its increase in the interval. Raises ValueError for an unknown column.
+        """
+    def group(self, by: str) -> Fold:
+        """Return the rows grouped: as `fold`, of which it is the shorter form."""
+    def _repr_html_(self) -> str:
+        """Return the first rows as an HTML table, for notebooks."""
     def fold(self, by: str, *, resting: Source | None = None) -> Fold:
         """Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
 
@@ -1025,6 +1038,84 @@ class Interval:
         """
 
 @final
+class Row:
+    """One row of an interval or of its groups.
+
+    Every column of `Interval.select` is an attribute and a key: `row.total_ns`,
+    `row["nvcsw_per_sec"]`. None is unknown.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """Process or thread id; of a group the one that its tasks share."""
+    @property
+    def ppid(self) -> int | None:
+        """Process id of the parent; of a group the one that its tasks share."""
+    @property
+    def uid(self) -> int | None:
+        """Real user id; of a group the one that its tasks share."""
+    @property
+    def title(self) -> str | None:
+        """Command name, or the name of the group."""
+    @property
+    def total_ns(self) -> int | None:
+        """CPU time in the interval, in ns: user, system and steal time."""
+    @property
+    def user_ns(self) -> int | None:
+        """User time in the interval, in ns."""
+    @property
+    def system_ns(self) -> int | None:
+        """System time in the interval, in ns."""
+    @property
+    def total_pct(self) -> float | None:
+        """CPU time in the interval, in per cent of it: 100 is one CPU."""
+    @property
+    def user_pct(self) -> float | None:
+        """User time in per cent of the interval."""
+    @property
+    def system_pct(self) -> float | None:
+        """System time in per cent of the interval."""
+    @property
+    def cpu_ns(self) -> int | None:
+        """Exact CPU time since the start of the row's tasks, in ns."""
+    @property
+    def tasks(self) -> int | None:
+        """Number of tasks in the row: 1, or the size of the group."""
+    @property
+    def exited(self) -> bool:
+        """Whether the task died in the interval."""
+    @property
+    def task(self) -> Task | None:
+        """The task at the interval's end, with its fields; None for a group."""
+    def to_dict(self, columns: Sequence[str]) -> dict[str, Any]:
+        """Return columns by name as a dictionary. Raises ValueError for an unknown column."""
+    def __getattr__(self, name: str, /) -> Any: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+
+@final
+class Table:
+    """Some rows of an interval or of its groups, sorted: a sequence of `Row`.
+
+    `taskstats.top` and `Interval.top` return it. It prints as a table, also in notebooks. Arrow
+    consumers take it through the PyCapsule interface.
+    """
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Row: ...
+    def __iter__(self) -> Iterator[Row]: ...
+    @property
+    def interval(self) -> Interval:
+        """The interval that the rows are of."""
+    def select(self, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Return the rows as tuples of `columns`. Raises ValueError for an unknown column."""
+    def columns(self, columns: Sequence[str] | None = None) -> Columns:
+        """Return the rows as columns, as `Interval.columns` does."""
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""
+    def _repr_html_(self) -> str:
+        """Return the rows as an HTML table, for notebooks."""
+
+@final
 class Fold:
     """The rows of an interval in groups: each has the sums of its tasks.
 
@@ -1045,14 +1136,27 @@ class Fold:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]]:
+    ) -> list[tuple[Any, ...]]:
         """Return groups as tuples of `columns`; arguments and errors as of `Interval.select`.
 
         `tasks` is the number of tasks in a group.
         """
+    def __iter__(self) -> Iterator[Row]: ...
+    def top(self, n: int | None = 10, *, by: str = "total") -> Table:
+        """Return the first `n` groups in the order of a column, as `Interval.top` does."""
+    def columns(self, columns: Sequence[str] | None = None) -> Columns:
+        """Return all groups as columns.
+
+        Names as of `Interval.columns`, except `user`, `cgroup` and `cmdline`; `title` is the
+        group's name. Raises ValueError for an unknown column.
+        """
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""
+    def _repr_html_(self) -> str:
+        """Return the first groups as an HTML table, for notebooks."""
     def count(self, *, text: str | None = None, pids: Iterable[int] | None = None) -> int:
         """Return the number of groups that `text` and `pids` keep."""
-    def sum(self, columns: Sequence[str]) -> tuple[int | float | None, ...]:
+    def sum(self, columns: Sequence[str]) -> tuple[Any, ...]:
         """Return the sum of each column over all groups; as `Interval.sum`."""
 
 @final
@@ -1064,9 +1168,9 @@ class Source:
     another. `threads` takes a record for each thread instead of each process. `fields` are the
     names of the fields to read; None reads all.
 
-    With `exact` snapshots include the tasks that died since the previous snapshot (`Snapshot.exits`):
-    the bpf source watches the scheduler's switches and exits from its opening on, so that all values
-    are as of one instant, and idle time is exact to the ns. netlink and procfs listen to exit events
+    With `exact` snapshots include the tasks that died since the previous one (`Snapshot.exits`): the
+    bpf source watches the scheduler's switches and exits from its opening on, so that all values are
+    as of one instant, and idle time is exact to the ns. netlink and procfs listen to exit events
     where CAP_NET_ADMIN allows that. The proc source is always exact and needs no exits.
     `exact=False` watches nothing and starts no thread: `exited` is None then.
 
@@ -1127,7 +1231,7 @@ class Source:
         limit: int | None = None,
         text: str | None = None,
         pids: Iterable[int] | None = None,
-    ) -> list[tuple[_Cell, ...]] | None:
+    ) -> list[tuple[Any, ...]] | None:
         """Return rows of the tasks that did not run, after a snapshot with `changed`.
 
         Rows are tuples of `columns`: last values, ages as of the snapshot, and a use of zero.
@@ -1209,7 +1313,7 @@ class Tree:
 
 @final
 class Exits:
-    """Tasks as they die: an endless iterator and a context manager.
+    """Tasks as they die: an endless iterator, also for `async for`, and a context manager.
 
     `source` is "bpf", "netlink", or "auto" for the first of these that works. Each item is a
     `Task` with its final record, one for each thread. From bpf the record is complete to the last
@@ -1247,6 +1351,7 @@ class Exits:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Task:
         """Wait for the next exit, and return it. Raises ValueError after `close`."""
+    def __aiter__(self) -> AsyncIterator[Task]: ...
     def close(self) -> None:
         """Stop listening. Closing again does nothing."""
     def __enter__(self) -> Self: ...
@@ -1365,6 +1470,19 @@ def user_name(uid: int) -> str | None:
 
 def state_letter(state: int) -> str:
     """Return the letter of proc_pid_stat(5) for a value of `Task.state`, such as "R" or "S"."""
+
+def kept_snapshot(
+    name: str = "auto", *, threads: bool = False, fields: Sequence[str] | None = None
+) -> Snapshot:
+    """Take a snapshot with the source that this process keeps: see `taskstats.snapshot`."""
+
+def task(pid: int, fields: Sequence[str] | None = None) -> Task:
+    """Return one process, with its use of CPU time up to now.
+
+    Reads its files in /proc, at a cost of some ten microseconds. `fields` are the names of the
+    fields to read; None reads all that /proc has. Raises NoSuchTask, AccessDenied where /proc
+    hides the process, and ValueError for an unknown field.
+    """
 
 def get(pid: int) -> Task:
     """Return the record of one thread, over netlink.

@@ -18,8 +18,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from taskstats._core import Exits, Task, Tree, cgroup_mount
 from taskstats._errors import TaskstatsError
@@ -354,65 +353,3 @@ def complete(use: TreeUse, found: list[Collector]) -> None:
             if isinstance(found[0], BpfCollector)
             else "children that were not waited for are known by their exits, up to one tick short"
         )
-
-
-class Tracker:
-    """What the processes started in a `with` block used, including all their descendants.
-
-    At the end of the block `use` holds the report, which is exact if the bpf source is
-    available. Without it, processes that still run then are not counted; without
-    CAP_NET_ADMIN, children that nobody waited for are not counted either. `notes` of the
-    report says so. Processes that other threads of this process start meanwhile are counted.
-
-    With `cgroup`, and without the bpf source, the tracker makes a cgroup (v2) of its own if
-    it may, whose total is exact. A child belongs to it if it calls `join` before it execs.
-    """
-
-    def __init__(self, *, cgroup: bool = False) -> None:
-        self.use: TreeUse | None = None
-        self._cgroup = cgroup
-        self._began = 0
-        self._found: list[Collector] = []
-        self._before: resource.struct_rusage | None = None
-
-    def __enter__(self) -> Self:
-        self._found = collectors(os.getpid(), cgroup=self._cgroup)
-        self._before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._began = time.monotonic_ns()
-        return self
-
-    @property
-    def needs_poll(self) -> bool:
-        """Whether `poll` has anything to do: exit events gather only without the bpf source."""
-        return any(isinstance(collector, ExitCollector) for collector in self._found)
-
-    def poll(self) -> None:
-        """Read the exit events so far. Call it several times a second in a long block in
-        which thousands of processes exit; otherwise events may be lost."""
-        for collector in self._found:
-            collector.poll()
-
-    def join(self) -> None:
-        """Move the calling process, a new child, into the tracker's cgroup if there is one.
-        OSError if the kernel refuses that."""
-        for collector in self._found:
-            collector.join()
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        use = TreeUse(elapsed_ns=time.monotonic_ns() - self._began)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert self._before is not None, "the block was entered"
-        add_rusage(use, [after])
-        add_rusage(use, [self._before], -1)
-        complete(use, self._found)
-        self.use = use
-
-
-def track(*, cgroup: bool = False) -> Tracker:
-    """A context manager that reports on the processes started in its block, see `Tracker`."""
-    return Tracker(cgroup=cgroup)

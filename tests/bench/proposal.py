@@ -133,7 +133,7 @@ def books(source: taskstats.Source, count: int) -> tuple[list[float], float, int
         residuals.append(100 * (found["residual_ns"] or 0) / interval.interval_ns)
         rest += found["residual_ns"] or 0
         time_ns += interval.interval_ns
-        died += interval.exited
+        died += interval.exited or 0
     return sorted(map(abs, residuals)), 100 * rest / time_ns, died
 
 

@@ -26,7 +26,7 @@ def use(snapshot: taskstats.Snapshot) -> None:
     rows = len(snapshot)
     assert len(attributes(snapshot)) > 25
     fields = set(snapshot.fields)
-    assert len(snapshot.exits) == snapshot.exited <= rows
+    assert len(snapshot.exits) == (snapshot.exited or 0) <= rows
     assert len(snapshot.numpy()) == rows
     assert len(memoryview(snapshot)) == rows
     assert pa.table(snapshot).num_rows == rows

@@ -153,6 +153,13 @@ pub struct NamesAt {
 }
 
 impl NamesAt {
+    /// The names of a snapshot that is not recorded.
+    pub fn of(names: Vec<RecordedName>) -> NamesAt {
+        let mut all = Names::default();
+        all.add(0, names);
+        NamesAt { names: Arc::new(all), offset: 0 }
+    }
+
     /// The name of a user id.
     pub fn user(&self, uid: u32) -> Option<&[u8]> {
         self.text(&StringKey::of_user(uid))

@@ -7,8 +7,8 @@ use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StringArray};
 use arrow_schema::{ArrowError, SchemaRef};
-use precise_top_core::columns::{ColumnKind, Columns, ValueType};
-use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot};
+use precise_top_core::columns::{ColumnKind, Columns, SnapshotRows, ValueType};
+use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot, TaskTable};
 use precise_top_sources::{DumpFile, Error, Lost};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -172,7 +172,48 @@ pub(crate) fn of_intervals(
 ) -> PyResult<PyColumns> {
     let kinds = names.map(kinds_of_interval).transpose()?;
     let kinds = kinds.unwrap_or_else(|| default_kinds_of_intervals(intervals));
-    let columns = py.detach(|| Columns::of_intervals(intervals.iter().copied(), &kinds));
+    let columns = py.detach(|| {
+        let names = intervals.iter().map(|interval| named(interval, &kinds)).collect::<Vec<_>>();
+        let rows = intervals.iter().zip(&names).map(|(interval, named)| SnapshotRows {
+            snapshot: named.as_ref().unwrap_or(interval.cur()),
+            interval: Some(interval),
+            path: "",
+        });
+        Columns::of_rows(rows, &kinds)
+    });
+    PyColumns::new(columns.map_err(|error| parse_error(py, error))?).map_err(arrow_error)
+}
+
+/// The later snapshot of a live interval with the names that the columns need.
+fn named(interval: &Interval, kinds: &[ColumnKind]) -> Option<Snapshot<SharedBytes>> {
+    let needs_names = kinds.iter().any(|kind| kind.is_name());
+    let with_cmdlines = kinds.contains(&ColumnKind::Cmdline);
+    (needs_names && interval.cur().names().is_none())
+        .then(|| precise_top_sources::with_names(interval.cur(), with_cmdlines))
+}
+
+/// Columns of chosen rows of a table over an interval.
+pub(crate) fn of_table(
+    py: Python<'_>,
+    table: &dyn TaskTable,
+    rows: &[u32],
+    interval: &Interval,
+    names: Option<&[String]>,
+) -> PyResult<PyColumns> {
+    let mut kinds = match names {
+        Some(names) => kinds_of_interval(names)?,
+        None => default_kinds_of_intervals(&[interval]),
+    };
+    if names.is_none() {
+        kinds.extend([Metric::Tasks, Metric::Title].map(ColumnKind::Metric));
+    }
+    if let Some(kind) = kinds.iter().find(|kind| kind.is_name()) {
+        return Err(PyValueError::new_err(format!(
+            "a table has no column {:?}: take title, or Interval.columns",
+            kind.name()
+        )));
+    }
+    let columns = Columns::of_table(table, rows, interval, &kinds);
     PyColumns::new(columns.map_err(|error| parse_error(py, error))?).map_err(arrow_error)
 }
 

@@ -15,7 +15,7 @@ use crate::task::PyTask;
 /// Longest wait before Python signal handlers run.
 const WAIT_MS: i32 = 200;
 
-/// Tasks as they die: an endless iterator and a context manager.
+/// Tasks as they die: an endless iterator, also for `async for`, and a context manager.
 ///
 /// `source` is "bpf", "netlink", or "auto" for the first of these that works. Each item is a
 /// `Task` with its final record, one for each thread. From bpf the record is complete to the last
@@ -117,6 +117,11 @@ impl PyExits {
                 return Ok(task(next));
             }
         }
+    }
+
+    /// Return the exits as an asynchronous iterator.
+    fn __aiter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("taskstats._aio")?.getattr("exits")?.call1((slf,))
     }
 
     /// Stop listening. Closing again does nothing.

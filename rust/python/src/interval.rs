@@ -17,6 +17,10 @@ use crate::errors::parse_error;
 use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
 use crate::source::PySource;
+use crate::table::{PyRow, PyRowIterator, PyTable, Rows};
+
+/// Rows that a notebook shows.
+const SHOWN: usize = 10;
 
 /// The rows of an interval in groups: each has the sums of its tasks.
 ///
@@ -26,7 +30,14 @@ use crate::source::PySource;
 /// `Interval.fold` returns it; `len` is the number of groups.
 #[pyclass(frozen, name = "Fold", module = "taskstats")]
 pub(crate) struct PyGroups {
-    pub(crate) inner: Groups,
+    pub(crate) inner: Arc<Groups>,
+}
+
+impl PyGroups {
+    fn as_rows(&self) -> Rows {
+        let interval = Arc::clone(self.inner.interval());
+        Rows { interval, groups: Some(Arc::clone(&self.inner)) }
+    }
 }
 
 #[pymethods]
@@ -52,7 +63,46 @@ impl PyGroups {
         pids: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let arguments = SelectArguments { sort, descending, offset, limit, text, pids };
-        select(py, &self.inner, &columns, &arguments.query()?)
+        select(py, &*self.inner, &columns, &arguments.query()?)
+    }
+
+    fn __iter__(&self) -> PyRowIterator {
+        self.as_rows().iter()
+    }
+
+    /// Return the first `n` groups in the order of a column, as `Interval.top` does.
+    #[pyo3(signature = (n=Some(10), *, by="total"))]
+    fn top(&self, n: Option<usize>, by: &str) -> PyResult<PyTable> {
+        self.as_rows().top(n, by)
+    }
+
+    /// Return all groups as columns.
+    ///
+    /// Names as of `Interval.columns`, except `user`, `cgroup` and `cmdline`; `title` is the
+    /// group's name. Raises ValueError for an unknown column.
+    #[pyo3(signature = (columns=None))]
+    fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
+        self.as_rows().columns(py, columns.as_deref())
+    }
+
+    /// Export `columns()` as Arrow columns (PyCapsule interface), in one batch.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        self.as_rows().columns(py, None)?.arrow_stream(py)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<taskstats.Fold: {} groups>", self.inner.rows())
+    }
+
+    /// Return the first groups as an HTML table, for notebooks.
+    fn _repr_html_(&self) -> PyResult<String> {
+        Ok(self.top(Some(SHOWN), "total")?._repr_html_())
     }
 
     /// Return the number of groups that `text` and `pids` keep.
@@ -63,7 +113,7 @@ impl PyGroups {
 
     /// Return the sum of each column over all groups; as `Interval.sum`.
     fn sum<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyTuple>> {
-        sum(py, &self.inner, &columns)
+        sum(py, &*self.inner, &columns)
     }
 }
 
@@ -86,6 +136,12 @@ impl PyGroups {
 #[pyclass(frozen, name = "Interval", module = "taskstats")]
 pub(crate) struct PyInterval {
     pub(crate) inner: Arc<Interval>,
+}
+
+impl PyInterval {
+    fn as_rows(&self) -> Rows {
+        Rows { interval: Arc::clone(&self.inner), groups: None }
+    }
 }
 
 #[pymethods]
@@ -175,26 +231,54 @@ impl PyInterval {
                 "sessions are not recorded: choose parent, name, user or cgroup",
             ));
         }
-        Ok(PyGroups {
-            inner: py.detach(|| match by {
-                GroupBy::User | GroupBy::Cgroup => {
-                    let names = precise_top_sources::group_names(&interval);
-                    Groups::new(interval, by, &HashMap::new(), names)
-                }
-                GroupBy::Session => {
-                    Groups::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
-                }
-                _ => Groups::new(interval, by, &HashMap::new(), |_, _| None),
-            }),
-        })
+        let groups = py.detach(|| match by {
+            GroupBy::User | GroupBy::Cgroup => {
+                let names = precise_top_sources::group_names(&interval);
+                Groups::new(interval, by, &HashMap::new(), names)
+            }
+            GroupBy::Session => {
+                Groups::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
+            }
+            _ => Groups::new(interval, by, &HashMap::new(), |_, _| None),
+        });
+        Ok(PyGroups { inner: Arc::new(groups) })
+    }
+
+    /// Return the rows grouped: as `fold`, of which it is the shorter form.
+    fn group(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {
+        self.fold(py, by, None)
+    }
+
+    fn __iter__(&self) -> PyRowIterator {
+        self.as_rows().iter()
+    }
+
+    /// Return the row of this pid, or None; of several the one of the living task.
+    fn by_pid(&self, pid: u32) -> Option<PyRow> {
+        self.inner.cur().find_pid(pid).map(|row| self.as_rows().row(row))
+    }
+
+    /// Return the first `n` rows in the order of a column, largest first; None for all.
+    ///
+    /// `by` is a column, or "total", "user", "system" for the CPU time in the interval. A counter
+    /// is taken by its increase in the interval. Raises ValueError for an unknown column.
+    #[pyo3(signature = (n=Some(10), *, by="total"))]
+    fn top(&self, n: Option<usize>, by: &str) -> PyResult<PyTable> {
+        self.as_rows().top(n, by)
+    }
+
+    /// Return the first rows as an HTML table, for notebooks.
+    fn _repr_html_(&self) -> PyResult<String> {
+        Ok(self.top(Some(SHOWN), "total")?._repr_html_())
     }
 
     /// Return all rows as columns.
     ///
-    /// Besides the columns of `select`, except `title`, there are `interval_ns`, `time_ns` (the
-    /// interval's end), `monotonic_ns`, `host`, `boot_id`, `source`, and for recorded snapshots
-    /// `user`, `cgroup` (its path) and `cmdline` (quoted for a shell). None selects time, host,
-    /// CPU times and all known fields. Raises ValueError for an unknown column.
+    /// Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
+    /// `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path) and `cmdline`
+    /// (quoted for a shell): as recorded, or this machine's current ones, which the dead lack.
+    /// None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
+    /// column.
     #[pyo3(signature = (columns=None))]
     fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
         columns::of_intervals(py, &[&self.inner], columns.as_deref())

@@ -18,6 +18,7 @@ mod screen;
 mod signals;
 mod snapshot;
 mod source;
+mod table;
 mod task;
 mod tree;
 
@@ -53,6 +54,8 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<task::PyTask>()?;
     module.add_class::<interval::PyInterval>()?;
     module.add_class::<interval::PyGroups>()?;
+    module.add_class::<table::PyRow>()?;
+    module.add_class::<table::PyTable>()?;
     module.add_class::<source::PySource>()?;
     module.add_class::<probe::PySourceReport>()?;
     module.add_class::<exits::PyExits>()?;

@@ -63,7 +63,7 @@ impl RowsArgument<'_> {
     fn table(&self) -> &dyn TaskTable {
         match self {
             RowsArgument::Interval(rows) => &*rows.inner,
-            RowsArgument::Groups(rows) => &rows.inner,
+            RowsArgument::Groups(rows) => &*rows.inner,
         }
     }
 }

@@ -9,6 +9,7 @@ mod recorder;
 mod rotation;
 
 pub use file::{DumpFile, read_columns};
+pub use name_strings::with_names;
 pub use parallel_read::Lost;
 pub use process_names::group_names;
 pub use recorder::{Policy, Recorder};

@@ -147,8 +147,7 @@ const FORGOTTEN_NS: u64 = 3 * 3600 * 1_000_000_000;
 /// How often, in ms, a worker looks whether its source is forgotten.
 pub(crate) const LOOK_MS: i32 = 600_000;
 /// What the next snapshot says then.
-pub(crate) const FORGOTTEN: &str =
-    "nobody read this source for long, so it stopped to watch: exits since the snapshot before are \
+pub(crate) const FORGOTTEN: &str = "nobody read this source for long, so it stopped to watch: exits since the snapshot before are \
      unknown";
 
 /// The last time that somebody read exits.

@@ -19,6 +19,7 @@ use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
 use crate::interval::Interval;
 use crate::snapshot::{SharedBytes, Snapshot};
+use crate::table::TaskTable;
 
 /// Records in columns.
 #[derive(Clone, Debug)]
@@ -55,7 +56,52 @@ impl Columns {
         Columns::of_rows(intervals.map(rows), kinds)
     }
 
-    fn of_rows<'a>(
+    /// The columns of chosen rows of a table over an interval, such as its groups. A table has no
+    /// names of users, cgroups and commands but its titles. OutOfMemory where there is no memory.
+    pub fn of_table(
+        table: &(impl TaskTable + ?Sized),
+        rows: &[u32],
+        interval: &Interval,
+        kinds: &[ColumnKind],
+    ) -> Result<Columns, ParseError> {
+        let mut columns: Vec<Column> = kinds.iter().map(|&kind| Column::new(kind)).collect();
+        let types = columns.iter().map(Column::value_type);
+        let mut memory = Memory::new(types, rows.len(), zeros)
+            .ok_or(ParseError::new(ErrorKind::OutOfMemory, 0))?;
+        let snapshot =
+            SnapshotRows { snapshot: interval.cur(), interval: Some(interval), path: "" };
+        let whole = Block {
+            rows: &snapshot,
+            filled: FieldSet::EMPTY,
+            in_all: FieldSet::EMPTY,
+            first: 0,
+            records: &[],
+            places: 0..rows.len(),
+            rows_before: 0,
+        };
+        for column in &mut columns {
+            let Some(metric) = column.kind().metric() else {
+                column.fill(&mut memory, &whole);
+                continue;
+            };
+            for (place, &row) in rows.iter().enumerate() {
+                column.fill_cell(&mut memory, place, table.cell(row as usize, metric));
+            }
+        }
+        let builder =
+            ColumnBuilder { columns, memory, allocate: zeros, len: rows.len(), rows_before: 0 };
+        Ok(Columns::of_batch(builder, kinds))
+    }
+
+    fn of_batch(builder: ColumnBuilder, kinds: &[ColumnKind]) -> Columns {
+        let (batch, dictionaries) = builder.finish();
+        let texts = dictionaries.into_iter().map(Dictionary::into_strings).collect();
+        Columns { kinds: kinds.into(), batches: vec![batch], texts }
+    }
+
+    /// The columns of several snapshots in one batch. OutOfMemory where there is no memory for
+    /// them.
+    pub fn of_rows<'a>(
         mut all: impl Iterator<Item = SnapshotRows<'a>> + Clone,
         kinds: &[ColumnKind],
     ) -> Result<Columns, ParseError> {
@@ -63,9 +109,7 @@ impl Columns {
         let mut builder = ColumnBuilder::new(kinds, zeros);
         builder.reserve(count);
         all.try_for_each(|rows| builder.add(&rows))?;
-        let (batch, dictionaries) = builder.finish();
-        let texts = dictionaries.into_iter().map(Dictionary::into_strings).collect();
-        Ok(Columns { kinds: kinds.into(), batches: vec![batch], texts })
+        Ok(Columns::of_batch(builder, kinds))
     }
 }
 

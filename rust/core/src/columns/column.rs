@@ -97,6 +97,11 @@ impl Column {
         let header = block.rows.snapshot.header();
         match self.kind {
             ColumnKind::Field(field) => self.fill_field(memory, block, field),
+            // A bare array of records has no header: what that would tell is unknown.
+            ColumnKind::TimeNs if header.begin.realtime_ns == 0 => self.mark_unknown(places),
+            ColumnKind::MonotonicNs if header.begin.monotonic_ns == 0 => self.mark_unknown(places),
+            ColumnKind::Host if header.host.is_empty() => self.mark_unknown(places),
+            ColumnKind::BootId if header.boot_id == [0; 16] => self.mark_unknown(places),
             ColumnKind::TimeNs => self.fill_same(memory, places, header.begin.realtime_ns),
             ColumnKind::MonotonicNs => self.fill_same(memory, places, header.begin.monotonic_ns),
             ColumnKind::IntervalNs => match block.rows.interval {
@@ -129,14 +134,36 @@ impl Column {
 
     fn fill_metric(&mut self, memory: &mut Memory, block: &Block<'_>, metric: Metric) {
         for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
-            let here = place..place + 1;
-            match block.rows.interval.and_then(|interval| interval.cell(row, metric)) {
-                Some(Cell::Float(value)) => self.fill_same(memory, here, value),
-                Some(Cell::Int(number)) => {
-                    self.fill_same(memory, here, u64::try_from(number).unwrap_or(0));
+            let cell = block.rows.interval.and_then(|interval| interval.cell(row, metric));
+            self.fill_cell(memory, place, cell);
+        }
+    }
+
+    /// Writes a cell to a place, converted to the column's type.
+    pub(super) fn fill_cell(&mut self, memory: &mut Memory, place: usize, cell: Option<Cell<'_>>) {
+        let here = place..place + 1;
+        macro_rules! number {
+            ($type:ty, $number:expr) => {
+                match <$type>::try_from($number) {
+                    Ok(number) => self.fill_same(memory, here, number),
+                    Err(_) => self.mark_unknown(here),
                 }
-                _ => self.mark_unknown(here),
+            };
+        }
+        match (cell, self.value_type) {
+            (Some(Cell::Float(value)), ValueType::F64) => self.fill_same(memory, here, value),
+            (Some(Cell::Text(text)), ValueType::Text) => self.fill_text(memory, here, text),
+            (Some(Cell::Int(number)), ValueType::U8) => number!(u8, number),
+            (Some(Cell::Int(number)), ValueType::I8) => number!(i8, number),
+            (Some(Cell::Int(number)), ValueType::U16) => number!(u16, number),
+            (Some(Cell::Int(number)), ValueType::U32) => number!(u32, number),
+            (Some(Cell::Int(number)), ValueType::U64) => number!(u64, number),
+            (Some(Cell::Int(number)), ValueType::Bool) => {
+                self.fill_same(memory, here, u8::from(number != 0));
             }
+            // A living task is not exited.
+            (None, ValueType::Bool) => {}
+            _ => self.mark_unknown(here),
         }
     }
 

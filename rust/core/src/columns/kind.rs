@@ -94,17 +94,17 @@ const fn entry(
 }
 
 const TABLE: [Entry; 11] = [
-    entry(ColumnKind::TimeNs, "time_ns", ValueType::U64, "ns", false),
-    entry(ColumnKind::MonotonicNs, "monotonic_ns", ValueType::U64, "ns", false),
+    entry(ColumnKind::TimeNs, "time_ns", ValueType::U64, "ns", true),
+    entry(ColumnKind::MonotonicNs, "monotonic_ns", ValueType::U64, "ns", true),
     entry(ColumnKind::Exited, "exited", ValueType::Bool, "", false),
-    entry(ColumnKind::Host, "host", ValueType::Text, "", false),
-    entry(ColumnKind::BootId, "boot_id", ValueType::Text, "", false),
+    entry(ColumnKind::Host, "host", ValueType::Text, "", true),
+    entry(ColumnKind::BootId, "boot_id", ValueType::Text, "", true),
     entry(ColumnKind::Source, "source", ValueType::Text, "", false),
     entry(ColumnKind::Path, "path", ValueType::Text, "", false),
     entry(ColumnKind::User, "user", ValueType::Text, "", true),
     entry(ColumnKind::Cgroup, "cgroup", ValueType::Text, "", true),
     entry(ColumnKind::Cmdline, "cmdline", ValueType::Text, "", true),
-    // Unknown in a snapshot's columns.
+    // Unknown in a snapshot's columns, as time and place are for a bare array of records.
     entry(ColumnKind::IntervalNs, "interval_ns", ValueType::U64, "ns", true),
 ];
 
@@ -177,9 +177,17 @@ impl ColumnKind {
         if name == ColumnKind::IntervalNs.name() {
             return Some(ColumnKind::IntervalNs);
         }
-        // The title of an interval's row is its command name.
-        let metric = || Metric::from_name(name).filter(|&metric| metric != Metric::Title);
-        ColumnKind::from_name(name).or_else(|| metric().map(ColumnKind::Metric))
+        ColumnKind::from_name(name).or_else(|| Metric::from_name(name).map(ColumnKind::Metric))
+    }
+
+    /// The metric of each row that the column holds; None where it is not of the row.
+    pub(super) const fn metric(self) -> Option<Metric> {
+        match self {
+            ColumnKind::Field(field) => Some(Metric::Field(field)),
+            ColumnKind::Metric(metric) => Some(metric),
+            ColumnKind::Exited => Some(Metric::Exited),
+            _ => None,
+        }
     }
 
     fn entry(self) -> Option<&'static Entry> {
@@ -207,6 +215,7 @@ impl ColumnKind {
                 Repr::Comm => ValueType::Text,
             },
             ColumnKind::Metric(metric) if metric.is_share() => ValueType::F64,
+            ColumnKind::Metric(Metric::Title) => ValueType::Text,
             ColumnKind::Metric(_) => ValueType::U64,
             _ => self.entry().map_or(ValueType::U64, |entry| entry.value_type),
         }
@@ -257,7 +266,8 @@ mod tests {
             let kind = column(name);
             (kind.value_type(), kind.unit().into_owned(), kind.is_nullable(), kind.is_counter())
         };
-        assert_eq!(properties("time_ns"), (ValueType::U64, "ns".into(), false, false));
+        assert_eq!(properties("time_ns"), (ValueType::U64, "ns".into(), true, false));
+        assert_eq!(properties("title"), (ValueType::Text, "".into(), true, false));
         assert_eq!(properties("exited"), (ValueType::Bool, "".into(), false, false));
         assert_eq!(properties("ac_nice"), (ValueType::I8, "".into(), true, false));
         assert_eq!(properties("ac_comm"), (ValueType::Text, "".into(), true, false));

@@ -102,8 +102,9 @@ fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> V
             let identity = record.identity();
             let ahead = (expected..(expected + LOOK_AHEAD).min(prev.len()))
                 .find(|&row| is_same(prev, row, &identity, rule));
-            let found = ahead
-                .or_else(|| index.get_or_insert_with(|| Index::of(prev)).find(prev, &identity, rule));
+            let found = ahead.or_else(|| {
+                index.get_or_insert_with(|| Index::of(prev)).find(prev, &identity, rule)
+            });
             match found {
                 Some(row) => {
                     expected = row + 1;

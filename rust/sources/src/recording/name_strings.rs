@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::mem;
 
-use precise_top_core::names::{RecordedName, StringKey, UNKNOWN};
-use precise_top_core::{Record, Snapshot};
+use precise_top_core::names::{NamesAt, RecordedName, StringKey, UNKNOWN};
+use precise_top_core::{Record, SharedBytes, Snapshot};
 
 use super::process_names::{LONGEST_CMDLINE, NameSource};
 use crate::privilege::ReadingOthers;
@@ -74,6 +74,16 @@ fn cut(mut text: Vec<u8>) -> Vec<u8> {
     text.extend_from_slice(CUT_MARK.as_bytes());
     text.push(0);
     text
+}
+
+/// The snapshot with the names of users and cgroups that it has, and with `cmdlines` of command
+/// lines: as recorded, or this machine's where it is of its present boot.
+pub fn with_names(snapshot: &Snapshot<SharedBytes>, cmdlines: bool) -> Snapshot<SharedBytes> {
+    if snapshot.names().is_some() {
+        return snapshot.clone();
+    }
+    let names = NameStrings::new(cmdlines).of(snapshot, false);
+    snapshot.clone().with_names(NamesAt::of(names))
 }
 
 impl NameStrings {
