@@ -71,17 +71,9 @@ from taskstats._errors import (
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import overload
-
     from taskstats._track import TreeUse
     from taskstats._tracker import Tracker, track
-    from taskstats._watch import Watch
-else:
-
-    def overload(function: object) -> object:
-        """Do nothing."""
-        return function
-
+    from taskstats._watch import Watch, top, watch
 
 __all__ = [
     "FIELDS",
@@ -172,83 +164,6 @@ def processes(fields: Iterable[str] | None = None) -> Snapshot:
     return snapshot(fields=fields)
 
 
-def top(
-    n: int | None = 10,
-    *,
-    by: str = "total",
-    interval: float = 1.0,
-    group: str | None = None,
-    source: str = "auto",
-) -> Table:
-    """Return who uses most in the next `interval` seconds, tasks that die meanwhile included.
-
-    Waits so long. `n` is the number of rows, None for all. `by` is a column, or "total", "user",
-    "system"; a counter such as "read_bytes" is taken by its increase. `group` combines rows by
-    "parent", "session", "name", "user" or "cgroup". Errors are those of `Source`, and ValueError
-    for an unknown column or group.
-
-    ```python
-    import taskstats
-
-    print(taskstats.top(3, by="read_bytes", interval=0.1))
-    print(taskstats.top(group="user", interval=0.1))
-    ```
-    """
-    from taskstats import _watch
-
-    return _watch.top(n, by, interval, group, source)
-
-
-@overload
-def watch(
-    interval: float = 1.0,
-    *,
-    group: None = None,
-    fields: Iterable[str] | None = None,
-    source: str = "auto",
-    threads: bool = False,
-    exact: bool = True,
-) -> Watch[Interval]: ...
-@overload
-def watch(
-    interval: float = 1.0,
-    *,
-    group: str,
-    fields: Iterable[str] | None = None,
-    source: str = "auto",
-    threads: bool = False,
-    exact: bool = True,
-) -> Watch[Fold]: ...
-def watch(
-    interval: float = 1.0,
-    *,
-    group: str | None = None,
-    fields: Iterable[str] | None = None,
-    source: str = "auto",
-    threads: bool = False,
-    exact: bool = True,
-) -> Watch[Interval] | Watch[Fold]:
-    """Return the machine's intervals, one after another: an iterator, also for `async for`.
-
-    Tasks that died in an interval are in it. With `group` each item is the interval's rows
-    grouped by "parent", "session", "name", "user" or "cgroup". `fields` are the kernel's names of
-    the fields to read; None reads all. The other arguments, and the errors, are those of `Source`.
-
-    ```python
-    import taskstats
-
-    with taskstats.watch(0.1, group="user") as groups:
-        for group in next(groups):
-            print(group.title, group.tasks, group.total_ns)
-    ```
-    """
-    from taskstats import _watch
-
-    wanted = _watch.fields_of(None if fields is None else list(fields), group)
-    opened = Source(source, threads=threads, fields=wanted, exact=exact)
-    return _watch.Watch(opened, interval, group)
-
-
 def exits(source: str = "auto") -> Exits:
     """Return the tasks as they die: an iterator and a context manager, see `Exits`.
 
@@ -269,13 +184,13 @@ def exits(source: str = "auto") -> Exits:
 
 
 def __getattr__(name: str) -> object:
-    """Import `track` and `Watch` on first use: they need a good part of the standard library."""
+    """Import what needs a good part of the standard library on first use."""
     if name in {"Tracker", "TreeUse", "track"}:
         from taskstats import _tracker
 
         return getattr(_tracker, name)
-    if name == "Watch":
+    if name in {"Watch", "top", "watch"}:
         from taskstats import _watch
 
-        return _watch.Watch
+        return getattr(_watch, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

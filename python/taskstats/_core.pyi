@@ -1168,11 +1168,11 @@ class Source:
     another. `threads` takes a record for each thread instead of each process. `fields` are the
     names of the fields to read; None reads all.
 
-    With `exact` snapshots include the tasks that died since the previous one (`Snapshot.exits`): the
-    bpf source watches the scheduler's switches and exits from its opening on, so that all values are
-    as of one instant, and idle time is exact to the ns. netlink and procfs listen to exit events
-    where CAP_NET_ADMIN allows that. The proc source is always exact and needs no exits.
-    `exact=False` watches nothing and starts no thread: `exited` is None then.
+    With `exact` snapshots include the tasks that died since the previous one (`Snapshot.exits`):
+    the bpf source watches the scheduler's switches and exits from its opening on, so that all
+    values are as of one instant, and idle time is exact to the ns. netlink and procfs listen to
+    exit events where CAP_NET_ADMIN allows that. The proc source is always exact and needs no
+    exits. `exact=False` watches nothing and starts no thread: `exited` is None then.
 
     An exact source keeps the exits for its next snapshot. One that nobody has read for two minutes
     while 131,072 exits wait, or for three hours, stops watching and forgets them; the next snapshot

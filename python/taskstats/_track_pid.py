@@ -101,20 +101,20 @@ class PidTracker:
             self._counted.add(key)
             if not exited:
                 living.add(key)
-            row = self._use.commands.setdefault(name or "", CommandUse())
-            row.tasks += is_new
-            self._add(row, peak_kb, dict(zip(names, sums, strict=True)))
+            command = self._use.commands.setdefault(name or "", CommandUse())
+            command.tasks += is_new
+            self._add(command, peak_kb, dict(zip(names, sums, strict=True)))
         self._living = living
         self._note_lack(interval)
 
-    def _add(self, row: CommandUse, peak_kb: int | None, sums: dict[str, int | None]) -> None:
+    def _add(self, command: CommandUse, peak_kb: int | None, sums: dict[str, int | None]) -> None:
         use = self._use
         for field, value in sums.items():
             if value is not None:
                 setattr(use, field, (getattr(use, field) or 0) + value)
         used_ns = (sums["user_ns"] or 0) + (sums["system_ns"] or 0)
         use.total_ns += used_ns
-        row.cpu_ns += used_ns
+        command.cpu_ns += used_ns
         if peak_kb is not None:
             use.max_rss_kb = max(use.max_rss_kb or 0, peak_kb)
 

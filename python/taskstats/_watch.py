@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, overload
 
 from taskstats._core import Fold, Interval, Snapshot, Source, Table, usage
 
 _Rows = TypeVar("_Rows", Interval, Fold)
+# The fields that rows are grouped by, where they are not always read.
+_KEYS = {"user": ["ac_uid"], "cgroup": ["cgroup_id"]}
 
 
 class Watch(Generic[_Rows]):
@@ -60,6 +61,8 @@ class Watch(Generic[_Rows]):
 
     async def __anext__(self) -> _Rows:
         """Wait for the end of the interval, and return it; a thread takes the snapshot."""
+        import asyncio
+
         await asyncio.sleep(self._left())
         return await asyncio.to_thread(self._take)
 
@@ -94,16 +97,75 @@ class Watch(Generic[_Rows]):
         self.close()
 
 
-def top(n: int | None, by: str, interval: float, group: str | None, source: str) -> Table:
-    """Return the first rows of one interval: see `taskstats.top`."""
+def top(
+    n: int | None = 10,
+    *,
+    by: str = "total",
+    interval: float = 1.0,
+    group: str | None = None,
+    source: str = "auto",
+) -> Table:
+    """Return who uses most in the next `interval` seconds, tasks that die meanwhile included.
+
+    Waits so long. `n` is the number of rows, None for all. `by` is a column, or "total", "user",
+    "system"; a counter such as "read_bytes" is taken by its increase. `group` combines rows by
+    "parent", "session", "name", "user" or "cgroup". Errors are those of `Source`, and ValueError
+    for an unknown column or group.
+
+    ```python
+    import taskstats
+
+    print(taskstats.top(3, by="read_bytes", interval=0.1))
+    print(taskstats.top(group="user", interval=0.1))
+    ```
+    """
     with Watch[Interval](Source(source), interval, None) as intervals:
         rows = next(intervals)
     return (rows if group is None else rows.group(group)).top(n, by=by)
 
 
-def fields_of(fields: Sequence[str] | None, group: str | None) -> list[str] | None:
-    """Return the fields to read so that rows can be grouped."""
-    if fields is None:
-        return None
-    needed = {"user": ["ac_uid"], "cgroup": ["cgroup_id"]}.get(group or "", [])
-    return [*fields, *needed]
+@overload
+def watch(
+    interval: float = 1.0,
+    *,
+    group: None = None,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Interval]: ...
+@overload
+def watch(
+    interval: float = 1.0,
+    *,
+    group: str,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Fold]: ...
+def watch(
+    interval: float = 1.0,
+    *,
+    group: str | None = None,
+    fields: Iterable[str] | None = None,
+    source: str = "auto",
+    threads: bool = False,
+    exact: bool = True,
+) -> Watch[Interval] | Watch[Fold]:
+    """Return the machine's intervals, one after another: an iterator, also for `async for`.
+
+    Tasks that died in an interval are in it. With `group` each item is the interval's rows
+    grouped by "parent", "session", "name", "user" or "cgroup". `fields` are the kernel's names of
+    the fields to read; None reads all. The other arguments, and the errors, are those of `Source`.
+
+    ```python
+    import taskstats
+
+    with taskstats.watch(0.1, group="user") as groups:
+        for group in next(groups):
+            print(group.title, group.tasks, group.total_ns)
+    ```
+    """
+    wanted = None if fields is None else [*fields, *_KEYS.get(group or "", ())]
+    return Watch(Source(source, threads=threads, fields=wanted, exact=exact), interval, group)
