@@ -99,6 +99,10 @@ impl PyRow {
     }
 }
 
+fn message(py: Python<'_>, error: &PyErr) -> String {
+    error.value(py).to_string()
+}
+
 #[pymethods]
 impl PyRow {
     /// Process or thread id; of a group the one that its tasks share.
@@ -195,13 +199,14 @@ impl PyRow {
         Ok(cells)
     }
 
-    fn __getattr__(&self, name: &str) -> PyResult<PyCell<'_>> {
-        let metric = metric(name).map_err(|error| PyAttributeError::new_err(error.to_string()))?;
+    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<PyCell<'_>> {
+        let metric =
+            metric(name).map_err(|error| PyAttributeError::new_err(message(py, &error)))?;
         Ok(PyCell(self.rows.cell(self.row, metric)))
     }
 
-    fn __getitem__(&self, name: &str) -> PyResult<PyCell<'_>> {
-        let metric = metric(name).map_err(|error| PyKeyError::new_err(error.to_string()))?;
+    fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<PyCell<'_>> {
+        let metric = metric(name).map_err(|error| PyKeyError::new_err(message(py, &error)))?;
         Ok(PyCell(self.rows.cell(self.row, metric)))
     }
 

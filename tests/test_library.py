@@ -1,0 +1,417 @@
+"""What an author gets without asking for it: the dead, tables, cheap single snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import taskstats
+
+SPIN = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+
+
+@pytest.fixture
+def exact(needs: Callable[[bool, str], None]) -> None:
+    """Only where the best source is exact."""
+    with taskstats.Source() as source:
+        needs(source.name == "bpf", "needs the bpf source")
+
+
+def test_a_source_shows_the_dead_without_being_asked(exact: None) -> None:
+    with taskstats.Source() as source:
+        before = source.snapshot()
+        child = subprocess.Popen(["sh", "-c", SPIN])
+        _, _, used = os.wait4(child.pid, 0)
+        child.returncode = 0
+        interval = taskstats.usage(before, source.snapshot())
+    row = interval.by_pid(child.pid)
+    assert row is not None
+    assert row.exited
+    assert interval.exited
+    expected_ns = (used.ru_utime + used.ru_stime) * 1e9
+    # wait4 counts to the microsecond, from the fork on.
+    assert row.total_ns == pytest.approx(expected_ns, rel=0.05, abs=2e6)
+
+
+def test_what_nobody_counted_is_unknown(exact: None) -> None:
+    with taskstats.Source(exact=False) as source:
+        before = source.snapshot()
+        subprocess.run(["true"], check=True)
+        after = source.snapshot()
+    assert after.exited is None
+    assert taskstats.usage(before, after).exited is None
+    assert taskstats.snapshot().exited is None
+    with taskstats.Source() as source:
+        assert source.snapshot().exited is not None
+
+
+def test_single_snapshots_make_an_interval() -> None:
+    before = taskstats.snapshot()
+    begin = time.process_time_ns()
+    while time.process_time_ns() - begin < 20_000_000:
+        pass
+    after = taskstats.snapshot()
+    interval = taskstats.usage(before, after)
+    row = interval.by_pid(os.getpid())
+    assert row is not None
+    assert row.total_ns is not None
+    assert row.total_ns >= 20_000_000
+    # Tasks that were there before are known.
+    unknown = [row for row in interval if row.total_ns is None]
+    assert len(unknown) < len(interval) / 10
+
+
+def test_snapshots_of_two_sources_match(exact: None) -> None:
+    with taskstats.Source("bpf") as one, taskstats.Source("bpf") as other:
+        interval = taskstats.usage(one.snapshot(), other.snapshot())
+    row = interval.by_pid(os.getpid())
+    assert row is not None
+    assert row.total_ns
+
+
+OTHER = """
+import sys, taskstats
+with taskstats.Source("bpf", exact=False) as source:
+    sys.stdout.buffer.write(source.snapshot().to_bytes())
+"""
+
+
+def test_snapshots_of_two_processes_match_by_pid_and_start(exact: None) -> None:
+    def taken() -> taskstats.Snapshot:
+        done = subprocess.run([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, check=True)
+        return taskstats.parse(done.stdout)
+
+    first, second = taken(), taken()
+    tasks = first.by_pid(os.getpid()), second.by_pid(os.getpid())
+    assert tasks[0] is not None
+    assert tasks[1] is not None
+    # Each process has a key of its own for the ids.
+    assert tasks[0].task_id != tasks[1].task_id
+    row = taskstats.usage(first, second).by_pid(os.getpid())
+    assert row is not None
+    assert row.total_ns is not None
+    assert row.total_ns > 0
+
+
+def test_a_bare_array_has_no_time_and_no_place() -> None:
+    layout = taskstats.snapshot("procfs")
+    bare = taskstats.parse(bytes(memoryview(layout).tobytes()))
+    table = pa.table(bare)
+    for name in ("time_ns", "host", "boot_id"):
+        assert table.column(name).null_count == len(bare), name
+
+
+def test_live_rows_have_the_names_of_users_cgroups_and_commands() -> None:
+    with taskstats.watch(0.05) as intervals:
+        columns = next(intervals).columns(["ac_pid", "user", "cmdline", "title"])
+    mine = list(columns["ac_pid"]).index(os.getpid())
+    assert columns["user"][mine] == taskstats.user_name(os.getuid())
+    assert "pytest" in str(columns["cmdline"][mine])
+    assert columns["title"][mine]
+
+
+def test_rows_of_an_interval_are_attributes() -> None:
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    rows = list(interval)
+    assert len(rows) == len(interval)
+    row = interval.by_pid(os.getpid())
+    assert row is not None
+    assert row.pid == row["ac_pid"] == os.getpid()
+    assert row.ppid == os.getppid()
+    assert row.uid == os.getuid()
+    assert row.task is not None
+    assert row.rss_kb == row.task.rss_kb
+    assert row.to_dict(["ac_pid", "tasks"]) == {"ac_pid": os.getpid(), "tasks": 1}
+    assert repr(row).startswith(f"<taskstats.Row: pid {os.getpid()} ")
+    assert interval.by_pid(2**22) is None
+    with pytest.raises(AttributeError, match="no column .nonsense"):
+        _ = row.nonsense
+    with pytest.raises(KeyError):
+        _ = row["nonsense"]
+
+
+def test_a_table_is_the_first_rows() -> None:
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    table = interval.top(5)
+    used = [row.total_ns or 0 for row in table]
+    assert used == sorted(used, reverse=True)
+    expected = interval.select(["ac_pid", "total_ns"], sort="total_ns", limit=5)
+    assert table.select(["ac_pid", "total_ns"]) == expected
+    assert np.asarray(table.columns(["ac_pid"])["ac_pid"]).tolist() == [row[0] for row in expected]
+    assert pl.DataFrame(table).height == pa.table(table).num_rows == len(table) == 5
+    assert table[-1].pid == expected[-1][0]
+    with pytest.raises(IndexError):
+        _ = table[5]
+    assert len(str(table).splitlines()) == 6
+    assert table._repr_html_().count("<tr>") == 6
+    assert len(interval.top(None)) == len(interval)
+    by_switches = [row.nvcsw_delta or 0 for row in interval.top(5, by="nvcsw")]
+    assert by_switches == sorted(by_switches, reverse=True)
+    with pytest.raises(ValueError, match="no column .nonsense"):
+        interval.top(by="nonsense")
+
+
+def test_groups_are_tables_too() -> None:
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    groups = interval.group("user")
+    assert sum(group.tasks or 0 for group in groups) == len(interval)
+    frame = pl.DataFrame(groups.columns(["title", "tasks", "total_ns", "time_ns"]))
+    assert frame["total_ns"].sum() == interval.sum(["total_ns"])[0]
+    assert pd.DataFrame.from_arrow(groups).shape[0] == len(groups)  # type: ignore[attr-defined]
+    assert [row.title for row in groups.top(1)] == [groups.top()[0].title]
+    with pytest.raises(ValueError, match="take title"):
+        groups.columns(["user"])
+
+
+def test_names_that_are_html_stay_text() -> None:
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time; open('/proc/self/comm', 'w').write('<b>&');"
+            " print(flush=True); time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    with taskstats.watch(0.05) as intervals:
+        html = next(intervals).top(None)._repr_html_()
+    child.kill()
+    child.communicate()
+    assert "&lt;b&gt;&amp;" in html
+    assert "<b>" not in html
+
+
+def test_top_waits_and_returns_a_table() -> None:
+    table = taskstats.top(3, interval=0.05)
+    assert len(table) == 3
+    assert table.interval.interval_ns >= 40_000_000
+    groups = taskstats.top(group="user", interval=0.05)
+    assert groups[0].task is None
+    with pytest.raises(ValueError, match="above 0"):
+        taskstats.top(interval=0)
+
+
+def test_watched_intervals_follow_each_other_without_a_gap() -> None:
+    with taskstats.watch(0.05) as intervals:
+        first = next(intervals)
+        time.sleep(0.2)
+        second, third = next(intervals), next(intervals)
+    assert first.cur.monotonic_ns == second.prev.monotonic_ns
+    assert second.cur.monotonic_ns == third.prev.monotonic_ns
+    with pytest.raises(ValueError, match="closed"):
+        next(intervals)
+
+
+def test_watch_reads_the_fields_that_are_asked_for() -> None:
+    with taskstats.watch(0.05, fields=["rss_kb"], group="cgroup") as groups:
+        rows = list(next(groups))
+    assert rows
+    assert all(row.title for row in rows)
+
+
+def test_intervals_and_exits_come_to_an_event_loop(exact: None) -> None:
+    async def main() -> None:
+        async with taskstats.watch(0.05) as intervals:
+            seen = 0
+            async for interval in intervals:
+                assert len(interval)
+                seen += 1
+                if seen == 2:
+                    break
+        with taskstats.exits() as exits:
+            process = await asyncio.create_subprocess_exec("true")
+            async for task in exits:
+                if task.ac_pid == process.pid:
+                    break
+            await process.wait()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_one_task_has_its_memory_state_and_threads() -> None:
+    task = taskstats.task(os.getpid())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    assert task.ac_comm == status["Name"].strip()
+    assert task.num_threads == int(status["Threads"])
+    assert task.ac_ppid == os.getppid()
+    assert task.rss_kb == pytest.approx(int(status["VmRSS"].split()[0]), rel=0.05)
+    assert taskstats.state_letter(task.state or 0) == "R"
+    assert task.cpu_ns is not None
+    assert task.cpu_ns == pytest.approx(time.process_time_ns(), rel=0.05)
+    with pytest.raises(taskstats.NoSuchTask):
+        taskstats.task(2**22)
+    with pytest.raises(ValueError, match="no field"):
+        taskstats.task(1, ["nonsense"])
+
+
+def test_processes_are_tasks_of_one_snapshot() -> None:
+    names = {task.ac_pid: task.ac_comm for task in taskstats.processes(["rss_kb"])}
+    assert names[os.getpid()] == taskstats.task(os.getpid()).ac_comm
+
+
+FORKS = r"""
+import os, threading, taskstats
+taskstats.snapshot(), taskstats.task(1)
+stop = threading.Event()
+def snap():
+    while not stop.is_set():
+        taskstats.snapshot()
+threads = [threading.Thread(target=snap) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(30):
+    pid = os.fork()
+    if not pid:
+        # The parent's threads may have held any lock at the fork.
+        taskstats.task(os.getpid())
+        os._exit(0 if taskstats.snapshot("procfs").by_pid(os.getpid()) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads:
+    thread.join()
+names = [open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")]
+print("exits\n" in names)
+"""
+
+
+def test_kept_sources_are_safe_between_threads_and_over_forks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+SOURCE_FORKS = """
+import os, threading, taskstats
+source = taskstats.Source("procfs")
+stop = threading.Event()
+def snap():
+    while not stop.is_set():
+        source.snapshot()
+thread = threading.Thread(target=snap)
+thread.start()
+for _ in range(50):
+    pid = os.fork()
+    if not pid:
+        try:
+            source.snapshot()
+        except taskstats.Unsupported:
+            source.close()
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+thread.join()
+"""
+
+
+def test_a_forked_child_is_refused_whatever_other_threads_did() -> None:
+    command = [sys.executable, "-c", SOURCE_FORKS]
+    assert subprocess.run(command, timeout=100).returncode == 0
+
+
+def test_track_counts_its_own_work() -> None:
+    with taskstats.track(own=True) as tracker:
+        begin = time.process_time_ns()
+        while time.process_time_ns() - begin < 30_000_000:
+            pass
+        subprocess.run(["true"], check=True)
+    assert tracker.use is not None
+    assert tracker.use.total_ns >= 30_000_000
+    names = set(tracker.use.commands)
+    assert taskstats.task(os.getpid()).ac_comm in names
+
+
+def test_track_decorates_functions_and_coroutines() -> None:
+    @taskstats.track(own=True)
+    def plain(number: int) -> int:
+        """Add."""
+        return sum(range(number))
+
+    @taskstats.track
+    async def slow() -> str:
+        process = await asyncio.create_subprocess_exec("true")
+        await process.wait()
+        return "done"
+
+    assert plain.use is None
+    assert plain(100_000) == sum(range(100_000))
+    assert plain.use is not None
+    assert plain.use.total_ns > 0
+    assert plain.__doc__ == "Add."
+    assert asyncio.run(slow()) == "done"
+    assert slow.use is not None
+
+
+def test_track_follows_the_tree_of_a_running_process(exact: None) -> None:
+    loop = "while read line; do sh -c '" + SPIN + "' & wait; echo done; done"
+    with subprocess.Popen(
+        ["sh", "-c", loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with taskstats.track(pid=child.pid) as tracker:
+            for _ in range(3):
+                child.stdin.write("go\n")
+                child.stdout.readline()
+        before = resource_of(child)
+    use = tracker.use
+    assert use is not None
+    assert use.exact
+    # The shell and its three children.
+    assert use.tasks == 4
+    assert use.total_ns == pytest.approx(before, rel=0.25)
+    with pytest.raises(taskstats.NoSuchTask), taskstats.track(pid=2**22):
+        pass
+    with pytest.raises(ValueError, match="no other argument"):
+        taskstats.track(pid=1, own=True)  # type: ignore[call-overload]
+
+
+def resource_of(child: subprocess.Popen[str]) -> int:
+    """What a process and its waited children have used, in ns, by ticks of its clock."""
+    own = time.clock_gettime_ns(clock_of(child.pid))
+    stat = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = int(stat[13]) + int(stat[14])
+    return own + ticks * 10**9 // os.sysconf("SC_CLK_TCK")
+
+
+def clock_of(pid: int) -> int:
+    """The CPU clock of a process (clock_getcpuclockid(3))."""
+    clock: int = struct.unpack("i", struct.pack("I", (~pid << 3 | 2) & 0xFFFFFFFF))[0]
+    return clock
+
+
+def test_threads_may_take_single_tasks_at_once() -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(200):
+                assert taskstats.task(os.getpid()).ac_pid == os.getpid()
+                taskstats.processes(["rss_kb"])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
