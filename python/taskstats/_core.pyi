@@ -7,7 +7,7 @@ docstring says otherwise. Exceptions are in `taskstats._errors`.
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, final, overload
 
 import numpy.typing
@@ -1466,6 +1466,15 @@ def user_name(uid: int) -> str | None:
 
     None where there is no such user. Threads ask in the background: None as well where they
     have no answer within 0.2 s; call again later.
+    """
+
+def psutil_rows(
+    tasks: Snapshot | Task, names: Sequence[str], types: ModuleType, unknown: object
+) -> list[tuple[Task, dict[str, Any]]]:
+    """Return living tasks, by pid, each with attributes by psutil's names.
+
+    `types` is the module of the named tuples. `unknown` stands for what a record does not hold.
+    Raises ValueError for another attribute.
     """
 
 def state_letter(state: int) -> str:

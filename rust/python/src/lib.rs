@@ -11,6 +11,7 @@ mod interval;
 mod memory;
 mod parse;
 mod probe;
+mod psutil;
 mod recorded;
 mod recorder;
 mod rows;
@@ -78,6 +79,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse::parse, module)?)?;
     module.add_function(wrap_pyfunction!(parse::parse_netlink, module)?)?;
     module.add_function(wrap_pyfunction!(interval::usage, module)?)?;
+    module.add_function(wrap_pyfunction!(psutil::psutil_rows, module)?)?;
     module.add_function(wrap_pyfunction!(state_letter, module)?)?;
     module.add_function(wrap_pyfunction!(source::kept_snapshot, module)?)?;
     module.add_function(wrap_pyfunction!(source::task, module)?)?;

@@ -31,6 +31,27 @@ impl PyTask {
         PyTask { snapshot, row }
     }
 
+    /// Its snapshot, and its row there.
+    pub(crate) fn place(&self) -> (Arc<Snapshot<SharedBytes>>, Vec<usize>) {
+        (Arc::clone(&self.snapshot), vec![self.row])
+    }
+
+    /// The start of the task at a row, in seconds since 1970.
+    pub(crate) fn start_of(snapshot: &Snapshot<SharedBytes>, row: usize) -> Option<f64> {
+        let record = snapshot.get(row)?;
+        let begin = snapshot.header().begin;
+        match record.ac_start_ns() {
+            Some(start) if begin.realtime_ns > 0 => {
+                let age = i128::from(begin.boottime_ns) - i128::from(start);
+                Some((i128::from(begin.realtime_ns) - age) as f64 / 1e9)
+            }
+            _ => record
+                .ac_btime64()
+                .or_else(|| record.ac_btime().map(u64::from))
+                .map(|seconds| seconds as f64),
+        }
+    }
+
     fn record(&self) -> Record<'_> {
         self.snapshot.get(self.row).expect("the row exists")
     }
@@ -80,18 +101,7 @@ macro_rules! define_task {
             /// From `ac_start_ns` where it is known, else the whole seconds of `ac_btime64` or `ac_btime`.
             #[getter]
             fn start_time(&self) -> Option<f64> {
-                let record = self.record();
-                let begin = self.snapshot.header().begin;
-                match record.ac_start_ns() {
-                    Some(start) if begin.realtime_ns > 0 => {
-                        let age = i128::from(begin.boottime_ns) - i128::from(start);
-                        Some((i128::from(begin.realtime_ns) - age) as f64 / 1e9)
-                    }
-                    _ => record
-                        .ac_btime64()
-                        .or_else(|| record.ac_btime().map(u64::from))
-                        .map(|seconds| seconds as f64),
-                }
+                PyTask::start_of(&self.snapshot, self.row)
             }
 
             /// Whether the task died since the source's previous snapshot.

@@ -189,7 +189,8 @@ impl Reader {
             None => pid.to_string(),
         };
         let now = crate::host::now();
-        let stat = self.stat(&directory)?;
+        // /proc has a hidden directory for each thread.
+        let stat = self.stat(&directory).filter(|stat| tid.is_some() || !stat.is_thread())?;
         // Other sources complete their own records here.
         record.set(Field::version, u64::from(record.layout().version()));
         record.set(Field::ac_pid, u64::from(tid.unwrap_or(pid)));

@@ -61,6 +61,11 @@ impl Stat {
         kernel_boottime_ns(self.number(22).saturating_mul(tick_ns))
     }
 
+    /// Whether it is a thread other than its process's leader: no signal tells its end.
+    pub(super) fn is_thread(&self) -> bool {
+        self.number(38) as i32 == -1
+    }
+
     /// Session id.
     pub(super) fn session(&self) -> u32 {
         self.number(6) as u32

@@ -1,0 +1,251 @@
+//! The values of `taskstats.compat.psutil`: processes as dictionaries with psutil's names.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use precise_top_core::interval::Split;
+use precise_top_core::{Record, SharedBytes, Snapshot, state};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+
+use crate::snapshot::PySnapshot;
+use crate::task::PyTask;
+
+/// An attribute of a process.
+#[derive(Clone, Copy)]
+enum Attribute {
+    Pid,
+    Ppid,
+    Name,
+    Status,
+    CreateTime,
+    Uids,
+    Gids,
+    Username,
+    Nice,
+    CpuNum,
+    CpuTimes,
+    MemoryInfo,
+    NumThreads,
+    NumCtxSwitches,
+    IoCounters,
+}
+
+impl Attribute {
+    fn from_name(name: &str) -> PyResult<Attribute> {
+        Ok(match name {
+            "pid" => Attribute::Pid,
+            "ppid" => Attribute::Ppid,
+            "name" => Attribute::Name,
+            "status" => Attribute::Status,
+            "create_time" => Attribute::CreateTime,
+            "uids" => Attribute::Uids,
+            "gids" => Attribute::Gids,
+            "username" => Attribute::Username,
+            "nice" => Attribute::Nice,
+            "cpu_num" => Attribute::CpuNum,
+            "cpu_times" => Attribute::CpuTimes,
+            "memory_info" => Attribute::MemoryInfo,
+            "num_threads" => Attribute::NumThreads,
+            "num_ctx_switches" => Attribute::NumCtxSwitches,
+            "io_counters" => Attribute::IoCounters,
+            other => return Err(PyValueError::new_err(format!("no attribute {other:?}"))),
+        })
+    }
+
+    /// The named tuple that holds the value.
+    const fn class(self) -> Option<&'static str> {
+        Some(match self {
+            Attribute::Uids => "puids",
+            Attribute::Gids => "pgids",
+            Attribute::CpuTimes => "pcputimes",
+            Attribute::MemoryInfo => "pmem",
+            Attribute::NumCtxSwitches => "pctxsw",
+            Attribute::IoCounters => "pio",
+            _ => return None,
+        })
+    }
+}
+
+/// A requested attribute.
+struct Column<'py> {
+    key: Bound<'py, PyString>,
+    attribute: Attribute,
+    /// Its named tuple.
+    class: Option<Bound<'py, PyAny>>,
+}
+
+/// Makes the values of records.
+struct Maker<'py> {
+    py: Python<'py>,
+    snapshot: Arc<Snapshot<SharedBytes>>,
+    columns: Vec<Column<'py>>,
+    /// `tuple.__new__`: it makes a named tuple without a call of Python code.
+    new: Bound<'py, PyAny>,
+    /// A dictionary of the words for states, by letter.
+    statuses: Bound<'py, PyAny>,
+    users: Bound<'py, PyDict>,
+    unknown: Bound<'py, PyAny>,
+}
+
+impl<'py> Maker<'py> {
+    fn row(&self, row: usize) -> PyResult<Bound<'py, PyDict>> {
+        let values = PyDict::new(self.py);
+        let record = self.snapshot.get(row);
+        for column in &self.columns {
+            let value = match &record {
+                Some(record) => self.value(column, row, record)?,
+                None => None,
+            };
+            values.set_item(&column.key, value.as_ref().unwrap_or(&self.unknown))?;
+        }
+        Ok(values)
+    }
+
+    /// The value of an attribute; None where the record does not hold it.
+    fn value(
+        &self,
+        column: &Column<'py>,
+        row: usize,
+        record: &Record<'_>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = self.py;
+        let number = |number: Option<u64>| -> PyResult<Option<Bound<'py, PyAny>>> {
+            number.map(|number| Ok(number.into_pyobject(py)?.into_any())).transpose()
+        };
+        match column.attribute {
+            Attribute::Pid => number(record.ac_pid().map(u64::from)),
+            Attribute::Ppid => number(record.ac_ppid().map(u64::from)),
+            Attribute::NumThreads => number(record.num_threads().map(u64::from)),
+            Attribute::CpuNum => number(record.cpu().map(u64::from)),
+            Attribute::Name => {
+                let name = record.ac_comm().map(OsStr::from_bytes);
+                name.map(|name| Ok(name.into_pyobject(py)?.into_any())).transpose()
+            }
+            Attribute::Nice => {
+                record.ac_nice().map(|nice| Ok(nice.into_pyobject(py)?.into_any())).transpose()
+            }
+            Attribute::Status => {
+                let letter = record.state().map(state::letter);
+                letter.map(|letter| self.statuses.get_item(letter)).transpose()
+            }
+            Attribute::Username => self.user(record),
+            Attribute::CreateTime => {
+                let time = PyTask::start_of(&self.snapshot, row);
+                time.map(|time| Ok(time.into_pyobject(py)?.into_any())).transpose()
+            }
+            Attribute::Uids => self.named(column, record.ac_uid().map(real)),
+            Attribute::Gids => self.named(column, record.ac_gid().map(real)),
+            Attribute::CpuTimes => self.named(column, cpu_times(record)),
+            Attribute::MemoryInfo => self.named(column, memory(record)),
+            Attribute::NumCtxSwitches => self.named(column, record.nvcsw().zip(record.nivcsw())),
+            Attribute::IoCounters => self.named(column, io(record)),
+        }
+    }
+
+    fn named<
+        T: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    >(
+        &self,
+        column: &Column<'py>,
+        values: Option<T>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some((values, class)) = values.zip(column.class.as_ref()) else { return Ok(None) };
+        self.new.call1((class, values.into_pyobject(self.py)?)).map(Some)
+    }
+
+    fn user(&self, record: &Record<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(uid) = record.ac_uid() else { return Ok(None) };
+        if let Some(known) = self.users.get_item(uid)? {
+            return Ok(Some(known));
+        }
+        let name = self.py.detach(|| precise_top_sources::user_name(uid));
+        let name = name.unwrap_or_else(|| uid.to_string().into_bytes());
+        let name = OsStr::from_bytes(&name).into_pyobject(self.py)?.into_any();
+        self.users.set_item(uid, &name)?;
+        Ok(Some(name))
+    }
+}
+
+/// Ids of which a record has the real one.
+const fn real(id: u32) -> (u32, Option<u32>, Option<u32>) {
+    (id, None, None)
+}
+
+/// Own user and system time, those of children, and the wait for block I/O, in seconds.
+fn cpu_times(record: &Record<'_>) -> Option<(f64, f64, f64, f64, f64)> {
+    let (user, system) = (record.ac_utime()?, record.ac_stime()?);
+    let split = Split::of(record.cpu_ns()?, user, system, Split::default());
+    let seconds = |us: Option<u64>| us.unwrap_or(0) as f64 / 1e6;
+    Some((
+        split.user_ns as f64 / 1e9,
+        split.system_ns as f64 / 1e9,
+        seconds(record.ac_cutime()),
+        seconds(record.ac_cstime()),
+        record.blkio_delay_total().unwrap_or(0) as f64 / 1e9,
+    ))
+}
+
+fn memory(record: &Record<'_>) -> Option<(u64, u64)> {
+    Some((record.rss_kb()? * 1024, record.vm_kb()? * 1024))
+}
+
+fn io(record: &Record<'_>) -> Option<(u64, u64, u64, u64, u64, u64)> {
+    Some((
+        record.read_syscalls()?,
+        record.write_syscalls()?,
+        record.read_bytes()?,
+        record.write_bytes()?,
+        record.read_char()?,
+        record.write_char()?,
+    ))
+}
+
+/// All tasks of a snapshot, or one task.
+#[derive(FromPyObject)]
+pub(crate) enum Tasks<'py> {
+    All(PyRef<'py, PySnapshot>),
+    One(PyRef<'py, PyTask>),
+}
+
+/// Return living tasks, by pid, each with attributes by psutil's names.
+///
+/// `types` is the module of the named tuples. `unknown` stands for what a record does not hold.
+/// Raises ValueError for another attribute.
+#[pyfunction]
+pub(crate) fn psutil_rows<'py>(
+    py: Python<'py>,
+    tasks: Tasks<'py>,
+    names: Vec<String>,
+    types: &Bound<'py, PyAny>,
+    unknown: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyList>> {
+    let (snapshot, rows) = match &tasks {
+        Tasks::All(snapshot) => {
+            let snapshot = &snapshot.inner;
+            let mut rows: Vec<usize> = (0..snapshot.living()).collect();
+            rows.sort_by_key(|&row| snapshot.get(row).and_then(|record| record.ac_pid()));
+            (Arc::clone(snapshot), rows)
+        }
+        Tasks::One(task) => task.place(),
+    };
+    let column = |name: &String| {
+        let attribute = Attribute::from_name(name)?;
+        let class = attribute.class().map(|class| types.getattr(class)).transpose()?;
+        Ok(Column { key: PyString::intern(py, name), attribute, class })
+    };
+    let columns = names.iter().map(column).collect::<PyResult<Vec<_>>>()?;
+    let new = py.get_type::<PyTuple>().getattr("__new__")?;
+    let statuses = types.getattr("STATUSES")?;
+    let users = PyDict::new(py);
+    let maker =
+        Maker { py, snapshot: Arc::clone(&snapshot), columns, new, statuses, users, unknown };
+    let row = |row: usize| (PyTask::new(Arc::clone(&snapshot), row), maker.row(row));
+    let found = PyList::empty(py);
+    for (task, values) in rows.into_iter().map(row) {
+        found.append((task, values?))?;
+    }
+    Ok(found)
+}
