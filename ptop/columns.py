@@ -34,6 +34,12 @@ class TableColumn:
     hotkey: str = ""
     descending: bool = True
     right: bool = True
+    # The title of the live view, which has no line of units; empty for the title.
+    heading: str = ""
+    # On a narrow screen columns of the highest rank go first; those of rank 0 stay.
+    rank: int = 5
+    # The values from which the column warns and alarms.
+    limits: tuple[float, float] | None = None
 
     @property
     def summed(self) -> bool:

@@ -27,6 +27,9 @@ class Column:
     width: int = 9
     right: bool = True
     summed: bool = False
+    heading: str = ""
+    rank: int = 0
+    limits: tuple[float, float] | None = None
 
 
 PID = Column("ac_pid", "integer", "pid")
@@ -62,10 +65,18 @@ def sleepers() -> Iterator[list[int]]:
         process.wait()
 
 
+def rows_of(lines: Lines, number: int | None = None) -> list[str]:
+    """The lines of rows, without their marks."""
+    texts = lines.texts
+    begin = [style for _, style in texts].index("heading") + 1
+    rows = [text[1:].rstrip() for text, _ in texts[begin : begin + lines.room]]
+    return rows[: lines.rows - lines.top if number is None else number]
+
+
 def row(cells: tuple[Any, ...]) -> str:
     pid, used, share, name = cells
-    # A group of several tasks has no pid.
-    return f"{'-' if pid is None else pid:>9} {used:>12} {share:>9.2f} {name}"
+    # The pids of several tasks make no sense for their group.
+    return f"{'·' if pid is None else pid:>9} {used:>12} {share:>9.2f} {name}"
 
 
 def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
@@ -75,9 +86,7 @@ def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
         for top, limit, text in ((0, 5, None), (2, 3, None), (0, None, name)):
             plain = rows.select(sources, sort="total_ns", text=text, limit=limit)
             seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 300))
-            texts = [text.rstrip() for text, _ in seen.texts]
-            begin = texts.index(f"{'pid':>9} {'used':>12} {'total':>9} Name") + 2
-            assert texts[begin : begin + len(plain) - top] == [row(cells) for cells in plain[top:]]
+            assert rows_of(seen) == [row(cells).rstrip() for cells in plain[top:]]
             assert seen.rows == len(plain)
             if not top:
                 table = screen(text=text, limit=limit).table(rows)
@@ -121,10 +130,7 @@ def test_what_rests_is_among_what_ran(
                 view = screen((PID, by), sort=sort, descending=descending, top=top)
                 lines = view.lines(interval, source, (100, height))
                 assert lines.rows == len(interval) + interval.cur.unchanged
-                texts = [text.rstrip() for text, _ in lines.texts]
-                begin = texts.index(f"{'pid':>9} by") + 2
-                rows = texts[begin : begin + lines.room]
-                return [keys[sort](text[10:]) for text in rows if text[:9].strip().isdigit()]
+                return [keys[sort](text[10:]) for text in rows_of(lines)]
 
             assert shown(sort, descending, 0, len(both) + 20) == expected
             few = shown(sort, descending, 3, 25)
@@ -132,24 +138,22 @@ def test_what_rests_is_among_what_ran(
             assert len(few) > 5
         five = screen((PID, NAME), limit=5).lines(interval, source, (100, 1000))
         assert five.rows == 5
-        assert sum(text[:9].strip().isdigit() for text, _ in five.texts) == 5
+        assert len(rows_of(five)) == 5
         # Unchanged tasks have their last values and no use.
         sources = [column.source for column in COLUMNS]
         rests = {row(cells) for cells in source.resting(sources) or ()}
-        lines = screen().lines(interval, source, (100, 1000)).texts
-        assert rests <= {text.rstrip() for text, _ in lines}
+        lines = rows_of(screen().lines(interval, source, (100, 3000)))
+        assert {text.rstrip() for text in rests} <= set(lines)
         totals = source.totals()
         assert totals
         counts = [
             Column("num_threads", "integer", summed=True),
             Column("tasks", "integer", summed=True),
         ]
-        *_, sums, _books = screen((*counts, NAME)).lines(interval, source, (100, 30)).texts
-        assert sums[0].split() == [str(totals["num_threads"]), str(totals["tasks"])]
-        named = screen(text="sleep").lines(interval, source, (100, 1000))
-        found = {
-            int(text.split()[0]) for text, _ in named.texts if text.rstrip().endswith(" sleep")
-        }
+        *_, sums, _keys = screen((*counts, NAME)).lines(interval, source, (100, 30)).texts
+        assert sums[0].split()[-2:] == [str(totals["num_threads"]), str(totals["tasks"])]
+        named = rows_of(screen(text="sleep").lines(interval, source, (100, 3000)))
+        found = {int(text.split()[0]) for text in named if text.endswith(" sleep")}
         assert found >= set(sleepers)
         # An interval of all tasks has no unchanged ones.
         assert screen().lines(interval, None, SIZE).rows == len(interval)
@@ -169,9 +173,10 @@ def test_users_and_the_zone_are_asked_once(interval: taskstats.Interval) -> None
 
     made = screen((Column("ac_uid", "user", width=20),), user=user, offset_s=offset_s)
     for _ in range(3):
-        lines = [text for text, _ in made.lines(interval, None, (100, 1000)).texts]
+        drawn = made.lines(interval, None, (100, 1000))
+        lines = [text for text, _ in drawn.texts]
     assert sorted(map(str, asked)) == sorted({*map(str, asked)})
-    assert sum(text.strip() == "user␛0" for text in lines) > 5
+    assert sum(text.strip() == "user␛0" for text in rows_of(drawn)) > 5
     local = time.gmtime(interval.cur.time_ns // 10**9 + 3600)
     assert lines[0].startswith(time.strftime("%H:%M:%S", local))
 
@@ -230,8 +235,69 @@ def test_a_number_shows_until_the_name_is_known(interval: taskstats.Interval) ->
     assert shown.table(interval)[2] == f"1000000… {pid:>9}"
 
 
+def test_the_selection_is_a_task(sleepers: list[int]) -> None:
+    """Wherever it stands on the list, and until another one is selected after its death."""
+    doomed = subprocess.Popen(["sleep", "600"])
+    with taskstats.Source("procfs") as source:
+        before = source.snapshot()
+        interval = taskstats.usage(before, source.snapshot())
+        wide = (120, 2000)
+        view = screen(sort="ac_pid", descending=False)
+        lines = view.lines(interval, None, wide)
+        rows = [int(text.split()[0]) for text in rows_of(lines)]
+        assert rows == sorted(rows)
+        at = rows.index(doomed.pid)
+        key = lines.key(at)
+        assert key is not None
+        assert key.pid == doomed.pid
+        assert lines.key(len(rows)) is None
+        assert (lines.selected_row, lines.selected_key) == (None, None)
+        for sort, descending in (("ac_pid", True), ("total_ns", True), ("ac_comm", False)):
+            chosen: dict[str, Any] = {"sort": sort, "descending": descending, "selected_key": key}
+            view.configure(COLUMNS, **chosen)
+            lines = view.lines(interval, None, wide)
+            assert lines.selected_row is not None
+            assert lines.key(lines.selected_row) == key == lines.selected_key
+            (selected,) = [text for text, style in lines.texts if style == "reverse"]
+            assert selected.split()[0] == str(doomed.pid)
+            # It is not on a low screen, unless that follows.
+            low = screen(**chosen).lines(interval, None, (120, 10))
+            assert (low.selected_row, low.top) == (lines.selected_row, 0)
+            followed = screen(**chosen, follow=True).lines(interval, None, (120, 10))
+            assert followed.selected_row == lines.selected_row
+            assert followed.top == max(0, lines.selected_row + 1 - followed.room)
+        view.configure(COLUMNS, sort="ac_pid", selected_key=key, text="no such name")
+        hidden = view.lines(interval, None, wide)
+        assert (hidden.selected_row, hidden.selected_key, hidden.died) == (None, key, False)
+        # A group has the selected task where one of its members is it.
+        view.configure(COLUMNS, sort="ac_pid", selected_key=key, fold="name")
+        grouped = view.lines(interval.fold("name"), None, wide)
+        (selected,) = [text for text, style in grouped.texts if style == "reverse"]
+        assert selected.rstrip().endswith(" sleep")
+        assert not grouped.died
+        view.configure(COLUMNS, sort="ac_pid", descending=False, selected_key=key)
+        assert view.lines(interval, None, wide).selected_row == at
+        doomed.kill()
+        doomed.wait()
+        later = taskstats.usage(interval.cur, source.snapshot())
+        later = taskstats.usage(later.cur, source.snapshot())
+        for _ in range(2):
+            lines = view.lines(later, None, wide)
+            assert (lines.selected_key, lines.died) == (key, True)
+            (selected,) = [text for text, style in lines.texts if style == "reverse"]
+            assert selected.split()[0] == str(doomed.pid)
+            assert " died" in selected
+            assert selected.rstrip().endswith(": sleep")
+        # The user moves on to the row that took its place.
+        assert lines.selected_row is not None
+        view.configure(COLUMNS, sort="ac_pid", descending=False, selected=lines.selected_row)
+        moved = view.lines(later, None, wide)
+        assert not moved.died
+        assert moved.selected_key != key
+
+
 def test_only_lines_that_change_are_written() -> None:
-    canvas = Canvas(clear="<clear>", lines=["<0>", "<1>"], bold="<b>", normal="<n>")
+    canvas = Canvas(clear="<clear>", lines=["<0>", "<1>"], styles={"bold": "<b>"}, normal="<n>")
     assert canvas.draw(Lines([("a", "bold")], (2, 2))) == "<clear><0><b>a <n><1>  "
     assert canvas.draw(Lines([("a", "bold")], (2, 2))) == ""
     assert canvas.draw(Lines([("a", "plain")], (2, 2))) == "<0>a "
@@ -245,6 +311,10 @@ def test_what_is_not_known_is_an_error(interval: taskstats.Interval) -> None:
         screen((Column("foo", "name"),))
     with pytest.raises(ValueError, match='no column "foo"'):
         screen(sort="foo")
+    with pytest.raises(TypeError, match='no argument "colour": choose sort, descending'):
+        screen(colour=True)
+    with pytest.raises(TypeError, match="argument sort is missing"):
+        Screen((PID,), user=str, offset_s=lambda _: 0)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match='no form "foo": choose percent, integer'):
         screen((Column("ac_pid", "foo"),))
     wrong: Any = [("a", "blinking")]

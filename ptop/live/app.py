@@ -32,6 +32,7 @@ from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.live.state import Limits, State, press
+from ptop.live.theme import sequences
 from ptop.live.view import Renderer, needed_fields
 from ptop.signals import ENDING, Queue
 from ptop.times import Pace, parse_time
@@ -76,9 +77,8 @@ def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
     return Canvas(
         clear=str(terminal.clear),
         lines=[str(terminal.move_xy(0, row)) for row in range(lines)],
-        bold=str(terminal.bold) if color else "",
-        reverse=str(terminal.reverse) if color else "",
-        normal=str(terminal.normal) if color else "",
+        styles=sequences(terminal, color),
+        normal=str(terminal.normal),
     )
 
 
@@ -185,7 +185,6 @@ class _Loop:
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
-        # Replaced when the state changes.
         self.renderer = Renderer(state, columns, limits, user)
         # What a replay could not show; the notice stays until a key is pressed.
         self.left_out = state.notice
@@ -302,10 +301,7 @@ class _Loop:
     def _draw(self, interval: taskstats.Interval) -> None:
         """Write the lines that changed since the last frame."""
         lines = self._lines(interval)
-        counts = (self.state.page_rows, self.state.total_rows)
-        if (lines.room, lines.rows) != counts and self._update_counts(lines):
-            # The selection was beyond the end of the list.
-            lines = self._lines(interval)
+        self._update_counts(lines)
         text = self.canvas.draw(self.renderer.page(self.size) or lines)
         if text:
             self.terminal.stream.write(text)
@@ -313,22 +309,33 @@ class _Loop:
 
     def _lines(self, interval: taskstats.Interval) -> Lines:
         if self.renderer.state is not self.state:
-            self.renderer = Renderer(self.state, self.columns, self.limits, self.user)
+            self.renderer.show(self.state)
         return self.renderer.lines(interval, self.size, self.feed.unchanged)
 
-    def _update_counts(self, lines: Lines) -> bool:
-        """Store the numbers of rows that paging depends on, and keep the selection on the
-        list. Returns whether the selection moved."""
-        selected = min(self.state.selected, max(0, lines.rows - 1))
-        top = min(self.state.top, selected)
-        moved = (selected, top) != (self.state.selected, self.state.top)
+    def _update_counts(self, lines: Lines) -> None:
+        """Store what paging depends on, and where the selected row is."""
+        state = self.state
+        selected = state.selected if lines.selected_row is None else lines.selected_row
+        drawn = (lines.top, lines.selected_key)
+        if (lines.room, lines.rows, selected, *drawn) == (
+            state.page_rows,
+            state.total_rows,
+            state.selected,
+            state.top,
+            state.selected_key,
+        ):
+            return
         self.state = replace(
-            self.state, page_rows=lines.room, total_rows=lines.rows, selected=selected, top=top
+            state,
+            page_rows=lines.room,
+            total_rows=lines.rows,
+            selected=selected,
+            top=lines.top,
+            selected_key=lines.selected_key,
         )
-        if not moved:
-            # These numbers are not on the screen: the renderer serves the new state as well.
+        if drawn == (state.top, state.selected_key):
+            # The screen has been told nothing of what changed: it serves the new state as well.
             self.renderer.state = self.state
-        return moved
 
 
 def _go(feed: Feed, state: State, columns: Mapping[str, TableColumn]) -> str:

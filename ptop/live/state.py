@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from taskstats.screen import RowKey
+
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
 from ptop.times import DELAY_RANGE, parse_delay
 
@@ -32,6 +34,10 @@ class State:
     top: int = 0
     selected: int = 0
     selecting: bool = False
+    # The selected task or group; it is known after the row was drawn.
+    selected_key: RowKey | None = None
+    # Whether the list scrolls with the selected row.
+    follow: bool = False
     mode: str = "table"
     entry: str = ""
     cursor: int = 0
@@ -75,7 +81,7 @@ def _page(by: int) -> Action:
 def _select(state: State, row: int) -> State:
     row = max(0, min(row, state.total_rows - 1))
     top = min(max(state.top, row - state.page_rows + 1), row)
-    return replace(state, selected=row, top=top, selecting=True)
+    return replace(state, selected=row, selected_key=None, top=top, selecting=True)
 
 
 def _sort_by(key: str) -> Action:
@@ -106,7 +112,7 @@ def _next_grouping(state: State) -> State:
     # Sessions are not recorded.
     ways = ("", *(by for by in GROUPINGS if not (state.recorded and by == "session")))
     by = ways[(ways.index(state.group_by) + 1) % len(ways)]
-    return replace(state, group_by=by, selected=0, top=0)
+    return replace(state, group_by=by, top=0)
 
 
 def _goto(place: str) -> Action:
@@ -163,7 +169,7 @@ KEYS: tuple[Key, ...] = (
         ("KEY_ESCAPE",),
         "Esc",
         "clear the selection, go to the top",
-        lambda s: replace(s, selecting=False, selected=0, top=0),
+        lambda s: replace(s, selecting=False, selected=0, selected_key=None, top=0),
     ),
 )
 
@@ -258,7 +264,7 @@ def _type(state: State, key: str) -> State:
     if key == "KEY_ENTER":
         done = replace(state, mode="table", entry="")
         if state.mode == "filter":
-            return replace(done, filter=state.entry, selected=0, top=0)
+            return replace(done, filter=state.entry, top=0)
         if state.mode == "time":
             return replace(done, goto=f"time {state.entry}") if state.entry else done
         delay = parse_delay(state.entry)

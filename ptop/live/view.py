@@ -12,6 +12,11 @@ from ptop.live import pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
 
+# Same value as typing.TYPE_CHECKING.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from taskstats._core import _Settings
+
 
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
@@ -19,9 +24,12 @@ def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     return fields_of(shown, state.group_by) | {"state"}
 
 
+# The keys of the last line, with their words.
+KEY_BAR = (("F1", "Help"), ("F2", "Columns"), ("F4", "Filter"), ("F10", "Quit"))
+
+
 class Renderer:
-    """Renders intervals for one state. A state that shows something else needs another
-    renderer."""
+    """Renders intervals for a state."""
 
     def __init__(
         self,
@@ -29,26 +37,44 @@ class Renderer:
         columns: Mapping[str, TableColumn],
         limits: Limits,
         user: Callable[[int], str | None] = taskstats.user_name,
+        ascii_only: bool = False,
     ) -> None:
-        self.state = state
         self.columns = columns
+        self.limits = limits
+        self.ascii_only = ascii_only
+        self.state = state
         self.screen = Screen(
-            [for_groups(columns[key], state.group_by) for key in state.columns],
-            user=user,
-            offset_s=offset_s,
-            sort=for_groups(columns[state.sort], state.group_by).source,
-            descending=state.descending,
-            text=state.filter or None,
-            pids=limits.pids,
-            limit=limits.rows,
-            top=state.top,
-            fold=state.group_by,
-            selected=state.selected,
-            selecting=state.selecting,
-            paused=state.paused,
-            prompt=pages.prompt(state),
-            notice=state.notice,
+            self._columns(), user=user, offset_s=offset_s, **self._settings()
         )
+
+    def show(self, state: State) -> None:
+        """Render the next intervals for another state."""
+        self.state = state
+        self.screen.configure(self._columns(), **self._settings())
+
+    def _columns(self) -> list[TableColumn]:
+        state = self.state
+        return [for_groups(self.columns[key], state.group_by) for key in state.columns]
+
+    def _settings(self) -> _Settings:
+        state = self.state
+        return {
+            "sort": for_groups(self.columns[state.sort], state.group_by).source,
+            "descending": state.descending,
+            "text": state.filter or None,
+            "pids": self.limits.pids,
+            "limit": self.limits.rows,
+            "top": state.top,
+            "fold": state.group_by,
+            "selected": state.selected if state.selecting else None,
+            "selected_key": state.selected_key,
+            "follow": state.follow,
+            "paused": state.paused,
+            "ascii": self.ascii_only,
+            "key_bar": KEY_BAR,
+            "prompt": pages.prompt(state),
+            "notice": state.notice,
+        }
 
     def lines(
         self,

@@ -5,10 +5,22 @@ docstring says otherwise. Exceptions are in `taskstats._errors`.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypedDict, final, overload
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Protocol,
+    Required,
+    Self,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    final,
+    overload,
+)
 
 import numpy.typing
 from typing_extensions import Buffer
@@ -16,7 +28,25 @@ from typing_extensions import Buffer
 _Status: TypeAlias = Literal["filled", "off", "denied", "unsupported", "not read"]
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
-_Style: TypeAlias = Literal["plain", "bold", "reverse"]
+_Cell: TypeAlias = int | float | str | None
+_Style: TypeAlias = Literal[
+    "plain",
+    "bold",
+    "reverse",
+    "dim",
+    "heading",
+    "sorted",
+    "good",
+    "warn",
+    "bad",
+    "new",
+    "dead",
+    "key",
+    "word",
+    "user",
+    "system",
+    "other",
+]
 
 class _Field(TypedDict):
     """One row of the field table."""
@@ -1556,6 +1586,8 @@ class _Column(Protocol):
     @property
     def unit(self) -> str: ...
     @property
+    def heading(self) -> str: ...
+    @property
     def width(self) -> int: ...
     @property
     def right(self) -> bool: ...
@@ -1565,23 +1597,75 @@ class _Column(Protocol):
     def form(self) -> str: ...
     @property
     def summed(self) -> bool: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def limits(self) -> tuple[float, float] | None: ...
+
+class _Settings(TypedDict, total=False):
+    """What a `Screen` shows."""
+
+    sort: Required[str]
+    descending: bool
+    text: str | None
+    pids: Iterable[int] | None
+    limit: int | None
+    top: int
+    fold: str
+    selected: int | None
+    selected_key: RowKey | None
+    follow: bool
+    tagged: Sequence[RowKey]
+    scroll: int
+    paused: bool
+    ascii: bool
+    replay: str
+    lacks: str
+    key_bar: Sequence[tuple[str, str]]
+    prompt: str | None
+    notice: str
+
+@final
+class RowKey:
+    """The identity of a row: a task, or the title of a group.
+
+    `Lines.key` returns it, and `Screen` takes it as `selected_key`. Keys of one task are equal.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """The task's id, that of a thread where rows are threads; None for a titled group."""
+    @property
+    def title(self) -> str | None:
+        """The title of a group; None for a task."""
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Screen:
     """The table of tasks as text, for one interval after another.
 
-    Each of `columns` has a `title` and `unit`, a `width` in terminal cells, `right` for right
-    alignment, a `source` (a column of `Interval.select`), a `form` of its values (percent,
-    integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns, state, name, user, raw), and
-    `summed`. `sort`, `descending`, `text`, `pids` and `limit` are as of `Interval.select`; `top`
-    rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
-    reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
-    else `notice` where it is not empty. `user` returns the name of a user id; it is called once
-    for each, and again where it returned None, which shows the id. `offset_s` returns the seconds
-    that local time is ahead of UTC at a time in seconds since 1970; it is called every quarter of
-    an hour.
+    Each of `columns` has a `title`, a `unit` and a `heading` of the live view, a `width` in
+    terminal cells, `right` for right alignment, a `source` (a column of `Interval.select`), a
+    `form` of its values (percent, integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns,
+    state, name, user, command, raw), and `summed`. On a narrow screen columns of the highest
+    `rank` go first. `limits` are None or the values from which the column warns and alarms.
+    `user` returns the name of a user id; it is called once for each, and again where it returned
+    None, which shows the id. `offset_s` returns the seconds that local time is ahead of UTC at a
+    time in seconds since 1970; it is called every quarter of an hour.
 
-    Raises ValueError for an unknown column or form.
+    The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
+    `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
+    `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
+    it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
+    selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
+    command lines are skipped. `paused` shows at the top, as does `replay`, the date and position
+    of a recorded frame. `lacks` is why CPU time may be missing. `key_bar` are keys and their words
+    for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
+    all text is ASCII.
+
+    Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
     """
 
     def __new__(
@@ -1590,19 +1674,14 @@ class Screen:
         *,
         user: Callable[[int], str | None],
         offset_s: Callable[[int], int],
-        sort: str,
-        descending: bool = True,
-        text: str | None = None,
-        pids: Iterable[int] | None = None,
-        limit: int | None = None,
-        top: int = 0,
-        fold: str = "",
-        selected: int | None = None,
-        selecting: bool = False,
-        paused: bool = False,
-        prompt: str | None = None,
-        notice: str = "",
+        **chosen: Unpack[_Settings],
     ) -> Self: ...
+    def configure(self, columns: Sequence[_Column], **chosen: Unpack[_Settings]) -> None:
+        """Change what is shown: columns, and all settings. Those that are left out get their default.
+
+        The screen keeps names, command lines and the line of a selected task. Errors as of the
+        constructor.
+        """
     def lines(self, rows: Interval | Fold, resting: Source | None, size: tuple[int, int]) -> Lines:
         """Return the whole screen of `size` (columns, lines) for an interval or its groups.
 
@@ -1627,20 +1706,39 @@ class Lines:
     def __new__(cls, texts: Sequence[tuple[str, _Style]], size: tuple[int, int]) -> Self: ...
     @property
     def texts(self) -> list[tuple[str, _Style]]:
-        """Each line from the top, as text and style: "plain", "bold" or "reverse"."""
+        """Each line from the top, as text and the style of what is in no part of its own."""
+    @property
+    def parts(self) -> list[list[tuple[str, _Style]]]:
+        """Each line from the top, as parts of text with their styles."""
     @property
     def room(self) -> int:
         """Number of task rows that fit; 0 for lines made of text."""
     @property
     def rows(self) -> int:
         """Number of task rows, shown or scrolled off; 0 for lines made of text."""
+    @property
+    def top(self) -> int:
+        """Number of rows that are scrolled off above."""
+    @property
+    def selected_row(self) -> int | None:
+        """Where the selected row is on the list; None where nothing is selected or the filter
+        leaves it out. That of a task that is gone is that of the row which took its place."""
+    @property
+    def selected_key(self) -> RowKey | None:
+        """The key of the selected row; it may be scrolled off or gone. None for none."""
+    @property
+    def died(self) -> bool:
+        """Whether the selected task has died or its group has gone."""
+    def key(self, row: int) -> RowKey | None:
+        """Return the key of a row of the list; None for a row that is not on the screen."""
 
 @final
 class Canvas:
     """What a terminal shows, so that only lines that change are written.
 
-    `clear`, `bold`, `reverse` and `normal` are the terminal's escape sequences. `lines` are those
-    that move the cursor to the begin of each line.
+    `clear` clears the terminal, and `lines` move the cursor to the begin of each line. `styles`
+    are the escape sequences that begin text of a style, by its name, and `normal` ends it; a style
+    without one is normal text. Raises ValueError for an unknown style.
     """
 
     def __new__(
@@ -1648,8 +1746,7 @@ class Canvas:
         *,
         clear: str,
         lines: Sequence[str],
-        bold: str = "",
-        reverse: str = "",
+        styles: Mapping[_Style, str] = ...,
         normal: str = "",
     ) -> Self: ...
     def draw(self, lines: Lines) -> str:

@@ -1,7 +1,7 @@
 """Intervals as lines of text: the screens and tables of ptop.
 
 * `Screen` lays out the table of tasks of each interval, with its header and footer.
-* `Lines` are the lines of a screen.
+* `Lines` are the lines of a screen, `RowKey` the identity of one of its rows.
 * `Canvas` knows what a terminal shows, so that only lines that change are written.
 
 The functions format single values. Nothing here reads a clock or writes to a terminal.
@@ -9,6 +9,6 @@ The functions format single values. Nothing here reads a clock or writes to a te
 
 from __future__ import annotations
 
-from taskstats._core import Canvas, Lines, Screen, bytes_rate, missing, percent, safe
+from taskstats._core import Canvas, Lines, RowKey, Screen, bytes_rate, missing, percent, safe
 
-__all__ = ["Canvas", "Lines", "Screen", "bytes_rate", "missing", "percent", "safe"]
+__all__ = ["Canvas", "Lines", "RowKey", "Screen", "bytes_rate", "missing", "percent", "safe"]

@@ -10,6 +10,7 @@
 //! | two snapshots (`Continuity::continues`) | equal `task_id` of one space, else equal pid and start | 0; 20 ms for derived starts |
 //! | rows of one snapshot (`Identity::is_same_row`) | no different `task_id`, equal start | 0; 20 ms for derived starts |
 //! | a leader before and after an exec (`ProcessKey`) | equal pid and start | 0 |
+//! | a task that a user selected, in later snapshots ([`Identity::is_still`]) | equal pid and start | 0; 20 ms for derived starts |
 //! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
 //! | a record and /proc, asked later ([`is_same_in_proc`]) | equal pid (by the caller), start | one tick; 1 s + one tick for derived starts |
 //! | a record and a recorded command line (`is_of_process`) | equal process id (by the caller), start | 0 |
@@ -37,7 +38,7 @@ const PROC_TOLERANCE_NS: u64 = 1_000_000_000;
 const RECORDING_TOLERANCE_NS: u64 = 1_000_000_000;
 
 /// Identity of a task for its life, as far as one record knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Thread id, 0 where unknown.
     pub pid: u32,
@@ -76,6 +77,18 @@ impl Identity {
             (Some(_), Some(_), _, _) => true,
             _ => false,
         }
+    }
+
+    /// Whether this is the task that was `earlier`, however many snapshots ago; `header` is of
+    /// one of the two. An exec by another thread gives the leader another `task_id`, so that
+    /// does not count.
+    pub fn is_still(&self, earlier: &Identity, header: &Header) -> bool {
+        let tolerance_ns = if has_derived_starts(header) { DERIVED_TOLERANCE_NS } else { 0 };
+        self.pid == earlier.pid
+            && match (earlier.start_ns, self.start_ns) {
+                (Some(a), Some(b)) => a.abs_diff(b) <= tolerance_ns,
+                _ => true,
+            }
     }
 
     /// Whether this task, which has no record in the snapshot `before`, started after it.

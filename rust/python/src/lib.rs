@@ -70,6 +70,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(interval::columns_of_all, module)?)?;
     module.add_class::<tree::PyTree>()?;
     module.add_class::<screen::PyScreen>()?;
+    module.add_class::<screen::PyRowKey>()?;
     module.add_class::<screen::PyLines>()?;
     module.add_class::<screen::PyCanvas>()?;
     module.add_function(wrap_pyfunction!(screen::safe, module)?)?;

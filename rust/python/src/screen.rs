@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use precise_top_core::{Interval, TaskTable};
+use precise_top_core::{Interval, Record, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
-    Canvas, CellFormat, ControlSequences, ScreenLines, Style, TextColumn, TextTable, UserNames,
-    ViewRows, ViewSettings, draw, missing,
+    Canvas, CellFormat, ControlSequences, Names, Remembered, RowKey, ScreenLines, Style,
+    TextColumn, TextTable, ViewRows, ViewSettings, draw, missing,
 };
-use pyo3::exceptions::PyValueError;
+use precise_top_sources::CommandLines;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use crate::convert::{NamePart, filter, metric};
 use crate::interval::{PyGroups, PyInterval};
@@ -25,11 +27,14 @@ const QUARTER_S: u64 = 900;
 struct ColumnAttributes {
     title: String,
     unit: String,
+    heading: String,
     width: usize,
     right: bool,
     source: String,
     form: String,
     summed: bool,
+    rank: u32,
+    limits: Option<(f64, f64)>,
 }
 
 impl ColumnAttributes {
@@ -38,10 +43,11 @@ impl ColumnAttributes {
             let names = CellFormat::ALL.map(|(name, _)| name).join(", ");
             PyValueError::new_err(format!("no form {:?}: choose {names}", self.form))
         })?;
-        let ColumnAttributes { title, unit, width, summed, .. } = self;
+        let ColumnAttributes { title, unit, heading, width, summed, rank, limits, .. } = self;
+        let heading = if heading.is_empty() { title.clone() } else { heading };
         let side = if self.right { Side::Right } else { Side::Left };
         let metric = metric(&self.source)?;
-        Ok(TextColumn { title, unit, width, side, metric, format, summed })
+        Ok(TextColumn { title, unit, heading, width, side, metric, format, summed, rank, limits })
     }
 }
 
@@ -68,20 +74,165 @@ impl RowsArgument<'_> {
     }
 }
 
+/// What a screen shows, as keyword arguments.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct SettingsArguments {
+    sort: String,
+    #[pyo3(default = true)]
+    descending: bool,
+    #[pyo3(default)]
+    text: Option<NamePart>,
+    #[pyo3(default)]
+    pids: Option<Py<PyAny>>,
+    #[pyo3(default)]
+    limit: Option<usize>,
+    #[pyo3(default)]
+    top: usize,
+    #[pyo3(default)]
+    fold: String,
+    #[pyo3(default)]
+    selected: Option<usize>,
+    #[pyo3(default)]
+    selected_key: Option<PyRowKey>,
+    #[pyo3(default)]
+    follow: bool,
+    #[pyo3(default)]
+    tagged: Vec<PyRowKey>,
+    #[pyo3(default)]
+    scroll: usize,
+    #[pyo3(default)]
+    paused: bool,
+    #[pyo3(default)]
+    ascii: bool,
+    #[pyo3(default)]
+    replay: String,
+    #[pyo3(default)]
+    lacks: String,
+    #[pyo3(default)]
+    key_bar: Vec<(String, String)>,
+    #[pyo3(default)]
+    prompt: Option<SafeText>,
+    #[pyo3(default)]
+    notice: String,
+}
+
+/// The names of the keyword arguments.
+const SETTINGS: [&str; 19] = [
+    "sort", "descending", "text", "pids", "limit", "top", "fold", "selected", "selected_key",
+    "follow", "tagged", "scroll", "paused", "ascii", "replay", "lacks", "key_bar", "prompt",
+    "notice",
+];
+
+/// Text that may hold lone surrogates, without them.
+struct SafeText(String);
+
+impl<'py> FromPyObject<'_, 'py> for SafeText {
+    type Error = PyErr;
+
+    fn extract(text: Borrowed<'_, 'py, PyAny>) -> PyResult<SafeText> {
+        Ok(SafeText(safe(&text.cast::<PyString>()?.to_owned())?))
+    }
+}
+
+/// The settings of a view from keyword arguments. TypeError for an unknown one, and where
+/// `sort` is missing.
+fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
+    let arguments =
+        arguments.ok_or_else(|| PyTypeError::new_err("the keyword argument sort is missing"))?;
+    for name in arguments.keys() {
+        let name: String = name.extract()?;
+        if !SETTINGS.contains(&&*name) {
+            let known = SETTINGS.join(", ");
+            return Err(PyTypeError::new_err(format!("no argument {name:?}: choose {known}")));
+        }
+    }
+    if !arguments.contains("sort")? {
+        return Err(PyTypeError::new_err("the keyword argument sort is missing"));
+    }
+    let given: SettingsArguments = arguments.extract()?;
+    let pids = given.pids.as_ref().map(|pids| pids.bind(arguments.py()));
+    Ok(ViewSettings {
+        sort: metric(&given.sort)?,
+        descending: given.descending,
+        filter: filter(given.text, pids)?,
+        limit: given.limit,
+        top: given.top,
+        group_by: given.fold,
+        selected_key: given.selected_key.map(|key| key.0),
+        selected: given.selected,
+        follow: given.follow,
+        tagged: given.tagged.into_iter().map(|key| key.0).collect(),
+        scroll: given.scroll,
+        paused: given.paused,
+        ascii: given.ascii,
+        replay: given.replay,
+        lacks: given.lacks,
+        key_bar: given.key_bar,
+        prompt: given.prompt.map(|text| text.0),
+        notice: given.notice,
+    })
+}
+
+/// The identity of a row: a task, or the title of a group.
+///
+/// `Lines.key` returns it, and `Screen` takes it as `selected_key`. Keys of one task are equal.
+#[pyclass(frozen, eq, hash, from_py_object, name = "RowKey", module = "taskstats.screen")]
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PyRowKey(RowKey);
+
+#[pymethods]
+impl PyRowKey {
+    /// The task's id, that of a thread where rows are threads; None for a titled group.
+    #[getter]
+    fn pid(&self) -> Option<u32> {
+        match &self.0 {
+            RowKey::Task(task) => Some(task.pid),
+            RowKey::Title(_) => None,
+        }
+    }
+
+    /// The title of a group; None for a task.
+    #[getter]
+    fn title(&self) -> Option<String> {
+        match &self.0 {
+            RowKey::Task(_) => None,
+            RowKey::Title(title) => Some(text::safe(&String::from_utf8_lossy(title)).into_owned()),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.0 {
+            RowKey::Task(task) => format!("<taskstats.screen.RowKey: pid {}>", task.pid),
+            RowKey::Title(_) => {
+                format!("<taskstats.screen.RowKey: {:?}>", self.title().unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// The table of tasks as text, for one interval after another.
 ///
-/// Each of `columns` has a `title` and `unit`, a `width` in terminal cells, `right` for right
-/// alignment, a `source` (a column of `Interval.select`), a `form` of its values (percent,
-/// integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns, state, name, user, raw), and
-/// `summed`. `sort`, `descending`, `text`, `pids` and `limit` are as of `Interval.select`; `top`
-/// rows are scrolled off above. `fold` is the word that rows are grouped by. Row `selected` is in
-/// reverse; `selecting` and `paused` show in the status line. `prompt` replaces the last line,
-/// else `notice` where it is not empty. `user` returns the name of a user id; it is called once
-/// for each, and again where it returned None, which shows the id. `offset_s` returns the seconds
-/// that local time is ahead of UTC at a time in seconds since 1970; it is called every quarter of
-/// an hour.
+/// Each of `columns` has a `title`, a `unit` and a `heading` of the live view, a `width` in
+/// terminal cells, `right` for right alignment, a `source` (a column of `Interval.select`), a
+/// `form` of its values (percent, integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns,
+/// state, name, user, command, raw), and `summed`. On a narrow screen columns of the highest
+/// `rank` go first. `limits` are None or the values from which the column warns and alarms.
+/// `user` returns the name of a user id; it is called once for each, and again where it returned
+/// None, which shows the id. `offset_s` returns the seconds that local time is ahead of UTC at a
+/// time in seconds since 1970; it is called every quarter of an hour.
 ///
-/// Raises ValueError for an unknown column or form.
+/// The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
+/// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
+/// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
+/// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
+/// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
+/// command lines are skipped. `paused` shows at the top, as does `replay`, the date and position
+/// of a recorded frame. `lacks` is why CPU time may be missing. `key_bar` are keys and their words
+/// for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
+/// all text is ASCII.
+///
+/// Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
 pub(crate) struct PyScreen {
     table: TextTable,
@@ -89,51 +240,51 @@ pub(crate) struct PyScreen {
     user: Py<PyAny>,
     offset_s: Py<PyAny>,
     users: HashMap<u32, String>,
+    commands: CommandLines,
+    selected: Option<Remembered>,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
+}
+
+fn table(columns: Vec<ColumnAttributes>) -> PyResult<TextTable> {
+    let columns = columns.into_iter().map(ColumnAttributes::column).collect::<PyResult<_>>()?;
+    Ok(TextTable::new(columns))
 }
 
 #[pymethods]
 impl PyScreen {
     #[new]
-    #[pyo3(signature = (
-        columns, *, user, offset_s, sort, descending=true, text=None, pids=None, limit=None, top=0,
-        fold="", selected=None, selecting=false, paused=false, prompt=None, notice=""
-    ))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python class")]
+    #[pyo3(signature = (columns, *, user, offset_s, **chosen))]
     fn new(
         columns: Vec<ColumnAttributes>,
         user: Py<PyAny>,
         offset_s: Py<PyAny>,
-        sort: &str,
-        descending: bool,
-        text: Option<NamePart>,
-        pids: Option<&Bound<'_, PyAny>>,
-        limit: Option<usize>,
-        top: usize,
-        fold: &str,
-        selected: Option<usize>,
-        selecting: bool,
-        paused: bool,
-        prompt: Option<Bound<'_, PyString>>,
-        notice: &str,
+        chosen: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyScreen> {
-        let columns = columns.into_iter().map(ColumnAttributes::column).collect::<PyResult<_>>()?;
-        let settings = ViewSettings {
-            sort: metric(sort)?,
-            descending,
-            filter: filter(text, pids)?,
-            limit,
-            top,
-            group_by: fold.into(),
-            selected,
-            selecting,
-            paused,
-            prompt: prompt.as_ref().map(safe).transpose()?,
-            notice: notice.into(),
-        };
-        let table = TextTable::new(columns);
-        Ok(PyScreen { table, settings, user, offset_s, users: HashMap::new(), quarter: None })
+        Ok(PyScreen {
+            table: table(columns)?,
+            settings: settings(chosen)?,
+            user,
+            offset_s,
+            users: HashMap::new(),
+            commands: CommandLines::default(),
+            selected: None,
+            quarter: None,
+        })
+    }
+
+    /// Change what is shown: columns, and all settings. Those that are left out get their default.
+    ///
+    /// The screen keeps names, command lines and the line of a selected task. Errors as of the
+    /// constructor.
+    #[pyo3(signature = (columns, **chosen))]
+    fn configure(
+        &mut self,
+        columns: Vec<ColumnAttributes>,
+        chosen: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        (self.table, self.settings) = (table(columns)?, settings(chosen)?);
+        Ok(())
     }
 
     /// Return the whole screen of `size` (columns, lines) for an interval or its groups.
@@ -153,10 +304,17 @@ impl PyScreen {
         let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
         let (interval, table) = (rows.interval(), &self.table);
         let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
-        let lines = with_user_names(py, &mut self.users, &self.user, |users| {
-            draw(interval, rows, table, &self.settings, users, size, offset_s)
+        self.commands.begin(interval.cur());
+        let selected = &self.selected;
+        let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
+            let mut selected = selected.clone();
+            let lines =
+                draw(interval, rows, table, &self.settings, names, size, offset_s, &mut selected);
+            (lines, selected)
         });
-        Ok(PyLines(lines?))
+        let (lines, selected) = drawn?;
+        self.selected = selected;
+        Ok(PyLines(lines))
     }
 
     /// Return titles, units, the selected rows and the sums of all rows, one string a line.
@@ -164,8 +322,9 @@ impl PyScreen {
     /// Raises what `user` raises, and TypeError where it returns another type.
     fn table(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
         let (table, settings) = (&self.table, &self.settings);
-        with_user_names(py, &mut self.users, &self.user, |users| {
-            table.lines(rows.interval(), rows.table(), settings, users)
+        self.commands.begin(rows.interval().cur());
+        with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
+            table.lines(rows.interval(), rows.table(), settings, names)
         })
     }
 }
@@ -185,33 +344,55 @@ impl PyScreen {
     }
 }
 
+/// The names that Python and /proc know.
+struct KnownNames<'a> {
+    users: &'a HashMap<u32, String>,
+    unnamed: &'a HashSet<u32>,
+    /// Users that Python has not been asked for.
+    unknown: RefCell<BTreeSet<u32>>,
+    commands: RefCell<&'a mut CommandLines>,
+}
+
+impl Names for KnownNames<'_> {
+    fn user(&self, uid: u32, text: &mut String) {
+        match self.users.get(&uid) {
+            Some(name) => text.push_str(name),
+            None if self.unnamed.contains(&uid) => text::push_integer(text, uid.into()),
+            None => {
+                self.unknown.borrow_mut().insert(uid);
+            }
+        }
+    }
+
+    fn arguments(&self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>> {
+        self.commands.borrow_mut().of(record, ran)
+    }
+}
+
 /// The result of `make` with the names of users, or their numbers where Python does not know
 /// the name yet. It is repeated after unknown names were requested from Python: an exception
 /// cannot pass through the drawing code.
-fn with_user_names<T>(
+fn with_names<T>(
     py: Python<'_>,
-    known: &mut HashMap<u32, String>,
+    users: &mut HashMap<u32, String>,
+    commands: &mut CommandLines,
     user: &Py<PyAny>,
-    make: impl Fn(UserNames<'_>) -> T,
+    make: impl Fn(&dyn Names) -> T,
 ) -> PyResult<T> {
     let mut unnamed = HashSet::new();
     loop {
         let unknown = RefCell::new(BTreeSet::new());
-        let made = make(&|uid, text| match known.get(&uid) {
-            Some(name) => text.push_str(name),
-            None if unnamed.contains(&uid) => text::push_integer(text, uid.into()),
-            None => {
-                unknown.borrow_mut().insert(uid);
-            }
-        });
-        let unknown = unknown.into_inner();
+        let commands = RefCell::new(&mut *commands);
+        let names = KnownNames { users, unnamed: &unnamed, unknown, commands };
+        let made = make(&names);
+        let unknown = names.unknown.into_inner();
         if unknown.is_empty() {
             return Ok(made);
         }
         for uid in unknown {
             let name: Option<Bound<'_, PyString>> = user.bind(py).call1((uid,))?.extract()?;
             if let Some(name) = name {
-                known.insert(uid, safe(&name)?);
+                users.insert(uid, safe(&name)?);
             } else {
                 unnamed.insert(uid);
             }
@@ -245,10 +426,20 @@ impl PyLines {
         Ok(PyLines(ScreenLines::of_texts(texts, cells(size))))
     }
 
-    /// Each line from the top, as text and style: "plain", "bold" or "reverse".
+    /// Each line from the top, as text and the style of what is in no part of its own.
     #[getter]
     fn texts(&self) -> Vec<(&str, &'static str)> {
         self.0.lines.iter().map(|line| (&*line.text, line.style.name())).collect()
+    }
+
+    /// Each line from the top, as parts of text with their styles.
+    #[getter]
+    fn parts(&self) -> Vec<Vec<(&str, &'static str)>> {
+        self.0
+            .lines
+            .iter()
+            .map(|line| line.parts().map(|(text, style)| (text, style.name())).collect())
+            .collect()
     }
 
     /// Number of task rows that fit; 0 for lines made of text.
@@ -262,27 +453,66 @@ impl PyLines {
     fn rows(&self) -> usize {
         self.0.rows
     }
+
+    /// Number of rows that are scrolled off above.
+    #[getter]
+    fn top(&self) -> usize {
+        self.0.top
+    }
+
+    /// Where the selected row is on the list; None where nothing is selected or the filter
+    /// leaves it out. That of a task that is gone is that of the row which took its place.
+    #[getter]
+    fn selected_row(&self) -> Option<usize> {
+        self.0.selected
+    }
+
+    /// The key of the selected row; it may be scrolled off or gone. None for none.
+    #[getter]
+    fn selected_key(&self) -> Option<PyRowKey> {
+        self.0.selected_key.clone().map(PyRowKey)
+    }
+
+    /// Whether the selected task has died or its group has gone.
+    #[getter]
+    fn died(&self) -> bool {
+        self.0.died
+    }
+
+    /// Return the key of a row of the list; None for a row that is not on the screen.
+    fn key(&self, row: usize) -> Option<PyRowKey> {
+        self.0.keys.get(row.checked_sub(self.0.top)?)?.clone().map(PyRowKey)
+    }
 }
 
 /// What a terminal shows, so that only lines that change are written.
 ///
-/// `clear`, `bold`, `reverse` and `normal` are the terminal's escape sequences. `lines` are those
-/// that move the cursor to the begin of each line.
+/// `clear` clears the terminal, and `lines` move the cursor to the begin of each line. `styles`
+/// are the escape sequences that begin text of a style, by its name, and `normal` ends it; a style
+/// without one is normal text. Raises ValueError for an unknown style.
 #[pyclass(name = "Canvas", module = "taskstats.screen")]
 pub(crate) struct PyCanvas(Canvas);
 
 #[pymethods]
 impl PyCanvas {
     #[new]
-    #[pyo3(signature = (*, clear, lines, bold="", reverse="", normal=""))]
-    fn new(clear: &str, lines: Vec<String>, bold: &str, reverse: &str, normal: &str) -> PyCanvas {
-        PyCanvas(Canvas::new(ControlSequences {
+    #[pyo3(signature = (*, clear, lines, styles=HashMap::new(), normal=""))]
+    fn new(
+        clear: &str,
+        lines: Vec<String>,
+        styles: HashMap<String, String>,
+        normal: &str,
+    ) -> PyResult<PyCanvas> {
+        let mut sequences = vec![String::new(); Style::ALL.len()];
+        for (name, sequence) in styles {
+            sequences[style(&name)? as usize] = sequence;
+        }
+        Ok(PyCanvas(Canvas::new(ControlSequences {
             clear: clear.into(),
             lines,
-            bold: bold.into(),
-            reverse: reverse.into(),
+            styles: sequences,
             normal: normal.into(),
-        }))
+        })))
     }
 
     /// Return what to write to the terminal so that it shows these lines.

@@ -1,6 +1,6 @@
 //! The content of a terminal, so that only changed lines are written.
 
-use crate::line::{ScreenLine, ScreenLines, Style};
+use crate::line::{ScreenLine, ScreenLines};
 
 /// Control sequences of a terminal.
 #[derive(Clone, Debug, Default)]
@@ -9,11 +9,9 @@ pub struct ControlSequences {
     pub clear: String,
     /// For each line of the screen, moves the cursor to its start.
     pub lines: Vec<String>,
-    /// Starts bold text.
-    pub bold: String,
-    /// Starts reversed text.
-    pub reverse: String,
-    /// Ends bold or reversed text.
+    /// Starts text of each style, in the order of [`Style::ALL`](crate::Style::ALL).
+    pub styles: Vec<String>,
+    /// Ends styled text.
     pub normal: String,
 }
 
@@ -46,15 +44,13 @@ impl Canvas {
                 None => self.shown.push(line.clone()),
             }
             text.push_str(begin);
-            let style = match line.style {
-                Style::Plain => "",
-                Style::Bold => &self.sequences.bold,
-                Style::Reverse => &self.sequences.reverse,
-            };
-            text.push_str(style);
-            text.push_str(&line.text);
-            if !style.is_empty() {
-                text.push_str(&self.sequences.normal);
+            for (part, style) in line.parts() {
+                let sequence = self.sequences.styles.get(style as usize).map_or("", String::as_str);
+                text.push_str(sequence);
+                text.push_str(part);
+                if !sequence.is_empty() {
+                    text.push_str(&self.sequences.normal);
+                }
             }
         }
         text

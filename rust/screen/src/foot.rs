@@ -1,42 +1,40 @@
-//! Lines below the rows: status and balance.
+//! Lines below the rows: sums and keys.
 
-use precise_top_core::Balance;
-
+use crate::line::{ScreenLine, Style};
 use crate::settings::ViewSettings;
+use crate::text;
 use crate::view::ViewData;
 
-/// The balance of an interval in per cent of one CPU: the parts, their sum, and the residual
-/// with its bound; ! marks a residual above the bound.
-pub(crate) fn balance(balance: &Balance, interval_ns: u64) -> String {
-    let share = |ns: f64| ns * 100.0 / interval_ns as f64;
-    let tasks = share(balance.tasks_ns as f64 + balance.rowless_ns as f64);
-    let irq = share(balance.irq_ns as f64);
-    let steal = share(balance.steal_ns as f64);
-    let idle = share(balance.idle_ns as f64);
-    let found = tasks + irq + steal + idle;
-    // Adding 0.0 avoids -0.000.
-    let residual = (share(balance.residual_ns as f64) * 1000.0).round() / 1000.0 + 0.0;
-    let bound = share(balance.bound_ns() as f64);
-    let open = if balance.is_closed() { "" } else { "!" };
-    format!(
-        "tasks {tasks:.2} irq {irq:.2} steal {steal:.2} idle {idle:.2} = {found:.3}%  \
-         residual {residual:+.3} ±{bound:.3}%{open}"
-    )
+/// The sums, and which rows are on the screen.
+pub(crate) fn sums(data: &ViewData<'_>, cells: usize) -> ScreenLine {
+    let sums = format!(" {}", data.table.sums_line(&data.sums));
+    let spare = sums.len() - sums.trim_start().len();
+    let mut line = ScreenLine { style: Style::Bold, ..ScreenLine::default() };
+    if data.shown.len() < data.rows {
+        let last = data.top.saturating_add(data.shown.len());
+        text::push(&mut line.text, format_args!(" {}-{last} of {}", data.top + 1, data.rows));
+    }
+    // Whole or not at all: a number that is cut would be another one.
+    if line.text.len() >= spare {
+        line.text.clear();
+    }
+    let used = line.text.len();
+    line.text.push_str(&sums[used..]);
+    line.fit(cells);
+    line
 }
 
-/// The status cell: scrolling, sort order, mode. The 2010 tool has the same.
-pub(crate) fn status(data: &ViewData<'_>, settings: &ViewSettings, room: usize) -> String {
-    let scroll = match (settings.top > 0, settings.top.saturating_add(room) < data.rows) {
-        (true, true) => '|',
-        (true, false) => '^',
-        (false, true) => 'V',
-        (false, false) => '=',
-    };
-    let order = if settings.descending { 'V' } else { '^' };
-    let mode = match (settings.paused, settings.selecting) {
-        (true, _) => 'P',
-        (false, true) => 'S',
-        (false, false) => 'N',
-    };
-    format!("{scroll}:{order}:{mode}")
+/// The keys that fit.
+pub(crate) fn keys(settings: &ViewSettings, cells: usize) -> ScreenLine {
+    let mut line = ScreenLine::default();
+    for (key, word) in &settings.key_bar {
+        if text::width(&line.text) + text::width(key) + text::width(word) > cells {
+            break;
+        }
+        line.push(key, Style::Key);
+        line.push(word, Style::Word);
+        line.text.push(' ');
+    }
+    line.fit(cells);
+    line
 }

@@ -1,13 +1,17 @@
-//! Lines above the table: machine, CPUs, source, tasks, memory.
+//! Lines above the table: machine, CPUs, tasks, memory, source, filter.
+//!
+//! Design decisions
+//!
+//! * The line of all CPUs is the last that a low screen gives up.
+//! * One lamp says whether CPU time is missing, and why in words. The terms of the balance
+//!   are on a page of their own.
 
 use precise_top_core::{CpuTimes, System};
 
+use crate::line::{ScreenLine, Style};
 use crate::settings::ViewSettings;
 use crate::text::{self, UNKNOWN, push};
 use crate::view::{Heights, ViewData};
-
-/// Width of the bar of a CPU, in cells.
-const BAR: std::ops::RangeInclusive<usize> = 8..=40;
 
 /// The lines above the table that fit on the screen.
 pub(crate) fn lines(
@@ -15,53 +19,100 @@ pub(crate) fn lines(
     settings: &ViewSettings,
     cells: usize,
     heights: Heights,
-) -> Vec<String> {
-    let mut lines = vec![machine(data)];
-    if heights.cpus == data.cpus.len() {
-        lines.extend(data.cpus.iter().map(|times| {
-            let mut line = format!("cpu{:<3}", times.cpu);
-            push_cpu(&mut line, shares(times), cells);
-            line
-        }));
-    } else if heights.cpus > 0 {
-        let mut line = format!("{} cpus", data.cpus.len());
-        push_cpu(&mut line, mean(&data.cpus), cells);
-        lines.push(line);
+) -> Vec<ScreenLine> {
+    let mut lines = Vec::with_capacity(heights.facts + heights.bars + heights.filter);
+    let shows = |fact: usize| heights.facts > fact;
+    if shows(1) {
+        lines.push(machine(data, settings));
     }
-    let facts = [source(data), tasks(data, settings)].into_iter();
-    lines.extend(facts.chain(data.system.as_ref().map(memory)).take(heights.facts - 1));
+    lines.push(cpus(data, settings));
+    lines.extend(bars(&data.cpus, cells, heights));
+    if shows(2) {
+        lines.push(ScreenLine::plain(tasks(data, settings)));
+    }
+    if let Some(system) = data.system.filter(|_| shows(4)) {
+        lines.push(ScreenLine::plain(memory(&system)));
+    }
+    if shows(3) {
+        lines.push(source(data, settings));
+    }
+    if heights.filter > 0 {
+        lines.push(filter(data, settings));
+    }
+    lines.iter_mut().for_each(|line| line.fit(cells));
     lines
 }
 
-fn machine(data: &ViewData<'_>) -> String {
-    let mut line = String::with_capacity(128);
-    text::push_time_of_day(&mut line, data.local_s);
-    push(&mut line, format_args!("  {}  up ", text::safe(data.host)));
-    text::push_elapsed(&mut line, data.boottime_ns as f64 / 1e9);
-    line.push_str("  load");
+fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
+    let mut line = ScreenLine::plain(String::with_capacity(128));
+    if !settings.replay.is_empty() {
+        line.push("REPLAY", Style::Reverse);
+        push(&mut line.text, format_args!(" {}  ", text::safe(&settings.replay)));
+    }
+    if settings.paused {
+        line.push("PAUSED", Style::Reverse);
+        line.text.push(' ');
+    }
+    if settings.replay.is_empty() {
+        text::push_time_of_day(&mut line.text, data.local_s);
+        line.text.push_str("  ");
+    }
+    let text = &mut line.text;
+    push(text, format_args!("{}  up ", text::safe(data.host)));
+    text::push_elapsed(text, data.boottime_ns as f64 / 1e9);
+    text.push_str("  load");
     match data.system {
-        None => push(&mut line, format_args!(" {UNKNOWN}")),
+        None => push(text, format_args!(" {UNKNOWN}")),
         Some(System { load_centi, .. }) => {
             for load in load_centi {
-                push(&mut line, format_args!(" {}.{:02}", load / 100, load % 100));
+                push(text, format_args!(" {}.{:02}", load / 100, load % 100));
             }
         }
     }
     line
 }
 
-fn source(data: &ViewData<'_>) -> String {
+fn source(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     let precision = data.source.precision(data.one_instant);
-    let mut line = format!(
-        "{} ({precision})  interval {:.2} s",
-        data.source.name(),
-        data.interval_ns as f64 / 1e9
+    let mut line = ScreenLine::default();
+    match reason(data, settings) {
+        None => line.push("✓ CPU time complete", Style::Good),
+        Some(reason) => line.push(&format!("! {reason}"), Style::Bad),
+    }
+    push(
+        &mut line.text,
+        format_args!(
+            "  {} ({precision})  {:.2} s",
+            data.source.name(),
+            data.interval_ns as f64 / 1e9
+        ),
     );
     if data.interval_ns > 0 {
         let own = 100.0 * data.own_ns as f64 / data.interval_ns as f64;
-        push(&mut line, format_args!("  own {own:.2}%"));
+        push(&mut line.text, format_args!("  own {own:.2}%"));
     }
     line
+}
+
+/// Why CPU time may be missing; None where all of it has been found.
+fn reason(data: &ViewData<'_>, settings: &ViewSettings) -> Option<String> {
+    let mut reasons = Vec::new();
+    match &data.balance {
+        None => reasons.push("CPU times unknown".to_owned()),
+        Some(balance) if !balance.is_closed() => {
+            let share = balance.residual_ns as f64 * 100.0 / data.interval_ns as f64;
+            let what = if share > 0.0 { "not found" } else { "counted twice" };
+            reasons.push(format!("{:.2}% of a CPU {what}", share.abs()));
+        }
+        Some(_) => {}
+    }
+    if !data.missing.is_empty() {
+        reasons.push(format!("missing: {}", data.missing));
+    }
+    if !settings.lacks.is_empty() {
+        reasons.push(text::safe(&settings.lacks).into_owned());
+    }
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 fn tasks(data: &ViewData<'_>, settings: &ViewSettings) -> String {
@@ -69,18 +120,29 @@ fn tasks(data: &ViewData<'_>, settings: &ViewSettings) -> String {
     if data.exited > 0 {
         push(&mut line, format_args!(" +{} died", data.exited));
     }
-    if data.rows != data.tasks {
-        push(&mut line, format_args!(" shown {}", data.rows));
-    }
-    if !settings.group_by.is_empty() {
-        push(&mut line, format_args!(" by {}", settings.group_by));
-    }
     for (number, (name, count)) in data.states.iter().enumerate() {
         let between = if number == 0 { ": " } else { " " };
         push(&mut line, format_args!("{between}{count} {name}"));
     }
-    if !data.missing.is_empty() {
-        push(&mut line, format_args!("  missing: {}", data.missing));
+    if !settings.group_by.is_empty() {
+        push(&mut line, format_args!("  {} rows by {}", data.rows, settings.group_by));
+    }
+    line
+}
+
+fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
+    let mut line = ScreenLine::default();
+    line.push("filter", Style::Warn);
+    if let Some(part) = &settings.filter.text {
+        let part = String::from_utf8_lossy(part);
+        push(&mut line.text, format_args!(" \"{}\"", text::safe(&part)));
+    }
+    if let Some(pids) = &settings.filter.pids {
+        push(&mut line.text, format_args!(" of {} pids", pids.len()));
+    }
+    push(&mut line.text, format_args!(": {} of {} rows", data.rows, data.unfiltered));
+    if let Some(share) = data.share_pct {
+        push(&mut line.text, format_args!(", {share:.1}% of the tasks' CPU time"));
     }
     line
 }
@@ -102,47 +164,83 @@ fn memory(system: &System) -> String {
     line
 }
 
-/// Shares of a CPU's time in per cent: user, system, iowait, interrupts, steal, idle.
-type Shares = [f64; 6];
+/// Shares of a CPU's time in per cent: user, system, iowait, interrupts, steal.
+type Shares = [f64; 5];
 
 fn shares(times: &CpuTimes) -> Shares {
-    let [user, nice, system, idle, iowait, irq, softirq, steal] = times.shares_pct();
-    [user + nice, system, iowait, irq + softirq, steal, idle]
+    let [user, nice, system, _, iowait, irq, softirq, steal] = times.shares_pct();
+    [user + nice, system, iowait, irq + softirq, steal]
 }
 
-fn mean(cpus: &[CpuTimes]) -> Shares {
-    let mut mean = [0.0; 6];
-    for times in cpus {
+/// The mean of all CPUs, and the lamp.
+fn cpus(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
+    let mut mean = [0.0; 5];
+    for times in &data.cpus {
         for (sum, share) in mean.iter_mut().zip(shares(times)) {
-            *sum += share / cpus.len() as f64;
+            *sum += share / data.cpus.len() as f64;
         }
     }
-    mean
-}
-
-/// Appends the shares of a CPU, and a bar if it fits.
-fn push_cpu(line: &mut String, shares: Shares, cells: usize) {
-    let [user, system, iowait, irq, steal, idle] = shares;
+    let [user, system, iowait, irq, steal] = mean;
+    let mut line = ScreenLine::default();
+    if reason(data, settings).is_none() {
+        line.push("✓", Style::Good);
+    } else {
+        line.push("!", Style::Bad);
+    }
+    let number = data.cpus.len();
+    let name = if number == 1 { "CPU" } else { "CPUs" };
+    let used = user + system + irq + steal;
     push(
-        line,
+        &mut line.text,
         format_args!(
-            " us {user:6.2} sy {system:6.2} wa {iowait:6.2} irq {irq:6.2} st {steal:6.2} \
-             id {idle:6.2}"
+            " {number} {name} {used:.1}% used: user {user:.1} sys {system:.1} irq {irq:.1} \
+             steal {steal:.1}  iowait {iowait:.1}"
         ),
     );
-    let room = cells.saturating_sub(line.len() + 3);
-    if room < *BAR.start() {
-        return;
-    }
-    let room = room.min(*BAR.end());
-    line.push_str(" [");
-    let (mut drawn, mut total) = (0, 0.0);
-    for (letter, share) in ['u', 's', 'w', 'i', 't'].into_iter().zip(shares) {
+    line
+}
+
+/// The bars of single CPUs.
+fn bars(cpus: &[CpuTimes], cells: usize, heights: Heights) -> Vec<ScreenLine> {
+    let Heights { bars, columns, .. } = heights;
+    (0..bars)
+        .map(|row| {
+            let mut line = ScreenLine::default();
+            // Down the columns, as one reads them.
+            for times in cpus.iter().skip(row).step_by(bars) {
+                push_bar(&mut line, times, cells / columns);
+            }
+            line
+        })
+        .collect()
+}
+
+/// Letters and styles of the parts of a bar: readable without colour too.
+const PARTS: [(char, Style); 5] = [
+    ('u', Style::User),
+    ('s', Style::System),
+    ('w', Style::Other),
+    ('i', Style::Other),
+    ('t', Style::Other),
+];
+
+/// Appends a CPU's number, its bar and the share of its time that is used, in `width` cells.
+fn push_bar(line: &mut ScreenLine, times: &CpuTimes, width: usize) {
+    let begin = line.text.len();
+    let shares = shares(times);
+    let [user, system, iowait, irq, steal] = shares;
+    push(&mut line.text, format_args!("{:>3}[", times.cpu));
+    let used = format!("{:.1}%] ", user + system + irq + steal);
+    let room = width.saturating_sub(line.text.len() - begin + used.len());
+    let (mut drawn, mut total) = (0, iowait * 0.0);
+    for ((letter, style), share) in PARTS.into_iter().zip(shares) {
         total += share;
         let upto = room.min((total * room as f64 / 100.0).round() as usize);
-        line.extend(std::iter::repeat_n(letter, upto - drawn));
+        let start = line.text.len();
+        line.text.extend(std::iter::repeat_n(letter, upto - drawn));
+        line.mark(start, style);
         drawn = upto;
     }
-    line.extend(std::iter::repeat_n(' ', room - drawn));
-    line.push(']');
+    line.text.extend(std::iter::repeat_n(' ', room - drawn));
+    line.text.push_str(&used);
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! text (numbers and names) -> table (rows and columns) -> view (values) -> head, foot -> screen
-//! canvas: the lines of a screen that differ from those on the terminal
+//! line (text with styles), canvas: the lines of a screen that differ from those on the terminal
 //! ```
 //!
 //! Design decisions
@@ -15,18 +15,22 @@
 #![forbid(unsafe_code)]
 
 pub mod canvas;
+pub mod command;
 mod foot;
 mod head;
 pub mod line;
 pub mod screen;
+pub mod selection;
 pub mod settings;
 pub mod table;
 pub mod text;
 pub mod view;
 
 pub use canvas::{Canvas, ControlSequences};
-pub use line::{ScreenLine, ScreenLines, Style};
+pub use command::Names;
+pub use line::{ScreenLine, ScreenLines, Span, Style};
 pub use screen::draw;
+pub use selection::{Fate, Remembered, RowKey};
 pub use settings::ViewSettings;
-pub use table::{CellFormat, TextColumn, TextTable, UserNames};
-pub use view::{Heights, ViewData, ViewRows, missing};
+pub use table::{CellFormat, TableRow, TextColumn, TextTable};
+pub use view::{Heights, ShownRow, ViewData, ViewRows, missing};

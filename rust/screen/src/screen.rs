@@ -2,66 +2,136 @@
 
 use precise_top_core::Interval;
 
+use crate::command::Names;
 use crate::foot;
 use crate::head;
 use crate::line::{ScreenLine, ScreenLines, Style};
+use crate::selection::{Fate, Place, Remembered};
 use crate::settings::ViewSettings;
-use crate::table::{TextTable, UserNames};
+use crate::table::TextTable;
 use crate::text;
-use crate::view::{ViewData, ViewRows};
+use crate::view::{Heights, ShownRow, ViewData, ViewRows};
 
 /// All lines of a screen of `size` (columns, lines) for an interval, each cut or padded to
-/// the width. Local time is `offset_s` seconds ahead of UTC.
+/// the width. Local time is `offset_s` seconds ahead of UTC. `selected` is the selected row of
+/// the screen before, and becomes that of this one.
+#[allow(clippy::too_many_arguments, reason = "each of another owner and lifetime")]
 pub fn draw(
     interval: &Interval,
     rows: ViewRows<'_>,
     table: &TextTable,
     settings: &ViewSettings,
-    users: UserNames<'_>,
+    names: &dyn Names,
     size: (usize, usize),
     offset_s: i64,
+    selected: &mut Option<Remembered>,
 ) -> ScreenLines {
-    let data = ViewData::new(interval, rows, table, settings, users, size.1, offset_s);
-    lines(data, table, settings, size)
+    let data = ViewData::new(interval, rows, table, settings, names, size, offset_s);
+    lines(data, settings, size, selected)
 }
 
 /// The lines of a screen of `size` (columns, lines) from the values that it shows.
 pub fn lines(
-    data: ViewData<'_>,
-    table: &TextTable,
+    mut data: ViewData<'_>,
+    settings: &ViewSettings,
+    size: (usize, usize),
+    selected: &mut Option<Remembered>,
+) -> ScreenLines {
+    let (cells, height) = size;
+    let heights = data.heights(size, settings);
+    let sums = foot::sums(&data, cells);
+    let mut lines = Vec::with_capacity(height);
+    lines.extend(head::lines(&data, settings, cells, heights));
+    let mut headings = ScreenLine { style: Style::Heading, ..ScreenLine::plain(" ") };
+    data.table.push_headings(&mut headings, settings);
+    headings.fit(cells);
+    lines.push(headings);
+    let mut shown = std::mem::take(&mut data.shown);
+    let mut screen = ScreenLines { room: heights.tasks, rows: data.rows, top: data.top, ..ScreenLines::of_texts([], (0, 0)) };
+    select(&mut screen, &mut shown, data.selected, settings, selected);
+    shown.truncate(heights.tasks);
+    screen.keys = shown.iter().map(|row| row.key.clone()).collect();
+    if shown.is_empty() {
+        let message = if data.tasks > 0 { "no task matches" } else { "no tasks" };
+        lines.push(ScreenLine::fitted(message, cells, Style::Plain));
+    }
+    lines.extend(shown.into_iter().map(|mut row| {
+        row.line.fit(cells);
+        row.line
+    }));
+    end(lines, sums, settings, size, heights, screen)
+}
+
+/// Marks the selected row and remembers it, or puts the line of a task that is gone where it was.
+fn select(
+    screen: &mut ScreenLines,
+    shown: &mut Vec<ShownRow>,
+    place: Place,
+    settings: &ViewSettings,
+    remembered: &mut Option<Remembered>,
+) {
+    screen.selected_key.clone_from(&settings.selected_key);
+    match place {
+        Place::Nowhere => *remembered = None,
+        Place::Hidden => {}
+        Place::Row(row) => {
+            screen.selected = Some(row);
+            let Some(shown) = row.checked_sub(screen.top).and_then(|at| shown.get_mut(at)) else {
+                return;
+            };
+            // The user's key stays the same as long as the task does.
+            let key = screen.selected_key.take().or_else(|| shown.key.clone());
+            screen.selected_key.clone_from(&key);
+            screen.died = matches!(shown.fate, Fate::Died(_));
+            *remembered = key.map(|key| Remembered {
+                key,
+                line: shown.line.clone(),
+                name_at: shown.name_at,
+                row,
+                fate: shown.fate,
+            });
+            shown.line.select();
+        }
+        Place::Gone => {
+            screen.died = true;
+            let Some(gone) = remembered.as_mut() else { return };
+            if Some(&gone.key) != settings.selected_key.as_ref() {
+                return;
+            }
+            gone.die();
+            let at = gone.row.saturating_sub(screen.top).min(shown.len()).min(screen.room - 1);
+            screen.selected = Some(screen.top + at);
+            let mut line = gone.line.clone();
+            line.select();
+            let (key, name_at) = (Some(gone.key.clone()), gone.name_at);
+            shown.insert(at, ShownRow { line, name_at, key, fate: gone.fate });
+        }
+    }
+}
+
+/// Adds the lines below the rows.
+fn end(
+    mut lines: Vec<ScreenLine>,
+    sums: ScreenLine,
     settings: &ViewSettings,
     (cells, height): (usize, usize),
+    heights: Heights,
+    screen: ScreenLines,
 ) -> ScreenLines {
-    let heights = data.heights(height);
-    let mut lines = Vec::with_capacity(height);
-    let plain = |text: String| ScreenLine::fitted(text, cells, Style::Plain);
-    lines.extend(head::lines(&data, settings, cells, heights).into_iter().map(plain));
-    lines.push(ScreenLine::fitted(table.titles(), cells, Style::Bold));
-    lines.push(plain(table.units()));
-    let (first, is_empty) = (lines.len(), data.texts.is_empty());
-    let status = foot::status(&data, settings, heights.tasks);
-    lines.extend(data.texts.into_iter().take(heights.tasks).map(plain));
-    let selected = settings.selected.and_then(|row| row.checked_sub(settings.top));
-    if let Some(line) = selected.and_then(|row| lines[first..].get_mut(row)) {
-        line.style = Style::Reverse;
-    }
-    if is_empty {
-        let message = if data.tasks > 0 { "no task matches" } else { "no tasks" };
-        lines.push(plain(message.into()));
-    }
-    let blank = plain(String::new());
+    let blank = ScreenLine::fitted("", cells, Style::Plain);
     lines.resize(height.saturating_sub(heights.foot + 1).max(lines.len()), blank.clone());
-    lines.push(ScreenLine::fitted(table.sums_line(&data.sums, &status), cells, Style::Bold));
-    if heights.foot > 0
-        && let Some(balance) = &data.balance
-    {
-        // Next to the sums, as it proves that they are complete.
-        lines.push(plain(foot::balance(balance, data.interval_ns)));
+    lines.push(sums);
+    if heights.foot > 0 {
+        lines.push(foot::keys(settings, cells));
     }
+    lines.truncate(height);
     let message = settings.prompt.as_deref().unwrap_or(&settings.notice);
     if let Some(last) = lines.last_mut().filter(|_| !message.is_empty()) {
         *last = ScreenLine::fitted(text::safe(message), cells, Style::Bold);
     }
     lines.resize(height, blank);
-    ScreenLines { lines, room: heights.tasks, rows: data.rows }
+    if settings.ascii {
+        lines.iter_mut().for_each(ScreenLine::make_ascii);
+    }
+    ScreenLines { lines, ..screen }
 }

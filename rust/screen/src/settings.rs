@@ -2,6 +2,8 @@
 
 use precise_top_core::{Filter, Metric, Query};
 
+use crate::selection::RowKey;
+
 /// The settings of a view.
 #[derive(Clone, Debug)]
 pub struct ViewSettings {
@@ -17,12 +19,27 @@ pub struct ViewSettings {
     pub top: usize,
     /// The name of the key that rows are grouped by; empty without groups.
     pub group_by: String,
-    /// The row to show in reverse, counted from the first row of all.
+    /// The task or group to show in reverse, wherever it stands. It comes before `selected`.
+    pub selected_key: Option<RowKey>,
+    /// The row to show in reverse, counted from the first row of all; it is the fallback where
+    /// no key is known yet. [`ScreenLines`](crate::ScreenLines) returns the key of the row.
     pub selected: Option<usize>,
-    /// Whether the selection mode is on.
-    pub selecting: bool,
+    /// Whether the list scrolls so that the selected row is on the screen.
+    pub follow: bool,
+    /// Rows with a mark.
+    pub tagged: Vec<RowKey>,
+    /// Cells of the command lines that are scrolled off on the left.
+    pub scroll: usize,
     /// Whether the view is paused.
     pub paused: bool,
+    /// Whether all text is ASCII.
+    pub ascii: bool,
+    /// Date and position of a replayed frame; empty in the live view.
+    pub replay: String,
+    /// Why CPU time may be missing, in words; empty without a reason.
+    pub lacks: String,
+    /// Keys and what they do, for the last line.
+    pub key_bar: Vec<(String, String)>,
     /// Replaces the last line while the user types.
     pub prompt: Option<String>,
     /// Replaces the last line if it is not empty and there is no prompt.

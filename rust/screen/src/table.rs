@@ -1,7 +1,14 @@
 //! Tables of tasks as text: titles, units, rows and sums.
+//!
+//! Design decisions
+//!
+//! * Where a screen is too narrow, columns go, the least important first; a number is never
+//!   cut.
 
 use precise_top_core::{Cell, Interval, Metric, TaskTable, state};
 
+use crate::command::{Names, push_command};
+use crate::line::{ScreenLine, Style};
 use crate::settings::ViewSettings;
 use crate::text::{self, Side, UNKNOWN};
 
@@ -28,13 +35,15 @@ pub enum CellFormat {
     Name,
     /// The name of a user, from its id.
     User,
+    /// The command line of the task's process, else the name.
+    Command,
     /// Any value, unchanged.
     Raw,
 }
 
 impl CellFormat {
     /// All formats with their names.
-    pub const ALL: [(&'static str, CellFormat); 11] = [
+    pub const ALL: [(&'static str, CellFormat); 12] = [
         ("percent", CellFormat::Percent),
         ("integer", CellFormat::Integer),
         ("kibibytes", CellFormat::Kibibytes),
@@ -45,6 +54,7 @@ impl CellFormat {
         ("state", CellFormat::State),
         ("name", CellFormat::Name),
         ("user", CellFormat::User),
+        ("command", CellFormat::Command),
         ("raw", CellFormat::Raw),
     ];
 
@@ -61,6 +71,8 @@ pub struct TextColumn {
     pub title: String,
     /// The unit, shown below the title.
     pub unit: String,
+    /// The title of the live view, which says the unit too.
+    pub heading: String,
     /// Width in terminal cells.
     pub width: usize,
     /// The alignment.
@@ -71,13 +83,27 @@ pub struct TextColumn {
     pub format: CellFormat,
     /// Whether the column has a sum.
     pub summed: bool,
+    /// On a narrow screen the columns with the largest number go first; those with 0 stay.
+    pub rank: u32,
+    /// From which values on the column warns, and from which it alarms.
+    pub limits: Option<(f64, f64)>,
 }
 
 /// Capacity in bytes that fits most lines.
-const LINE: usize = 128;
+pub(crate) const LINE: usize = 160;
+/// Cells that a last column of texts keeps before other columns go.
+const LAST_TEXT: usize = 16;
 
-/// Appends the name of the user with this id.
-pub type UserNames<'a> = &'a dyn Fn(u32, &mut String);
+/// A row of a table.
+#[derive(Clone, Copy)]
+pub struct TableRow<'a> {
+    /// The table.
+    pub table: &'a dyn TaskTable,
+    /// The number of the row.
+    pub row: usize,
+    /// Whether the task ran in the interval, so that it may have executed another program.
+    pub ran: bool,
+}
 
 /// A table whose rows are lines of text.
 #[derive(Clone, Debug)]
@@ -96,23 +122,93 @@ impl TextTable {
         &self.columns
     }
 
+    /// The table with the columns that are filled and fit into `cells`. The one of the metric
+    /// `sort` stays.
+    pub fn fitting(
+        &self,
+        cells: usize,
+        sort: Metric,
+        is_filled: impl Fn(Metric) -> bool,
+    ) -> TextTable {
+        let mut columns = self.columns.clone();
+        columns.retain(|column| is_filled(column.metric) || column.metric == sort);
+        if columns.is_empty() {
+            columns.clone_from(&self.columns);
+        }
+        while columns.len() > 1 && least_width(&columns) > cells {
+            let spare = (0..columns.len()).filter(|&at| {
+                columns[at].rank > 0 && columns[at].metric != sort
+            });
+            let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
+            columns.remove(first);
+        }
+        TextTable { columns }
+    }
+
     /// The line of titles.
     pub fn titles(&self) -> String {
-        self.line(|column, text| text.push_str(&column.title))
+        self.line(|column, line| line.text.push_str(&column.title)).text
     }
 
     /// The line of units.
     pub fn units(&self) -> String {
-        self.line(|column, text| text.push_str(&column.unit))
+        self.line(|column, line| line.text.push_str(&column.unit)).text
     }
 
-    /// The line of a row; `cell` returns the value of a metric.
-    pub fn row<'a>(
+    /// Appends the headings. The column that rows are sorted by has a mark.
+    pub(crate) fn push_headings(&self, line: &mut ScreenLine, settings: &ViewSettings) {
+        let mark = if settings.descending { '▼' } else { '▲' };
+        self.push_cells(line, |column, line| {
+            line.text.push_str(&column.heading);
+            if column.metric != settings.sort {
+                return Style::Heading;
+            }
+            if column.side == Side::Left || text::width(&column.heading) < column.width {
+                line.text.push(mark);
+            }
+            Style::Sorted
+        });
+    }
+
+    /// The line of a row.
+    pub fn row(&self, names: &dyn Names, row: TableRow<'_>) -> String {
+        let mut line = ScreenLine::plain(String::with_capacity(LINE));
+        self.push_row(&mut line, names, row, 0, "");
+        line.text
+    }
+
+    /// Appends a row. `scroll` cells of the command line are skipped; `fate` is put before it.
+    /// Returns the byte where the name or command line begins, else the end.
+    pub(crate) fn push_row(
         &self,
-        users: UserNames<'_>,
-        cell: impl Fn(Metric) -> Option<Cell<'a>>,
-    ) -> String {
-        self.line(|column, text| push_cell(text, column.format, cell(column.metric), users))
+        line: &mut ScreenLine,
+        names: &dyn Names,
+        row: TableRow<'_>,
+        scroll: usize,
+        fate: &str,
+    ) -> usize {
+        let mut name_at = None;
+        self.push_cells(line, |column, line| {
+            if matches!(column.format, CellFormat::Command | CellFormat::Name) {
+                name_at = Some(line.text.len());
+                if !fate.is_empty() {
+                    line.push(fate, Style::Dead);
+                    line.text.push_str(": ");
+                }
+            }
+            if column.format == CellFormat::Command {
+                push_command(line, names, row, scroll);
+                return Style::Plain;
+            }
+            let cell = row.table.cell(row.row, column.metric);
+            if cell.is_none() && has_no_sum(row, column.metric) {
+                line.text.push(NO_SUM);
+            } else {
+                push_cell(&mut line.text, column.format, cell, names);
+            }
+            style(column, cell)
+        });
+        name_at.unwrap_or(line.text.len())
     }
 
     /// The value of `sum` for each column that has a sum, else None.
@@ -121,18 +217,17 @@ impl TextTable {
         columns.map(|column| column.summed.then(|| sum(column.metric)).flatten()).collect()
     }
 
-    /// The line of sums. `status` takes the first cell if that has no sum.
-    pub fn sums_line(&self, sums: &[Option<Cell<'_>>], status: &str) -> String {
+    /// The line of sums.
+    pub fn sums_line(&self, sums: &[Option<Cell<'_>>]) -> String {
         let mut at = 0;
-        self.line(|column, text| {
+        self.line(|column, line| {
             let sum = sums.get(at).copied().flatten();
             if column.summed && sum.is_some() {
-                push_cell(text, column.format, sum, &|_, _| ());
-            } else if at == 0 {
-                text.push_str(status);
+                push_cell(&mut line.text, column.format, sum, &());
             }
             at += 1;
         })
+        .text
     }
 
     /// Titles, units, the chosen rows and the sums of all, one line each. `rows` are the rows
@@ -142,40 +237,114 @@ impl TextTable {
         interval: &Interval,
         rows: &dyn TaskTable,
         settings: &ViewSettings,
-        users: UserNames<'_>,
+        names: &dyn Names,
     ) -> Vec<String> {
         let chosen = rows.select(&settings.query()).into_iter();
-        let row = |row| self.row(users, |metric| rows.cell(row as usize, metric));
+        let row = |row| self.row(names, TableRow { table: rows, row: row as usize, ran: true });
         let sums = self.sums(|metric| interval.sum(metric));
         let mut lines = vec![self.titles(), self.units()];
         lines.extend(chosen.map(row));
-        lines.push(self.sums_line(&sums, ""));
+        lines.push(self.sums_line(&sums));
         lines
     }
 
-    /// A line of cells; `push` appends the text of each.
-    fn line(&self, mut push: impl FnMut(&TextColumn, &mut String)) -> String {
-        let mut line = String::with_capacity(LINE);
+    /// A line of cells without styles; `push` appends the text of each.
+    fn line(&self, mut push: impl FnMut(&TextColumn, &mut ScreenLine)) -> ScreenLine {
+        let mut line = ScreenLine::plain(String::with_capacity(LINE));
+        self.push_cells(&mut line, |column, line| {
+            push(column, line);
+            Style::Plain
+        });
+        line
+    }
+
+    /// Appends cells; `push` appends the text of each and returns its style.
+    fn push_cells(
+        &self,
+        line: &mut ScreenLine,
+        mut push: impl FnMut(&TextColumn, &mut ScreenLine) -> Style,
+    ) {
         for (at, column) in self.columns.iter().enumerate() {
             if at > 0 {
-                line.push(' ');
+                line.text.push(' ');
             }
-            let start = line.len();
-            push(column, &mut line);
+            let start = line.text.len();
+            let style = push(column, line);
             let last = at + 1 == self.columns.len();
-            if column.side == Side::Right && text::width(&line[start..]) > column.width {
+            if column.side == Side::Right && text::width(&line.text[start..]) > column.width {
                 // A number that is cut would look like a smaller one.
-                line.truncate(start);
-                line.extend(std::iter::repeat_n('#', column.width));
+                fit_number(&mut line.text, start, column.width);
             } else if !last || column.side == Side::Right {
-                text::fit(&mut line, start, column.width, column.side);
+                line.fit_from(start, column.width, column.side);
             }
+            line.mark(start, style);
         }
-        line
     }
 }
 
-fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, users: UserNames<'_>) {
+/// What a group shows where its members' values do not add up.
+const NO_SUM: char = '·';
+
+/// Whether a value is known for a member of a group but makes no sense for the group.
+fn has_no_sum(row: TableRow<'_>, metric: Metric) -> bool {
+    let record = row.table.record(row.row).filter(|_| row.table.is_named());
+    matches!((record, metric), (Some(record), Metric::Field(field)) if record.value(field).is_some())
+}
+
+/// Cells that the columns need at least.
+fn least_width(columns: &[TextColumn]) -> usize {
+    let widths = columns.iter().enumerate().map(|(at, column)| {
+        let is_last_text = at + 1 == columns.len() && column.side == Side::Left;
+        if is_last_text { LAST_TEXT.min(column.width) } else { column.width }
+    });
+    widths.sum::<usize>() + columns.len() - 1
+}
+
+/// Makes a number that is too wide fit: without digits after the point, else as #.
+fn fit_number(text: &mut String, start: usize, width: usize) {
+    let is_fixed = text[start..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_fixed
+        && let Ok(number) = text[start..].parse::<f64>()
+        && text[start..].contains('.')
+    {
+        text.truncate(start);
+        text::push(text, format_args!("{number:.0}"));
+        if text.len() - start <= width {
+            text::fit(text, start, width, Side::Right);
+            return;
+        }
+    }
+    text.truncate(start);
+    text.extend(std::iter::repeat_n('#', width));
+}
+
+/// The style of a value: zeros step back, large values stand out.
+fn style(column: &TextColumn, cell: Option<Cell<'_>>) -> Style {
+    let value = match cell {
+        None => return Style::Dim,
+        Some(Cell::Text(_)) => return Style::Plain,
+        Some(Cell::Int(number)) if column.format == CellFormat::State => {
+            return match state::letter(number as u32) {
+                'R' => Style::Good,
+                'D' => Style::Warn,
+                'Z' | 'X' => Style::Dead,
+                _ => Style::Dim,
+            };
+        }
+        Some(Cell::Int(_)) if !column.summed => return Style::Plain,
+        Some(Cell::Int(number)) => number as f64,
+        Some(Cell::Float(number)) => number,
+    };
+    match column.limits {
+        Some((_, bad)) if value >= bad => Style::Bad,
+        Some((warn, _)) if value >= warn => Style::Warn,
+        // What is shown as zero.
+        _ if value < 0.005 => Style::Dim,
+        _ => Style::Plain,
+    }
+}
+
+fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, names: &dyn Names) {
     match (format, cell) {
         (CellFormat::Percent, Some(Cell::Float(number))) => text::push_percent(text, number),
         (CellFormat::Percent, Some(Cell::Int(number))) => text::push_percent(text, number as f64),
@@ -191,12 +360,12 @@ fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, user
             text::push_elapsed(text, number as f64 / 1e9)
         }
         (CellFormat::State, Some(Cell::Int(number))) => text.push(state::letter(number as u32)),
-        (CellFormat::User, Some(Cell::Int(number))) => users(number as u32, text),
+        (CellFormat::User, Some(Cell::Int(number))) => names.user(number as u32, text),
         (CellFormat::Integer | CellFormat::Raw, Some(Cell::Int(number))) => {
             text::push_integer(text, number)
         }
         (CellFormat::Raw, Some(Cell::Float(number))) => text::push_percent(text, number),
-        (CellFormat::Raw | CellFormat::Name, Some(Cell::Text(name))) => {
+        (CellFormat::Raw | CellFormat::Name | CellFormat::Command, Some(Cell::Text(name))) => {
             text.push_str(&text::safe(&String::from_utf8_lossy(name)));
         }
         _ => text.push_str(UNKNOWN),

@@ -80,8 +80,9 @@ pub enum Side {
 /// The last character of a text that is cut: the rest could be read as another value.
 const CUT_MARK: char = '…';
 
-/// Cuts or pads the part of `line` from byte `start` on to `cells` terminal cells.
-pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
+/// Cuts or pads the part of `line` from byte `start` on to `cells` terminal cells. Returns how
+/// many bytes of the part were kept.
+pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) -> usize {
     let (mut kept, mut used) = cut(&line[start..], cells);
     let is_cut = cells > 0 && line[start + kept..].bytes().any(|byte| byte != b' ');
     if is_cut {
@@ -95,6 +96,21 @@ pub fn fit(line: &mut String, start: usize, cells: usize, side: Side) {
     match side {
         Side::Left => pad(line, line.len(), cells - used),
         Side::Right => pad(line, start, cells - used),
+    }
+    kept
+}
+
+/// Appends ASCII characters of the same width.
+pub(crate) fn push_ascii(line: &mut String, character: char) {
+    match character {
+        _ if character.is_ascii() => line.push(character),
+        CUT_MARK => line.push('+'),
+        '✓' => line.push('='),
+        '±' => line.push('~'),
+        '·' => line.push('.'),
+        '▲' => line.push('^'),
+        '▼' => line.push('v'),
+        _ => line.extend(std::iter::repeat_n('?', cells_of(character))),
     }
 }
 
@@ -110,7 +126,7 @@ fn pad(line: &mut String, at: usize, mut cells: usize) {
 }
 
 /// Number of bytes of `text` that fit into `cells`, and how many cells they take.
-fn cut(text: &str, cells: usize) -> (usize, usize) {
+pub(crate) fn cut(text: &str, cells: usize) -> (usize, usize) {
     if text.is_ascii() {
         let kept = text.len().min(cells);
         return (kept, kept);

@@ -4,44 +4,82 @@ use std::collections::BTreeMap;
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
-    Balance, Cell, CpuTimes, Field, Filter, Flags, Header, Interval, MergedRow, Metric, Query,
-    SourceKind, System, TaskTable, state,
+    Balance, Cell, CpuTimes, Field, FieldStatus, Filter, Flags, Header, Interval, MergedRow,
+    Metric, Query, SourceKind, System, TaskTable, state,
 };
 
+use crate::command::Names;
+use crate::line::{ScreenLine, Style};
+use crate::selection::{self, Fate, Place, RowKey};
 use crate::settings::ViewSettings;
-use crate::table::{TextTable, UserNames};
+use crate::table::{LINE, TableRow, TextTable};
 
-/// Task rows that a screen keeps, however many CPUs the machine has.
+/// Task rows that a screen keeps before it shows more than the CPUs' times.
 pub const LEAST_TASKS: usize = 10;
-/// Lines of the table that are not tasks: titles, units, sums.
-const TABLE_FRAME: usize = 3;
-/// The balance is shown on screens with at least this many lines.
+/// Lines of the table that are not tasks: headings and sums.
+const TABLE_FRAME: usize = 2;
+/// The key bar is shown on screens with at least this many lines.
 const LOW: usize = TABLE_FRAME + LEAST_TASKS + 2;
+/// Lines above the table that are not of single CPUs, the most important first: the times of
+/// all CPUs, machine, tasks, source, memory.
+pub(crate) const FACTS: usize = 5;
+/// Least width of one CPU's bar, with its number and share.
+const BAR: usize = 20;
+/// The same where there would not be room for all CPUs.
+const SMALL_BAR: usize = 13;
 
 /// How many lines of a screen each part gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heights {
-    /// Machine, source, task counts, memory.
+    /// Times of all CPUs, machine, tasks, source, memory.
     pub facts: usize,
-    /// One line a CPU, or one line for all.
-    pub cpus: usize,
+    /// Lines with the bars of single CPUs.
+    pub bars: usize,
+    /// Bars in each of these lines.
+    pub columns: usize,
+    /// Whether there is a line for the filter.
+    pub filter: usize,
     /// Task rows.
     pub tasks: usize,
-    /// The balance.
+    /// The key bar.
     pub foot: usize,
 }
 
 impl Heights {
-    /// Divides a screen of `height` lines. On a low screen the task rows come first.
-    pub fn new(height: usize, cpus: usize, has_memory: bool, has_balance: bool) -> Heights {
-        let foot = usize::from(has_balance && height >= LOW);
-        let most = height.saturating_sub(TABLE_FRAME + foot + LEAST_TASKS);
-        let facts = most.clamp(1, if has_memory { 4 } else { 3 });
-        let spare = most.saturating_sub(facts);
-        let lines = if cpus <= spare { cpus } else { cpus.min(1).min(spare) };
-        let tasks = height.saturating_sub(facts + lines + foot + TABLE_FRAME).max(1);
-        Heights { facts, cpus: lines, tasks, foot }
+    /// Divides a screen of `size` (columns, lines). On a low screen the task rows come first.
+    /// The CPUs take at most a third of the screen.
+    pub fn new(
+        (cells, height): (usize, usize),
+        cpus: usize,
+        facts: usize,
+        has_filter: bool,
+    ) -> Heights {
+        let foot = usize::from(height >= LOW);
+        let filter = usize::from(has_filter && height > TABLE_FRAME + 2);
+        let most = height.saturating_sub(TABLE_FRAME + foot + filter + LEAST_TASKS);
+        let facts = most.clamp(1, facts);
+        let spare = most.saturating_sub(facts).min((height / 3).saturating_sub(1));
+        let (bars, columns) = grid(cpus, cells, spare);
+        let tasks = height.saturating_sub(facts + bars + filter + foot + TABLE_FRAME).max(1);
+        Heights { facts, bars, columns, filter, tasks, foot }
     }
+}
+
+/// Lines and columns of the bars of `cpus`, in at most `spare` lines; 0 where they do not fit.
+fn grid(cpus: usize, cells: usize, spare: usize) -> (usize, usize) {
+    if cpus == 0 || spare == 0 {
+        return (0, 0);
+    }
+    // On a wide screen a bar as long as the screen says no more than one of half its length.
+    let fits = |lines: usize, least: usize| {
+        let columns = cpus.div_ceil(lines);
+        (columns * least <= cells).then_some((cpus.div_ceil(columns), columns))
+    };
+    let preferred = cpus.div_ceil((cells / (2 * BAR)).max(1)).clamp(1, spare);
+    (preferred..=spare)
+        .find_map(|lines| fits(lines, BAR))
+        .or_else(|| fits(spare, SMALL_BAR))
+        .unwrap_or((0, 0))
 }
 
 /// The rows that a view chooses from.
@@ -53,7 +91,7 @@ pub struct ViewRows<'a> {
     pub unchanged: Option<&'a Unchanged>,
 }
 
-impl ViewRows<'_> {
+impl<'a> ViewRows<'a> {
     /// Number of rows that pass the filter.
     fn count(&self, filter: &Filter, header: &Header) -> usize {
         if filter.text.is_none() && filter.pids.is_none() {
@@ -62,21 +100,98 @@ impl ViewRows<'_> {
         self.table.count(filter) + self.unchanged.map_or(0, |unchanged| unchanged.count(filter))
     }
 
-    /// The rows that the query chooses, one line each.
-    fn texts(&self, table: &TextTable, users: UserNames<'_>, query: &Query) -> Vec<String> {
-        let ran = |row| table.row(users, |metric| self.table.cell(row as usize, metric));
-        let Some(unchanged) = self.unchanged else {
-            return self.table.select(query).into_iter().map(ran).collect();
-        };
-        let rows = unchanged.select_with(self.table, query).into_iter();
-        rows.map(|row| match row {
-            MergedRow::Ran(row) => ran(row),
-            MergedRow::Unchanged(row) => {
-                table.row(users, |metric| unchanged.cell(row as usize, metric))
+    /// Sums of the columns that have one, over the rows that the filter keeps. Unchanged tasks
+    /// used nothing, but they count.
+    fn sums(
+        &self,
+        interval: &'a Interval,
+        table: &TextTable,
+        filter: &Filter,
+    ) -> Vec<Option<Cell<'a>>> {
+        let totals = self.unchanged.map(Unchanged::totals);
+        table.sums(|metric| {
+            if filter.is_empty() {
+                return match (metric, totals) {
+                    (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
+                    (Metric::Field(Field::num_threads), Some(totals)) => {
+                        Some(Cell::Int(totals.num_threads.into()))
+                    }
+                    _ => interval.sum(metric),
+                };
+            }
+            let ran = self.table.sum_kept(metric, Some(filter));
+            let unchanged = self.unchanged.filter(|_| !metric.is_share());
+            let unchanged = unchanged.and_then(|tasks| tasks.sum_kept(metric, Some(filter)));
+            match (ran, unchanged) {
+                (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
+                (ran, unchanged) => ran.or(unchanged),
             }
         })
-        .collect()
     }
+
+    /// The rows that the query chooses.
+    fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
+        fn of<'a>(table: &'a dyn TaskTable, row: u32, ran: bool) -> TableRow<'a> {
+            TableRow { table, row: row as usize, ran }
+        }
+        match self.unchanged {
+            None => {
+                let rows = self.table.select(query).into_iter();
+                rows.map(|row| of(self.table, row, true)).collect()
+            }
+            Some(unchanged) => {
+                let rows = unchanged.select_with(self.table, query).into_iter();
+                rows.map(|row| match row {
+                    MergedRow::Ran(row) => of(self.table, row, true),
+                    MergedRow::Unchanged(row) => of(unchanged, row, false),
+                })
+                .collect()
+            }
+        }
+    }
+}
+
+/// One row on the screen.
+#[derive(Clone, Debug)]
+pub struct ShownRow {
+    /// Its line.
+    pub line: ScreenLine,
+    /// The byte of the line where the name begins.
+    pub name_at: usize,
+    /// Its key.
+    pub key: Option<RowKey>,
+    /// What became of the task.
+    pub fate: Fate,
+}
+
+/// Whether a task started in the interval.
+fn is_new(interval: &Interval, row: TableRow<'_>) -> bool {
+    let begin_ns = interval.prev().header().begin.boottime_ns;
+    let start_ns = row.table.record(row.row).and_then(|record| record.ac_start_ns());
+    row.ran && !row.table.is_named() && start_ns.is_some_and(|start_ns| start_ns > begin_ns)
+}
+
+fn shown(
+    interval: &Interval,
+    row: TableRow<'_>,
+    table: &TextTable,
+    settings: &ViewSettings,
+    names: &dyn Names,
+) -> ShownRow {
+    let key = RowKey::of(row.table, row.row);
+    let fate = Fate::of(row.table, row.row);
+    let mut line = ScreenLine::plain(String::with_capacity(LINE));
+    // The mark says what a theme shows by colour.
+    let header = interval.cur().header();
+    let is_tagged = |key| settings.tagged.iter().any(|tagged| tagged.is_still(key, header));
+    match fate {
+        _ if key.as_ref().is_some_and(is_tagged) => line.push("*", Style::Bold),
+        Fate::Died(_) => line.push("x", Style::Dead),
+        Fate::Lives if is_new(interval, row) => line.push("+", Style::New),
+        Fate::Lives => line.text.push(' '),
+    }
+    let name_at = table.push_row(&mut line, names, row, settings.scroll, &fate.words());
+    ShownRow { line, name_at, key, fate }
 }
 
 /// The values that one screen shows.
@@ -105,30 +220,40 @@ pub struct ViewData<'a> {
     pub exited: usize,
     /// Rows on, above and below the screen.
     pub rows: usize,
+    /// Rows without the filter.
+    pub unfiltered: usize,
     /// Tasks in each state, by its name.
     pub states: BTreeMap<&'static str, usize>,
     /// Increase of the times of each CPU.
     pub cpus: Vec<CpuTimes>,
     /// Balance of the CPUs' time.
     pub balance: Option<Balance>,
+    /// The table with the columns that are filled and fit.
+    pub table: TextTable,
     /// Sums of the columns of the table, None for a column without a sum.
     pub sums: Vec<Option<Cell<'a>>>,
-    /// The rows on the screen, one line each.
-    pub texts: Vec<String>,
+    /// CPU time of the rows that the filter keeps, in per cent of that of all tasks.
+    pub share_pct: Option<f64>,
+    /// The rows on the screen.
+    pub shown: Vec<ShownRow>,
+    /// Number of rows above the screen.
+    pub top: usize,
+    /// Where the selected row is on the list.
+    pub selected: Place,
     /// Known gaps of the later snapshot.
     pub missing: String,
 }
 
 impl<'a> ViewData<'a> {
-    /// The values of an interval for a screen of `height` lines. Local time is `offset_s`
-    /// seconds ahead of UTC.
+    /// The values of an interval for a screen of `size` (columns, lines). Local time is
+    /// `offset_s` seconds ahead of UTC.
     pub fn new(
         interval: &'a Interval,
-        rows: ViewRows<'_>,
+        rows: ViewRows<'a>,
         table: &TextTable,
         settings: &ViewSettings,
-        users: UserNames<'_>,
-        height: usize,
+        names: &dyn Names,
+        size: (usize, usize),
         offset_s: i64,
     ) -> ViewData<'a> {
         let (before, now) = (interval.prev().header(), interval.cur().header());
@@ -139,13 +264,19 @@ impl<'a> ViewData<'a> {
             Some(totals) => (totals.tasks, totals.states.clone()),
             None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
         };
-        let (cpus, balance) = (interval.cpu_split(), interval.balance());
-        let balance = balance.filter(|_| interval.interval_ns() > 0);
+        let balance = interval.balance().filter(|_| interval.interval_ns() > 0);
         let number = rows.count(&settings.filter, now);
-        let room = Heights::new(height, cpus.len(), now.system.is_some(), balance.is_some()).tasks;
-        let query = settings.query();
-        let query = Query { limit: Some(query.limit.unwrap_or(room).min(room)), ..query };
-        ViewData {
+        let number = settings.limit.map_or(number, |limit| number.min(limit));
+        // One cell is for the mark of a row.
+        let table = table.fitting(size.0.saturating_sub(1), settings.sort, |metric| {
+            metric.field().is_none_or(|field| match interval.status(field) {
+                FieldStatus::Filled => true,
+                // The live view reads it in the next interval.
+                FieldStatus::NotRead => settings.replay.is_empty(),
+                FieldStatus::Off | FieldStatus::Denied | FieldStatus::Unsupported => false,
+            })
+        });
+        let mut data = ViewData {
             local_s: ((now.begin.realtime_ns / 1_000_000_000) as i64).saturating_add(offset_s),
             host: &now.host,
             boottime_ns: now.begin.boottime_ns,
@@ -156,19 +287,51 @@ impl<'a> ViewData<'a> {
             own_ns: own_ns(now).saturating_sub(own_ns(before)),
             tasks,
             exited,
-            rows: settings.limit.map_or(number, |limit| number.min(limit)),
+            rows: number,
+            unfiltered: rows.count(&Filter::default(), now),
             states,
-            cpus,
+            cpus: interval.cpu_split(),
             balance,
-            sums: sums(interval, unchanged, table),
-            texts: rows.texts(table, users, &query),
+            sums: rows.sums(interval, &table, &settings.filter),
+            share_pct: share_pct(interval, rows, &settings.filter),
+            table,
+            shown: Vec::new(),
+            top: settings.top,
+            selected: Place::Nowhere,
             missing: missing(interval),
-        }
+        };
+        let room = data.heights(size, settings).tasks;
+        data.choose(interval, rows, settings, names, room);
+        data
     }
 
-    /// How many lines of a screen each part gets.
-    pub fn heights(&self, height: usize) -> Heights {
-        Heights::new(height, self.cpus.len(), self.system.is_some(), self.balance.is_some())
+    /// Chooses the rows on the screen, `room` at most.
+    fn choose(
+        &mut self,
+        interval: &Interval,
+        rows: ViewRows<'_>,
+        settings: &ViewSettings,
+        names: &dyn Names,
+        room: usize,
+    ) {
+        let limit = settings.limit.unwrap_or(usize::MAX);
+        let mut query = settings.query();
+        self.selected = selection::place(interval, rows, settings, self.rows);
+        if let (true, Place::Row(row)) = (settings.follow, self.selected) {
+            self.top = self.top.max((row + 1).saturating_sub(room)).min(row);
+        }
+        self.top = self.top.min(self.rows.saturating_sub(1));
+        query.offset = self.top;
+        query.limit = Some(limit.saturating_sub(self.top).min(room));
+        let chosen = rows.chosen(&query).into_iter();
+        let shown = chosen.map(|row| shown(interval, row, &self.table, settings, names));
+        self.shown = shown.collect();
+    }
+
+    /// How many lines of a screen of `size` (columns, lines) each part gets.
+    pub fn heights(&self, size: (usize, usize), settings: &ViewSettings) -> Heights {
+        let facts = FACTS - usize::from(self.system.is_none());
+        Heights::new(size, self.cpus.len(), facts, !settings.filter.is_empty())
     }
 }
 
@@ -176,20 +339,20 @@ fn own_ns(header: &Header) -> u64 {
     header.own_cpu_ns.saturating_add(header.hooks_ns)
 }
 
-/// Sums of the columns that have one. Unchanged tasks used nothing, but they count.
-fn sums<'a>(
-    interval: &'a Interval,
-    unchanged: Option<&Unchanged>,
-    table: &TextTable,
-) -> Vec<Option<Cell<'a>>> {
-    let totals = unchanged.map(Unchanged::totals);
-    table.sums(|metric| match (metric, totals) {
-        (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
-        (Metric::Field(Field::num_threads), Some(totals)) => {
-            Some(Cell::Int(totals.num_threads.into()))
+/// CPU time of the rows that a filter keeps, in per cent of that of all tasks. None without a
+/// filter.
+fn share_pct(interval: &Interval, rows: ViewRows<'_>, filter: &Filter) -> Option<f64> {
+    if filter.is_empty() {
+        return None;
+    }
+    // No filter keeps a row where the sum is unknown.
+    let kept = rows.table.sum_kept(Metric::TotalNs, Some(filter)).unwrap_or(Cell::Int(0));
+    match (kept, interval.sum(Metric::TotalNs)) {
+        (Cell::Int(kept), Some(Cell::Int(all))) if all > 0 => {
+            Some(100.0 * kept as f64 / all as f64)
         }
-        _ => interval.sum(metric),
-    })
+        _ => None,
+    }
 }
 
 /// Returns the known gaps of an interval's later snapshot; empty if there are none.

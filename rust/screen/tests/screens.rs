@@ -1,16 +1,19 @@
 //! Whole screens against golden text. PTOP_WRITE_SCREENS=1 updates the golden files.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use precise_top_core::{
-    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Interval, Layout, Metric,
-    SharedBytes, Snapshot, SourceKind, System,
+    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Identity, Interval, Key, Layout,
+    Metric, Record, SharedBytes, Snapshot, SourceKind, System, TaskTable,
 };
 use precise_top_screen::screen::lines;
 use precise_top_screen::text::{Side, width};
 use precise_top_screen::view::LEAST_TASKS;
+use precise_top_screen::selection::Place;
 use precise_top_screen::{
-    CellFormat, Heights, ScreenLines, Style, TextColumn, TextTable, ViewData, ViewSettings, missing,
+    CellFormat, Fate, Heights, Names, RowKey, ScreenLine, ScreenLines, ShownRow, Style, TableRow,
+    TextColumn, TextTable, ViewData, ViewSettings, missing,
 };
 use proptest::prelude::*;
 
@@ -21,7 +24,18 @@ fn column(title: &str, unit: &str, width: usize, metric: &str, format: CellForma
     let side = if unit == "(str)" { Side::Left } else { Side::Right };
     let metric = Metric::from_name(metric).expect("a column");
     let summed = metric.is_share() || title == "thr";
-    TextColumn { title: title.into(), unit: unit.into(), width, side, metric, format, summed }
+    TextColumn {
+        title: title.into(),
+        unit: unit.into(),
+        heading: title.into(),
+        width,
+        side,
+        metric,
+        format,
+        summed,
+        rank: if matches!(title, "pid" | "Name") { 0 } else { 5 },
+        limits: None,
+    }
 }
 
 fn live() -> TextTable {
@@ -48,6 +62,48 @@ fn unknown() -> TextTable {
         column("Elap+", "(hm)", 7, "ac_etime", CellFormat::ElapsedUs),
         column("Name", "(str)", 15, "ac_comm", CellFormat::Name),
     ])
+}
+
+/// Rows whose cells are those of a function.
+struct Rows<F>(F);
+
+impl<F: Fn(Metric, usize) -> Option<Cell<'static>>> TaskTable for Rows<F> {
+    fn rows(&self) -> usize {
+        1
+    }
+
+    fn record(&self, _row: usize) -> Option<Record<'_>> {
+        None
+    }
+
+    fn cell(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
+        (self.0)(metric, row)
+    }
+
+    fn key(&self, _row: usize, _metric: Metric) -> Option<Key<'_>> {
+        None
+    }
+}
+
+struct Root;
+
+impl Names for Root {
+    fn user(&self, uid: u32, text: &mut String) {
+        text.push_str(if uid == 0 { "root" } else { "?" });
+    }
+
+    fn arguments(&self, _record: &Record<'_>, _ran: bool) -> Option<Arc<[u8]>> {
+        None
+    }
+}
+
+/// The row of a table whose cells are those of a function.
+fn row_of(
+    table: &TextTable,
+    row: usize,
+    cell: impl Fn(Metric, usize) -> Option<Cell<'static>>,
+) -> String {
+    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true })
 }
 
 fn cell(metric: Metric, row: usize) -> Option<Cell<'static>> {
@@ -83,8 +139,14 @@ fn cpu(cpu: u32) -> CpuTimes {
     }
 }
 
-fn user(uid: u32, text: &mut String) {
-    text.push_str(if uid == 0 { "root" } else { "?" });
+fn key(row: usize) -> RowKey {
+    let pid = 1000 + row as u32;
+    RowKey::Task(Identity { pid, start_ns: Some(1), task_id: None })
+}
+
+fn shown(table: &TextTable, row: usize) -> ShownRow {
+    let line = ScreenLine::plain(format!(" {}", row_of(table, row, cell)));
+    ShownRow { line, name_at: 0, key: Some(key(row)), fate: Fate::Lives }
 }
 
 fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
@@ -110,6 +172,7 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
         tasks: rows,
         exited: if rows > 0 { 1922 } else { 0 },
         rows,
+        unfiltered: rows,
         states: [("running", 2), ("sleeping", rows.saturating_sub(2))]
             .into_iter()
             .filter(|_| rows > 0)
@@ -132,7 +195,11 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
             .iter()
             .map(|column| column.metric.name().ends_with("_pct").then_some(Cell::Float(99.997)))
             .collect(),
-        texts: (0..rows).map(|row| table.row(&user, |column| cell(column, row))).collect(),
+        table: table.clone(),
+        share_pct: None,
+        shown: (0..rows).map(|row| shown(table, row)).collect(),
+        top: 0,
+        selected: Place::Nowhere,
         missing: String::new(),
     }
 }
@@ -145,9 +212,16 @@ fn settings() -> ViewSettings {
         limit: None,
         top: 0,
         group_by: String::new(),
+        selected_key: None,
         selected: None,
-        selecting: false,
+        follow: false,
+        tagged: Vec::new(),
+        scroll: 0,
         paused: false,
+        ascii: false,
+        replay: String::new(),
+        lacks: String::new(),
+        key_bar: vec![("F1".into(), "Help".into()), ("F10".into(), "Quit".into())],
         prompt: None,
         notice: String::new(),
     }
@@ -155,11 +229,10 @@ fn settings() -> ViewSettings {
 
 fn drawn(
     view: &ViewData<'_>,
-    table: &TextTable,
     settings: &ViewSettings,
     size: (usize, usize),
 ) -> ScreenLines {
-    let screen = lines(view.clone(), table, settings, size);
+    let screen = lines(view.clone(), settings, size, &mut None);
     assert_eq!(screen.lines.len(), size.1);
     for line in &screen.lines {
         assert_eq!(width(&line.text), size.0, "{line:?}");
@@ -167,25 +240,27 @@ fn drawn(
     screen
 }
 
+/// A line with its styles: the one of the line first, those of parts in braces.
+fn marked(line: &ScreenLine) -> String {
+    let mut text = format!("{:<8}|", line.style.name());
+    for (part, style) in line.parts() {
+        if style == line.style {
+            text.push_str(part);
+        } else {
+            text.push_str(&format!("{{{}:{part}}}", style.name()));
+        }
+    }
+    text + "|"
+}
+
 fn check(
     name: &str,
     view: &ViewData<'_>,
-    table: &TextTable,
     settings: &ViewSettings,
     size: (usize, usize),
 ) {
-    let text: String = drawn(view, table, settings, size)
-        .lines
-        .iter()
-        .map(|line| {
-            let mark = match line.style {
-                Style::Plain => ' ',
-                Style::Bold => '*',
-                Style::Reverse => '>',
-            };
-            format!("{mark}|{}|\n", line.text)
-        })
-        .collect();
+    let text: String =
+        drawn(view, settings, size).lines.iter().map(|line| format!("{}\n", marked(line))).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/{name}.txt"));
     if std::env::var_os("PTOP_WRITE_SCREENS").is_some() {
         std::fs::write(&path, &text).expect("a writable file");
@@ -198,48 +273,56 @@ fn live_screens() {
     let table = live();
     for size in [(80, 24), (40, 10), (200, 60)] {
         let name = format!("live-{}x{}", size.0, size.1);
-        let settings = ViewSettings { selected: Some(0), ..settings() };
-        check(&name, &view(&table, 40, 2), &table, &settings, size);
+        let settings = ViewSettings { ..settings() };
+        let table = table.fitting(size.0 - 1, settings.sort, |_| true);
+        check(&name, &view(&table, 40, 2), &settings, size);
     }
-    let settings = ViewSettings { selected: Some(0), ..settings() };
-    check("empty-80x24", &view(&table, 0, 2), &table, &settings, (80, 24));
-    check("cpus128-80x24", &view(&table, 40, 128), &table, &settings, (80, 24));
+    let settings = ViewSettings { ..settings() };
+    check("empty-80x24", &view(&table, 0, 2), &settings, (80, 24));
+    check("cpus128-80x24", &view(&table, 40, 128), &settings, (80, 24));
     let typed = ViewSettings { prompt: Some("filter: py\x1b_".into()), ..settings };
-    check("filter-80x24", &view(&table, 3, 2), &table, &typed, (80, 24));
+    check("filter-80x24", &view(&table, 3, 2), &typed, (80, 24));
 }
 
 #[test]
 fn what_is_not_known_is_not_zero() {
     let table = unknown();
     let seen = ViewData { system: None, ..view(&table, 40, 2) };
-    let settings = ViewSettings { descending: false, selected: Some(0), ..settings() };
-    check("unknown-80x24", &seen, &table, &settings, (80, 24));
+    let settings = ViewSettings { descending: false, ..settings() };
+    check("unknown-80x24", &seen, &settings, (80, 24));
 }
 
 #[test]
 fn screens_of_replays() {
     let table = live();
     let notice = "2026-11-23 12:34:56  frame 4 of 59".into();
-    let settings = ViewSettings { selected: Some(0), paused: true, notice, ..settings() };
-    check("replay-80x24", &view(&table, 40, 2), &table, &settings, (80, 24));
+    let settings = ViewSettings { paused: true, notice, ..settings() };
+    check("replay-80x24", &view(&table, 40, 2), &settings, (80, 24));
     let prompt = Some("time (12:34:56, or from here +90s, -5m): 12:3_".into());
     let settings = ViewSettings { prompt, notice: String::new(), ..settings };
-    check("replay-time-80x24", &view(&table, 40, 2), &table, &settings, (80, 24));
+    check("replay-time-80x24", &view(&table, 40, 2), &settings, (80, 24));
 }
 
 #[test]
 fn a_low_screen_still_shows_tasks() {
     let table = live();
-    for cpus in [1, 2, 8, 16, 128] {
-        assert!(view(&table, 40, cpus).heights(24).tasks >= LEAST_TASKS, "{cpus}");
+    let heights = |cpus: u32, size| view(&table, 40, cpus).heights(size, &settings());
+    for cpus in [1, 2, 8, 16, 128, 256] {
+        assert!(heights(cpus, (80, 24)).tasks >= LEAST_TASKS, "{cpus}");
+        // The CPUs take at most a third of a screen.
+        let large = heights(cpus, (200, 60));
+        assert!(large.bars < 20, "{large:?}");
+        assert!(large.bars * large.columns >= cpus as usize, "{large:?}");
+        assert!(heights(cpus, (80, 16)).facts >= 1, "the line of all CPUs stays");
     }
-    assert_eq!(view(&table, 40, 2).heights(10).tasks, 6);
-    assert_eq!(view(&table, 40, 2).heights(5).tasks, 1);
+    assert_eq!(heights(2, (40, 10)).tasks, 7);
     for height in 0..60 {
         for cpus in [0, 1, 2, 300] {
-            let heights = Heights::new(height, cpus, true, true);
-            assert!(heights.tasks >= 1 && heights.facts >= 1);
-            drawn(&view(&table, 40, cpus as u32), &table, &settings(), (20, height));
+            for has_filter in [false, true] {
+                let heights = Heights::new((20, height), cpus, 5, has_filter);
+                assert!(heights.tasks >= 1 && heights.facts >= 1);
+            }
+            drawn(&view(&table, 40, cpus as u32), &settings(), (20, height));
         }
     }
 }
@@ -285,47 +368,106 @@ proptest! {
             sums: table.columns().iter().map(|_| Some(Cell::Int(n[0].into()))).collect(),
             ..view(&table, 3, 2)
         };
-        drawn(&seen, &table, &settings(), size);
+        drawn(&seen, &settings(), size);
     }
+}
+
+/// The numbers of the reversed rows, by their pids.
+fn reversed(screen: &ScreenLines) -> Vec<&str> {
+    let lines = screen.lines.iter().filter(|line| line.style == Style::Reverse);
+    lines.map(|line| line.text.split_whitespace().next().expect("a cell")).collect()
 }
 
 #[test]
 fn the_selected_row_is_reversed_wherever_the_screen_begins() {
     let table = live();
-    let settings = ViewSettings { selected: Some(7), top: 5, selecting: true, ..settings() };
-    let lines = drawn(&view(&table, 10, 2), &table, &settings, (80, 24)).lines;
-    let reversed: Vec<_> = lines.iter().filter(|line| line.style == Style::Reverse).collect();
-    assert_eq!(reversed.len(), 1);
-    assert!(reversed[0].text.starts_with("   1002 "), "the third of those that are shown");
+    let seen = ViewData { top: 5, selected: Place::Row(7), ..view(&table, 10, 2) };
+    let screen = drawn(&seen, &settings(), (80, 24));
+    assert_eq!(reversed(&screen), ["1002"], "the third of those that are shown");
+    assert_eq!(screen.selected, Some(7));
+    assert_eq!(screen.selected_key, Some(key(2)));
+    assert!(!screen.died);
+    // A row that is scrolled off keeps its key.
+    let settings = ViewSettings { selected_key: Some(key(30)), ..settings() };
+    let screen = drawn(&ViewData { selected: Place::Row(30), ..seen }, &settings, (80, 24));
+    assert_eq!((screen.selected, screen.selected_key), (Some(30), Some(key(30))));
 }
 
 #[test]
-fn a_residual_beyond_its_bound_is_called_out() {
+fn the_line_of_a_task_that_is_gone_stays() {
     let table = live();
-    let shows = |view: &ViewData<'_>, text: &str| {
-        let screen = drawn(view, &table, &settings(), (100, 24));
-        screen.lines.iter().any(|line| line.text.contains(text))
+    for (fate, words) in [
+        (Fate::Died(Some(1 << 8)), "died, exit 1: "),
+        (Fate::Died(Some(9)), "died, signal 9: "),
+        (Fate::Lives, "died: "),
+    ] {
+        let mut seen = ViewData { selected: Place::Row(3), ..view(&table, 10, 2) };
+        let row = &mut seen.shown[3];
+        row.name_at = row.line.text.rfind(' ').expect("a cell before the name") + 1;
+        row.line.text.insert_str(row.name_at, "the name ");
+        if fate != Fate::Lives {
+            row.line.text.insert_str(row.name_at, words);
+        }
+        row.fate = fate;
+        let settings = ViewSettings { selected_key: Some(key(3)), ..settings() };
+        let mut remembered = None;
+        lines(seen, &settings, (120, 24), &mut remembered);
+        for _ in 0..2 {
+            let gone = ViewData { selected: Place::Gone, ..view(&table, 3, 2) };
+            let screen = lines(gone, &settings, (120, 24), &mut remembered);
+            assert_eq!(reversed(&screen), ["1003"]);
+            assert!(screen.died);
+            assert_eq!((screen.selected, screen.selected_key), (Some(3), Some(key(3))));
+            let texts = screen.lines.iter().map(|line| &*line.text);
+            let said: Vec<&str> = texts.filter(|text| text.contains("died")).collect();
+            assert_eq!(said.len(), 2, "the row, and the number of the dead: {said:?}");
+            assert!(said[1].contains(&format!("{words}the name")), "{said:?}");
+        }
+        // Until another task is selected.
+        let other = ViewSettings { selected_key: Some(key(0)), ..settings };
+        let seen = ViewData { selected: Place::Row(0), ..view(&table, 3, 2) };
+        assert_eq!(reversed(&lines(seen, &other, (120, 24), &mut remembered)), ["1000"]);
+    }
+}
+
+#[test]
+fn missing_cpu_time_is_called_out() {
+    let table = live();
+    let said = |view: &ViewData<'_>, settings: &ViewSettings| {
+        let screen = drawn(view, settings, (120, 24));
+        let lamp = screen.lines[1].text.chars().next().expect("a character");
+        let source = screen.lines.iter().find(|line| line.text.contains("  netlink ("));
+        let source = &*source.expect("the line of the source").text;
+        (lamp, source.split_once("  netlink (").expect("the source").0.to_owned())
     };
     let seen = view(&table, 40, 2);
-    assert!(!shows(&seen, "%!"));
-    let balance = seen.balance.map(|balance| Balance { residual_ns: 5_000_000, ..balance });
-    assert!(shows(&ViewData { balance, ..seen }, "residual +0.500 ±0.020%!"));
+    assert_eq!(said(&seen, &settings()), ('✓', "✓ CPU time complete".into()));
+    let of = |residual_ns| {
+        let balance = seen.balance.map(|balance| Balance { residual_ns, ..balance });
+        ViewData { balance, ..seen.clone() }
+    };
+    let lost = said(&of(5_000_000), &settings());
+    assert_eq!(lost, ('!', "! 0.50% of a CPU not found".into()));
+    let twice = said(&of(-5_000_000), &settings());
+    assert_eq!(twice, ('!', "! 0.50% of a CPU counted twice".into()));
+    let settings = ViewSettings { lacks: "outside this namespace".into(), ..settings() };
+    assert_eq!(said(&seen, &settings), ('!', "! outside this namespace".into()));
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let table = live();
     let seen = ViewData { missing: "7 that died".into(), ..view(&table, 40, 2) };
-    let screen = drawn(&seen, &table, &settings(), (200, 24));
-    let said = |line: &&str| line.trim_end().ends_with("  missing: 7 that died");
+    let screen = drawn(&seen, &settings(), (200, 24));
+    let said = |line: &&str| line.starts_with("! missing: 7 that died  ");
     assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
 }
 
 #[test]
 fn a_number_that_does_not_fit_is_not_cut() {
     let table = TextTable::new(vec![column("ni", "(#)", 3, "ac_nice", CellFormat::Integer)]);
-    assert_eq!(table.row(&user, |_| Some(Cell::Int(1234))), "###");
-    assert_eq!(table.row(&user, |_| Some(Cell::Int(123))), "123");
+    assert_eq!(row_of(&table, 0, |_, _| Some(Cell::Int(1234))), "###");
+    assert_eq!(row_of(&table, 0, |_, _| Some(Cell::Int(123))), "123");
 }
 
 #[test]
@@ -334,7 +476,7 @@ fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
     let pid = column("pid", "(#)", 7, "ac_pid", CellFormat::Integer);
     let table = TextTable::new(vec![name(), pid, name()]);
     let row = |name: &'static str| {
-        table.row(&user, |column| match &*column.name() {
+        row_of(&table, 0, |column, _| match &*column.name() {
             "ac_pid" => Some(Cell::Int(1)),
             _ => Some(Cell::Text(name.as_bytes())),
         })
@@ -346,7 +488,7 @@ fn a_column_of_texts_is_padded_where_it_is_not_the_last() {
 #[test]
 fn every_form_has_its_unit() {
     let line = |metric: &str, format: CellFormat, cell: Cell<'static>| {
-        TextTable::new(vec![column("", "(str)", 20, metric, format)]).row(&user, |_| Some(cell))
+        row_of(&TextTable::new(vec![column("", "(str)", 20, metric, format)]), 0, |_, _| Some(cell))
     };
     let row = |format: CellFormat, cell: Cell<'static>| line("ac_pid", format, cell);
     assert_eq!(row(CellFormat::ElapsedUs, Cell::Int(61_000_000)), "1m01");

@@ -26,7 +26,9 @@ pub use netlink::{Event, Listener, Netlink};
 pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use probe::{Report, delayacct, sources};
 pub use procfs::{arguments, cmdline, sessions};
-pub use recording::{DumpFile, Lost, Policy, Recorder, group_names, read_columns, with_names};
+pub use recording::{
+    CommandLines, DumpFile, Lost, Policy, Recorder, group_names, read_columns, with_names,
+};
 pub use source::{Request, Source};
 pub use sys::share_heap;
 pub use sys::thread::ForkGuard;

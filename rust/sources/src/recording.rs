@@ -1,6 +1,7 @@
 //! Recorded files: reading them, writing them, and the names in them.
 
 mod append;
+mod command_lines;
 mod file;
 mod name_strings;
 mod parallel_read;
@@ -8,6 +9,7 @@ mod process_names;
 mod recorder;
 mod rotation;
 
+pub use command_lines::CommandLines;
 pub use file::{DumpFile, read_columns};
 pub use name_strings::with_names;
 pub use parallel_read::Lost;

@@ -18,6 +18,8 @@ use super::query::{Cell, Filter, Key, TaskTable};
 use super::tasks::{cell_of_increase, increase_of, key_of};
 use crate::field_set::FieldSet;
 use crate::fields::{Field, Kind};
+use crate::header::Header;
+use crate::identity::Identity;
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
 use crate::record::{Record, Value};
@@ -264,6 +266,14 @@ impl TaskTable for Groups {
     fn keeps(&self, row: usize, filter: &Filter) -> bool {
         let title = self.title(row);
         self.records(row).any(|(_, record)| filter.keeps(&record, title))
+    }
+
+    fn is_named(&self) -> bool {
+        !self.by.is_of_one_task()
+    }
+
+    fn has_task(&self, row: usize, task: &Identity, header: &Header) -> bool {
+        self.records(row).any(|(_, record)| record.identity().is_still(task, header))
     }
 
     fn title(&self, row: usize) -> Option<&[u8]> {

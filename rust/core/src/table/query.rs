@@ -11,6 +11,8 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::metric::Metric;
+use crate::header::Header;
+use crate::identity::Identity;
 use crate::record::{Record, Value};
 
 /// The value of a metric in a row.
@@ -52,6 +54,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether it keeps all rows.
+    pub fn is_empty(&self) -> bool {
+        self.text.as_ref().is_none_or(Vec::is_empty) && self.pids.is_none()
+    }
+
     pub(super) fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
         let pid = record.ac_pid();
         if let Some(pids) = &self.pids
@@ -138,6 +145,28 @@ pub trait TaskTable {
         keyed.into_iter().skip(query.offset).map(|(_, row)| row).collect()
     }
 
+    /// Whether a row is a group that its title names, rather than a task.
+    fn is_named(&self) -> bool {
+        false
+    }
+
+    /// Whether the task, known from an earlier snapshot, is in the row. `header` is of the
+    /// table's snapshot.
+    fn has_task(&self, row: usize, task: &Identity, header: &Header) -> bool {
+        self.record(row).is_some_and(|record| record.identity().is_still(task, header))
+    }
+
+    /// Number of rows that a query puts before a row of the key `key`; of the rows with an equal
+    /// key those numbered below `below`.
+    fn count_before(&self, query: &Query, key: Option<Key<'_>>, below: usize) -> usize {
+        let is_before = |row: usize| {
+            let own = query.sort.and_then(|metric| self.key(row, metric));
+            compare(own, key, query.descending).then(row.cmp(&below)) == Ordering::Less
+        };
+        let all = 0..self.rows();
+        all.filter(|&row| is_before(row) && self.keeps(row, &query.filter)).count()
+    }
+
     /// Number of rows that a filter keeps.
     fn count(&self, filter: &Filter) -> usize {
         (0..self.rows()).filter(|&row| self.keeps(row, filter)).count()
@@ -151,8 +180,16 @@ pub trait TaskTable {
     /// Sum of a metric over all rows in which it is known; None where there is no such row,
     /// and for text.
     fn sum(&self, metric: Metric) -> Option<Cell<'_>> {
+        self.sum_kept(metric, None)
+    }
+
+    /// The same over the rows that a filter keeps, if there is one.
+    fn sum_kept(&self, metric: Metric, filter: Option<&Filter>) -> Option<Cell<'_>> {
         let mut sum = None;
         for row in 0..self.rows() {
+            if filter.is_some_and(|filter| !self.keeps(row, filter)) {
+                continue;
+            }
             sum = match (sum, self.part(row, metric)) {
                 (None, Some(cell @ (Cell::Int(_) | Cell::Float(_)))) => Some(cell),
                 (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),

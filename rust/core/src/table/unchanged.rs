@@ -33,6 +33,20 @@ impl Unchanged {
         keyed.into_iter().take(end).skip(query.offset).map(|(_, row)| row).collect()
     }
 
+    /// The number of rows that a query over both tables puts before `row`, whatever its offset
+    /// and limit.
+    pub fn rank_with(&self, ran: &dyn TaskTable, query: &Query, row: MergedRow) -> usize {
+        fn sorted<'a>(table: &'a dyn TaskTable, query: &Query, row: u32) -> Option<Key<'a>> {
+            table.key(row as usize, query.sort?)
+        }
+        // Of rows with equal keys, those that ran come first.
+        let (key, ran_below, below) = match row {
+            MergedRow::Ran(row) => (sorted(ran, query, row), row as usize, 0),
+            MergedRow::Unchanged(row) => (sorted(self, query, row), usize::MAX, row as usize),
+        };
+        ran.count_before(query, key, ran_below) + self.count_before(query, key, below)
+    }
+
     /// An age at the last snapshot: it grows although the task does not run.
     pub(crate) fn age_us(&self, record: &Record<'_>, field: Field) -> Option<u64> {
         let since_ns = self.begin_ns().checked_sub(record.ac_time_ns()?)?;

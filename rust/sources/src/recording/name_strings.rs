@@ -8,7 +8,7 @@ use std::mem;
 use precise_top_core::names::{NamesAt, RecordedName, StringKey, UNKNOWN};
 use precise_top_core::{Record, SharedBytes, Snapshot};
 
-use super::process_names::{LONGEST_CMDLINE, NameSource};
+use super::process_names::{Image, LONGEST_CMDLINE, NameSource};
 use crate::privilege::ReadingOthers;
 
 /// The end of a command line that is cut.
@@ -27,24 +27,6 @@ pub(super) struct NameStrings {
     source: NameSource,
     /// The boot that the last snapshot is of.
     boot_id: Option<[u8; 16]>,
-}
-
-/// Changes when a task executes another program, or another task has its pid.
-#[derive(Clone, PartialEq, Eq)]
-struct Image {
-    start_ns: u64,
-    comm: Vec<u8>,
-    exe: (Option<u64>, Option<u64>),
-}
-
-impl Image {
-    fn of(record: &Record<'_>) -> Image {
-        Image {
-            start_ns: record.exact_start_ns().unwrap_or(0),
-            comm: record.ac_comm().unwrap_or_default().to_vec(),
-            exe: (record.ac_exe_dev(), record.ac_exe_inode()),
-        }
-    }
 }
 
 /// The arguments that are in the file: the program they are of, and their hash.

@@ -27,6 +27,24 @@ use crate::users::user_name;
 /// execute a program thousands of times with it.
 pub(super) const LONGEST_CMDLINE: usize = 4096;
 
+/// Changes when a task executes another program, or another task has its pid.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Image {
+    pub(super) start_ns: u64,
+    comm: Vec<u8>,
+    exe: (Option<u64>, Option<u64>),
+}
+
+impl Image {
+    pub(super) fn of(record: &Record<'_>) -> Image {
+        Image {
+            start_ns: record.exact_start_ns().unwrap_or(0),
+            comm: record.ac_comm().unwrap_or_default().to_vec(),
+            exe: (record.ac_exe_dev(), record.ac_exe_inode()),
+        }
+    }
+}
+
 /// Asks /proc.
 pub(super) struct ProcNames {
     tick_ns: u64,

@@ -1,0 +1,84 @@
+//! Command lines in a table.
+
+use std::sync::Arc;
+
+use precise_top_core::{Cell, Metric, Record};
+
+use crate::line::{ScreenLine, Style};
+use crate::table::TableRow;
+use crate::text;
+
+/// Names that records do not have.
+pub trait Names {
+    /// Appends the name of a user.
+    fn user(&self, uid: u32, text: &mut String);
+
+    /// The arguments of the process that a record is of, each ended by a NUL; None where they
+    /// are unknown, empty for a kernel thread. `ran` is whether the task ran in the interval.
+    fn arguments(&self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>>;
+}
+
+/// No names are known.
+impl Names for () {
+    fn user(&self, uid: u32, text: &mut String) {
+        text::push_integer(text, uid.into());
+    }
+
+    fn arguments(&self, _record: &Record<'_>, _ran: bool) -> Option<Arc<[u8]>> {
+        None
+    }
+}
+
+/// Appends the command line of a row, without its first `scroll` cells: the program's path
+/// dim, its base name bold, the arguments dim. Where it is unknown, the name.
+pub(crate) fn push_command(
+    line: &mut ScreenLine,
+    names: &dyn Names,
+    row: TableRow<'_>,
+    scroll: usize,
+) {
+    let record = row.table.record(row.row).filter(|_| !row.table.is_named());
+    let arguments = record.and_then(|record| names.arguments(&record, row.ran));
+    match arguments.as_deref() {
+        Some(arguments) if !arguments.is_empty() => push_arguments(line, arguments, scroll),
+        _ => match row.table.cell(row.row, Metric::Title) {
+            Some(Cell::Text(name)) => {
+                let name = String::from_utf8_lossy(name);
+                push_from(line, &text::safe(&name), Style::Plain, &mut { scroll });
+            }
+            _ => line.text.push_str(text::UNKNOWN),
+        },
+    }
+}
+
+fn push_arguments(line: &mut ScreenLine, arguments: &[u8], mut scroll: usize) {
+    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
+    let end = arguments.iter().position(|&byte| byte == 0).unwrap_or(arguments.len());
+    let (program, rest) = arguments.split_at(end);
+    // A process that writes over its arguments puts text after the name.
+    let name_end = program.iter().position(|&byte| byte == b' ').unwrap_or(program.len());
+    let base = program[..name_end].iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    let parts = [
+        (&program[..base], Style::Dim),
+        (&program[base..name_end], Style::Bold),
+        (&program[name_end..], Style::Dim),
+    ];
+    for (part, style) in parts {
+        push_from(line, &text::safe(&String::from_utf8_lossy(part)), style, &mut scroll);
+    }
+    if !rest.is_empty() {
+        let rest: Vec<u8> = rest.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
+        push_from(line, &text::safe(&String::from_utf8_lossy(&rest)), Style::Dim, &mut scroll);
+    }
+}
+
+/// Appends a text without the cells that are scrolled off, which are subtracted from `scroll`.
+fn push_from(line: &mut ScreenLine, text: &str, style: Style, scroll: &mut usize) {
+    let (bytes, cells) = text::cut(text, *scroll);
+    *scroll -= cells;
+    if bytes < text.len() {
+        // Half of a wide character would remain.
+        *scroll = 0;
+    }
+    line.push(&text[bytes..], style);
+}

@@ -1,0 +1,96 @@
+//! The command lines of the tasks on a screen, each read once.
+//!
+//! Design decisions
+//!
+//! * A command line is read when a task is first shown, and again after it has run: at once
+//!   where its name or executable changed, else seconds later, as a program may execute itself
+//!   or write over its arguments. That of a task that sleeps is never read again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use precise_top_core::{Record, SharedBytes, Snapshot, TaskKey};
+
+use super::process_names::{Image, NameSource};
+
+/// How long a command line is valid although its task runs.
+const VALID_NS: u64 = 10_000_000_000;
+/// How long a task may take from its start to its last exec.
+const SETTLED_NS: u64 = 2_000_000_000;
+/// Command lines that are kept beyond those of the last screen.
+const SPARE: usize = 1024;
+
+/// The command lines of the tasks on a screen.
+pub struct CommandLines {
+    source: NameSource,
+    boot_id: Option<[u8; 16]>,
+    known: HashMap<TaskKey, Known>,
+    /// CLOCK_BOOTTIME in ns at the snapshot on the screen.
+    now_ns: u64,
+}
+
+struct Known {
+    image: Image,
+    text: Option<Arc<[u8]>>,
+    read_ns: u64,
+    shown_ns: u64,
+    has_run: bool,
+}
+
+impl Default for CommandLines {
+    fn default() -> CommandLines {
+        CommandLines {
+            source: NameSource::Unknown,
+            boot_id: None,
+            known: HashMap::new(),
+            now_ns: 0,
+        }
+    }
+}
+
+impl CommandLines {
+    /// Goes to the snapshot that is shown next.
+    pub fn begin(&mut self, snapshot: &Snapshot<SharedBytes>) {
+        let header = snapshot.header();
+        if self.boot_id != Some(header.boot_id)
+            || self.source.is_recorded()
+            || snapshot.names().is_some()
+        {
+            self.source = NameSource::of(snapshot);
+            self.known.clear();
+        }
+        self.boot_id = Some(header.boot_id);
+        let before_ns = std::mem::replace(&mut self.now_ns, header.begin.boottime_ns);
+        if self.known.len() > SPARE {
+            self.known.retain(|_, known| known.shown_ns >= before_ns);
+        }
+    }
+
+    /// The arguments of the process of a record, each ended by a NUL: empty for a kernel
+    /// thread, None where they are unknown. `ran` is whether the task ran in the interval.
+    pub fn of(&mut self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>> {
+        if self.source.is_recorded() {
+            return self.source.cmdline(record).map(Arc::from);
+        }
+        let now_ns = self.now_ns;
+        let key = TaskKey::of(record);
+        if let Some(known) = self.known.get_mut(&key) {
+            known.shown_ns = now_ns;
+            known.has_run |= ran;
+            let is_young = record.ac_start_ns().is_some_and(|start| now_ns < start + SETTLED_NS);
+            let is_valid = now_ns < known.read_ns + VALID_NS && !(ran && is_young);
+            if !known.has_run || is_valid && (!ran || known.image == Image::of(record)) {
+                return known.text.clone();
+            }
+        }
+        let image = Image::of(record);
+        let text = self.source.cmdline(record).map(Arc::from);
+        // A task that has died can be asked no more.
+        let before = self.known.remove(&key).filter(|known| known.image == image);
+        let text = text.or_else(|| before.and_then(|known| known.text));
+        let known =
+            Known { image, text: text.clone(), read_ns: now_ns, shown_ns: now_ns, has_run: false };
+        self.known.insert(key, known);
+        text
+    }
+}
