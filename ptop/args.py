@@ -23,6 +23,9 @@ MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
 
 _UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+# Of the live view, see `ptop.live.theme`.
+THEMES = ("16", "mono", "dark", "light")
+
 # The exit status of argparse for wrong options.
 EXIT_USAGE = 2
 
@@ -208,7 +211,8 @@ def add_table(options: argparse.ArgumentParser) -> None:
         "--view",
         choices=tuple(COLUMN_SETS),
         default="live",
-        help="live (default) or snap: with the time of dead children, as in the tool of 2010",
+        help="live (default); snap: with the time of dead children, as in the tool of 2010;"
+        " waits: what tasks wait for",
     )
     options.add_argument(
         "--fold",
@@ -235,7 +239,21 @@ def add_table(options: argparse.ArgumentParser) -> None:
         help="batch mode as table (default), json (a line for each interval) or csv",
     )
     add_quote_formulas(options)
-    options.add_argument("--no-color", action="store_true", help="no bold, no reverse video")
+    options.add_argument(
+        "--theme",
+        choices=THEMES,
+        default="16",
+        help="colours of the live view: 16 (default) has those of the terminal, dark and light"
+        " have their own, mono has none",
+    )
+    options.add_argument(
+        "--no-color", action="store_true", help="the same as --theme mono; so is NO_COLOR"
+    )
+    options.add_argument(
+        "--ascii",
+        action="store_true",
+        help="ASCII characters alone; the default where the locale is not UTF-8",
+    )
 
 
 def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...], TableColumn]:
@@ -250,6 +268,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
     shown, sort = shown_columns(options)
     known = {**COLUMNS, **{column.key: column for column in (*shown, sort)}}
     state = State(
+        view=options.view,
         columns=tuple(column.key for column in shown),
         sort=sort.key,
         descending=sort.descending,
@@ -259,6 +278,16 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
     return state, known, Limits(options.pid, options.rows)
 
 
-def use_color(options: argparse.Namespace) -> bool:
-    """Whether the view may use bold and reverse video."""
-    return not options.no_color and not os.environ.get("NO_COLOR")
+def theme(options: argparse.Namespace) -> str:
+    """The theme of the live view."""
+    if options.no_color or os.environ.get("NO_COLOR"):
+        return "mono"
+    chosen: str = options.theme
+    return chosen
+
+
+def use_ascii(options: argparse.Namespace) -> bool:
+    """Whether all text has to be ASCII. Python itself writes UTF-8 also where the locale is C."""
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next(filter(None, map(os.environ.get, names)), "C")
+    return options.ascii or "utf8" not in locale.lower().replace("-", "")

@@ -8,7 +8,7 @@ Design decisions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 Cell = int | float | str | None
@@ -50,152 +50,201 @@ class TableColumn:
 
 def _delay(key: str, title: str, field: str, what: str) -> TableColumn:
     doc = f"time waiting for {what}, in % of the interval"
-    return TableColumn(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
+    column = TableColumn(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
+    return replace(column, limits=(10.0, 50.0))
 
 
-COLUMNS: Mapping[str, TableColumn] = {
-    column.key: column
-    for column in (
-        TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
-        TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
-        TableColumn("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
-        TableColumn("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
-        TableColumn("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
-        TableColumn("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
-        TableColumn("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
-        TableColumn(
-            "steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",), "e"
-        ),
-        TableColumn(
-            "total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"
-        ),
-        TableColumn(
-            "cuser_pct",
-            "cuser",
-            "(%)",
-            6,
-            "cuser_pct",
-            "percent",
-            "dead children's user time",
-            ("ac_cutime",),
-        ),
-        TableColumn(
-            "csystem_pct",
-            "csys",
-            "(%)",
-            6,
-            "csystem_pct",
-            "percent",
-            "dead children's system time",
-            ("ac_cstime",),
-        ),
-        TableColumn(
-            "csteal_pct",
-            "cste",
-            "(%)",
-            6,
-            "csteal_pct",
-            "percent",
-            "dead children's steal time",
-            ("ac_csttime",),
-        ),
-        TableColumn(
-            "all_pct",
-            "total",
-            "(%)",
-            7,
-            "all_pct",
-            "percent",
-            "user+sys+ste, plus that of dead children without a row",
-            ("ac_cutime", "ac_cstime"),
-        ),
-        TableColumn(
-            "tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see --fold)"
-        ),
-        TableColumn(
-            "cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", (), "T"
-        ),
-        TableColumn("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
-        TableColumn("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
-        TableColumn("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
-        TableColumn(
-            "num_threads", "thr", "(#)", 5, "num_threads", "integer", "threads", ("num_threads",)
-        ),
-        TableColumn(
-            "cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False
-        ),
-        TableColumn(
-            "rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",), "m"
-        ),
-        TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
-        _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
-        _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
-        _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
-        _delay("freepages_delay", "reclm", "freepages_delay_total", "memory reclaim"),
-        _delay("thrashing_delay", "thrash", "thrashing_delay_total", "thrashing pages"),
-        _delay("compact_delay", "compct", "compact_delay_total", "memory compaction"),
-        _delay("wpcopy_delay", "wpcopy", "wpcopy_delay_total", "write-protect copies"),
-        _delay("irq_delay", "irq", "irq_delay_total", "interrupts"),
-        TableColumn(
-            "read",
-            "read",
-            "(b/s)",
-            6,
-            "read_bytes_per_sec",
-            "bytes_rate",
-            "read from storage",
-            ("read_bytes",),
-            "i",
-        ),
-        TableColumn(
-            "write",
-            "write",
-            "(b/s)",
-            6,
-            "write_bytes_per_sec",
-            "bytes_rate",
-            "written to storage",
-            ("write_bytes",),
-            "o",
-        ),
-        TableColumn(
-            "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
-        ),
-        TableColumn(
-            "nivcsw",
-            "ivcsw",
-            "(/s)",
-            6,
-            "nivcsw_per_sec",
-            "rate",
-            "involuntary switches",
-            ("nivcsw",),
-        ),
-        TableColumn(
-            "minflt",
-            "minfl",
-            "(/s)",
-            6,
-            "ac_minflt_per_sec",
-            "rate",
-            "minor page faults",
-            ("ac_minflt",),
-        ),
-        TableColumn(
-            "majflt",
-            "majfl",
-            "(/s)",
-            6,
-            "ac_majflt_per_sec",
-            "rate",
-            "major page faults",
-            ("ac_majflt",),
-        ),
-        TableColumn(
-            "name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), "n", False, False
-        ),
-    )
+_TABLE = (
+    TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
+    TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
+    TableColumn("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
+    TableColumn("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
+    TableColumn("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
+    TableColumn("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
+    TableColumn("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
+    TableColumn(
+        "steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",), "e"
+    ),
+    TableColumn("total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"),
+    TableColumn(
+        "cuser_pct",
+        "cuser",
+        "(%)",
+        6,
+        "cuser_pct",
+        "percent",
+        "dead children's user time",
+        ("ac_cutime",),
+    ),
+    TableColumn(
+        "csystem_pct",
+        "csys",
+        "(%)",
+        6,
+        "csystem_pct",
+        "percent",
+        "dead children's system time",
+        ("ac_cstime",),
+    ),
+    TableColumn(
+        "csteal_pct",
+        "cste",
+        "(%)",
+        6,
+        "csteal_pct",
+        "percent",
+        "dead children's steal time",
+        ("ac_csttime",),
+    ),
+    TableColumn(
+        "all_pct",
+        "all",
+        "(%)",
+        7,
+        "all_pct",
+        "percent",
+        "user+sys+ste, plus that of dead children without a row",
+        ("ac_cutime", "ac_cstime"),
+    ),
+    TableColumn("tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see --fold)"),
+    TableColumn(
+        "cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", (), "T"
+    ),
+    TableColumn("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
+    TableColumn("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
+    TableColumn("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
+    TableColumn(
+        "num_threads", "thr", "(#)", 5, "num_threads", "integer", "threads", ("num_threads",)
+    ),
+    TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False),
+    TableColumn(
+        "rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",), "m"
+    ),
+    TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
+    _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
+    _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
+    _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
+    _delay("freepages_delay", "reclm", "freepages_delay_total", "memory reclaim"),
+    _delay("thrashing_delay", "thrash", "thrashing_delay_total", "thrashing pages"),
+    _delay("compact_delay", "compct", "compact_delay_total", "memory compaction"),
+    _delay("wpcopy_delay", "wpcopy", "wpcopy_delay_total", "write-protect copies"),
+    _delay("irq_delay", "irq", "irq_delay_total", "interrupts"),
+    TableColumn(
+        "read",
+        "read",
+        "(b/s)",
+        6,
+        "read_bytes_per_sec",
+        "bytes_rate",
+        "read from storage",
+        ("read_bytes",),
+        "i",
+    ),
+    TableColumn(
+        "write",
+        "write",
+        "(b/s)",
+        6,
+        "write_bytes_per_sec",
+        "bytes_rate",
+        "written to storage",
+        ("write_bytes",),
+        "o",
+    ),
+    TableColumn(
+        "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
+    ),
+    TableColumn(
+        "nivcsw",
+        "ivcsw",
+        "(/s)",
+        6,
+        "nivcsw_per_sec",
+        "rate",
+        "involuntary switches",
+        ("nivcsw",),
+    ),
+    TableColumn(
+        "minflt",
+        "minfl",
+        "(/s)",
+        6,
+        "ac_minflt_per_sec",
+        "rate",
+        "minor page faults",
+        ("ac_minflt",),
+    ),
+    TableColumn(
+        "majflt",
+        "majfl",
+        "(/s)",
+        6,
+        "ac_majflt_per_sec",
+        "rate",
+        "major page faults",
+        ("ac_majflt",),
+    ),
+    TableColumn(
+        "name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), "n", False, False
+    ),
+    TableColumn(
+        "command",
+        "Command",
+        "(str)",
+        30,
+        "ac_comm",
+        "command",
+        "command line, else the name",
+        # A process that executes another program has another file.
+        ("ac_exe_dev", "ac_exe_inode"),
+        "",
+        False,
+        False,
+    ),
+)
+
+# What the live view shows instead of titles and units, where it is not the title.
+_HEADINGS = {
+    "USER": "user",
+    "cpu_ns": "cputime",
+    "ac_etime": "elapsed",
+    "name": "Name",
+    "command": "Name, arguments",
 }
+_SUFFIXES = {"percent": "%", "rate": "/s", "bytes_rate": "/s"}
+# Which columns go on narrow screens: those of the highest rank first. Others have rank 5.
+_RANKS = {
+    "ac_nice": 9,
+    "num_threads": 8,
+    "system_pct": 7,
+    "user_pct": 6,
+    "state": 4,
+    "USER": 3,
+    "rss_kb": 2,
+    "tgid": 2,
+    "tasks": 1,
+    "total_pct": 0,
+    "all_pct": 0,
+    "pid": 0,
+    "name": 0,
+    "command": 0,
+}
+# From which share of a CPU on a task stands out, and from which it may lack another one.
+_BUSY = (50.0, 90.0)
+_LIMITS = dict.fromkeys(("user_pct", "system_pct", "total_pct", "all_pct"), _BUSY)
+
+
+def _for_live_view(column: TableColumn) -> TableColumn:
+    heading = column.title + _SUFFIXES.get(column.form, "")
+    return replace(
+        column,
+        heading=_HEADINGS.get(column.key, heading),
+        rank=_RANKS.get(column.key, column.rank),
+        limits=_LIMITS.get(column.key, column.limits),
+    )
+
+
+COLUMNS: Mapping[str, TableColumn] = {column.key: _for_live_view(column) for column in _TABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +269,24 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "system_pct",
             "steal_pct",
             "total_pct",
-            "name",
+            "command",
+        ),
+        sort="total_pct",
+    ),
+    "waits": ColumnSet(
+        (
+            "pid",
+            "USER",
+            "state",
+            "total_pct",
+            "cpu_delay",
+            "blkio_delay",
+            "swapin_delay",
+            "freepages_delay",
+            "thrashing_delay",
+            "read",
+            "write",
+            "command",
         ),
         sort="total_pct",
     ),
@@ -288,7 +354,19 @@ def column_set(name: str) -> tuple[TableColumn, ...]:
 
 def for_groups(column: TableColumn, group_by: str | None) -> TableColumn:
     """The column for grouped rows: the name column shows the names of the groups."""
-    return replace(column, source="title") if group_by and column.key == "name" else column
+    is_named = group_by and column.key in {"name", "command"}
+    return replace(column, source="title") if is_named else column
+
+
+def with_context(columns: Sequence[str], group_by: str, threads: bool) -> tuple[str, ...]:
+    """The keys of columns, with those that a row needs beside them: the number of tasks of a
+    group, the process and the own name of a thread."""
+    keys = list(columns)
+    wanted = ["tasks"] if group_by else ["tgid", "name"] if threads else []
+    for key in wanted:
+        if key not in keys:
+            keys.insert(1 if key == "tgid" else len(keys) - 1, key)
+    return tuple(keys)
 
 
 def fields_of(columns: Iterable[TableColumn], group_by: str | None) -> set[str]:

@@ -12,6 +12,7 @@ Design decisions
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from typing import Protocol
 
 import taskstats
 
-from ptop.text import safe, stamp
+from ptop.privilege import became
+from ptop.text import as_root, safe, stamp
 from ptop.times import Pace
 
 # Same value as typing.TYPE_CHECKING.
@@ -53,6 +55,13 @@ class Feed(Protocol):
     # A message about the way to this interval; may be empty.
     notice: str
 
+    # Why CPU time may be missing in the intervals, in words; may be empty.
+    lacks: str
+
+    @property
+    def place(self) -> str:
+        """Date and number of the current frame of a recording; empty in the live view."""
+
     def has(self, threads: bool, fields: set[str]) -> bool:
         """Whether the intervals contain these rows and fields."""
 
@@ -74,12 +83,18 @@ class LiveFeed:
     def __init__(self, source: taskstats.Source) -> None:
         self.source = source
         self.notice = ""
-        # What was last noticed; each notice is made once.
-        self._noticed = ""
+        self.lacks = ""
+        # What the lack of privilege means, and what to type.
+        unprivileged = source.name == "procfs" and os.geteuid() != 0 and not became()
+        self._advice = f"tasks that die are missing; type: {as_root()}" if unprivileged else ""
         self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, set[str]] | None = None
         self._start: taskstats.Snapshot | None = None
+
+    @property
+    def place(self) -> str:
+        return ""
 
     def has(self, threads: bool, fields: set[str]) -> bool:
         return self._configured is not None and (
@@ -98,8 +113,7 @@ class LiveFeed:
         snapshot = self.source.snapshot()
         if self._start is not None:
             self.interval = taskstats.usage(self._start, snapshot)
-            lacks = self.source.notice
-            self.notice, self._noticed = (lacks if lacks != self._noticed else ""), lacks
+            self.lacks = "; ".join(filter(None, (self.source.notice, self._advice)))
         self._start = snapshot
         return True
 
@@ -117,6 +131,7 @@ class RecordedFeed:
         self.index = index
         self.interval = frames.interval(index)
         self.notice = ""
+        self.lacks = ""
         # Per column, the highest cell of each frame that a search for spikes has measured.
         self._peaks: dict[str, dict[int, float]] = {}
 
@@ -158,6 +173,10 @@ class RecordedFeed:
     def time_ns(self) -> int:
         """End of the current frame, in ns since 1970."""
         return self.frames.times_ns[self.index]
+
+    @property
+    def place(self) -> str:
+        return self.position()
 
     def position(self) -> str:
         """Date, time and number of the current frame."""

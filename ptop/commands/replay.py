@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import taskstats
 
-from ptop.args import EXIT_USAGE, Parser, add_table, first_state, use_color
+from ptop.args import EXIT_USAGE, Parser, add_table, first_state, theme, use_ascii
 from ptop.feed import RecordedFeed, recorded_intervals
 from ptop.live.state import FASTEST, SLOWEST
 from ptop.recordings import (
@@ -114,6 +114,7 @@ def _show(
     options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str | None]
 ) -> int:
     from ptop.live import app
+    from ptop.live.theme import Look
 
     refusal = app.unusable_terminal()
     if refusal:
@@ -125,4 +126,5 @@ def _show(
     state = replace(state, recorded=True, paused=at, speed=options.speed)
     notice = feed.notice or (feed.position() if at else unreadable(feed.frames))
     state = replace(state, notice=notice)
-    return app.show(feed, state, columns, limits, options.intervals, use_color(options), user)
+    look = Look(theme(options), use_ascii(options))
+    return app.show(feed, state, columns, limits, options.intervals, look, user)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import taskstats
 
-from ptop.args import EXIT_USAGE, first_state, shown_columns, use_color
+from ptop.args import EXIT_USAGE, first_state, shown_columns, theme, use_ascii
 from ptop.columns import fields_of
 
 
@@ -22,6 +22,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from ptop.live import app
+    from ptop.live.theme import Look
 
     refusal = app.unusable_terminal()
     if refusal:
@@ -34,7 +35,7 @@ def _show(options: argparse.Namespace) -> int:
         source=options.source,
         limits=limits,
         intervals=options.intervals,
-        color=use_color(options),
+        look=Look(theme(options), use_ascii(options)),
     )
 
 

@@ -32,7 +32,7 @@ from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.live.state import Limits, State, press
-from ptop.live.theme import sequences
+from ptop.live.theme import Look, sequences
 from ptop.live.view import Renderer, needed_fields
 from ptop.signals import ENDING, Queue
 from ptop.times import Pace, parse_time
@@ -72,12 +72,12 @@ def _screen(terminal: _Keyboard) -> Iterator[None]:
         raise
 
 
-def _canvas(terminal: Terminal, lines: int, color: bool) -> Canvas:
+def _canvas(terminal: Terminal, lines: int, theme: str) -> Canvas:
     """A canvas for a terminal of that many lines, whose content is unknown."""
     return Canvas(
         clear=str(terminal.clear),
         lines=[str(terminal.move_xy(0, row)) for row in range(lines)],
-        styles=sequences(terminal, color),
+        styles=sequences(terminal, theme),
         normal=str(terminal.normal),
     )
 
@@ -101,7 +101,7 @@ def run(
     source: str,
     limits: Limits,
     intervals: int | None,
-    color: bool,
+    look: Look,
 ) -> int:
     """Show the live view until the user quits; returns the exit status."""
     with taskstats.Source(
@@ -113,7 +113,7 @@ def run(
         system=True,
     ) as opened:
         taskstats.drop_privileges(opened.name)
-        return show(LiveFeed(opened), state, columns, limits, intervals, color)
+        return show(LiveFeed(opened), state, columns, limits, intervals, look)
 
 
 def show(
@@ -122,7 +122,7 @@ def show(
     columns: Mapping[str, TableColumn],
     limits: Limits,
     intervals: int | None,
-    color: bool,
+    look: Look,
     user: Callable[[int], str | None] = taskstats.user_name,
 ) -> int:
     """Show a feed until the user quits; returns the exit status."""
@@ -131,7 +131,7 @@ def show(
     terminal = _Keyboard()
     # SIGCONT as well, because a stopped process gets no SIGWINCH.
     with Queue((*ENDING, signal.SIGTSTP, signal.SIGWINCH, signal.SIGCONT)) as signals:
-        loop = _Loop(terminal, feed, state, columns, limits, intervals, color, user, signals)
+        loop = _Loop(terminal, feed, state, columns, limits, intervals, look, user, signals)
         # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
@@ -165,7 +165,7 @@ class _Loop:
         columns: Mapping[str, TableColumn],
         limits: Limits,
         intervals: int | None,
-        color: bool,
+        look: Look,
         user: Callable[[int], str | None],
         signals: Queue,
     ) -> None:
@@ -175,7 +175,7 @@ class _Loop:
         self.columns = columns
         self.limits = limits
         self.intervals = intervals
-        self.color = color
+        self.look = look
         self.user = user
         self.signals = signals
         # The signal that ends the view, and whether the user stops it.
@@ -185,7 +185,7 @@ class _Loop:
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
-        self.renderer = Renderer(state, columns, limits, user)
+        self.renderer = Renderer(state, columns, limits, user, look.ascii)
         # What a replay could not show; the notice stays until a key is pressed.
         self.left_out = state.notice
         self.pace = Pace()
@@ -253,7 +253,7 @@ class _Loop:
         """Read the size of the terminal, and redraw the whole screen."""
         self.resized = False
         self.size = os.get_terminal_size(sys.stdout.fileno())
-        self.canvas = _canvas(self.terminal, self.size.lines, self.color)
+        self.canvas = _canvas(self.terminal, self.size.lines, self.look.theme)
         # Whether the screen must be drawn before the next wait.
         self.stale = True
 
@@ -302,7 +302,7 @@ class _Loop:
         """Write the lines that changed since the last frame."""
         lines = self._lines(interval)
         self._update_counts(lines)
-        text = self.canvas.draw(self.renderer.page(self.size) or lines)
+        text = self.canvas.draw(self.renderer.page(self.size, interval) or lines)
         if text:
             self.terminal.stream.write(text)
             self.terminal.stream.flush()
@@ -310,7 +310,10 @@ class _Loop:
     def _lines(self, interval: taskstats.Interval) -> Lines:
         if self.renderer.state is not self.state:
             self.renderer.show(self.state)
-        return self.renderer.lines(interval, self.size, self.feed.unchanged)
+        feed = self.feed
+        return self.renderer.lines(
+            interval, self.size, feed.unchanged, lacks=feed.lacks, replay=feed.place
+        )
 
     def _update_counts(self, lines: Lines) -> None:
         """Store what paging depends on, and where the selected row is."""

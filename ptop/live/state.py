@@ -19,10 +19,13 @@ SLOWEST, FASTEST = 0.125, 128.0
 class State:
     """What the user has chosen, and the position on the screen.
 
-    `mode` is table, help, columns, or what is being typed: filter, delay or time. `notice`
+    `mode` is table, help, books, columns, or what is being typed: filter, delay or time. `notice`
     is a line that replaces the sums until the next frame or key.
     """
 
+    view: str = "live"
+    # The columns, sort key and order of the other views.
+    views: tuple[tuple[str, tuple[tuple[str, ...], str, bool]], ...] = ()
     columns: tuple[str, ...] = COLUMN_SETS["live"].columns
     sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
@@ -104,15 +107,30 @@ def _sort_by_neighbor(by: int) -> Action:
 
 
 def _switch_view(state: State) -> State:
-    other = COLUMN_SETS["live" if state.columns == COLUMN_SETS["snap"].columns else "snap"]
-    return replace(state, columns=other.columns, sort=other.sort, descending=True)
+    """The next view; each keeps its columns and order while another one is shown."""
+    names = tuple(COLUMN_SETS)
+    following = names[(names.index(state.view) + 1) % len(names)]
+    mine = (state.view, (state.columns, state.sort, state.descending))
+    kept = {**dict(state.views), mine[0]: mine[1]}
+    new = COLUMN_SETS[following]
+    columns, sort, descending = kept.get(following, (new.columns, new.sort, True))
+    return replace(
+        state,
+        view=following,
+        views=tuple(kept.items()),
+        columns=columns,
+        sort=sort,
+        descending=descending,
+        notice=f"view {following}",
+    )
 
 
 def _next_grouping(state: State) -> State:
-    # Sessions are not recorded.
-    ways = ("", *(by for by in GROUPINGS if not (state.recorded and by == "session")))
-    by = ways[(ways.index(state.group_by) + 1) % len(ways)]
-    return replace(state, group_by=by, top=0)
+    # Sessions are not recorded, and processes have one row each.
+    left_out = {"session" if state.recorded else "", "" if state.threads else "process"} - {""}
+    ways = ("", *(by for by in GROUPINGS if by not in left_out))
+    at = ways.index(state.group_by) if state.group_by in ways else 0
+    return replace(state, group_by=ways[(at + 1) % len(ways)], top=0)
 
 
 def _goto(place: str) -> Action:
@@ -154,7 +172,7 @@ KEYS: tuple[Key, ...] = (
     Key((">", "."), ">", "sort by the column to the right", _sort_by_neighbor(1)),
     Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
     Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
-    Key(("v",), "v", "live view or snapshot view", _switch_view),
+    Key(("v",), "v", "the next view: live, waits, snap", _switch_view),
     Key(("F",), "F", "group the dead with parents, or tasks by a property", _next_grouping),
     Key(
         ("/", "KEY_F4"),
@@ -163,6 +181,7 @@ KEYS: tuple[Key, ...] = (
         lambda s: replace(s, mode="filter", entry=s.filter),
     ),
     Key(("f", "KEY_F2"), "f F2", "choose columns", lambda s: replace(s, mode="columns", cursor=0)),
+    Key(("b",), "b", "where the CPU time went", lambda s: replace(s, mode="books")),
     Key(("d",), "d", "change the interval", lambda s: replace(s, mode="delay", entry="")),
     Key((" ", "Z"), "space Z", "pause or continue", lambda s: replace(s, paused=not s.paused)),
     Key(
@@ -233,7 +252,7 @@ REPLAY_HELP: tuple[tuple[str, str], ...] = (
 def press(state: State, key: str) -> State:
     """The state after `key`, a character or a name such as KEY_UP."""
     state = replace(state, notice="")
-    if state.mode == "help":
+    if state.mode in {"help", "books"}:
         return replace(state, mode="table")
     if state.mode == "columns":
         return _choose_column(state, key)
@@ -251,9 +270,14 @@ def _choose_column(state: State, key: str) -> State:
         return replace(state, cursor=max(state.cursor - 1, 0))
     if key != " ":
         return replace(state, mode="table")
-    chosen = set(state.columns) ^ {keys[state.cursor]}
+    # Columns keep their order; a new one comes before the last, which has the names.
+    key = keys[state.cursor]
+    if key in state.columns:
+        chosen = tuple(other for other in state.columns if other != key)
+    else:
+        chosen = (*state.columns[:-1], key, *state.columns[-1:])
     # At least one column stays.
-    return replace(state, columns=tuple(k for k in keys if k in chosen) or state.columns)
+    return replace(state, columns=chosen or state.columns)
 
 
 def _type(state: State, key: str) -> State:

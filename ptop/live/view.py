@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import taskstats
 from taskstats.screen import Lines, Screen
 
-from ptop.columns import TableColumn, fields_of, for_groups
+from ptop.columns import TableColumn, fields_of, for_groups, with_context
 from ptop.live import pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
-    shown = [columns[key] for key in {*state.columns, state.sort}]
+    shown = [columns[key] for key in {*_shown(state), state.sort}]
     return fields_of(shown, state.group_by) | {"state"}
 
 
 # The keys of the last line, with their words.
 KEY_BAR = (("F1", "Help"), ("F2", "Columns"), ("F4", "Filter"), ("F10", "Quit"))
+
+
+def _shown(state: State) -> tuple[str, ...]:
+    return with_context(state.columns, state.group_by, state.threads)
 
 
 class Renderer:
@@ -43,9 +47,7 @@ class Renderer:
         self.limits = limits
         self.ascii_only = ascii_only
         self.state = state
-        self.screen = Screen(
-            self._columns(), user=user, offset_s=offset_s, **self._settings()
-        )
+        self.screen = Screen(self._columns(), user=user, offset_s=offset_s, **self._settings())
 
     def show(self, state: State) -> None:
         """Render the next intervals for another state."""
@@ -54,7 +56,7 @@ class Renderer:
 
     def _columns(self) -> list[TableColumn]:
         state = self.state
-        return [for_groups(self.columns[key], state.group_by) for key in state.columns]
+        return [for_groups(self.columns[key], state.group_by) for key in _shown(state)]
 
     def _settings(self) -> _Settings:
         state = self.state
@@ -81,16 +83,22 @@ class Renderer:
         interval: taskstats.Interval,
         size: tuple[int, int],
         unchanged: taskstats.Source | None = None,
+        *,
+        lacks: str = "",
+        replay: str = "",
     ) -> Lines:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
-        leave out unchanged tasks, `unchanged` is the source that holds them."""
+        leave out unchanged tasks, `unchanged` is the source that holds them. `lacks` and `replay`
+        are as of `Screen.lines`."""
         if self.state.group_by:
             groups = interval.fold(self.state.group_by, resting=unchanged)
-            return self.screen.lines(groups, None, size)
-        return self.screen.lines(interval, unchanged, size)
+            return self.screen.lines(groups, None, size, lacks=lacks, replay=replay)
+        return self.screen.lines(interval, unchanged, size, lacks=lacks, replay=replay)
 
-    def page(self, size: tuple[int, int]) -> Lines | None:
-        """The page that replaces the table, or None."""
+    def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
+        """The page that replaces the table of an interval, or None."""
+        if self.state.mode == "books":
+            return Lines(pages.books_page(interval.books(), interval.interval_ns), size)
         if self.state.mode == "help":
             return Lines(pages.help_page(self.state.recorded), size)
         if self.state.mode == "columns":

@@ -1619,8 +1619,6 @@ class _Settings(TypedDict, total=False):
     scroll: int
     paused: bool
     ascii: bool
-    replay: str
-    lacks: str
     key_bar: Sequence[tuple[str, str]]
     prompt: str | None
     notice: str
@@ -1660,8 +1658,7 @@ class Screen:
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
-    command lines are skipped. `paused` shows at the top, as does `replay`, the date and position
-    of a recorded frame. `lacks` is why CPU time may be missing. `key_bar` are keys and their words
+    command lines are skipped. `paused` shows at the top. `key_bar` are keys and their words
     for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
     all text is ASCII.
 
@@ -1682,12 +1679,21 @@ class Screen:
         The screen keeps names, command lines and the line of a selected task. Errors as of the
         constructor.
         """
-    def lines(self, rows: Interval | Fold, resting: Source | None, size: tuple[int, int]) -> Lines:
+    def lines(
+        self,
+        rows: Interval | Fold,
+        resting: Source | None,
+        size: tuple[int, int],
+        *,
+        lacks: str = "",
+        replay: str = "",
+    ) -> Lines:
         """Return the whole screen of `size` (columns, lines) for an interval or its groups.
 
         `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
-        then among the rows. Raises what `user` and `offset_s` raise, and TypeError where they
-        return another type.
+        then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
+        and position of a recorded frame. Raises what `user` and `offset_s` raise, and TypeError
+        where they return another type.
         """
     def table(self, rows: Interval | Fold) -> list[str]:
         """Return titles, units, the selected rows and the sums of all rows, one string a line.

@@ -4,12 +4,14 @@ keys do."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import taskstats
 from taskstats.screen import Lines
 
-from ptop.columns import COLUMNS, parse_columns
+from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, parse_columns
 from ptop.live import pages
 from ptop.live.state import Limits, State, press
 from ptop.live.view import Renderer
@@ -23,9 +25,16 @@ PAGES = {
 }
 
 
+@pytest.fixture
+def interval() -> taskstats.Interval:
+    with taskstats.Source("procfs", cpu_times=True) as source:
+        before = source.snapshot()
+        return taskstats.usage(before, source.snapshot())
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page(name: str) -> None:
-    page = Renderer(PAGES[name], COLUMNS, Limits()).page(SIZE)
+def test_page(name: str, interval: taskstats.Interval) -> None:
+    page = Renderer(PAGES[name], COLUMNS, Limits()).page(SIZE, interval)
     assert page is not None
     assert len(page.texts) == SIZE[1]
     assert all(len(text) == SIZE[0] for text, _ in page.texts)
@@ -37,8 +46,28 @@ def test_page(name: str) -> None:
     assert text == path.read_text()
 
 
-def test_the_table_is_not_replaced_by_a_page() -> None:
-    assert Renderer(State(), COLUMNS, Limits()).page(SIZE) is None
+def test_the_table_is_not_replaced_by_a_page(interval: taskstats.Interval) -> None:
+    assert Renderer(State(), COLUMNS, Limits()).page(SIZE, interval) is None
+
+
+def test_the_page_of_the_books_says_where_the_time_went(interval: taskstats.Interval) -> None:
+    page = Renderer(State(mode="books"), COLUMNS, Limits()).page((80, 24), interval)
+    assert page is not None
+    shown = {text[2:14].strip(): text[14:26].strip() for text, _ in page.texts}
+    books = interval.books()
+    for key, name in (("tasks_ns", "tasks"), ("idle_ns", "idle"), ("residual_ns", "residual")):
+        value = books[key]
+        known = "-" if value is None else f"{value * 100 / interval.interval_ns:.3f}"
+        assert shown[name] == known
+
+    def verdict(residual_ns: int | None) -> str:
+        terms = {**books, "residual_ns": residual_ns, "bound_ns": 100}
+        return pages.books_page(terms, 10**9)[-2][0]
+
+    assert verdict(-100) == verdict(100) == "All CPU time has been found."
+    assert verdict(101) == "Some CPU time has not been found."
+    assert verdict(-101) == "Some CPU time was counted twice."
+    assert verdict(None) == "The CPUs' times are unknown here."
 
 
 def test_a_prompt_shows_what_is_typed() -> None:
@@ -105,6 +134,45 @@ def test_selection_stays_on_the_list() -> None:
     for _ in range(20):
         state = press(state, "k")
     assert (state.selected, state.top) == (0, 0)
+
+
+def test_views_keep_their_columns_and_order() -> None:
+    state = replace(State(), columns=("pid", "rss_kb", "nvcsw_delta"), sort="rss_kb")
+    start = replace(state, descending=False)
+    state = start
+    for _ in COLUMN_SETS:
+        state = press(state, "v")
+        if state.view == "snap":
+            state = press(state, "u")
+    assert state.view == "live"
+    assert (state.columns, state.sort, state.descending) == (start.columns, "rss_kb", False)
+    while state.view != "snap":
+        state = press(state, "v")
+    assert state.sort == "user_pct"
+
+
+def test_chosen_columns_keep_their_order() -> None:
+    at = list(COLUMNS).index("rss_kb")
+    state = State(columns=("total_pct", "nvcsw_delta", "pid", "name"), mode="columns", cursor=at)
+    state = press(state, " ")
+    assert state.columns == ("total_pct", "nvcsw_delta", "pid", "rss_kb", "name")
+    assert press(state, " ").columns == ("total_pct", "nvcsw_delta", "pid", "name")
+
+
+def test_no_two_columns_have_one_title() -> None:
+    for attribute in ("title", "heading"):
+        names = [getattr(column, attribute) for column in COLUMNS.values()]
+        assert len(names) == len(set(names)), sorted(names)
+
+
+def test_processes_are_not_grouped_by_process() -> None:
+    seen = []
+    state = press(State(), "F")
+    while state.group_by:
+        seen.append(state.group_by)
+        state = press(state, "F")
+    assert seen == [by for by in GROUPINGS if by != "process"]
+    assert press(State(threads=True), "F").group_by == "process"
 
 
 def test_the_last_column_cannot_be_removed() -> None:

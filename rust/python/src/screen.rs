@@ -106,10 +106,6 @@ struct SettingsArguments {
     #[pyo3(default)]
     ascii: bool,
     #[pyo3(default)]
-    replay: String,
-    #[pyo3(default)]
-    lacks: String,
-    #[pyo3(default)]
     key_bar: Vec<(String, String)>,
     #[pyo3(default)]
     prompt: Option<SafeText>,
@@ -118,10 +114,9 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 17] = [
     "sort", "descending", "text", "pids", "limit", "top", "fold", "selected", "selected_key",
-    "follow", "tagged", "scroll", "paused", "ascii", "replay", "lacks", "key_bar", "prompt",
-    "notice",
+    "follow", "tagged", "scroll", "paused", "ascii", "key_bar", "prompt", "notice",
 ];
 
 /// Text that may hold lone surrogates, without them.
@@ -166,8 +161,8 @@ fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
         scroll: given.scroll,
         paused: given.paused,
         ascii: given.ascii,
-        replay: given.replay,
-        lacks: given.lacks,
+        replay: String::new(),
+        lacks: String::new(),
         key_bar: given.key_bar,
         prompt: given.prompt.map(|text| text.0),
         notice: given.notice,
@@ -227,8 +222,7 @@ impl PyRowKey {
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
-/// command lines are skipped. `paused` shows at the top, as does `replay`, the date and position
-/// of a recorded frame. `lacks` is why CPU time may be missing. `key_bar` are keys and their words
+/// command lines are skipped. `paused` shows at the top. `key_bar` are keys and their words
 /// for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
 /// all text is ASCII.
 ///
@@ -290,16 +284,22 @@ impl PyScreen {
     /// Return the whole screen of `size` (columns, lines) for an interval or its groups.
     ///
     /// `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
-    /// then among the rows. Raises what `user` and `offset_s` raise, and TypeError where they
-    /// return another type.
+    /// then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
+    /// and position of a recorded frame. Raises what `user` and `offset_s` raise, and TypeError
+    /// where they return another type.
+    #[pyo3(signature = (rows, resting, size, *, lacks="", replay=""))]
     fn lines(
         &mut self,
         py: Python<'_>,
         rows: RowsArgument<'_>,
         resting: Option<&PySource>,
         size: (u16, u16),
+        lacks: &str,
+        replay: &str,
     ) -> PyResult<PyLines> {
         let size = cells(size);
+        lacks.clone_into(&mut self.settings.lacks);
+        replay.clone_into(&mut self.settings.replay);
         let offset_s = self.offset_s(py, rows.interval())?;
         let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
         let (interval, table) = (rows.interval(), &self.table);

@@ -1,4 +1,9 @@
 //! Command lines in a table.
+//!
+//! Design decisions
+//!
+//! * The directory of the program is left out: it fills narrow columns, and programs are told
+//!   apart by their base names and arguments.
 
 use std::sync::Arc;
 
@@ -29,8 +34,9 @@ impl Names for () {
     }
 }
 
-/// Appends the command line of a row, without its first `scroll` cells: the program's path
-/// dim, its base name bold, the arguments dim. Where it is unknown, the name.
+/// Appends the command line of a row, without its first `scroll` cells: the program's base
+/// name bold, the arguments dim. A name other than the program's comes first. Where the command
+/// line is unknown, the name stands alone.
 pub(crate) fn push_command(
     line: &mut ScreenLine,
     names: &dyn Names,
@@ -40,7 +46,10 @@ pub(crate) fn push_command(
     let record = row.table.record(row.row).filter(|_| !row.table.is_named());
     let arguments = record.and_then(|record| names.arguments(&record, row.ran));
     match arguments.as_deref() {
-        Some(arguments) if !arguments.is_empty() => push_arguments(line, arguments, scroll),
+        Some(arguments) if !arguments.is_empty() => {
+            let comm = record.and_then(|record| record.ac_comm()).unwrap_or_default();
+            push_arguments(line, comm, arguments, scroll);
+        }
         _ => match row.table.cell(row.row, Metric::Title) {
             Some(Cell::Text(name)) => {
                 let name = String::from_utf8_lossy(name);
@@ -51,21 +60,24 @@ pub(crate) fn push_command(
     }
 }
 
-fn push_arguments(line: &mut ScreenLine, arguments: &[u8], mut scroll: usize) {
+fn push_arguments(line: &mut ScreenLine, comm: &[u8], arguments: &[u8], mut scroll: usize) {
     let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
     let end = arguments.iter().position(|&byte| byte == 0).unwrap_or(arguments.len());
-    let (program, rest) = arguments.split_at(end);
+    let program = &arguments[..end];
     // A process that writes over its arguments puts text after the name.
     let name_end = program.iter().position(|&byte| byte == b' ').unwrap_or(program.len());
     let base = program[..name_end].iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
-    let parts = [
-        (&program[..base], Style::Dim),
-        (&program[base..name_end], Style::Bold),
-        (&program[name_end..], Style::Dim),
-    ];
-    for (part, style) in parts {
-        push_from(line, &text::safe(&String::from_utf8_lossy(part)), style, &mut scroll);
+    let name = &program[base..name_end];
+    let mut style = Style::Bold;
+    // A login shell has a dash before its name.
+    if !name.strip_prefix(b"-").unwrap_or(name).starts_with(comm) && !name.starts_with(comm) {
+        // A script, or a task that has named itself: filter and order go by that name.
+        push_from(line, &text::safe(&String::from_utf8_lossy(comm)), Style::Bold, &mut scroll);
+        push_from(line, " ", Style::Plain, &mut scroll);
+        style = Style::Plain;
     }
+    push_from(line, &text::safe(&String::from_utf8_lossy(name)), style, &mut scroll);
+    let rest = &arguments[name_end..];
     if !rest.is_empty() {
         let rest: Vec<u8> = rest.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
         push_from(line, &text::safe(&String::from_utf8_lossy(&rest)), Style::Dim, &mut scroll);
