@@ -10,6 +10,8 @@
 //!
 //! The byte tables are in docs/dump-format.md.
 
+use std::ops::Range;
+
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
 use crate::fields::Field;
@@ -77,9 +79,24 @@ pub fn encode<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> Vec<u8> {
     out.0
 }
 
+/// What a byte form says before its records.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) header: Header,
+    pub(crate) layout: Layout,
+    pub(crate) records: Range<usize>,
+    pub(crate) mask_indices: Range<usize>,
+}
+
 /// The snapshot that `bytes` begin with, on the same memory.
 pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
-    let all = bytes.as_ref();
+    let length = bytes.as_ref().len();
+    let Head { header, layout, records, mask_indices } = decode_head(bytes.as_ref(), length)?;
+    Snapshot::new(header, layout, bytes, records, mask_indices)
+}
+
+/// The head of a byte form of up to `length` bytes. `all` may end at its records.
+pub(crate) fn decode_head(all: &[u8], length: usize) -> Result<Head, ParseError> {
     if !is_snapshot(all) {
         return Err(ParseError::new(ErrorKind::BadMagic, 0));
     }
@@ -100,8 +117,8 @@ pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
     let flags = Flags(input.u32()?);
     let records_at = input.usize()?;
     let total = input.usize()?;
-    if total > all.len() {
-        return Err(ParseError::new(ErrorKind::Truncated, all.len()));
+    if total > length {
+        return Err(ParseError::new(ErrorKind::Truncated, length));
     }
     if records_at < PREAMBLE || records_at > total.min(LARGEST_HEADER) {
         return Err(ParseError::new(ErrorKind::BadLength, 32));
@@ -116,7 +133,9 @@ pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
         .ok_or(ParseError::new(ErrorKind::BadVersion, 24))?;
     let layout =
         Layout::new(version, record_size, records_swapped).map_err(|error| error.shifted(24))?;
-    let sections = &all[PREAMBLE..records_at];
+    let Some(sections) = all.get(PREAMBLE..records_at) else {
+        return Err(ParseError::new(ErrorKind::Truncated, all.len()));
+    };
     let mut header = Header::new(source, layout.fields());
     header.flags = flags;
     let swapped = input.swapped;
@@ -124,7 +143,7 @@ pub fn decode<B: AsRef<[u8]>>(bytes: B) -> Result<Snapshot<B>, ParseError> {
     if u64::from(header.exited) > count {
         return Err(ParseError::new(ErrorKind::BadCount, 16));
     }
-    Snapshot::new(header, layout, bytes, records_at..records_end, records_end..total)
+    Ok(Head { header, layout, records: records_at..records_end, mask_indices: records_end..total })
 }
 
 /// The record version and whether records are swapped for this machine, of the
@@ -164,16 +183,6 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
 /// Whether a snapshot's byte form is in the other byte order than this machine's.
 pub fn is_swapped(bytes: &[u8]) -> bool {
     bytes.get(8..10) != Some(&BYTE_ORDER_MARK.to_ne_bytes())
-}
-
-/// The number of exits by the header of a snapshot's byte form.
-pub(crate) fn exited(header: &[u8]) -> Option<u32> {
-    let swapped = is_swapped(header);
-    let sections = header.get(PREAMBLE..)?;
-    let mut parsed = Header::new(SourceKind::Bytes, FieldSet::EMPTY);
-    let input = Reader { bytes: sections, at: 0, base: PREAMBLE, swapped };
-    decode_sections(&mut parsed, input).ok()?;
-    Some(parsed.exited)
 }
 
 fn encode_sections(header: &Header) -> Vec<u8> {

@@ -34,7 +34,7 @@ mod write;
 pub use check::Damage;
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
-pub use intervals::{Gap, Intervals};
+pub use intervals::{Gap, Intervals, Tasks, Walk};
 pub use read::{Copies, Cursor, Reader, Stop};
 pub use write::{Options, Writer};
 

@@ -2,13 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::machine::Machine;
 use common::snapshot;
-use precise_top_core::dump::{Gap, Intervals, Options, Reader, Writer};
+use precise_top_core::dump::{Cursor, Gap, Intervals, Options, Reader, Tasks, Walk, Writer};
 use precise_top_core::{
-    ErrorKind, Field, Flags, Header, Interval, ParseError, SharedBytes, Snapshot, SourceKind,
+    ErrorKind, Field, Flags, Header, Interval, Kind, ParseError, SharedBytes, Snapshot, SourceKind,
 };
 
 const FULL: Options = Options { full_every: 1, level: None };
@@ -59,6 +60,52 @@ fn each_snapshot_after_the_first_ends_an_interval() {
             assert_eq!(interval.usage(row), expected.usage(row));
             assert_eq!(interval.split(row), expected.split(row));
         }
+    }
+}
+
+/// The values of the rows that used anything, by pid and start.
+fn used(interval: &Interval) -> BTreeMap<(Option<u32>, Option<u64>, bool), Vec<Option<u64>>> {
+    let counters = || Field::ALL.iter().filter(|field| field.info().kind == Kind::Counter);
+    let values = |row| {
+        let used = interval.usage(row);
+        let times = [used.map(|used| used.user_ns), used.map(|used| used.system_ns)];
+        times.into_iter().chain(counters().map(|&field| interval.increase(row, field))).collect()
+    };
+    let key = |row| {
+        let record = interval.cur().get(row).expect("a row");
+        (record.ac_pid(), record.exact_start_ns(), interval.is_exited(row))
+    };
+    let rows = (0..interval.len()).map(|row| (key(row), values(row)));
+    rows.filter(|(_, values): &(_, Vec<Option<u64>>)| values.iter().flatten().any(|&v| v > 0))
+        .collect()
+}
+
+#[test]
+fn the_tasks_that_changed_are_all_that_used_anything() {
+    let options = Options { full_every: 7, level: Some(1) };
+    for seed in 1..6 {
+        let (mut writer, mut bytes) = Writer::new(options);
+        for snapshot in &Machine::new(seed).snapshots(40) {
+            bytes.extend(writer.snapshot(snapshot).expect("of all tasks"));
+        }
+        let reader = Reader::new(SharedBytes::new(bytes), None).expect("a dump");
+        let walk = |tasks| Walk::new(&reader, Cursor::default(), tasks);
+        let (mut all, mut changed) = (walk(Tasks::All), walk(Tasks::Changed));
+        let mut fewer = 0;
+        // Also where a walk jumps.
+        for index in (0..reader.len()).chain([5, 30, 8, 8, 21]) {
+            let [all, changed] = [&mut all, &mut changed]
+                .map(|walk| walk.get(index, |_, error| panic!("{index}: {error}")));
+            let (Ok(all), Ok(changed)) = (all, changed) else {
+                assert_eq!(index, 0);
+                continue;
+            };
+            assert_eq!(used(&changed), used(&all), "{seed} {index}");
+            assert_eq!(changed.interval_ns(), all.interval_ns());
+            assert_eq!(changed.total(), all.total());
+            fewer += usize::from(changed.len() < all.len());
+        }
+        assert!(fewer > 30, "{fewer} intervals without the tasks that slept");
     }
 }
 

@@ -13,9 +13,11 @@ use crate::layout::Layout;
 
 mod decode;
 mod encode;
+mod rows;
 
 pub(super) use decode::Apply;
 pub(super) use encode::Encoder;
+pub(super) use rows::Rows;
 
 /// The operations on rows, in the low two bits of a number with their argument above.
 mod op {
@@ -88,29 +90,28 @@ impl<B: AsRef<[u8]>> Whole<B> {
 /// Predicts the entries that follow the snapshot's clock.
 struct Advance<'a> {
     entries: Vec<&'a FieldEntry>,
-    ns: u64,
-    us: u64,
     swapped: bool,
 }
 
 impl<'a> Advance<'a> {
-    fn new(table: &'a FieldTable, swapped: bool, from_ns: u64, to_ns: u64) -> Advance<'a> {
+    fn new(table: &'a FieldTable, swapped: bool) -> Advance<'a> {
         let moves = |entry: &&FieldEntry| matches!(entry.rule, Rule::ClockNs | Rule::ClockUs);
-        Advance {
-            entries: table.entries.iter().filter(moves).collect(),
-            ns: to_ns.wrapping_sub(from_ns),
-            // A difference of quotients, so that rounding does not add up.
-            us: (to_ns / 1000).wrapping_sub(from_ns / 1000),
-            swapped,
-        }
+        Advance { entries: table.entries.iter().filter(moves).collect(), swapped }
     }
 
-    /// Advances a row to the next snapshot. A time of zero is unknown and stays.
-    fn row(&self, row: &mut [u8]) {
+    /// Advances a row from one time to another. A time of zero is unknown and stays.
+    fn row(&self, row: &mut [u8], from_ns: u64, to_ns: u64) {
+        if from_ns == to_ns {
+            return;
+        }
         for entry in &self.entries {
             let old = number(row, entry.offset, entry.width, self.swapped);
             if old != 0 {
-                let step = if entry.rule == Rule::ClockNs { self.ns } else { self.us };
+                let step = match entry.rule {
+                    // A difference of quotients, so that rounding does not add up.
+                    Rule::ClockUs => (to_ns / 1000).wrapping_sub(from_ns / 1000),
+                    _ => to_ns.wrapping_sub(from_ns),
+                };
                 let new = old.wrapping_add(step);
                 set_number(row, entry.offset, entry.width, self.swapped, new);
             }

@@ -69,17 +69,19 @@ impl<E> Gap<E> {
     /// known. A recorder that was started again has used less CPU time than the one
     /// before it (`own_cpu_ns`), or has another `task_id_space`.
     pub fn between(before: &Header, after: &Header) -> Option<Gap<E>> {
+        let is_partial = |header: &Header| header.flags.contains(Flags::WITHOUT_UNCHANGED);
+        let partial = (is_partial(before) || is_partial(after)).then_some(Gap::Partial);
+        Gap::in_recording(before, after).or(partial)
+    }
+
+    /// The same, whichever tasks they hold.
+    fn in_recording(before: &Header, after: &Header) -> Option<Gap<E>> {
         if let Some(gap) = Gap::incomparable(before, after) {
             Some(gap)
         } else if before.source != after.source {
             Some(Gap::Source)
         } else if before.own_cpu_ns > after.own_cpu_ns || has_another_space(before, after) {
             Some(Gap::Recorder)
-        } else if [before, after]
-            .iter()
-            .any(|header| header.flags.contains(Flags::WITHOUT_UNCHANGED))
-        {
-            Some(Gap::Partial)
         } else {
             None
         }
@@ -139,6 +141,74 @@ impl Intervals {
         let interval = Arc::new(Interval::between(before, after));
         self.last = Some((index, Arc::clone(&interval)));
         Ok(interval)
+    }
+}
+
+/// The tasks that are rows of a recording's intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tasks {
+    /// All of them.
+    All,
+    /// Those whose records changed: all that ran, started or died, and few others. At the full
+    /// frames of a dump these are all tasks.
+    Changed,
+}
+
+/// Reads the intervals of a recording one after the other.
+pub struct Walk<'a> {
+    reader: &'a Reader,
+    cursor: Cursor,
+    tasks: Tasks,
+    intervals: Intervals,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that reads with `cursor`.
+    pub fn new(reader: &'a Reader, cursor: Cursor, tasks: Tasks) -> Walk<'a> {
+        Walk { reader, cursor, tasks, intervals: Intervals::default() }
+    }
+
+    /// The interval that ends with the snapshot `index`, or why there is none. Costs least where
+    /// each `index` is the one after the last. Each snapshot that cannot be read is passed to
+    /// `lost`.
+    pub fn get(
+        &mut self,
+        index: usize,
+        mut lost: impl FnMut(usize, ParseError),
+    ) -> Result<Arc<Interval>, Gap> {
+        if self.tasks == Tasks::Changed
+            && index > 0
+            && let Some(interval) = self.changed(index, &mut lost).transpose()
+        {
+            return interval;
+        }
+        let (reader, cursor) = (self.reader, &mut self.cursor);
+        self.intervals.get(index, |index| {
+            let snapshot = reader.snapshot(index, cursor).map(Arc::new);
+            snapshot.inspect_err(|&error| lost(index, error))
+        })
+    }
+
+    /// The interval of the tasks that changed; None where the snapshot is a full frame.
+    fn changed(
+        &mut self,
+        index: usize,
+        lost: &mut impl FnMut(usize, ParseError),
+    ) -> Result<Option<Arc<Interval>>, Gap> {
+        match self.reader.changed(index, &mut self.cursor) {
+            Ok(None) => Ok(None),
+            Ok(Some((before, changed))) => match Gap::in_recording(&before, changed.header()) {
+                Some(gap) => Err(gap),
+                None => {
+                    let changed = Arc::new(changed);
+                    Ok(Some(Arc::new(Interval::between(Arc::clone(&changed), changed))))
+                }
+            },
+            Err(error) => {
+                lost(index, error);
+                Err(Gap::Unreadable { index, error })
+            }
+        }
     }
 }
 

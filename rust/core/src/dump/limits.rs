@@ -96,8 +96,8 @@ impl Distinct {
     }
 }
 
-/// Room for `length` more bytes. Appends that follow do not abort the process.
-pub(super) fn reserve(out: &mut Vec<u8>, length: usize) -> Option<()> {
+/// Room for `length` more items. Appends that follow do not abort the process.
+pub(super) fn reserve<T>(out: &mut Vec<T>, length: usize) -> Option<()> {
     out.try_reserve(length).ok()
 }
 

@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::column_sets::ColumnSets;
-use super::delta::{Apply, Whole};
+use super::delta::{Apply, Rows, Whole};
 use super::field_table::FieldTable;
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
 use super::{limits, strings};
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
-use crate::header::Flags;
+use crate::header::{Flags, Header};
 use crate::names::{Names, NamesAt, RecordedName};
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -56,13 +56,48 @@ impl Cursor {
 
 struct State {
     index: usize,
-    whole: Whole<SharedBytes>,
+    records: Records,
     /// Checksum of the table that deltas need.
     table: u32,
     sets: ColumnSets,
     checksum: u32,
     /// Bytes that are stored for this snapshot and for those that it builds on.
     stored: usize,
+}
+
+/// The records of the snapshot at a cursor.
+enum Records {
+    /// As the full frame holds them.
+    Full(Box<Whole<SharedBytes>>),
+    /// After deltas, with the table of these.
+    Rows(Box<Rows>, Arc<FieldTable>),
+}
+
+impl Records {
+    fn len(&self) -> usize {
+        match self {
+            Records::Full(whole) => whole.len(),
+            Records::Rows(rows, _) => rows.len(),
+        }
+    }
+
+    fn flags(&self) -> Flags {
+        match self {
+            Records::Full(whole) => whole.flags,
+            Records::Rows(rows, _) => rows.header().flags,
+        }
+    }
+
+    /// The byte form of the snapshot.
+    fn form(&self) -> Result<SharedBytes, ParseError> {
+        match self {
+            Records::Full(whole) => Ok(whole.bytes.clone()),
+            Records::Rows(rows, table) => {
+                let form = rows.to_form(table);
+                form.map(SharedBytes::new).ok_or(ParseError::new(ErrorKind::OutOfMemory, 0))
+            }
+        }
+    }
 }
 
 pub(super) enum Content {
@@ -225,6 +260,43 @@ impl Reader {
             }
         };
         let entry = frames.entry(index).ok_or(none)?;
+        let state = self.move_to(frames, index, cursor)?;
+        Ok(codec::decode(state.records.form()?)?.with_names(self.names_at(entry)))
+    }
+
+    /// The names of the time of a snapshot's frame.
+    fn names_at(&self, entry: &Entry) -> NamesAt {
+        NamesAt { names: Arc::clone(self.names()), offset: entry.offset }
+    }
+
+    /// The rows that the snapshot at `index` changed, as a snapshot whose base is what they were
+    /// before, and the header of the whole snapshot before. None where the snapshot does not
+    /// build on the one before: that is a full frame, or no dump.
+    pub(super) fn changed(
+        &self,
+        index: usize,
+        cursor: &mut Cursor,
+    ) -> Result<Option<(Header, Snapshot<SharedBytes>)>, ParseError> {
+        let Content::Dump(frames) = &self.content else { return Ok(None) };
+        let Some(entry) = frames.entry(index).filter(|_| !self.is_full(index)) else {
+            return Ok(None);
+        };
+        let state = self.move_to(frames, index, cursor)?;
+        let Records::Rows(rows, table) = &state.records else { return Ok(None) };
+        let changed = rows.changed(table).ok_or(ParseError::new(ErrorKind::OutOfMemory, 0))?;
+        let changed = changed.with_names(self.names_at(entry));
+        Ok(rows.header_before().map(|before| (before.clone(), changed)))
+    }
+
+    /// Moves a cursor to the snapshot at `index` of a dump.
+    fn move_to<'a>(
+        &self,
+        frames: &Index,
+        index: usize,
+        cursor: &'a mut Cursor,
+    ) -> Result<&'a State, ParseError> {
+        let none = ParseError::new(ErrorKind::BadCount, self.size());
+        let entry = frames.entry(index).ok_or(none)?;
         let start = self.chain_start(index);
         if cursor.broken.is_some_and(|broken| (start..index).contains(&broken)) {
             return Err(ParseError::new(ErrorKind::MissingBase, entry.offset as usize));
@@ -244,11 +316,7 @@ impl Reader {
                 }
             }
         }
-        let Some(state) = state else { return Err(none) };
-        let names = NamesAt { names: Arc::clone(self.names()), offset: entry.offset };
-        let snapshot = codec::decode(state.whole.bytes.clone())?.with_names(names);
-        cursor.state = Some(state);
-        Ok(snapshot)
+        Ok(cursor.state.insert(state.ok_or(none)?))
     }
 
     pub(super) fn frame(
@@ -298,17 +366,21 @@ impl Reader {
             let table = self.table(frames, index, state.table, cursor)?;
             let payload = frame.payload(self.bytes.as_ref())?;
             let stored = state.stored.saturating_add(frame.stored);
-            let (rows, prev) = (frame.rows as usize, &state.whole);
-            let apply = Apply { table: &table, prev, rows, stored };
-            let made = apply.run(&mut state.sets, &payload).ok_or(bad(ErrorKind::BadValue))?;
-            state.whole = Whole::new(SharedBytes::new(made)).map_err(|error| bad(error.kind))?;
-            State { index, stored, checksum: frame.checksum, ..state }
+            let before = match state.records {
+                Records::Rows(rows, _) => *rows,
+                Records::Full(whole) => Rows::of(&whole).ok_or(bad(ErrorKind::OutOfMemory))?,
+            };
+            let apply = Apply { table: &table, rows: frame.rows as usize, stored };
+            let rows = apply.run(before, &mut state.sets, &payload);
+            let rows = Box::new(rows.ok_or(bad(ErrorKind::BadValue))?);
+            let records = Records::Rows(rows, table);
+            State { index, stored, records, checksum: frame.checksum, ..state }
         };
-        if state.whole.len() != frame.rows as usize {
+        if state.records.len() != frame.rows as usize {
             return Err(bad(ErrorKind::BadCount));
         }
         // A recorder writes whole snapshots only.
-        if state.whole.flags.contains(Flags::WITHOUT_UNCHANGED) {
+        if state.records.flags().contains(Flags::WITHOUT_UNCHANGED) {
             return Err(bad(ErrorKind::BadValue));
         }
         Ok(state)
@@ -333,7 +405,7 @@ impl Reader {
         let whole = Whole::new(whole).map_err(|error| error.shifted(frame.range().start))?;
         Ok(State {
             index,
-            whole,
+            records: Records::Full(Box::new(whole)),
             table: frame.after,
             sets: ColumnSets::default(),
             checksum: frame.checksum,

@@ -30,7 +30,7 @@ impl Encoder {
         put_header(&mut out, prev.header(), cur.header(), codec::is_swapped(&cur.bytes));
 
         let swapped = cur.layout.is_swapped();
-        let advance = Advance::new(table, swapped, prev.clock_ns, cur.clock_ns);
+        let advance = Advance::new(table, swapped);
         let size = table.record_size;
         let (begin, living) = (cur.records.start, cur.living);
         let pids = Pids::new(prev);
@@ -43,7 +43,7 @@ impl Encoder {
                     base.copy_from_slice(&prev.records()[old * size..][..size]);
                     ops.seek(old);
                     if index < living {
-                        advance.row(&mut base);
+                        advance.row(&mut base, prev.clock_ns, cur.clock_ns);
                     }
                 }
                 None => base.fill(0),
