@@ -19,8 +19,8 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import taskstats
 from taskstats.recorded import Frames
@@ -29,6 +29,9 @@ from ptop.outputs import Output
 from ptop.privilege import sudo_user
 from ptop.text import safe, stamp
 from ptop.times import parse_time
+
+if TYPE_CHECKING:
+    from taskstats._core import _Lost as Lost
 
 T = TypeVar("T")
 
@@ -90,7 +93,7 @@ def open_dumps(paths: Sequence[str], output: Output | None = None) -> Iterator[t
 
 def frames_of(dump: taskstats.Dump) -> Frames:
     """The frames of a file; ValueError if it has none."""
-    frames, path = Frames(dump), os.fspath(dump.path)
+    frames, path = Frames(dump, errors="skip"), os.fspath(dump.path)
     if frames.step(0, 1) is None:
         report_damage(frames)
         raise ValueError(f"{path} holds no two snapshots of one boot: there is no interval to show")
@@ -153,6 +156,15 @@ def _span(frames: Frames, since: str | None, until: str | None) -> tuple[int, in
     return start, stop
 
 
+def add_skip(options: argparse.ArgumentParser) -> None:
+    """Add --skip-damaged."""
+    options.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="leave out what is damaged; without this, damage is an error (status 1)",
+    )
+
+
 def unreadable(frames: Frames) -> str:
     """A message about bytes that belong to no whole snapshot; empty if there are none."""
     gaps = frames.dump.gaps
@@ -162,14 +174,19 @@ def unreadable(frames: Frames) -> str:
     return f"{count} of {frames.dump.size} bytes cannot be read, from byte {gaps[0][0]} on"
 
 
-def report_damage(frames: Frames) -> None:
-    """Write to standard error what could not be read, if anything."""
+def report_damage(frames: Frames, lost: Iterable[Lost] = ()) -> None:
+    """Write to standard error what could not be read, if anything: by `frames`, and of its file
+    by `lost`."""
     path, messages = os.fspath(frames.dump.path), []
-    if frames.lost:
-        first = min(frames.lost)
+    found = dict(frames.lost)
+    for one in lost:
+        if one["snapshot"] is not None and os.fspath(one["path"]) == path:
+            found.setdefault(one["snapshot"], f"{one['reason']} at offset {one['offset']}")
+    if found:
+        first = min(found)
         messages.append(
-            f"{len(frames.lost)} of {len(frames)} snapshots were left out,"
-            f" the first of them {first}: {safe(frames.lost[first])}"
+            f"{len(found)} of {len(frames)} snapshots were left out,"
+            f" the first of them {first}: {safe(found[first])}"
         )
     messages += filter(None, [unreadable(frames)])
     if messages:
@@ -177,14 +194,23 @@ def report_damage(frames: Frames) -> None:
         sys.stderr.write(f"{lines}type: ptop check {safe(shlex.quote(path))}\n")
 
 
-def with_progress(frames: Iterable[T], total: int, doing: str) -> Iterator[T]:
-    """`frames`, about `total` in all. While they are consumed, standard error shows a
+def with_progress(
+    items: Iterable[T], total: int, doing: str, size: Callable[[T], int], unit: str
+) -> Iterator[T]:
+    """`items`, of about `total` units in all. While they are consumed, standard error shows a
     progress bar if it is a terminal and tqdm is installed."""
     if not sys.stderr.isatty():
-        return iter(frames)
+        return iter(items)
     try:
         from tqdm import tqdm
     except ImportError:
-        return iter(frames)
-    bar = tqdm(frames, total=total, desc=doing, unit="frame", delay=BAR_DELAY_S, leave=False)
-    return iter(bar)
+        return iter(items)
+
+    def shown() -> Iterator[T]:
+        bar = tqdm(total=total, desc=doing, unit=unit, delay=BAR_DELAY_S, leave=False)
+        with bar:
+            for item in items:
+                yield item
+                bar.update(size(item))
+
+    return shown()

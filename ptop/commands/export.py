@@ -4,6 +4,7 @@ Design decisions
 
 * A row is a task in an interval: its use of the CPUs, and its kernel fields at the end of
   the interval. Unknown is empty or null, never 0.
+* Times in Parquet are in us, which all its readers know: Spark has no ns.
 * Arrow and Parquet need pyarrow, which the extra `export` installs; CSV and JSON lines need
   the standard library only.
 """
@@ -20,15 +21,17 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
 import taskstats
-from taskstats.recorded import COLUMNS, check, rows
+from taskstats._core import ScanReader
+from taskstats.recorded import COLUMNS, check, tuples
 
 from ptop.args import Parser, add_quote_formulas
 from ptop.outputs import Audience, Output
 from ptop.recordings import (
     Span,
+    add_skip,
     add_span,
     expanded,
     open_dumps,
@@ -36,7 +39,7 @@ from ptop.recordings import (
     spans,
     with_progress,
 )
-from ptop.text import CsvLines
+from ptop.text import CsvLines, safe
 
 FORMATS = ("csv", "json", "arrow", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
@@ -68,6 +71,7 @@ def parser() -> Parser:
         " kernel's fields",
     )
     add_quote_formulas(options)
+    add_skip(options)
     add_span(options)
     return options
 
@@ -84,68 +88,49 @@ def columns(text: str | None) -> list[str]:
     return names
 
 
-Intervals = Iterator[taskstats.Interval]
+Batches = Iterator[taskstats.Columns]
 
 
-def _intervals(found: Sequence[Span]) -> Intervals:
-    intervals = (
-        interval for frames, start, stop in found for interval in frames.intervals(start, stop)
-    )
-    return with_progress(intervals, sum(stop - start for _, start, stop in found), "exporting")
+def _batches(reader: ScanReader, found: Sequence[Span]) -> Batches:
+    rows = sum(sum(frames.dump.rows[start:stop]) for frames, start, stop in found)
+    return with_progress(reader, rows, "exporting", len, "row")
 
 
 def _write_csv(
-    intervals: Intervals, names: Sequence[str], out: IO[bytes], quote_formulas: bool = False
+    batches: Batches, names: Sequence[str], out: IO[bytes], quote_formulas: bool = False
 ) -> None:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
     lines = CsvLines(text, quote_formulas)
     lines.write([names])
-    for interval in intervals:
-        lines.write(rows(interval, names))
+    for batch in batches:
+        lines.write(tuples(batch))
     text.flush()
     text.detach()
 
 
-def _write_json(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+def _write_json(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None:
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    for interval in intervals:
-        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in rows(interval, names))
+    for batch in batches:
+        lines = (encode(dict(zip(names, row, strict=True))) + "\n" for row in tuples(batch))
         out.write("".join(lines).encode())
 
 
-def _arrow_schema(names: Sequence[str]) -> Any:
-    """The Arrow schema of these columns."""
-    import pyarrow
-
-    kinds = {
-        "integer": pyarrow.uint64(),
-        "signed": pyarrow.int64(),
-        "text": pyarrow.string(),
-        "flag": pyarrow.bool_(),
-    }
-    types = {name: kinds[COLUMNS[name]] for name in names}
-    if "time_ns" in types:
-        types["time_ns"] = pyarrow.timestamp("ns", tz="UTC")
-    return pyarrow.schema(list(types.items()))
-
-
-def _write_arrow(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
+def _write_arrow(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None:
     import pyarrow
     from taskstats import arrow
 
-    schema = _arrow_schema(names)
+    schema = arrow.schema_of_files(COLUMNS, names, "ns")
     with pyarrow.ipc.new_file(out, schema) as writer:
-        for batch in arrow.batches(intervals, schema):
+        for batch in arrow.record_batches(batches, schema):
             writer.write_batch(batch)
 
 
-def _write_parquet(intervals: Intervals, names: Sequence[str], out: IO[bytes]) -> None:
-    from pyarrow import parquet
+def _write_parquet(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None:
     from taskstats import arrow
 
-    schema = _arrow_schema(names)
-    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
-        for batch in arrow.batches(intervals, schema):
+    schema = arrow.schema_of_files(COLUMNS, names, "us")
+    with arrow.parquet_writer(out, schema) as writer:
+        for batch in arrow.record_batches(batches, schema):
             writer.write_batch(batch)
 
 
@@ -244,10 +229,16 @@ def main(words: Sequence[str]) -> int:
         write = _WRITERS[style]
         if options.quote_formulas and style == "csv":
             write = functools.partial(_write_csv, quote_formulas=True)
+        parts = [(frames.dump, start, stop) for frames, start, stop in found]
+        reader = ScanReader(parts, names, rows="interval", skip=True)
         with _naming(options.output) if output else contextlib.nullcontext():
-            write(_intervals(found), names, stream)
+            write(_batches(reader, found), names, stream)
+        for frames, _, _ in found:
+            report_damage(frames, reader.lost)
+        if reader.lost and not options.skip_damaged:
+            kept = f"{safe(options.output)} is not written" if output else "rows are missing"
+            sys.stderr.write(f"ptop: {kept}; --skip-damaged leaves out what is damaged\n")
+            return 1
         if output:
             output.finish()
-    for frames, _, _ in found:
-        report_damage(frames)
     return 0

@@ -4,7 +4,8 @@ Design decisions
 
 * A task is identified by its pid and start time. Its usage is the sum of its growth from
   frame to frame, so that reused pids and exited tasks are distinct.
-* Only tasks that ran in a frame are read: the others used nothing.
+* Only tasks that ran in a frame are read, and summed up in Rust: the others used nothing. Here
+  are sums of files, which become groups.
 * Exited tasks that lived for a short time share one row per name.
 """
 
@@ -14,13 +15,15 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import taskstats
+from taskstats._core import sum_tasks
 from taskstats.recorded import Frames, same_start
 
 from ptop.args import Parser, add_quote_formulas, count, seconds
 from ptop.recordings import (
+    add_skip,
     add_span,
     expanded,
     open_dumps,
@@ -30,25 +33,12 @@ from ptop.recordings import (
 )
 from ptop.text import UNKNOWN, CsvLines, bytes_rate, percent, safe, stamp
 
-# Rows read from an interval at a time, the busiest first.
-CHUNK_ROWS = 128
+if TYPE_CHECKING:
+    from taskstats._core import _Lost as Lost
 
-_DELAYS = tuple(
-    entry["name"] for entry in taskstats.FIELDS if entry["name"].endswith("_delay_total")
-)
-_SOURCES = (
-    "ac_pid",
-    "ac_start_ns",
-    "ac_comm",
-    "ac_uid",
-    "cgroup_id",
-    "ac_etime",
-    "total_ns",
-    "read_bytes_delta",
-    "write_bytes_delta",
-    *(f"{name}_delta" for name in _DELAYS),
-)
-_TOTAL_NS = _SOURCES.index("total_ns")
+# Frames that are summed up between two steps of the progress bar.
+CHUNK_FRAMES = 16_384
+
 GROUPS = ("tasks", "users", "cgroups")
 # The orders of --by, and the attribute of `Usage` behind each.
 ORDERS = {"cpu": "cpu_ns", "delay": "delay_ns", "io": "io_bytes"}
@@ -108,43 +98,44 @@ class Totals:
     # name stands for them.
     _last: dict[tuple[str, str, int | str], TaskTotal] = field(default_factory=dict)
     _alive: set[int] = field(default_factory=set)
+    # What could not be read.
+    lost: list[Lost] = field(default_factory=list)
 
-    def add(self, dump: taskstats.Dump, interval: taskstats.Interval) -> None:
-        """Add the tasks that ran in an interval of a dump."""
-        cur = interval.cur
-        self.frames += 1
-        self.interval_ns += interval.interval_ns
-        self.first_ns = min(self.first_ns or interval.prev.time_ns, interval.prev.time_ns)
-        self.last_ns = max(self.last_ns, cur.time_ns)
-        offset = 0
-        while True:
-            rows = interval.select(_SOURCES, sort="total_ns", offset=offset, limit=CHUNK_ROWS)
-            for row in rows:
-                if not row[_TOTAL_NS]:
-                    return
-                self._add_row(dump, cur, row)
-            if len(rows) < CHUNK_ROWS:
-                return
-            offset += CHUNK_ROWS
+    def add(self, dump: taskstats.Dump, start: int, stop: int) -> None:
+        """Add the tasks that ran in the frames of a dump from `start` up to but without `stop`."""
+        sums = sum_tasks(dump, start, stop)
+        self.lost += sums["lost"]
+        self.frames += sums["intervals"]
+        self.interval_ns += sums["interval_ns"]
+        if sums["span_ns"] is not None:
+            first_ns, last_ns = sums["span_ns"]
+            self.first_ns = min(self.first_ns or first_ns, first_ns)
+            self.last_ns = max(self.last_ns, last_ns)
+        for who, lived_us, used in sums["tasks"]:
+            self._add_task(dump, who, lived_us, Usage(*used))
 
-    def _add_row(self, dump: taskstats.Dump, cur: taskstats.Snapshot, row: Sequence[Any]) -> None:
-        pid, start, name, uid, cgroup, lived, cpu, read, written, *delays = row
-        key = (cur.host, cur.boot_id, (name or "") if pid is None else pid)
+    def _add_task(
+        self,
+        dump: taskstats.Dump,
+        who: tuple[str, str, int | None, int | None, str, int | None, int | None],
+        lived_us: int,
+        usage: Usage,
+    ) -> None:
+        host, boot_id, pid, start, name, uid, cgroup = who
+        key = (host, boot_id, name if pid is None else pid)
         task = self._last.get(key)
         if task is None or not same_start(task.start_ns, start):
-            task = TaskTotal(pid, start, name or "", UNKNOWN, UNKNOWN, 0)
+            task = TaskTotal(pid, start, name, UNKNOWN, UNKNOWN, 0)
             self._last[key] = task
             self.tasks.append(task)
         # exec and setuid change these; the last value counts.
         task.name = name or task.name
         if uid is not None:
             task.user = dump.user(uid) or f"uid {uid}"
-        # An exited task has left its cgroup.
-        if cgroup:
+        if cgroup is not None:
             task.cgroup = dump.cgroup(cgroup) or f"cgroup {cgroup}"
-        task.lived_us = max(task.lived_us, lived or 0)
-        known = [delay for delay in delays if delay is not None]
-        task.usage.add(Usage(cpu, sum(known) if known else None, read, written))
+        task.lived_us = max(task.lived_us, lived_us)
+        task.usage.add(usage)
 
     def end(self, snapshot: taskstats.Snapshot) -> None:
         """Record which tasks are alive in the last snapshot of a file."""
@@ -227,6 +218,7 @@ def parser() -> Parser:
         "--format", choices=("table", "json", "csv"), default="table", help="default: table"
     )
     add_quote_formulas(options)
+    add_skip(options)
     add_span(options)
     return options
 
@@ -244,7 +236,10 @@ def main(words: Sequence[str]) -> int:
         options_of.error(str(error))
     for frames, start, stop in found:
         _add_span(totals, frames, start, stop)
-        report_damage(frames)
+        report_damage(frames, totals.lost)
+    if totals.lost and not options.skip_damaged:
+        sys.stderr.write("ptop: nothing is reported; --skip-damaged leaves out what is damaged\n")
+        return 1
     rows = {
         "tasks": totals.by_task(options.short),
         "users": totals.by_user(),
@@ -265,8 +260,9 @@ def main(words: Sequence[str]) -> int:
 
 def _add_span(totals: Totals, frames: Frames, start: int, stop: int) -> None:
     """Add the frames of a file from `start` up to but without `stop`."""
-    for interval in with_progress(frames.intervals(start, stop), stop - start, "reading"):
-        totals.add(frames.dump, interval)
+    chunks = range(start, stop, CHUNK_FRAMES)
+    for begin in with_progress(chunks, stop - start, "reading", lambda _: CHUNK_FRAMES, "frame"):
+        totals.add(frames.dump, begin, min(begin + CHUNK_FRAMES, stop))
     last = frames.snapshot(stop - 1)
     if last is not None:
         totals.end(last)

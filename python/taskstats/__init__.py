@@ -62,6 +62,7 @@ from taskstats._core import (
 from taskstats._core import VERSION as __version__
 from taskstats._errors import (
     AccessDenied,
+    DamageWarning,
     NoSuchTask,
     ParseError,
     TaskstatsError,
@@ -71,6 +72,7 @@ from taskstats._errors import (
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from taskstats._scan import Scan, scan
     from taskstats._track import TreeUse
     from taskstats._tracker import Tracker, track
     from taskstats._watch import Watch, top, watch
@@ -79,6 +81,7 @@ __all__ = [
     "FIELDS",
     "AccessDenied",
     "Columns",
+    "DamageWarning",
     "Dump",
     "Exits",
     "Fold",
@@ -87,6 +90,7 @@ __all__ = [
     "ParseError",
     "Recorder",
     "Row",
+    "Scan",
     "Snapshot",
     "Source",
     "SourceReport",
@@ -110,6 +114,7 @@ __all__ = [
     "parse_netlink",
     "processes",
     "read",
+    "scan",
     "share_heap",
     "snapshot",
     "sources",
@@ -193,4 +198,8 @@ def __getattr__(name: str) -> object:
         from taskstats import _watch
 
         return getattr(_watch, name)
+    if name in {"Scan", "scan"}:
+        from taskstats import _scan
+
+        return getattr(_scan, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import (
+    IO,
     Any,
     Final,
     Literal,
@@ -28,6 +29,8 @@ from typing_extensions import Buffer
 _Status: TypeAlias = Literal["filled", "off", "denied", "unsupported", "not read"]
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
+# A path, a binary file, or the bytes of a recording.
+_Recording: TypeAlias = str | os.PathLike[str] | IO[bytes] | _Bytes
 _Cell: TypeAlias = int | float | str | None
 _Style: TypeAlias = Literal[
     "plain",
@@ -696,11 +699,11 @@ class _Damage(TypedDict):
     snapshot: int | None
 
 class _Lost(TypedDict):
-    """A snapshot, or names, that a reader left out."""
+    """A snapshot, names or a whole file that a reader left out."""
 
     path: os.PathLike[str]
     snapshot: int | None
-    offset: int
+    offset: int | None
     reason: str
 
 @final
@@ -751,7 +754,8 @@ class Columns:
         """What could not be read and was left out (`errors="skip"`).
 
         One dictionary for each snapshot: `path`, `snapshot` (its index in that file), `offset` of
-        the damage in bytes, and `reason`. Where names are damaged, `snapshot` is None.
+        the damage in bytes, and `reason`. `snapshot` is None where names are damaged, or bytes
+        that may have been a snapshot; `offset` too where the file could not be opened.
         """
     def __arrow_c_schema__(self) -> object:
         """Export names and types (Arrow PyCapsule interface)."""
@@ -1420,7 +1424,7 @@ def open(
     """
 
 def read(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: _Recording | Iterable[_Recording],
     columns: Sequence[str] | None = None,
     *,
     begin_ns: int | None = None,
@@ -1429,18 +1433,26 @@ def read(
     mmap: bool = True,
     record_size: int | None = None,
 ) -> Columns:
-    """Return the records of all snapshots of one or more files as columns.
+    """Return the records of all snapshots of one or more recordings as columns.
 
-    All CPUs read in parallel, without the GIL. `columns` are names of `FIELDS`, and `time_ns` and
-    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
-    `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
-    `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
-    are read. `mmap` and `record_size` are as in `open`.
+    `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs read in
+    parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and what each
+    task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and `monotonic_ns`
+    (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`, `cgroup` and
+    `cmdline`; None reads all fields that the files hold, with time, host, boot id and `exited`. Only
+    snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970) are read. `mmap`
+    and `record_size` are as in `open`.
 
-    Raises OSError, ValueError for an unknown column, and ParseError for a damaged snapshot. With
-    `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
-    are None. Raises MemoryError where the columns do not fit into memory, and what a signal handler
-    raises meanwhile (KeyboardInterrupt).
+    Raises OSError, ValueError for an unknown column, and ParseError for what is damaged or no
+    recording. With `errors="skip"` all that cannot be read is left out, listed in `Columns.lost`,
+    and reported by a `DamageWarning`; damaged names are None.
+    """
+
+def column_types(names: Sequence[str], rows: str) -> list[str]:
+    """Return the types of these columns of recordings' rows, as of `recorded_columns`.
+
+    Raises ValueError, with the names that there are, for a column that rows of that kind do not
+    have.
     """
 
 def recorded_columns() -> dict[

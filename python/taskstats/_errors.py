@@ -26,3 +26,7 @@ class ParseError(TaskstatsError, ValueError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class DamageWarning(UserWarning):
+    """Parts of recordings were left out, because that was requested and they cannot be read."""

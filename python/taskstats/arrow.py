@@ -1,53 +1,111 @@
-"""Rows of intervals as Arrow batches of a given schema; needs pyarrow (extra `export`)."""
+"""Rows of recordings as Arrow batches of a given schema; needs pyarrow (extra `export`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
 
 import pyarrow
+from pyarrow import parquet
 
-from taskstats._core import Interval, columns
+from taskstats._core import Columns, Interval, columns
 
-# A batch has at least this many rows, but for the last: it holds whole intervals.
+# A batch of intervals has at least this many rows, but for the last: it holds whole intervals.
 BATCH_ROWS = 65_536
-
 
 # Units of the columns that are times since 1970, which may become timestamps.
 _TIMES = {"time_ns": "ns", "ac_btime": "s", "ac_btime64": "s"}
 
+_TYPES = {
+    "bool": pyarrow.bool_(),
+    "u8": pyarrow.uint8(),
+    "i8": pyarrow.int8(),
+    "u16": pyarrow.uint16(),
+    "u32": pyarrow.uint32(),
+    "u64": pyarrow.uint64(),
+    "f64": pyarrow.float64(),
+    "text": pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
+}
 
-def batches(intervals: Iterable[Interval], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the rows of `intervals` as batches of `schema`.
 
-    The names of the schema are columns of `Interval.columns`. `time_ns`, `ac_btime` and
-    `ac_btime64` may be timestamps of any unit, rounded down. Raises ValueError for an unknown
-    column and for a timestamp of another column, and pyarrow.ArrowInvalid for a value that does
-    not fit its type.
+def schema_of(types: Mapping[str, str]) -> pyarrow.Schema:
+    """Return the schema of columns of these types, as of `Scan.types`."""
+    fields = {name: _TYPES[kind] for name, kind in types.items()}
+    if "time_ns" in fields:
+        fields["time_ns"] = pyarrow.timestamp("ns", tz="UTC")
+    return pyarrow.schema(list(fields.items()))
+
+
+def schema_of_files(
+    kinds: Mapping[str, str], names: Iterable[str], time_unit: str
+) -> pyarrow.Schema:
+    """Return the schema of columns of `recorded.COLUMNS` in files, with times in a unit."""
+    types = {
+        "integer": pyarrow.uint64(),
+        "signed": pyarrow.int64(),
+        "text": pyarrow.string(),
+        "flag": pyarrow.bool_(),
+    }
+    fields = {name: types[kinds[name]] for name in names}
+    if "time_ns" in fields:
+        fields["time_ns"] = pyarrow.timestamp(time_unit, tz="UTC")
+    return pyarrow.schema(list(fields.items()))
+
+
+def record_batches(
+    found: Iterable[Columns], schema: pyarrow.Schema
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield `found` as batches of `schema`, whose names it has.
+
+    `time_ns`, `ac_btime` and `ac_btime64` may be timestamps of any unit, rounded down. Raises
+    ValueError for a timestamp of another column, and pyarrow.ArrowInvalid for a value that does not
+    fit its type.
     """
     for field in schema:
         if pyarrow.types.is_timestamp(field.type) and field.name not in _TIMES:
             raise ValueError(f"{field.name} is no time: timestamps are {', '.join(_TIMES)}")
-
-    def made(found: list[Interval]) -> Iterator[pyarrow.RecordBatch]:
-        table = pyarrow.table(columns(found, schema.names))
+    for one in found:
+        table = pyarrow.table(one)
+        if not schema.names:
+            # Rows without columns still count.
+            yield from table.to_batches()
+            continue
         converted = [_cast(table.column(field.name), field) for field in schema]
         yield from pyarrow.table(converted, schema=schema).to_batches()
 
-    waiting: list[Interval] = []
-    rows = 0
-    for interval in intervals:
-        waiting.append(interval)
-        rows += len(interval)
-        if rows >= BATCH_ROWS:
-            yield from made(waiting)
-            waiting, rows = [], 0
-    if waiting:
-        yield from made(waiting)
+
+def batches(intervals: Iterable[Interval], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the rows of `intervals` as batches of `schema`, as `record_batches` does.
+
+    The names of the schema are columns of `Interval.columns`. Raises ValueError for an unknown
+    column.
+    """
+
+    def together() -> Iterator[Columns]:
+        waiting: list[Interval] = []
+        rows = 0
+        for interval in intervals:
+            waiting.append(interval)
+            rows += len(interval)
+            if rows >= BATCH_ROWS:
+                yield columns(waiting, schema.names)
+                waiting, rows = [], 0
+        if waiting:
+            yield columns(waiting, schema.names)
+
+    return record_batches(together(), schema)
 
 
 def _cast(values: pyarrow.ChunkedArray, field: pyarrow.Field) -> pyarrow.ChunkedArray:
+    if values.type == field.type:
+        return values
     if not pyarrow.types.is_timestamp(field.type):
         return values.cast(field.type)
     # Arrow casts only signed integers to timestamps.
     unit = pyarrow.timestamp(_TIMES[field.name], tz=field.type.tz)
     return values.cast(pyarrow.int64()).cast(unit).cast(field.type, safe=False)
+
+
+def parquet_writer(out: IO[bytes], schema: pyarrow.Schema) -> parquet.ParquetWriter:
+    """Return a writer of rows of this schema to a Parquet file."""
+    return parquet.ParquetWriter(out, schema, compression="zstd")

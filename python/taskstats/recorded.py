@@ -13,7 +13,9 @@ Design decisions
 
 * A frame is the interval that ends with a snapshot, and has that snapshot's index. No interval
   spans a gap in the recording: the first snapshot, a reboot, a restart of the recorder, a
-  change between processes and threads, and a damaged snapshot have no frame.
+  change between processes and threads have no frame.
+* A damaged snapshot is an error, as everywhere. With `errors="skip"` it has no frame, and is
+  listed.
 * A step forward continues the previous interval, as the live view does. A jump computes the
   interval from two snapshots.
 """
@@ -21,7 +23,7 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from taskstats._core import (
     Columns,
@@ -33,19 +35,24 @@ from taskstats._core import (
     same_start,
 )
 
-__all__ = ["COLUMNS", "Cell", "Frames", "check", "rows", "same_start"]
+__all__ = ["COLUMNS", "Cell", "Frames", "check", "rows", "same_start", "tuples"]
 
 Cell: TypeAlias = int | float | str | None
 
 
 class Frames:
-    """The intervals of a dump, by the index of the snapshot that ends each of them."""
+    """The intervals of a dump, by the index of the snapshot that ends each of them.
 
-    def __init__(self, dump: Dump) -> None:
+    Damaged snapshots raise ParseError; with `errors="skip"` they are left out, and `lost` says why.
+    """
+
+    def __init__(self, dump: Dump, *, errors: Literal["raise", "skip"] = "raise") -> None:
+        if errors not in {"raise", "skip"}:
+            raise ValueError(f'errors is "raise" or "skip", not {errors!r}')
         self.dump = dump
         #: Begin of each snapshot, in ns since 1970.
         self.times_ns = dump.times_ns
-        self._recorded = RecordedIntervals(dump)
+        self._recorded = RecordedIntervals(dump, skip=errors == "skip")
 
     def __len__(self) -> int:
         """Return the number of snapshots. Frames have indices from 1 to that number less one."""
@@ -57,16 +64,17 @@ class Frames:
         return self._recorded.lost
 
     def snapshot(self, index: int) -> Snapshot | None:
-        """Return the snapshot at `index`, or None where it is damaged; `lost` says why.
+        """Return the snapshot at `index`, or None where it is damaged and left out.
 
-        Raises OSError where the file was truncated after it was opened.
+        Raises ParseError where it is damaged, OSError where the file was truncated after it was opened.
         """
         return self._recorded.snapshot(index)
 
     def interval(self, index: int) -> Interval | None:
         """Return the frame at `index`, or None where there is no interval (see the module).
 
-        Raises OSError where the file was truncated after it was opened.
+        Raises ParseError where a snapshot of it is damaged, OSError where the file was truncated
+        after it was opened.
         """
         return self._recorded.interval(index) if 1 <= index < len(self) else None
 
@@ -125,8 +133,12 @@ def rows(interval: Interval, names: Sequence[str]) -> list[tuple[Cell, ...]]:
     the interval, in ns. `user`, `cgroup` (its path) and `cmdline` (quoted for a shell) are those
     of the recorded machine. None is unknown. Raises ValueError for an unknown column.
     """
-    found = interval.columns(names)
-    return list(zip(*(_cells(found, name) for name in names), strict=True))
+    return tuples(interval.columns(names))
+
+
+def tuples(found: Columns) -> list[tuple[Cell, ...]]:
+    """Return the rows of columns as tuples; None is unknown."""
+    return list(zip(*(_cells(found, name) for name in found.names), strict=True))
 
 
 def _cells(found: Columns, name: str) -> Sequence[Cell]:

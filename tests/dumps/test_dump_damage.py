@@ -12,6 +12,8 @@ import pytest
 import taskstats
 from written import write  # type: ignore[import-not-found]
 
+pytestmark = pytest.mark.filterwarnings("ignore::taskstats.DamageWarning")
+
 
 def test_damage_is_an_error_or_left_out(recorded: Path, written: list[taskstats.Snapshot]) -> None:
     data = bytearray(recorded.read_bytes())

@@ -12,9 +12,11 @@ mod cumulative;
 mod delta;
 mod last_values;
 mod matching;
+mod task_sums;
 mod usage;
 
 pub use balance::{Balance, CpuUse};
 pub use delta::Interval;
 pub use last_values::{LastValues, Totals, Unchanged};
+pub use task_sums::{Boot, TaskSum, TaskSums};
 pub use usage::{Children, Split, Use};

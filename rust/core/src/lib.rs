@@ -31,7 +31,7 @@ pub use field_set::{FieldSet, mask_index};
 pub use fields::{Field, FieldGroup, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
 pub use identity::{Identity, TaskKey};
-pub use interval::{Balance, Children, CpuUse, Interval};
+pub use interval::{Balance, Boot, Children, CpuUse, Interval, TaskSum, TaskSums};
 pub use layout::Layout;
 pub use record::{Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;

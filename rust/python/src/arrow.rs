@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array,
-    RecordBatch, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    RecordBatch, RecordBatchOptions, StringArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -19,17 +20,22 @@ pub(crate) fn batches(columns: Columns) -> Result<(Arc<Schema>, Vec<RecordBatch>
         .into_iter()
         .map(|words| Arc::new(StringArray::from(words)) as ArrayRef)
         .collect();
-    let fields: Vec<Field> = columns.kinds.iter().map(|&kind| field(kind)).collect();
-    let schema = Arc::new(Schema::new(fields));
+    let schema = schema(&columns.kinds);
     let mut batches = Vec::with_capacity(columns.batches.len());
     for batch in columns.batches {
         let memory = Buffer::from_vec(batch.memory);
         let arrays = batch.columns.into_iter().zip(&words);
         let arrays: Result<Vec<ArrayRef>, ArrowError> =
             arrays.map(|(column, words)| array(column, &memory, batch.len, words)).collect();
-        batches.push(RecordBatch::try_new(Arc::clone(&schema), arrays?)?);
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.len));
+        batches.push(RecordBatch::try_new_with_options(Arc::clone(&schema), arrays?, &rows)?);
     }
     Ok((schema, batches))
+}
+
+/// The names and types of columns.
+pub(crate) fn schema(kinds: &[ColumnKind]) -> Arc<Schema> {
+    Arc::new(Schema::new(kinds.iter().map(|&kind| field(kind)).collect::<Vec<_>>()))
 }
 
 fn field(kind: ColumnKind) -> Field {

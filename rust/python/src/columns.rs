@@ -1,6 +1,7 @@
 //! `taskstats.Columns`: records of many snapshots, as Arrow arrays.
 
-use std::path::PathBuf;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::ffi::FFI_ArrowSchema;
@@ -17,6 +18,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
 use crate::arrow;
 use crate::convert::{memoryview, metric};
 use crate::errors::{parse_error, python_error};
+use crate::recording::Recording;
 use crate::signals::Signals;
 
 /// Rows of many snapshots or intervals, as columns in Arrow memory.
@@ -35,14 +37,57 @@ pub(crate) struct PyColumns {
     types: Vec<ValueType>,
     batches: Vec<RecordBatch>,
     len: usize,
-    /// The files that were read, which `lost` refers to.
-    paths: Vec<PathBuf>,
-    lost: Vec<Lost>,
+    lost: Vec<LostRow>,
+}
+
+/// Something that was left out because it could not be read.
+pub(crate) struct LostRow {
+    path: PathBuf,
+    /// The index of the snapshot; None for others, such as names and whole files.
+    snapshot: Option<usize>,
+    /// The offset of the damage; None where the file could not be opened.
+    offset: Option<usize>,
+    reason: String,
+}
+
+impl LostRow {
+    /// Of a part of a file.
+    pub(crate) fn part(path: &Path, lost: &Lost) -> LostRow {
+        LostRow {
+            path: path.to_owned(),
+            snapshot: lost.index,
+            offset: Some(lost.error.offset),
+            reason: lost.error.kind.message().into(),
+        }
+    }
+
+    /// Of a whole file. None if the error is not the file's.
+    pub(crate) fn file(path: &Path, error: &Error) -> Option<LostRow> {
+        let (offset, reason) = match error {
+            Error::Damaged { error, .. } | Error::Parse(error) => {
+                (Some(error.offset), error.kind.message().into())
+            }
+            Error::GivenUp(_) => return None,
+            Error::Os { error, .. } => (None, error.to_string()),
+            other => (None, other.to_string()),
+        };
+        Some(LostRow { path: path.to_owned(), snapshot: None, offset, reason })
+    }
+
+    /// As a dictionary.
+    pub(crate) fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let row = PyDict::new(py);
+        row.set_item("path", &self.path)?;
+        row.set_item("snapshot", self.snapshot)?;
+        row.set_item("offset", self.offset)?;
+        row.set_item("reason", &self.reason)?;
+        Ok(row)
+    }
 }
 
 /// The columns of a snapshot with these names, or a ValueError that says where the names are
 /// listed.
-fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
+pub(crate) fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
         ColumnKind::from_name(name).ok_or_else(|| {
             let beside = ColumnKind::NOT_FIELDS.map(ColumnKind::name).join(", ");
@@ -71,6 +116,16 @@ pub(crate) fn recorded_columns(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(types)
 }
 
+/// Return the types of these columns of recordings' rows, as of `recorded_columns`.
+///
+/// Raises ValueError, with the names that there are, for a column that rows of that kind do not
+/// have.
+#[pyfunction]
+pub(crate) fn column_types(names: Vec<String>, rows: &str) -> PyResult<Vec<&'static str>> {
+    let kinds = if rows == "record" { kinds(&names)? } else { kinds_of_interval(&names)? };
+    Ok(kinds.into_iter().map(|kind| type_name(kind.value_type())).collect())
+}
+
 fn type_name(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::Bool => "bool",
@@ -85,7 +140,7 @@ fn type_name(value_type: ValueType) -> &'static str {
 }
 
 /// The columns of an interval with these names, or a ValueError that lists the names.
-fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
+pub(crate) fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
         ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
     };
@@ -122,19 +177,36 @@ fn default_kinds_of_intervals(intervals: &[&Interval]) -> Vec<ColumnKind> {
     kinds
 }
 
-/// Reads columns. A snapshot or a name that cannot be read is an error unless `errors` is
-/// "skip".
+/// Whether what is damaged is to be left out, by the argument `errors`.
+pub(crate) fn skips(errors: &str) -> PyResult<bool> {
+    match errors {
+        "raise" => Ok(false),
+        "skip" => Ok(true),
+        _ => Err(PyValueError::new_err("errors is \"raise\" or \"skip\"")),
+    }
+}
+
+/// Warns of what was left out.
+fn warn_of(py: Python<'_>, lost: &[LostRow]) -> PyResult<()> {
+    let Some(first) = lost.first() else { return Ok(()) };
+    let (path, reason) = (first.path.display(), &first.reason);
+    let text = format!(
+        "{} parts of recordings were left out, the first in {path}: {reason}; see .lost",
+        lost.len()
+    );
+    let category = py.import("taskstats._errors")?.getattr("DamageWarning")?;
+    PyErr::warn(py, &category, &CString::new(text)?, 1)
+}
+
+/// Reads columns. What cannot be read is an error, or left out with `skip`; `unopened` files
+/// were left out already.
 pub(crate) fn read(
     py: Python<'_>,
     files: Vec<(Arc<DumpFile>, Vec<usize>)>,
     names: Option<Vec<String>>,
-    errors: &str,
+    skip: bool,
+    mut unopened: Vec<LostRow>,
 ) -> PyResult<PyColumns> {
-    let skip = match errors {
-        "raise" => false,
-        "skip" => true,
-        _ => return Err(PyValueError::new_err("errors is \"raise\" or \"skip\"")),
-    };
     let kinds = names.as_deref().map(kinds).transpose()?;
     let signals = Signals::new();
     let stop = signals.stop();
@@ -150,8 +222,12 @@ pub(crate) fn read(
         }
     });
     let (columns, lost) = columns.map_err(|error| signals.error(py, error))?;
-    let paths = files.iter().map(|(file, _)| file.path().to_owned()).collect();
-    PyColumns::new(columns).map(|columns| PyColumns { paths, lost, ..columns }).map_err(arrow_error)
+    let row = |lost: &Lost| LostRow::part(files[lost.part].0.path(), lost);
+    unopened.extend(lost.iter().map(row));
+    warn_of(py, &unopened)?;
+    PyColumns::new(columns)
+        .map(|columns| PyColumns { lost: unopened, ..columns })
+        .map_err(arrow_error)
 }
 
 /// All fields of one snapshot, as an Arrow stream.
@@ -222,11 +298,16 @@ fn arrow_error(error: ArrowError) -> PyErr {
 }
 
 impl PyColumns {
+    /// Columns that nothing was left out of.
+    pub(crate) fn of(columns: Columns) -> PyResult<PyColumns> {
+        PyColumns::new(columns).map_err(arrow_error)
+    }
+
     fn new(columns: Columns) -> Result<PyColumns, ArrowError> {
         let types = columns.kinds.iter().map(|&kind| kind.value_type()).collect();
         let len = columns.batches.iter().map(|batch| batch.len).sum();
         let (schema, batches) = arrow::batches(columns)?;
-        Ok(PyColumns { schema, types, batches, len, paths: Vec::new(), lost: Vec::new() })
+        Ok(PyColumns { schema, types, batches, len, lost: Vec::new() })
     }
 
     fn index(&self, name: &str) -> PyResult<usize> {
@@ -374,18 +455,11 @@ impl PyColumns {
     /// What could not be read and was left out (`errors="skip"`).
     ///
     /// One dictionary for each snapshot: `path`, `snapshot` (its index in that file), `offset` of
-    /// the damage in bytes, and `reason`. Where names are damaged, `snapshot` is None.
+    /// the damage in bytes, and `reason`. `snapshot` is None where names are damaged, or bytes
+    /// that may have been a snapshot; `offset` too where the file could not be opened.
     #[getter]
     fn lost<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let row = |lost: &Lost| {
-            let row = PyDict::new(py);
-            row.set_item("path", &self.paths[lost.part])?;
-            row.set_item("snapshot", lost.index)?;
-            row.set_item("offset", lost.error.offset)?;
-            row.set_item("reason", lost.error.kind.message())?;
-            Ok(row)
-        };
-        self.lost.iter().map(row).collect()
+        self.lost.iter().map(|lost| lost.to_dict(py)).collect()
     }
 
     /// Export names and types (Arrow PyCapsule interface).
@@ -415,23 +489,25 @@ impl PyColumns {
     }
 }
 
-/// Return the records of all snapshots of one or more files as columns.
+/// Return the records of all snapshots of one or more recordings as columns.
 ///
-/// All CPUs read in parallel, without the GIL. `columns` are names of `FIELDS`, and `time_ns` and
+/// `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs
+/// read in parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and
+/// what each task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and
 /// `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
 /// `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
 /// `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
 /// are read. `mmap` and `record_size` are as in `open`.
 ///
-/// Raises OSError, ValueError for an unknown column, and ParseError for a damaged snapshot. With
-/// `errors="skip"` damaged snapshots are left out and listed in `Columns.lost`, and damaged names
-/// are None.
+/// Raises OSError, ValueError for an unknown column, and ParseError for what is damaged or no
+/// recording. With `errors="skip"` all that cannot be read is left out, listed in `Columns.lost`,
+/// and reported by a `DamageWarning`; damaged names are None.
 #[pyfunction]
 #[pyo3(name = "read", signature = (
     paths, columns=None, *, begin_ns=None, end_ns=None, errors="raise", mmap=true, record_size=None
 ))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
-pub(crate) fn read_paths(
+pub(crate) fn read_recordings(
     py: Python<'_>,
     paths: Bound<'_, PyAny>,
     columns: Option<Vec<String>>,
@@ -441,22 +517,29 @@ pub(crate) fn read_paths(
     mmap: bool,
     record_size: Option<usize>,
 ) -> PyResult<PyColumns> {
-    let paths: Vec<PathBuf> = match paths.extract::<PathBuf>() {
-        Ok(path) => vec![path],
-        Err(_) => paths.try_iter()?.map(|path| path?.extract()).collect::<PyResult<_>>()?,
-    };
+    let skip = skips(errors)?;
+    let recordings = Recording::all_of(&paths)?;
     let times = begin_ns.unwrap_or(0)..end_ns.unwrap_or(u64::MAX);
-    let files = py.detach(|| {
-        let open = |path: &PathBuf| {
-            let file = DumpFile::open(path, mmap, record_size)?;
+    let opened = py.detach(|| {
+        let (mut files, mut unopened) = (Vec::new(), Vec::new());
+        for recording in &recordings {
+            let file = match recording.open(mmap, record_size) {
+                Ok(file) => file,
+                Err(error) => {
+                    let row = LostRow::file(recording.name(), &error).filter(|_| skip);
+                    unopened.push(row.ok_or(error)?);
+                    continue;
+                }
+            };
             let reader = file.reader();
             let inside = |&index: &usize| {
                 reader.time_ns(index).is_some_and(|time_ns| times.contains(&time_ns))
             };
             let indices = (0..reader.len()).filter(inside).collect();
-            Ok((Arc::new(file), indices))
-        };
-        paths.iter().map(open).collect::<Result<Vec<_>, Error>>()
+            files.push((Arc::new(file), indices));
+        }
+        Ok((files, unopened))
     });
-    read(py, files.map_err(|error| python_error(py, error))?, columns, errors)
+    let (files, unopened) = opened.map_err(|error| python_error(py, error))?;
+    read(py, files, columns, skip, unopened)
 }

@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PySlice};
 use crate::columns::{self, PyColumns};
 use crate::convert::lossy;
 use crate::errors::python_error;
+use crate::recording::Recording;
 use crate::signals::Signals;
 use crate::snapshot::PySnapshot;
 
@@ -238,7 +239,21 @@ impl PyDump {
         errors: &str,
     ) -> PyResult<PyColumns> {
         let places = (0..self.length).filter_map(|index| self.place(index)).collect();
-        columns::read(py, vec![(Arc::clone(&self.file), places)], columns, errors)
+        let files = vec![(Arc::clone(&self.file), places)];
+        columns::read(py, files, columns, columns::skips(errors)?, Vec::new())
+    }
+
+    /// Return the snapshots of the file as it is now, from the first of this Dump on.
+    ///
+    /// That is this Dump where the file has not grown, where another file has its name, and where
+    /// there is no file. Raises what `open` raises.
+    fn refresh(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        let (py, dump) = (slf.py(), slf.get());
+        let grown = py.detach(|| dump.file.grown()).map_err(|error| python_error(py, error))?;
+        let Some(file) = grown.filter(|_| dump.step == 1) else { return Ok(slf) };
+        let (first, length) = (dump.first, file.reader().len().saturating_sub(dump.first));
+        let file = Arc::new(file);
+        Bound::new(py, PyDump { file, first, step: 1, length, cursor: Arc::default() })
     }
 
     /// Read every byte, and return the damage: one dictionary for each run of bytes.
@@ -281,11 +296,12 @@ impl PyDump {
     }
 }
 
-/// Open a file of snapshots.
+/// Open a recording: a file of snapshots, or the bytes of one.
 ///
-/// It is a dump (`ptop record`, `Recorder`), a bare array of struct taskstats of any version and
-/// byte order (such as a copy of /proc/taskstats), or snapshots' bytes (`Snapshot.to_bytes`).
-/// `record_size` overrides the bytes from one record of a bare array to the next.
+/// `path` is a path, a binary file, or bytes. It is a dump (`ptop record`, `Recorder`), a bare array
+/// of struct taskstats of any version and byte order (such as a copy of /proc/taskstats), or
+/// snapshots' bytes (`Snapshot.to_bytes`). `record_size` overrides the bytes from one record of a
+/// bare array to the next.
 ///
 /// With `mmap` the file is mapped, and records of uncompressed frames are views of the map. Where
 /// another process truncates the file, later reads raise OSError. This needs the package's SIGBUS
@@ -300,16 +316,18 @@ impl PyDump {
 #[pyfunction]
 #[pyo3(signature = (path, *, mmap=true, record_size=None, descriptor=None))]
 pub(crate) fn open(
-    py: Python<'_>,
-    path: PathBuf,
+    path: &Bound<'_, PyAny>,
     mmap: bool,
     record_size: Option<usize>,
     descriptor: Option<RawFd>,
 ) -> PyResult<PyDump> {
-    let file = py.detach(|| match descriptor {
-        None => DumpFile::open(&path, mmap, record_size),
-        Some(descriptor) => DumpFile::of_descriptor(descriptor, &path, mmap, record_size),
-    });
+    let py = path.py();
+    let recording = match descriptor {
+        Some(descriptor) => Recording::Descriptor(descriptor, path.extract()?),
+        None => Recording::of(path)?
+            .ok_or_else(|| PyTypeError::new_err("give a path, a binary file, or bytes"))?,
+    };
+    let file = py.detach(|| recording.open(mmap, record_size));
     let file = Arc::new(file.map_err(|error| python_error(py, error))?);
     let length = file.reader().len();
     Ok(PyDump { file, first: 0, step: 1, length, cursor: Arc::default() })

@@ -8,7 +8,12 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
-fn raise<'py, A: pyo3::call::PyCallArgs<'py>>(py: Python<'py>, class: &str, arguments: A) -> PyErr {
+/// An exception of the package, by the name of its class.
+pub(crate) fn raise<'py, A: pyo3::call::PyCallArgs<'py>>(
+    py: Python<'py>,
+    class: &str,
+    arguments: A,
+) -> PyErr {
     let make = || PyModule::import(py, "taskstats._errors")?.getattr(class)?.call1(arguments);
     make().map_or_else(|error| error, PyErr::from_value)
 }

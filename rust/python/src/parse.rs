@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use precise_top_core::wire::{self, Id, Payload};
 use precise_top_core::{
-    ErrorKind, Header, Layout, ParseError, SharedBytes, Snapshot, SourceKind, codec,
+    ErrorKind, Header, Layout, ParseError, SharedBytes, Snapshot, SourceKind, codec, dump,
 };
 use precise_top_sources::Error;
 use pyo3::prelude::*;
 
-use crate::errors::{parse_error, python_error};
+use crate::errors::{parse_error, python_error, raise};
 use crate::memory;
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
@@ -28,6 +28,10 @@ pub(crate) fn parse(
     record_size: Option<usize>,
 ) -> PyResult<PySnapshot> {
     let bytes = memory::shared(data)?;
+    if dump::is_dump(bytes.as_ref()) {
+        let message = "this is a dump of snapshots: pass it to taskstats.open or taskstats.scan";
+        return Err(raise(py, "ParseError", (message, 0)));
+    }
     let snapshot = if codec::is_snapshot(bytes.as_ref()) {
         codec::decode(bytes)
     } else {

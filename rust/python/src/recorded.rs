@@ -18,6 +18,8 @@ use crate::snapshot::PySnapshot;
 /// Reads the snapshots of a dump and remembers those that are damaged.
 #[derive(Default)]
 struct SnapshotReader {
+    /// Whether damaged snapshots are left out.
+    skip: bool,
     cursor: Cursor,
     /// Why a snapshot cannot be read, by its index.
     lost: BTreeMap<usize, String>,
@@ -25,9 +27,9 @@ struct SnapshotReader {
 
 /// Why a snapshot is not available.
 enum Unavailable {
-    /// It is damaged.
+    /// It is damaged, and left out.
     Damaged,
-    /// The file cannot be read.
+    /// The file cannot be read, or nothing is to be left out.
     Failed(Error),
 }
 
@@ -42,7 +44,7 @@ impl SnapshotReader {
         };
         match dump.file.snapshot(place, &mut self.cursor) {
             Ok(snapshot) => Ok(Arc::new(snapshot)),
-            Err(Error::Damaged { error, .. } | Error::Parse(error)) => {
+            Err(Error::Damaged { error, .. } | Error::Parse(error)) if self.skip => {
                 self.lost.insert(index, error.to_string());
                 Err(Unavailable::Damaged)
             }
@@ -92,13 +94,16 @@ impl PyRecordedIntervals {
 #[pymethods]
 impl PyRecordedIntervals {
     #[new]
-    fn new(dump: Py<PyDump>) -> PyRecordedIntervals {
-        PyRecordedIntervals { dump, state: Mutex::default() }
+    #[pyo3(signature = (dump, *, skip=false))]
+    fn new(dump: Py<PyDump>, skip: bool) -> PyRecordedIntervals {
+        let reader = SnapshotReader { skip, ..SnapshotReader::default() };
+        PyRecordedIntervals { dump, state: Mutex::new(State { reader, ..State::default() }) }
     }
 
-    /// Return the snapshot at `index`, or None where it is damaged.
+    /// Return the snapshot at `index`, or None where it is damaged and `skip` is given.
     ///
-    /// Raises IndexError where there is none, OSError where the file was truncated.
+    /// Raises IndexError where there is none, ParseError where it is damaged, OSError where the
+    /// file was truncated.
     fn snapshot(&self, py: Python<'_>, index: usize) -> PyResult<Option<PySnapshot>> {
         let read = |state: &mut State, dump: &PyDump| {
             let snapshot = state.reader.read(dump, index);
@@ -109,8 +114,9 @@ impl PyRecordedIntervals {
 
     /// Return the interval that ends with the snapshot at `index`.
     ///
-    /// None across a gap of the recording, and where a snapshot is damaged. Raises IndexError
-    /// where there is no such snapshot, OSError where the file was truncated.
+    /// None across a gap of the recording, and where a snapshot is damaged and `skip` is given.
+    /// Raises IndexError where there is no such snapshot, ParseError where it is damaged, OSError
+    /// where the file was truncated.
     fn interval(&self, py: Python<'_>, index: usize) -> PyResult<Option<PyInterval>> {
         let read = |State { reader, intervals }: &mut State, dump: &PyDump| {
             intervals.get(index, |index| reader.read(dump, index))

@@ -4,10 +4,12 @@ mod append;
 mod command_lines;
 mod file;
 mod name_strings;
+mod ordered;
 mod parallel_read;
 mod process_names;
 mod recorder;
 mod rotation;
+mod scan;
 
 pub use command_lines::CommandLines;
 pub use file::{DumpFile, read_columns};
@@ -15,3 +17,4 @@ pub use name_strings::with_names;
 pub use parallel_read::Lost;
 pub use process_names::group_names;
 pub use recorder::{Policy, Recorder};
+pub use scan::{Scan, ScanFile, ScanOptions, ScanRows, WantsHost, sum_tasks};

@@ -487,6 +487,16 @@ impl Reader {
         Ok(strings)
     }
 
+    /// Damage in bytes that belong to no frame, between the run of a snapshot and a later one: it
+    /// may have been a snapshot.
+    pub fn damaged_between(&self, first: usize, last: usize) -> impl Iterator<Item = ParseError> {
+        let offset = |index| self.index()?.entry(index).map(|entry| entry.offset as usize);
+        let range = offset(self.chain_start(first)).unwrap_or(0)..offset(last).unwrap_or(0);
+        let gaps = self.index().into_iter().flat_map(Index::inner_gaps);
+        gaps.filter(move |gap| range.contains(&gap.start))
+            .map(|gap| ParseError::new(ErrorKind::BadChecksum, gap.start))
+    }
+
     /// Damage to the names before a snapshot: names that are not repeated after it are
     /// unknown.
     pub fn lost_names(&self, index: usize) -> impl Iterator<Item = ParseError> {

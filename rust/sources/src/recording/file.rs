@@ -23,6 +23,7 @@ pub struct DumpFile {
     reader: Reader,
     map: Option<Arc<FileMap>>,
     identity: (u64, u64),
+    record_size: Option<usize>,
 }
 
 /// A piece of a file. File offset and memory are aligned to pages: unaligned copies take
@@ -126,7 +127,33 @@ impl DumpFile {
         still_whole(path, mapped.as_deref(), reader.is_err())?;
         let reader = reader.map_err(|error| failure(path, error))?;
         let identity = identity(&metadata);
-        Ok(DumpFile { path: path.to_owned(), reader, map: mapped, identity })
+        Ok(DumpFile { path: path.to_owned(), reader, map: mapped, identity, record_size })
+    }
+
+    /// The same of bytes in memory; `name` stands for them in messages.
+    pub fn of_bytes(
+        bytes: SharedBytes,
+        name: &Path,
+        record_size: Option<usize>,
+    ) -> Result<DumpFile, Error> {
+        let reader = Reader::new(bytes, record_size).map_err(|error| failure(name, error))?;
+        Ok(DumpFile { path: name.to_owned(), reader, map: None, identity: (0, 0), record_size })
+    }
+
+    /// The file as it is now; None where it has not grown, and where another file has the name.
+    pub fn grown(&self) -> Result<Option<DumpFile>, Error> {
+        if self.identity == (0, 0) {
+            return Ok(None);
+        }
+        let file =
+            open(&self.path).map_err(|error| Error::os(self.path.display().to_string(), error))?;
+        let metadata =
+            file.metadata().map_err(|error| Error::os(self.path.display().to_string(), error))?;
+        let has_grown = metadata.len() > self.reader.size() as u64;
+        if identity(&metadata) != self.identity || !has_grown {
+            return Ok(None);
+        }
+        DumpFile::of(file, &self.path, self.map.is_some(), self.record_size).map(Some)
     }
 
     /// The file's name.

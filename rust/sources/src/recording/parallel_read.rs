@@ -77,12 +77,14 @@ pub(super) fn read(
         builder.finish().0
     };
     let batches = map_parallel(threads, builders, finish, stop);
-    if kinds.iter().any(|kind| kind.is_name()) {
-        for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
-            let names = indices.iter().max().map(|&last| reader.lost_names(last));
-            let names = names.into_iter().flatten();
-            lost.extend(names.map(|error| Lost { part, index: None, error }));
-        }
+    for (part, Part { reader, indices, .. }) in parts.iter().enumerate() {
+        let Some((&first, &last)) = indices.iter().min().zip(indices.iter().max()) else {
+            continue;
+        };
+        let names = kinds.iter().any(|kind| kind.is_name());
+        let names = names.then(|| reader.lost_names(last)).into_iter().flatten();
+        let all = reader.damaged_between(first, last).chain(names);
+        lost.extend(all.map(|error| Lost { part, index: None, error }));
     }
     let texts = texts.into_iter().map(Dictionary::into_strings).collect();
     Ok((Columns { kinds: kinds.into(), batches, texts }, lost))
