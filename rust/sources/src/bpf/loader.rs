@@ -204,6 +204,14 @@ impl Prepared {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// How many instructions it has.
+    pub(crate) fn length(&self) -> usize {
+        self.instructions.len()
+    }
+}
+
 /// What a program is attached to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target<'a> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use precise_top_core::{Flags, Interval, TaskTable};
 
 use super::exit_ring::Deaths;
+use super::loader::{self, Loader, Target};
 use super::*;
 
 #[test]
@@ -393,5 +394,35 @@ fn the_books_close_beside_a_hidden_process() {
         // The time of other hidden tasks, and when a CPU left idle for them, are less exact.
         assert!(residuals[2].abs() < 0.0005, "changed: {changed}, {residuals:?}");
         assert!(residuals[4].abs() < 0.01, "changed: {changed}, {residuals:?}");
+    }
+}
+
+/// Most of the time of opening is the verifier's, which follows each way through a program: a
+/// branch in an often called function can double it.
+#[test]
+fn the_verifier_follows_few_ways_through_the_programs() {
+    let mut loader = Loader::new(loader::SNAPSHOTS).expect("an object that fits the kernel");
+    let _maps = open::test_maps(&mut loader);
+    let programs = [
+        ("snapshot", Target::Call),
+        ("snapshot_of_ran", Target::Call),
+        ("switched", Target::Tracepoint("sched_switch")),
+        ("exits", Target::Tracepoint("sched_process_exit")),
+        ("freed", Target::Tracepoint("sched_process_free")),
+    ];
+    for (name, target) in programs {
+        let program = match loader.prepare(name, target) {
+            Ok(program) => program,
+            // Before Linux 6.7.
+            Err(_) if !loader.has_one_call() => return,
+            Err(error) => panic!("{name}: {error}"),
+        };
+        let length = program.length();
+        let Ok(program) = program.load() else {
+            assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+            return;
+        };
+        let followed = bpf::verified_instructions(program.as_fd()).expect("facts of a program");
+        assert!(followed as usize <= 10 * length, "{name}: {followed} for {length} instructions");
     }
 }

@@ -419,6 +419,14 @@ pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
+/// Instructions that the verifier followed, on all paths together; 0 before Linux 5.16.
+#[cfg(test)]
+pub(crate) fn verified_instructions(program: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: the structure of a program, of integers only.
+    let info: bpf_prog_info = unsafe { info_of(program) }?;
+    Ok(info.verified_insns)
+}
+
 /// Names of all programs that are attached by links. Fails without CAP_SYS_ADMIN.
 pub(crate) fn attached_programs() -> io::Result<Vec<String>> {
     let mut names = Vec::new();
