@@ -63,8 +63,26 @@ pub(super) const PEAKS: FieldSet = FieldSet::of(&[
     Field::irq_delay_min,
     Field::irq_delay_max_ts,
 ]);
-/// The first of the instants of the longest delays (7.0): a kernel has all of them or none.
+/// The first of the longest delays (6.15), and of their instants (7.0): a kernel has all of them
+/// or none.
+const LONGEST: &str = "task_struct.sched_info.max_run_delay";
 const INSTANTS: &str = "task_struct.sched_info.max_run_delay_ts.tv_sec";
+
+/// The delays of `struct task_delay_info`, by the names that their fields begin with there, and the
+/// fields for their number, sum, longest, shortest, and the instant of the longest.
+#[rustfmt::skip]
+const DELAYS: [(&str, [Field; 5]); 7] = {
+    use Field as F;
+    [
+        ("blkio", [F::blkio_count, F::blkio_delay_total, F::blkio_delay_max, F::blkio_delay_min, F::blkio_delay_max_ts]),
+        ("swapin", [F::swapin_count, F::swapin_delay_total, F::swapin_delay_max, F::swapin_delay_min, F::swapin_delay_max_ts]),
+        ("freepages", [F::freepages_count, F::freepages_delay_total, F::freepages_delay_max, F::freepages_delay_min, F::freepages_delay_max_ts]),
+        ("thrashing", [F::thrashing_count, F::thrashing_delay_total, F::thrashing_delay_max, F::thrashing_delay_min, F::thrashing_delay_max_ts]),
+        ("compact", [F::compact_count, F::compact_delay_total, F::compact_delay_max, F::compact_delay_min, F::compact_delay_max_ts]),
+        ("wpcopy", [F::wpcopy_count, F::wpcopy_delay_total, F::wpcopy_delay_max, F::wpcopy_delay_min, F::wpcopy_delay_max_ts]),
+        ("irq", [F::irq_count, F::irq_delay_total, F::irq_delay_max, F::irq_delay_min, F::irq_delay_max_ts]),
+    ]
+};
 
 /// Fields of a record, and the kernel's fields that they are made from, as "structure.field";
 /// "a|b" where either serves. What is in no row here, no snapshot can do without.
@@ -121,75 +139,55 @@ const MADE_FROM: &[(&[Field], &[&str])] = {
          &["task_struct.sched_info.pcount", "signal_struct.stats", "taskstats.cpu_count"]),
         (&[F::cpu_delay_total],
          &["task_struct.sched_info.run_delay", "signal_struct.stats", "taskstats.cpu_delay_total"]),
-        (&[F::blkio_count, F::blkio_delay_total, F::swapin_count, F::swapin_delay_total,
-           F::freepages_count, F::freepages_delay_total, F::thrashing_count,
-           F::thrashing_delay_total, F::compact_count, F::compact_delay_total, F::wpcopy_count,
-           F::wpcopy_delay_total, F::irq_count, F::irq_delay_total],
-         &["task_struct.delays", "signal_struct.stats"]),
-        (&[F::blkio_count], &["task_delay_info.blkio_count", "taskstats.blkio_count"]),
-        (&[F::blkio_delay_total], &["task_delay_info.blkio_delay", "taskstats.blkio_delay_total"]),
-        (&[F::swapin_count], &["task_delay_info.swapin_count", "taskstats.swapin_count"]),
-        (&[F::swapin_delay_total],
-         &["task_delay_info.swapin_delay", "taskstats.swapin_delay_total"]),
-        (&[F::freepages_count], &["task_delay_info.freepages_count", "taskstats.freepages_count"]),
-        (&[F::freepages_delay_total],
-         &["task_delay_info.freepages_delay", "taskstats.freepages_delay_total"]),
-        (&[F::thrashing_count], &["task_delay_info.thrashing_count", "taskstats.thrashing_count"]),
-        (&[F::thrashing_delay_total],
-         &["task_delay_info.thrashing_delay", "taskstats.thrashing_delay_total"]),
-        (&[F::compact_count], &["task_delay_info.compact_count", "taskstats.compact_count"]),
-        (&[F::compact_delay_total],
-         &["task_delay_info.compact_delay", "taskstats.compact_delay_total"]),
-        (&[F::wpcopy_count], &["task_delay_info.wpcopy_count", "taskstats.wpcopy_count"]),
-        (&[F::wpcopy_delay_total],
-         &["task_delay_info.wpcopy_delay", "taskstats.wpcopy_delay_total"]),
         (&[F::cpu_delay_max, F::cpu_delay_min],
-         &["task_struct.sched_info.max_run_delay", "task_struct.sched_info.min_run_delay"]),
+         &[LONGEST, "task_struct.sched_info.min_run_delay"]),
         (&[F::cpu_delay_max_ts], &[INSTANTS, "task_struct.sched_info.max_run_delay_ts.tv_nsec"]),
-        (&[F::blkio_delay_max, F::blkio_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.blkio_delay_max", "task_delay_info.blkio_delay_min"]),
-        (&[F::blkio_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.blkio_delay_max_ts.tv_sec",
-         "task_delay_info.blkio_delay_max_ts.tv_nsec"]),
-        (&[F::swapin_delay_max, F::swapin_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.swapin_delay_max", "task_delay_info.swapin_delay_min"]),
-        (&[F::swapin_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.swapin_delay_max_ts.tv_sec",
-         "task_delay_info.swapin_delay_max_ts.tv_nsec"]),
-        (&[F::freepages_delay_max, F::freepages_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.freepages_delay_max", "task_delay_info.freepages_delay_min"]),
-        (&[F::freepages_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.freepages_delay_max_ts.tv_sec",
-         "task_delay_info.freepages_delay_max_ts.tv_nsec"]),
-        (&[F::thrashing_delay_max, F::thrashing_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.thrashing_delay_max", "task_delay_info.thrashing_delay_min"]),
-        (&[F::thrashing_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.thrashing_delay_max_ts.tv_sec",
-         "task_delay_info.thrashing_delay_max_ts.tv_nsec"]),
-        (&[F::compact_delay_max, F::compact_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.compact_delay_max", "task_delay_info.compact_delay_min"]),
-        (&[F::compact_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.compact_delay_max_ts.tv_sec",
-         "task_delay_info.compact_delay_max_ts.tv_nsec"]),
-        (&[F::wpcopy_delay_max, F::wpcopy_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.wpcopy_delay_max", "task_delay_info.wpcopy_delay_min"]),
-        (&[F::wpcopy_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.wpcopy_delay_max_ts.tv_sec",
-         "task_delay_info.wpcopy_delay_max_ts.tv_nsec"]),
-        (&[F::irq_delay_max, F::irq_delay_min], &["task_struct.sched_info.max_run_delay", "task_struct.delays",
-         "task_delay_info.irq_delay_max", "task_delay_info.irq_delay_min"]),
-        (&[F::irq_delay_max_ts], &[INSTANTS, "task_struct.delays",
-         "task_delay_info.irq_delay_max_ts.tv_sec",
-         "task_delay_info.irq_delay_max_ts.tv_nsec"]),
-        (&[F::irq_count], &["task_delay_info.irq_count", "taskstats.irq_count"]),
-        (&[F::irq_delay_total], &["task_delay_info.irq_delay", "taskstats.irq_delay_total"]),
     ]
 };
 
+/// The same for the delays of `struct task_delay_info`.
+fn delays_made_from() -> impl Iterator<Item = (Vec<Field>, Vec<String>)> {
+    DELAYS.iter().flat_map(|(name, [count, total, longest, shortest, instant])| {
+        let own = |field: &str| format!("task_delay_info.{name}_{field}");
+        // Those of dead threads.
+        let sum = |field: &str| format!("taskstats.{name}_{field}");
+        let delays = || "task_struct.delays".to_owned();
+        let dead = || "signal_struct.stats".to_owned();
+        [
+            (vec![*count], vec![delays(), dead(), own("count"), sum("count")]),
+            (vec![*total], vec![delays(), dead(), own("delay"), sum("delay_total")]),
+            (
+                vec![*longest, *shortest],
+                vec![LONGEST.to_owned(), delays(), own("delay_max"), own("delay_min")],
+            ),
+            (
+                vec![*instant],
+                vec![
+                    INSTANTS.to_owned(),
+                    delays(),
+                    own("delay_max_ts.tv_sec"),
+                    own("delay_max_ts.tv_nsec"),
+                ],
+            ),
+        ]
+    })
+}
+
+/// Fields of records, and what they are made from.
+fn made_from() -> impl Iterator<Item = (Vec<Field>, Vec<String>)> {
+    let owned = |sources: &[&str]| sources.iter().map(|&source| source.to_owned()).collect();
+    MADE_FROM
+        .iter()
+        .map(move |(fields, sources)| (fields.to_vec(), owned(sources)))
+        .chain(delays_made_from())
+}
+
 /// Every field of the kernel that columns are made from.
 #[cfg(test)]
-pub(super) fn sources() -> impl Iterator<Item = &'static str> {
-    MADE_FROM.iter().flat_map(|(_, sources)| *sources).flat_map(|source| source.split('|'))
+pub(super) fn sources() -> impl Iterator<Item = String> {
+    made_from()
+        .flat_map(|(_, sources)| sources)
+        .flat_map(|source| source.split('|').map(str::to_owned).collect::<Vec<_>>())
 }
 
 /// The way from a task to the clocks of its run queue, without which no value is of one
@@ -213,11 +211,11 @@ impl Lacking {
     pub(super) fn of(fit: &Fit) -> Lacking {
         let mut lacking = Lacking::default();
         let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
-        for (fields, sources) in MADE_FROM {
+        for (fields, sources) in made_from() {
             let Some(cause) = sources.iter().find_map(|source| unreadable(fit, source)) else {
                 continue;
             };
-            lacking.fields = lacking.fields.union(FieldSet::of(fields));
+            lacking.fields = lacking.fields.union(FieldSet::of(&fields));
             let names = fields.iter().map(|field| field.info().name);
             match causes.iter_mut().find(|(known, _)| *known == cause) {
                 Some((_, all)) => all.extend(names),

@@ -100,7 +100,7 @@ fn every_field_that_columns_are_made_from_is_one_that_the_programs_read() {
     let (_, fit) = fitted(own_types());
     let read: BTreeSet<String> = fit.accesses().map(|(access, _)| access.to_string()).collect();
     for source in fields::sources() {
-        assert!(read.contains(source), "{source} is read by no program");
+        assert!(read.contains(&source), "{source} is read by no program");
     }
     for (access, reason) in fit.accesses().filter(|(access, _)| !is_older(access)) {
         assert_eq!(reason, None, "{access}");
