@@ -137,7 +137,7 @@ def test_rows_of_an_interval_are_attributes() -> None:
     assert row.to_dict(["ac_pid", "tasks"]) == {"ac_pid": os.getpid(), "tasks": 1}
     assert repr(row).startswith(f"<taskstats.Row: pid {os.getpid()} ")
     assert interval.by_pid(2**22) is None
-    with pytest.raises(AttributeError, match="no column .nonsense"):
+    with pytest.raises(AttributeError, match=r"no column .nonsense"):
         _ = row.nonsense
     with pytest.raises(KeyError):
         _ = row["nonsense"]
@@ -161,7 +161,7 @@ def test_a_table_is_the_first_rows() -> None:
     assert len(interval.top(None)) == len(interval)
     by_switches = [row.nvcsw_delta or 0 for row in interval.top(5, by="nvcsw")]
     assert by_switches == sorted(by_switches, reverse=True)
-    with pytest.raises(ValueError, match="no column .nonsense"):
+    with pytest.raises(ValueError, match=r"no column .nonsense"):
         interval.top(by="nonsense")
 
 

@@ -18,7 +18,6 @@ from taskstats.compat import _psutil_types
 from taskstats.compat._psutil_types import (
     STATUS_ZOMBIE,
     AccessDenied,
-    Error,
     NoSuchProcess,
     TimeoutExpired,
     ZombieProcess,
@@ -32,13 +31,12 @@ from taskstats.compat._psutil_types import (
 
 # Two starts of one task differ by a tick at most, by how they are read.
 _SAME_START_NS = 20_000_000
-# Names of this length may be cut.
-CUT_NAME = 15
 # The fields that each attribute needs of a snapshot; others have files of their own in /proc.
 FIELDS = {
     "pid": [],
     "ppid": ["ac_ppid"],
     "name": ["ac_comm"],
+    "cmdline": [],
     "status": ["state"],
     "username": ["ac_uid"],
     "create_time": ["ac_start_ns"],
@@ -50,10 +48,10 @@ FIELDS = {
     "num_threads": ["num_threads"],
     "cpu_num": ["cpu"],
     "cpu_times": ["ac_utime", "ac_cutime"],
-    "memory_info": ["rss_kb"],
+    "memory_info": ["rss_kb", "hiwater_rss"],
 }
 # The attributes that `as_dict` and `process_iter` take.
-ATTRIBUTES = (*FIELDS, "exe", "cmdline", "cwd", "cpu_percent", "memory_percent")
+ATTRIBUTES = (*FIELDS, "exe", "cwd", "cpu_percent", "memory_percent")
 
 
 def names_of(attrs: Collection[str] | None) -> list[str]:
@@ -201,10 +199,6 @@ class Process:
     def name(self) -> str:
         """Return the command name; a cut one is completed from the command line."""
         name: str = self._row("name")
-        if len(name) < CUT_NAME:
-            return name
-        with contextlib.suppress(Error):
-            return _whole_name(name, self.cmdline())
         return name
 
     def status(self) -> str:
@@ -460,9 +454,3 @@ def _task(pid: int, fields: list[str] | None) -> Task:
         raise NoSuchProcess(pid) from None
     except taskstats.AccessDenied:
         raise AccessDenied(pid) from None
-
-
-def _whole_name(name: str, cmdline: list[str]) -> str:
-    """Complete a name that may be cut by the program's."""
-    whole = os.path.basename(cmdline[0]) if cmdline else ""
-    return whole if whole.startswith(name) else name

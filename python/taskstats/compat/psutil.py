@@ -30,7 +30,7 @@ from typing import Literal, overload
 import taskstats
 from taskstats._core import psutil_rows
 from taskstats.compat import _psutil_types
-from taskstats.compat._psutil_process import CUT_NAME, FIELDS, Process, names_of
+from taskstats.compat._psutil_process import FIELDS, Process, names_of
 from taskstats.compat._psutil_types import (
     STATUS_DEAD,
     STATUS_DISK_SLEEP,
@@ -87,19 +87,17 @@ def process_iter(
     gc.disable()
     try:
         rows = psutil_rows(snapshot, quick, _psutil_types, ad_value)
+        found = [Process.of(task, None if names is None else info) for task, info in rows]
     finally:
         if collects:
             gc.enable()
-    for task, info in rows:
-        if names is None:
-            yield Process.of(task)
-            continue
-        process = Process.of(task, info)
+    del rows
+    if not slow:
+        yield from found
+        return
+    for process in found:
         try:
-            if slow:
-                info |= process.as_dict(slow, ad_value)
-            if "name" in info and len(info["name"] or "") >= CUT_NAME:
-                info["name"] = process.name()
+            process.info |= process.as_dict(slow, ad_value)
         except NoSuchProcess:
             continue
         yield process

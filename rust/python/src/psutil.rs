@@ -13,6 +13,11 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
 
+/// Bytes of a command name that may be cut.
+const LONGEST_COMM: usize = 15;
+/// include/linux/sched.h
+const PF_KTHREAD: u32 = 0x0020_0000;
+
 /// An attribute of a process.
 #[derive(Clone, Copy)]
 enum Attribute {
@@ -31,6 +36,7 @@ enum Attribute {
     NumThreads,
     NumCtxSwitches,
     IoCounters,
+    Cmdline,
 }
 
 impl Attribute {
@@ -51,6 +57,7 @@ impl Attribute {
             "num_threads" => Attribute::NumThreads,
             "num_ctx_switches" => Attribute::NumCtxSwitches,
             "io_counters" => Attribute::IoCounters,
+            "cmdline" => Attribute::Cmdline,
             other => return Err(PyValueError::new_err(format!("no attribute {other:?}"))),
         })
     }
@@ -120,10 +127,7 @@ impl<'py> Maker<'py> {
             Attribute::Ppid => number(record.ac_ppid().map(u64::from)),
             Attribute::NumThreads => number(record.num_threads().map(u64::from)),
             Attribute::CpuNum => number(record.cpu().map(u64::from)),
-            Attribute::Name => {
-                let name = record.ac_comm().map(OsStr::from_bytes);
-                name.map(|name| Ok(name.into_pyobject(py)?.into_any())).transpose()
-            }
+            Attribute::Name => self.name(record),
             Attribute::Nice => {
                 record.ac_nice().map(|nice| Ok(nice.into_pyobject(py)?.into_any())).transpose()
             }
@@ -142,6 +146,7 @@ impl<'py> Maker<'py> {
             Attribute::MemoryInfo => self.named(column, memory(record)),
             Attribute::NumCtxSwitches => self.named(column, record.nvcsw().zip(record.nivcsw())),
             Attribute::IoCounters => self.named(column, io(record)),
+            Attribute::Cmdline => self.cmdline(record),
         }
     }
 
@@ -154,6 +159,29 @@ impl<'py> Maker<'py> {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some((values, class)) = values.zip(column.class.as_ref()) else { return Ok(None) };
         self.new.call1((class, values.into_pyobject(self.py)?)).map(Some)
+    }
+
+    /// The command name; one that may be cut is completed from the program's path.
+    fn name(&self, record: &Record<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(name) = record.ac_comm() else { return Ok(None) };
+        let is_kernel_thread = record.task_flags().is_some_and(|flags| flags & PF_KTHREAD != 0);
+        let whole = (name.len() == LONGEST_COMM && !is_kernel_thread)
+            .then(|| precise_top_sources::cmdline(record.ac_pid()?)?.into_iter().next())
+            .flatten();
+        let whole = whole.as_deref().and_then(|path| path.rsplit(|&byte| byte == b'/').next());
+        let name = whole.filter(|whole| whole.starts_with(name)).unwrap_or(name);
+        Ok(Some(OsStr::from_bytes(name).into_pyobject(self.py)?.into_any()))
+    }
+
+    fn cmdline(&self, record: &Record<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let words = record.ac_pid().and_then(precise_top_sources::cmdline);
+        // A zombie has none any more.
+        let is_zombie = record.state().map(state::letter) == Some('Z');
+        let Some(words) = words.filter(|words| !(words.is_empty() && is_zombie)) else {
+            return Ok(None);
+        };
+        let words = words.iter().map(|word| OsStr::from_bytes(word));
+        PyList::new(self.py, words).map(|words| Some(words.into_any()))
     }
 
     fn user(&self, record: &Record<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {

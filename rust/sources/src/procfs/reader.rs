@@ -341,6 +341,9 @@ impl Reader {
         self.lines(record, directory, "status", |name| match name {
             b"VmPeak" if peaks => Some(Field::hiwater_vm),
             b"VmHWM" if peaks => Some(Field::hiwater_rss),
+            // The sums of all CPUs' counts; stat has what is summed already.
+            b"VmSize" if peaks => Some(Field::vm_kb),
+            b"VmRSS" if peaks => Some(Field::rss_kb),
             b"voluntary_ctxt_switches" if switches => Some(Field::nvcsw),
             b"nonvoluntary_ctxt_switches" if switches => Some(Field::nivcsw),
             _ => None,
