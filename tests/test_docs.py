@@ -26,7 +26,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 ROOT = Path(__file__).parent.parent
 STUB = ROOT / "python/taskstats/_core.pyi"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MODULES = [*sorted((ROOT / "python/taskstats").glob("*.py")), STUB]
+MODULES = [*sorted((ROOT / "python/taskstats").rglob("*.py")), STUB]
 
 # Keys that end what waits for keys.
 KEYS = {"ptop": "q", "ptop replay day.tsd": "q"}

@@ -260,9 +260,21 @@ class Process:
         return number
 
     def num_ctx_switches(self) -> pctxsw:
-        """Return the numbers of context switches, of all threads where that is known."""
-        switches: pctxsw = self._row("num_ctx_switches")
-        return switches
+        """Return the numbers of context switches, of all threads that live."""
+        with contextlib.suppress(AccessDenied):
+            switches: pctxsw = self._row("num_ctx_switches")
+            return switches
+        # /proc counts each thread of several by itself.
+        found: list[str] = self._file(lambda: os.listdir(self._path("task")))
+        counts = [0, 0]
+        for thread in found:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                status = self._path(f"task/{thread}/status").read_text(errors="replace")
+                for line in status.splitlines():
+                    name, _, number = line.partition(":")
+                    if name.endswith("voluntary_ctxt_switches"):
+                        counts[name.startswith("non")] += int(number)
+        return pctxsw(*counts)
 
     def io_counters(self) -> pio:
         """Return input and output. Raises AccessDenied for the processes of others."""
