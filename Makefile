@@ -103,7 +103,7 @@ docs: $(STAMPS)/installed
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 # Each prints a table; machines are shared, so compare ratios.
-BENCHES := start snapshots books exits proposal harm dumps
+BENCHES := start snapshots books exits proposal screen harm dumps
 bench: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/python tools/requirements.py bench > $(VENV)/requirements.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import time
@@ -66,10 +67,11 @@ def sleepers() -> Iterator[list[int]]:
 
 
 def rows_of(lines: Lines, number: int | None = None) -> list[str]:
-    """The lines of rows, without their marks."""
+    """The lines of rows, without marks and fates."""
     texts = lines.texts
     begin = [style for _, style in texts].index("heading") + 1
-    rows = [text[1:].rstrip() for text, _ in texts[begin : begin + lines.room]]
+    died = re.compile(r"died(, \w+ \d+)?: ")
+    rows = [died.sub("", text[1:]).rstrip() for text, _ in texts[begin : begin + lines.room]]
     return rows[: lines.rows - lines.top if number is None else number]
 
 
@@ -142,7 +144,7 @@ def test_what_rests_is_among_what_ran(
         # Unchanged tasks have their last values and no use.
         sources = [column.source for column in COLUMNS]
         rests = {row(cells) for cells in source.resting(sources) or ()}
-        lines = rows_of(screen().lines(interval, source, (100, 3000)))
+        lines = rows_of(screen().lines(interval, source, (100, 60_000)))
         assert {text.rstrip() for text in rests} <= set(lines)
         totals = source.totals()
         assert totals
@@ -152,7 +154,7 @@ def test_what_rests_is_among_what_ran(
         ]
         *_, sums, _keys = screen((*counts, NAME)).lines(interval, source, (100, 30)).texts
         assert sums[0].split()[-2:] == [str(totals["num_threads"]), str(totals["tasks"])]
-        named = rows_of(screen(text="sleep").lines(interval, source, (100, 3000)))
+        named = rows_of(screen(text="sleep").lines(interval, source, (100, 60_000)))
         found = {int(text.split()[0]) for text in named if text.endswith(" sleep")}
         assert found >= set(sleepers)
         # An interval of all tasks has no unchanged ones.
@@ -241,7 +243,7 @@ def test_the_selection_is_a_task(sleepers: list[int]) -> None:
     with taskstats.Source("procfs") as source:
         before = source.snapshot()
         interval = taskstats.usage(before, source.snapshot())
-        wide = (120, 2000)
+        wide = (120, 60_000)
         view = screen(sort="ac_pid", descending=False)
         lines = view.lines(interval, None, wide)
         rows = [int(text.split()[0]) for text in rows_of(lines)]

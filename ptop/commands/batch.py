@@ -18,7 +18,7 @@ import taskstats
 from taskstats.screen import Screen, missing
 
 from ptop.args import shown_columns
-from ptop.columns import Cell, TableColumn, for_groups
+from ptop.columns import TableColumn, for_groups
 from ptop.text import CsvLines, offset_s, stamp
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
@@ -38,6 +38,10 @@ TASK_KEYS = (
     ("total_pct", "total_pct"),
     ("exited", "exited"),
 )
+# The column with the command line, which is no field.
+CMDLINE = "cmdline"
+# The version of JSON lines; it grows when a key changes its meaning or goes.
+SCHEMA = 2
 SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
 
 
@@ -59,17 +63,17 @@ class RowQuery:
         """The rows of an interval: tasks or groups."""
         return interval.fold(self.group_by) if self.group_by else interval
 
-    def select(
-        self, interval: taskstats.Interval, sources: Sequence[str]
-    ) -> list[tuple[Cell, ...]]:
-        """The chosen rows of an interval, with the columns `sources`."""
-        return self.rows_of(interval).select(
-            list(sources),
+    def screen(self) -> Screen:
+        """The table of the chosen rows."""
+        return Screen(
+            [for_groups(column, self.group_by) for column in self.columns],
+            user=self.user,
+            offset_s=offset_s,
             sort=self.sort,
             descending=self.descending,
-            limit=self.rows,
             text=self.filter,
             pids=self.pids,
+            limit=self.rows,
         )
 
     def keys(self) -> dict[str, str]:
@@ -78,8 +82,9 @@ class RowQuery:
         if self.group_by:
             keys |= {"tasks": "tasks", "title": "title"}
         for column in self.columns:
-            if column.source not in keys.values():
-                keys[column.source] = column.source
+            source = CMDLINE if column.form == "command" else column.source
+            if source not in keys.values():
+                keys[source] = source
         return keys
 
 
@@ -115,16 +120,7 @@ def writer(query: RowQuery, style: str | None, out: TextIO) -> Callable[[tasksta
 
 
 def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    screen = Screen(
-        [for_groups(column, query.group_by) for column in query.columns],
-        user=query.user,
-        offset_s=offset_s,
-        sort=query.sort,
-        descending=query.descending,
-        text=query.filter,
-        pids=query.pids,
-        limit=query.rows,
-    )
+    screen = query.screen()
 
     def write(interval: taskstats.Interval) -> None:
         now = interval.cur
@@ -141,7 +137,7 @@ def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval]
 
 
 def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    keys = query.keys()
+    keys, screen = query.keys(), query.screen()
     lines = CsvLines(out, query.quote_formulas)
     header: list[tuple[Any, ...]] = [("time", "interval_ns", *keys)]
 
@@ -150,25 +146,31 @@ def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], 
         lines.write(header)
         header.clear()
         when = (interval.cur.time_ns / 1e9, interval.interval_ns)
-        lines.write(when + row for row in query.select(interval, list(keys.values())))
+        rows = screen.values(query.rows_of(interval), list(keys.values()))
+        lines.write(when + row for row in rows)
 
     return write
 
 
 def _json_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    screen = query.screen()
+
     def write(interval: taskstats.Interval) -> None:
-        json.dump(json_object(interval, query), out, separators=(",", ":"))
+        json.dump(json_object(interval, query, screen), out, separators=(",", ":"))
         out.write("\n")
 
     return write
 
 
-def json_object(interval: taskstats.Interval, query: RowQuery) -> dict[str, Any]:
-    """An interval as the object of a JSON line."""
+def json_object(interval: taskstats.Interval, query: RowQuery, screen: Screen) -> dict[str, Any]:
+    """An interval as the object of a JSON line; docs/json.md describes it. `screen` is that of
+    the query."""
     keys = query.keys()
-    states = {key: interval.status(source) for key, source in keys.items()}
-    rows = query.select(interval, list(keys.values()))
+    fields = {key: source for key, source in keys.items() if source != CMDLINE}
+    states = {key: interval.status(source) for key, source in fields.items()}
+    rows = screen.values(query.rows_of(interval), list(keys.values()))
     return {
+        "schema": SCHEMA,
         "time": interval.cur.time_ns / 1e9,
         "interval_ns": interval.interval_ns,
         "cpus": interval.cpus,

@@ -1712,6 +1712,13 @@ class Screen:
 
         Raises what `user` raises, and TypeError where it returns another type.
         """
+    def values(self, rows: Interval | Fold, columns: list[str]) -> list[tuple[_Cell, ...]]:
+        """Return the selected rows as tuples of `columns`, as `Interval.select` does.
+
+        One more column is `cmdline`, the command line quoted for a shell: empty for a kernel
+        thread, None where it is unknown and for a group that has a title. Raises ValueError for an
+        unknown column.
+        """
 
 @final
 class Lines:

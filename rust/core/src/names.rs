@@ -1,5 +1,6 @@
 //! Names that records cannot hold: command lines, users, cgroups.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -183,4 +184,15 @@ impl NamesAt {
         let process_start_ns = (named.start_ns != 0).then_some(named.start_ns);
         is_of_process(record, process_start_ns).then_some(&named.text)
     }
+}
+
+/// Arguments that each end with a NUL, quoted as for a shell.
+pub fn quoted(arguments: &[u8]) -> Cow<'_, [u8]> {
+    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
+    if arguments.is_empty() {
+        return Cow::Borrowed(arguments);
+    }
+    let quoted = arguments.split(|&byte| byte == 0).map(shlex::bytes::try_quote);
+    let quoted: Vec<_> = quoted.filter_map(Result::ok).collect();
+    Cow::Owned(quoted.join(&b' '))
 }

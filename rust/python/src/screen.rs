@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use precise_top_core::{Interval, Record, TaskTable};
+use precise_top_core::names::quoted;
+use precise_top_core::{Cell, Interval, Record, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
     Canvas, CellFormat, ControlSequences, Names, Remembered, RowKey, ScreenLines, Style,
@@ -13,11 +14,14 @@ use precise_top_screen::{
 use precise_top_sources::CommandLines;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::convert::{NamePart, filter, metric};
+use crate::convert::{NamePart, PyCell, filter, metric};
 use crate::interval::{PyGroups, PyInterval};
 use crate::source::PySource;
+
+/// The column that no record has.
+const CMDLINE: &str = "cmdline";
 
 /// Local time changes its offset from UTC at multiples of this time only.
 const QUARTER_S: u64 = 900;
@@ -326,6 +330,42 @@ impl PyScreen {
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
             table.lines(rows.interval(), rows.table(), settings, names)
         })
+    }
+
+    /// Return the selected rows as tuples of `columns`, as `Interval.select` does.
+    ///
+    /// One more column is `cmdline`, the command line quoted for a shell: empty for a kernel
+    /// thread, None where it is unknown and for a group that has a title. Raises ValueError for an
+    /// unknown column.
+    fn values<'py>(
+        &mut self,
+        py: Python<'py>,
+        rows: RowsArgument<'py>,
+        columns: Vec<String>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let metrics = columns.iter().map(|name| match &**name {
+            CMDLINE => Ok(None),
+            name => metric(name).map(Some),
+        });
+        let metrics = metrics.collect::<PyResult<Vec<_>>>()?;
+        let table = rows.table();
+        self.commands.begin(rows.interval().cur());
+        let chosen = table.select(&self.settings.query()).into_iter();
+        chosen
+            .map(|row| {
+                let row = row as usize;
+                let cells = metrics.iter().map(|metric| match metric {
+                    Some(metric) => PyCell(table.cell(row, *metric)).into_pyobject(py),
+                    None => {
+                        let record = table.record(row).filter(|_| !table.is_named());
+                        let found = record.and_then(|record| self.commands.of(&record, true));
+                        let text = found.as_deref().map(quoted);
+                        PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
+                    }
+                });
+                PyTuple::new(py, cells.collect::<PyResult<Vec<_>>>()?)
+            })
+            .collect()
     }
 }
 

@@ -48,7 +48,7 @@ pub struct ViewSettings {
 
 impl ViewSettings {
     /// The query for the rows from the top of the screen on.
-    pub(crate) fn query(&self) -> Query {
+    pub fn query(&self) -> Query {
         Query {
             sort: Some(self.sort),
             descending: self.descending,

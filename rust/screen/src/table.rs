@@ -109,12 +109,14 @@ pub struct TableRow<'a> {
 #[derive(Clone, Debug)]
 pub struct TextTable {
     columns: Vec<TextColumn>,
+    /// Cells that a row has on the screen.
+    cells: usize,
 }
 
 impl TextTable {
     /// A table with these columns.
     pub fn new(columns: Vec<TextColumn>) -> TextTable {
-        TextTable { columns }
+        TextTable { columns, cells: usize::MAX }
     }
 
     /// The columns from left to right.
@@ -142,7 +144,7 @@ impl TextTable {
             let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
             columns.remove(first);
         }
-        TextTable { columns }
+        TextTable { columns, cells }
     }
 
     /// The line of titles.
@@ -197,7 +199,7 @@ impl TextTable {
                 }
             }
             if column.format == CellFormat::Command {
-                push_command(line, names, row, scroll);
+                push_command(line, names, row, scroll, self.cells);
                 return Style::Plain;
             }
             let cell = row.table.cell(row.row, column.metric);

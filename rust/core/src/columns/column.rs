@@ -10,6 +10,7 @@ use super::dictionary::Dictionary;
 use super::kind::{ColumnKind, ValueType};
 use super::memory::{Memory, slice};
 use crate::fields::{COMM_LEN, Field};
+use crate::names::quoted;
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 use crate::table::{Cell, Metric, TaskTable};
@@ -244,17 +245,6 @@ fn name_of<'a>(
         ColumnKind::Cgroup => names.cgroup(record.cgroup_id()?).map(Cow::Borrowed),
         _ => names.cmdline(record).map(quoted),
     }
-}
-
-/// Arguments that each end with a NUL, quoted as for a shell.
-fn quoted(arguments: &[u8]) -> Cow<'_, [u8]> {
-    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
-    if arguments.is_empty() {
-        return Cow::Borrowed(arguments);
-    }
-    let quoted = arguments.split(|&byte| byte == 0).map(shlex::bytes::try_quote);
-    let quoted: Vec<_> = quoted.filter_map(Result::ok).collect();
-    Cow::Owned(quoted.join(&b' '))
 }
 
 fn until_nul(name: &[u8]) -> &[u8] {
