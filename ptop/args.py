@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import taskstats
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
-from ptop.live.state import Limits, State
+from ptop.live.state import LAYOUTS, Limits, State
 from ptop.text import safe
 from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
 
@@ -240,6 +240,12 @@ def add_table(options: argparse.ArgumentParser) -> None:
     )
     add_quote_formulas(options)
     options.add_argument(
+        "--keys",
+        choices=LAYOUTS,
+        default="htop",
+        help="the layout of the keys: htop (default), or vim, where h j k l move and scroll",
+    )
+    options.add_argument(
         "--theme",
         choices=THEMES,
         default="16",
@@ -270,6 +276,8 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
     state = State(
         view=options.view,
         columns=tuple(column.key for column in shown),
+        known=tuple(known),
+        layout=options.keys,
         sort=sort.key,
         descending=sort.descending,
         filter=options.filter or "",

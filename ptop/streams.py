@@ -17,8 +17,7 @@ def prepare() -> None:
     """Make the standard streams writable as a whole, with names in any encoding, whatever
     the locale says."""
     _open_closed()
-    # blessed writes to the interpreter's own stream.
-    sys.stdout = sys.__stdout__ = _patient(sys.stdout)  # type: ignore[misc, assignment]
+    sys.stdout = _patient(sys.stdout)
     sys.stderr = _patient(sys.stderr)
 
 

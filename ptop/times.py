@@ -51,9 +51,10 @@ def parse_time(text: str, reference_ns: int) -> int:
 
 
 def parse_delay(text: str) -> float | None:
-    """The seconds between two snapshots, or None if `text` is not in `DELAY_RANGE`."""
+    """The seconds between two snapshots, or None if `text` is not in `DELAY_RANGE`. The mark
+    of decimals may be a comma."""
     try:
-        seconds = float(text)
+        seconds = float(text.replace(",", "."))
     except ValueError:
         return None
     return seconds if SHORTEST_DELAY_S <= seconds <= LONGEST_DELAY_S else None

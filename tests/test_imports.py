@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     (
         "ptop.columns",
+        "ptop.live.decoder",
+        "ptop.live.editor",
         "ptop.outputs",
         "ptop.privilege",
         "ptop.signals",
@@ -30,9 +32,10 @@ LAYERS = (
         "ptop.text",
         "ptop.times",
     ),
-    ("ptop.feed", "ptop.live.state", "ptop.recordings"),
-    ("ptop.args", "ptop.live.pages"),
-    ("ptop.live.view", "ptop.commands.batch"),
+    ("ptop.feed", "ptop.live.state", "ptop.live.terminal", "ptop.recordings"),
+    ("ptop.args", "ptop.live.keys"),
+    ("ptop.live.pages", "ptop.live.theme", "ptop.commands.batch"),
+    ("ptop.live.view",),
     ("ptop.live.app",),
     (
         "ptop.commands.audit",
@@ -52,12 +55,15 @@ LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
 # These modules hold a docstring only.
 PACKAGES = ("ptop", "ptop.commands", "ptop.live")
 # Packages other than the standard library and taskstats, and the only module that may import each.
-OUTSIDE = {"blessed": "ptop.live.app", "pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
+OUTSIDE = {"pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
+    "ptop.live.decoder": (),
+    "ptop.live.editor": (),
+    "ptop.live.keys": (),
     "ptop.live.pages": (),
-    "ptop.live.state": (),
+    "ptop.live.state": ("taskstats.screen",),
     "ptop.outputs": (),
     "ptop.privilege": (),
     "ptop.signals": (),
@@ -141,7 +147,7 @@ def test_every_module_with_a_rule_exists() -> None:
 @pytest.mark.parametrize(
     ("module", "statement"),
     [
-        ("ptop.text", "from blessed import Terminal"),
+        ("ptop.text", "import tqdm"),
         ("ptop.columns", "import taskstats"),
         ("ptop.text", "from taskstats import Source"),
         ("ptop.live.state", "from ptop.live.pages import prompt"),

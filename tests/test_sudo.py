@@ -177,7 +177,7 @@ def test_a_command_under_sudo_is_roots(roots: Path) -> None:
 def test_python_m_ptop_imports_nothing_from_the_current_directory(
     tmp_path: Path, needs: Callable[[bool, str], None]
 ) -> None:
-    for name in ("csv", "json", "argparse", "taskstats", "shlex", "blessed"):
+    for name in ("csv", "json", "argparse", "taskstats", "shlex", "curses"):
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('imported {name}')\n")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     for words in (["doctor"], ["-b", "-n", "1", "-d", "0.1", "--format", "csv"]):

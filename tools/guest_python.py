@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # Parts of Python's library that no program here needs; half of its size.
 UNUSED = ("__pycache__", "test", "tests", "idlelib", "ensurepip", "lib2to3", "site-packages")
-PACKAGE = ("taskstats", "ptop", "blessed", "wcwidth", "jinxed")
+PACKAGE = ("taskstats", "ptop")
 PYTEST = (
     "pytest",
     "_pytest",

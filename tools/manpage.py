@@ -1,4 +1,4 @@
-"""Writes docs/man/ptop.1; with --check, fails if it is out of date.
+"""Writes docs/man/ptop.1 and docs/keys.md; with --check, fails if one is out of date.
 
 Design decisions
 
@@ -20,9 +20,9 @@ import taskstats
 
 from ptop import cli
 from ptop.columns import COLUMNS
-from ptop.live import state
+from ptop.live import keys
 
-PAGE = Path(__file__).parent.parent / "docs/man/ptop.1"
+DOCS = Path(__file__).parent.parent / "docs"
 
 EXAMPLES = (
     ("ptop", "the live view; ? shows the keys"),
@@ -151,10 +151,8 @@ def page() -> str:
         lines += [*section(each.prog), escaped(each.description or ""), *options(each)]
     lines += [
         *section("keys"),
-        *entries(state.HELP),
-        ".PP",
-        "In a replay also:",
-        *entries((key.shown, key.doc) for key in state.REPLAY_KEYS),
+        "The keys of the layout htop. Those of the layout vim follow where they differ.",
+        *key_entries(),
         *section("columns"),
         "Every field of struct taskstats is also a column under its own name; for a counter,",
         "its growth (_delta) and rate (_per_sec) are as well.",
@@ -175,17 +173,55 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def key_entries() -> Iterator[str]:
+    """The sections of the table of keys."""
+    for title, bound in keys.SECTIONS.items():
+        yield f'.SS "{title}"'
+        for key in bound:
+            only = f" (in a {key.views[0]})" if key.views == ("replay",) else ""
+            vim = f" [vim: {key.vim}]" if key.vim else ""
+            yield from entries(((f"{key.names}{vim}", key.doc + only),))
+
+
+def keys_page() -> str:
+    """docs/keys.md: the keys beside those of other programs."""
+    lines = [
+        "# Keys",
+        "",
+        "`make man` writes this page from the table in `ptop/live/keys.py`. Help (F1) has the",
+        "same keys. Where programs differ, ptop has the keys of htop; `--keys vim` moves with",
+        "h j k l. A space separates keys that do the same; the space bar is Space.",
+        "",
+        "htop is 3.4, top is that of procps 4.0, 0.1.0 is the first version of ptop.",
+    ]
+    for title, bound in keys.SECTIONS.items():
+        lines += ["", f"## {title[0].upper()}{title[1:]}", ""]
+        peers = any(key.htop or key.top or key.old for key in bound)
+        heads = ["ptop", "--keys vim", *(("htop", "top", "0.1.0") if peers else ()), ""]
+        lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+        for key in bound:
+            only = " (replay)" if key.views == ("replay",) else ""
+            others = (key.htop, key.top, key.old) if peers else ()
+            cells = [code(names) for names in (key.names, key.shown("vim"), *others)]
+            lines.append("| " + " | ".join([*cells, key.doc + only]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def code(names: str) -> str:
+    """Keys as code in a cell of a table."""
+    return f"`{names}`".replace("|", "\\|") if names else ""
+
+
 def main() -> int:
     # Newer Pythons color usage lines.
     os.environ["NO_COLOR"] = "1"
-    text = page()
-    if sys.argv[1:] == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text() == text:
-            return 0
-        sys.stderr.write("docs/man/ptop.1 is out of date; type: make man\n")
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text)
+    for path, text in ((DOCS / "man/ptop.1", page()), (DOCS / "keys.md", keys_page())):
+        if sys.argv[1:] != ["--check"]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        elif not path.is_file() or path.read_text() != text:
+            sys.stderr.write(f"{path.relative_to(DOCS.parent)} is out of date; type: make man\n")
+            return 1
     return 0
 
 

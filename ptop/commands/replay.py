@@ -40,7 +40,7 @@ def parser() -> Parser:
     options = Parser(
         prog="ptop replay",
         description="Shows a dump as the live view would have shown it: space pauses, the"
-        " arrows step, @ goes to a time, [ and ] to the spikes of a column.",
+        " keys , and . step, d goes to a time, n and N to the spikes of a column.",
     )
     add_table(options)
     options.add_argument("file", metavar="FILE", help="a dump that `ptop record` wrote")
@@ -114,11 +114,13 @@ def _show(
     options: argparse.Namespace, feed: RecordedFeed, user: Callable[[int], str | None]
 ) -> int:
     from ptop.live import app
+    from ptop.live.terminal import Terminal, UnusableError
     from ptop.live.theme import Look
 
-    refusal = app.unusable_terminal()
-    if refusal:
-        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop replay FILE -b\n")
+    try:
+        terminal = Terminal()
+    except UnusableError as error:
+        sys.stderr.write(f"ptop: {error}; for plain text type: ptop replay FILE -b\n")
         return EXIT_USAGE
     state, columns, limits = first_state(options)
     at = options.at is not None
@@ -127,4 +129,4 @@ def _show(
     notice = feed.notice or (feed.position() if at else unreadable(feed.frames))
     state = replace(state, notice=notice)
     look = Look(theme(options), use_ascii(options))
-    return app.show(feed, state, columns, limits, options.intervals, look, user)
+    return app.show(terminal, feed, state, columns, limits, options.intervals, look, user)

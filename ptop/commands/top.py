@@ -22,14 +22,17 @@ def main(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from ptop.live import app
+    from ptop.live.terminal import Terminal, UnusableError
     from ptop.live.theme import Look
 
-    refusal = app.unusable_terminal()
-    if refusal:
-        sys.stderr.write(f"ptop: {refusal}; for plain text type: ptop -b -n 1\n")
+    try:
+        terminal = Terminal()
+    except UnusableError as error:
+        sys.stderr.write(f"ptop: {error}; for plain text type: ptop -b -n 1\n")
         return EXIT_USAGE
     state, columns, limits = first_state(options)
     return app.run(
+        terminal,
         replace(state, threads=options.threads, delay=options.delay),
         columns,
         source=options.source,

@@ -1,100 +1,58 @@
-"""The live view and the replay on a terminal: the only module that writes to it.
+"""The live view and the replay on a terminal.
 
 Design decisions
 
 * One thread. The timeout of waiting for a key is the clock.
-* Every terminal mode is a context manager, and signals end the loop, so that the terminal
-  is restored before any message is written.
+* The modes of the terminal are a context manager, and signals end the loop, so that the
+  terminal is restored before any message is written.
 * A terminal that is gone counts as a hang-up, wherever that is noticed.
 * Only the lines that differ from the previous frame are written.
 """
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import curses
 import gc
 import os
 import select
 import signal
 import sys
-import termios
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import taskstats
-from blessed import Terminal
-from blessed.keyboard import Keystroke
-from taskstats.screen import Canvas, Lines
+from taskstats.screen import Canvas, Lines, width
 
 from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
-from ptop.live.state import Limits, State, press
-from ptop.live.theme import Look, sequences
+from ptop.live import keys, pages
+from ptop.live.decoder import Event
+from ptop.live.state import Limits, State, offer_users, tag, with_row
+from ptop.live.terminal import HungUp, Terminal
+from ptop.live.theme import Look, styles
 from ptop.live.view import Renderer, needed_fields
 from ptop.signals import ENDING, Queue
 from ptop.times import Pace, parse_time
 
 
-class _HungUp(Exception):
-    """The terminal is gone."""
-
-
-class _Keyboard(Terminal):
-    """A terminal whose keys may be any bytes. They are UTF-8, whatever the locale says; bytes
-    that are not become surrogates, so that a filter finds them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.descriptor = sys.stdin.fileno()
-        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-
-    def getch(self, decode_latin1: bool = False) -> str:
-        byte = os.read(self.descriptor, 1)
-        if not byte:
-            raise _HungUp
-        return chr(byte[0]) if decode_latin1 else self._decoder.decode(byte)
-
-
-@contextlib.contextmanager
-def _screen(terminal: _Keyboard) -> Iterator[None]:
-    """The terminal in the modes of the view. `_HungUp` if it is gone, whatever failed then."""
-    try:
-        with terminal.fullscreen(), terminal.hidden_cursor(), terminal.cbreak():
-            yield
-    except (OSError, termios.error):
-        try:
-            termios.tcgetattr(terminal.descriptor)
-        except termios.error:
-            raise _HungUp from None
-        raise
-
-
-def _canvas(terminal: Terminal, lines: int, theme: str) -> Canvas:
-    """A canvas for a terminal of that many lines, whose content is unknown."""
+def _canvas(terminal: Terminal, theme: str) -> Canvas:
+    """A canvas for a terminal whose content is unknown."""
+    sequences = terminal.sequences
     return Canvas(
-        clear=str(terminal.clear),
-        lines=[str(terminal.move_xy(0, row)) for row in range(lines)],
-        styles=sequences(terminal, theme),
-        normal=str(terminal.normal),
+        clear=sequences.clear,
+        lines=[sequences.line(number) for number in range(terminal.size.lines)],
+        styles=styles(sequences, theme),
+        normal=sequences.normal,
     )
 
 
-def unusable_terminal() -> str | None:
-    """Why the view cannot be shown on this terminal; None if it can."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return "standard input and output are not a terminal"
-    # Unknown terminal types cannot move the cursor.
-    with contextlib.suppress(curses.error):
-        curses.setupterm(os.environ.get("TERM") or "dumb", sys.stdout.fileno())
-        if curses.tigetstr("cup"):
-            return None
-    return "this terminal cannot move its cursor"
+# How long a message stays on the screen, if no key comes before.
+NOTICE_S = 8.0
 
 
 def run(
+    terminal: Terminal,
     state: State,
     columns: Mapping[str, TableColumn],
     *,
@@ -113,10 +71,11 @@ def run(
         system=True,
     ) as opened:
         taskstats.drop_privileges(opened.name)
-        return show(LiveFeed(opened), state, columns, limits, intervals, look)
+        return show(terminal, LiveFeed(opened), state, columns, limits, intervals, look)
 
 
 def show(
+    terminal: Terminal,
     feed: Feed,
     state: State,
     columns: Mapping[str, TableColumn],
@@ -126,9 +85,6 @@ def show(
     user: Callable[[int], str | None] = taskstats.user_name,
 ) -> int:
     """Show a feed until the user quits; returns the exit status."""
-    # With NO_COLOR set, blessed disables cursor motion as well.
-    os.environ.pop("NO_COLOR", None)
-    terminal = _Keyboard()
     # SIGCONT as well, because a stopped process gets no SIGWINCH.
     with Queue((*ENDING, signal.SIGTSTP, signal.SIGWINCH, signal.SIGCONT)) as signals:
         loop = _Loop(terminal, feed, state, columns, limits, intervals, look, user, signals)
@@ -137,7 +93,7 @@ def show(
         gc.freeze()
         try:
             while loop.ended_by is None:
-                with _screen(terminal):
+                with terminal.modes():
                     loop.run()
                 if loop.ended_by is not None or not loop.stopped:
                     break
@@ -145,7 +101,7 @@ def show(
                 os.kill(os.getpid(), signal.SIGSTOP)
                 # A background process that has to end must not touch the terminal again.
                 loop.take_signals()
-        except _HungUp:
+        except HungUp:
             streams.discard(sys.stdout)
             return 128 + signal.SIGHUP
     # The keyboard sends these two: they are ways to quit.
@@ -159,7 +115,7 @@ class _Loop:
 
     def __init__(
         self,
-        terminal: _Keyboard,
+        terminal: Terminal,
         feed: Feed,
         state: State,
         columns: Mapping[str, TableColumn],
@@ -182,12 +138,13 @@ class _Loop:
         self.ended_by: int | None = None
         self.stopped = False
         self.resized = True
+        self.cursor = ""
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
         self.renderer = Renderer(state, columns, limits, user, look.ascii)
-        # What a replay could not show; the notice stays until a key is pressed.
-        self.left_out = state.notice
+        # When the notice disappears; None if only a key removes it.
+        self.notice_until_s: float | None = None
         self.pace = Pace()
         feed.configure(state.threads, needed_fields(state, columns))
         if feed.interval is None:
@@ -202,25 +159,35 @@ class _Loop:
                 return
             if self.resized:
                 self._measure()
+            # A row that a key has chosen is that of the frame which the user saw.
+            self._draw()
             if self._left_s() == 0:
                 self._advance()
-                self.stale = True
-            if self.feed.interval is not None and self.stale:
-                self.stale = False
-                self._draw(self.feed.interval)
-                if self.intervals is not None and self.intervals <= 0:
-                    return
-            left_s = self._left_s()
-            polled = self.poller.poll(None if left_s is None else 1000 * left_s)
-            ready = [descriptor for descriptor, _ in polled]
-            # Reading an empty queue costs a system call and an exception.
-            if self.signals.descriptor in ready:
-                self.take_signals()
-            if self.terminal.descriptor in ready:
-                # inkey costs as much as a frame, even if there is no key.
-                self._take_keys()
-                if self.state.quit:
-                    return
+                self._draw()
+            if self.intervals is not None and self.intervals <= 0:
+                return
+            self._wait()
+            if self.state.quit:
+                return
+
+    def _wait(self) -> None:
+        """Wait for keys, signals and what is due, and handle them."""
+        decoder, now_s = self.terminal.decoder, time.monotonic()
+        ends_s = [end_s for end_s in (decoder.due_s(), self.notice_until_s) if end_s is not None]
+        left_s = [end_s - now_s for end_s in ends_s]
+        if (frame_s := self._left_s()) is not None:
+            left_s.append(frame_s)
+        polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
+        ready = [descriptor for descriptor, _ in polled]
+        # Reading an empty queue costs a system call and an exception.
+        if self.signals.descriptor in ready:
+            self.take_signals()
+        # What is there came in time, however late this process runs.
+        if self.terminal.descriptor in ready:
+            self._take(decoder.feed(self.terminal.read(), time.monotonic()))
+        elif ends_s:
+            self._take(decoder.expire(time.monotonic()))
+            self._expire_notice()
 
     def _left_s(self) -> float | None:
         """How long to show the current interval; None for ever."""
@@ -242,23 +209,26 @@ class _Loop:
             elif self.ended_by is None:
                 self.ended_by = number
 
-    def _take_keys(self) -> None:
-        """Apply the keys that were pressed. There may be none yet: a character arrives byte
-        by byte."""
-        while not self.state.quit and (key := self.terminal.inkey(timeout=0)):
+    def _take(self, events: Iterable[Event]) -> None:
+        """Apply what was typed."""
+        for event in events:
             self.stale = True
-            self._press(_name(key))
+            self._press(event)
+            if self.state.quit:
+                return
 
     def _measure(self) -> None:
         """Read the size of the terminal, and redraw the whole screen."""
         self.resized = False
-        self.size = os.get_terminal_size(sys.stdout.fileno())
-        self.canvas = _canvas(self.terminal, self.size.lines, self.look.theme)
+        size = self.terminal.measure()
+        self.state = replace(self.state, width=size.columns, height=size.lines)
+        self.canvas, self.cursor = _canvas(self.terminal, self.look.theme), ""
         # Whether the screen must be drawn before the next wait.
         self.stale = True
 
     def _advance(self) -> None:
         """Go to the next interval."""
+        self.stale = True
         self.pace.step(self._wait_s())
         if not self.feed.advance():
             notice = self.feed.notice or "the end of the recording"
@@ -267,25 +237,48 @@ class _Loop:
         if self.feed.interval is None:
             # The first interval has only started.
             return
-        self.left_out = self.feed.notice or self.left_out
-        if self.state.notice != self.left_out:
-            self.state = replace(self.state, notice=self.left_out)
+        if self.state.mode == "search" and self.state.wrong:
+            self._search("here")
+        if self.feed.notice:
+            # What could not be shown is said until a key is pressed.
+            self.state = replace(self.state, notice=self.feed.notice)
+            self.notice_until_s = None
         if self.intervals is not None:
             self.intervals -= 1
 
-    def _press(self, name: str) -> None:
+    def _press(self, event: Event) -> None:
         """Apply a key to the state, and the new state to the feed."""
-        if name == "KEY_REDRAW":
-            self._measure()
-        self.left_out = ""
-        before, self.state = self.state, press(self.state, name)
-        if self.state.goto:
-            notice = _go(self.feed, self.state, self.columns)
-            self.state = replace(self.state, goto="", notice=notice)
+        before, self.state = self.state, keys.press(self.state, event)
+        if self.state.request:
+            self._answer()
         resumed = before.paused and not self.state.paused and self.state.recorded
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self.pace.restart()
         self._configure()
+        self.notice_until_s = time.monotonic() + NOTICE_S if self.state.notice else None
+
+    def _answer(self) -> None:
+        """Do what the state requests of the data or the terminal."""
+        request, self.state = self.state.request, replace(self.state, request="")
+        if request == "redraw":
+            self._measure()
+        elif request == "tag":
+            if self.feed.interval is not None:
+                # Several keys may come at once: where is the selection?
+                self._update_counts(self._lines(self.feed.interval))
+            self.state = tag(self.state)
+        elif request == "users":
+            self.state = offer_users(self.state, self._users())
+        elif request.startswith("match "):
+            self._search(request.removeprefix("match "))
+        else:
+            notice = _go(self.feed, request, self.columns[self.state.sort])
+            self.state = replace(self.state, notice=notice)
+
+    def _expire_notice(self) -> None:
+        if self.notice_until_s is not None and time.monotonic() >= self.notice_until_s:
+            self.notice_until_s, self.stale = None, True
+            self.state = replace(self.state, notice="")
 
     def _configure(self) -> None:
         """Set what the next intervals must contain. A paused view shows what there is."""
@@ -295,24 +288,66 @@ class _Loop:
                 self.feed.advance()
                 self.pace.restart()
         elif not self.feed.has(*wanted) and not self.state.notice:
-            notice = "some of this is not in the paused data: space continues"
+            notice = "some of this is not in the paused data: Z continues"
             self.state = replace(self.state, notice=notice)
 
-    def _draw(self, interval: taskstats.Interval) -> None:
-        """Write the lines that changed since the last frame."""
+    def _users(self) -> list[tuple[int, str, int]]:
+        """The users of the tasks, those with most tasks first: id, name, number of tasks."""
+        if self.feed.interval is None:
+            return []
+        groups = self.feed.interval.fold("user", resting=self.feed.unchanged)
+        rows = groups.select(["ac_uid", "tasks"], sort="tasks")
+        return [
+            (int(uid), self.user(int(uid)) or str(uid), int(tasks or 0))
+            for uid, tasks in rows
+            if uid is not None
+        ]
+
+    def _search(self, where: str) -> None:
+        """Select the row that matches what was typed: here, next or previous."""
+        state, interval = self.state, self.feed.interval
+        typing = state.mode == "search"
+        text = (state.entry.text if typing else "") or state.search
+        if not text or interval is None:
+            return
+        begin = state.origin[0] if where == "here" else state.selected
+        start = max(0, begin + {"here": 0, "next": 1, "previous": -1}[where])
+        row = self.renderer.find(interval, self.feed.unchanged, text, start, where == "previous")
+        if row is None:
+            missing = f"no row matches {text!r}"
+            self.state = replace(state, wrong=missing if typing else "", notice=missing)
+        else:
+            self.state = with_row(state, row)
+
+    def _draw(self) -> None:
+        """Write the lines that changed since the last frame, and place the cursor."""
+        interval = self.feed.interval
+        if interval is None or not self.stale:
+            return
+        self.stale = False
         lines = self._lines(interval)
         self._update_counts(lines)
-        text = self.canvas.draw(self.renderer.page(self.size, interval) or lines)
-        if text:
-            self.terminal.stream.write(text)
-            self.terminal.stream.flush()
+        text = self.canvas.draw(self.renderer.page(self.terminal.size, interval) or lines)
+        cursor = self._cursor()
+        if text or cursor != self.cursor:
+            self.cursor = cursor
+            self.terminal.write(text + cursor)
+
+    def _cursor(self) -> str:
+        """Shows the cursor in a prompt, and hides it elsewhere."""
+        sequences, size = self.terminal.sequences, self.terminal.size
+        prompt = pages.prompt(self.state)
+        if prompt is None:
+            return sequences.hide_cursor
+        column = min(width(prompt[0]), size.columns - 1)
+        return sequences.cell(size.lines - 1, column) + sequences.show_cursor
 
     def _lines(self, interval: taskstats.Interval) -> Lines:
         if self.renderer.state is not self.state:
             self.renderer.show(self.state)
         feed = self.feed
         return self.renderer.lines(
-            interval, self.size, feed.unchanged, lacks=feed.lacks, replay=feed.place
+            interval, self.terminal.size, feed.unchanged, lacks=feed.lacks, replay=feed.place
         )
 
     def _update_counts(self, lines: Lines) -> None:
@@ -341,32 +376,24 @@ class _Loop:
             self.renderer.state = self.state
 
 
-def _go(feed: Feed, state: State, columns: Mapping[str, TableColumn]) -> str:
-    """Go to the frame that the state asks for; returns a notice."""
+def _go(feed: Feed, request: str, column: TableColumn) -> str:
+    """Go to the frame that is asked for; returns a notice."""
     assert isinstance(feed, RecordedFeed), "only a replay has keys to go to a frame"
-    place, message = state.goto, ""
-    if place in {"next", "previous"}:
+    kind, place = request.split(" ", 1)
+    message = ""
+    if kind == "time":
+        try:
+            feed.seek(parse_time(place, feed.time_ns))
+        except ValueError as error:
+            return str(error)
+    elif place in {"next", "previous"}:
         if not feed.step(1 if place == "next" else -1):
             message = "no more"
         message = feed.notice or message
     elif place in {"first", "last"}:
         feed.go_to_end(place == "last")
-    elif place in {"spike", "spike before"}:
-        column = columns[state.sort]
+    else:
         why = feed.spike(column.source, 1 if place == "spike" else -1)
         where = "after" if place == "spike" else "before"
         message = f"no spike of {column.title} {where} this: {why}" if why else ""
-    elif place.startswith("time "):
-        try:
-            feed.seek(parse_time(place.removeprefix("time "), feed.time_ns))
-        except ValueError as error:
-            return str(error)
     return f"{feed.position()}  {message}".rstrip()
-
-
-def _name(key: Keystroke) -> str:
-    """The name of a key if it has one, else its character."""
-    named = {"\x0c": "KEY_REDRAW", "\r": "KEY_ENTER", "\n": "KEY_ENTER", "\x1b": "KEY_ESCAPE"}
-    if str(key) in named:
-        return named[str(key)]
-    return key.name if key.is_sequence and key.name else str(key)

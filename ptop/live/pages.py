@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ptop.columns import TableColumn
-from ptop.live.state import HELP, REPLAY_HELP, State
+from ptop.live import keys
+from ptop.live.state import PAGE_FRAME, State
+
+# Width of the keys on the help page.
+HELP_WIDTH = 16
 
 StyledLine = tuple[str, Literal["plain", "bold", "reverse"]]
 
-# The prompt of each mode in which the user types a text.
-PROMPTS = {
-    "filter": "filter",
-    "delay": "seconds",
-    "time": "time (12:34:56, or from here +90s, -5m)",
+# The words of each prompt; the present value follows where there is one.
+PROMPTS: Mapping[str, Callable[[State], str]] = {
+    "filter": lambda _: "filter",
+    "search": lambda _: "search",
+    "delay": lambda state: f"seconds (now {state.delay:g})",
+    "time": lambda _: "time (12:34:56, or from here +90s, -5m)",
 }
 
 
-def prompt(state: State) -> str | None:
-    """The prompt on the last line, and what has been typed; None in other modes."""
-    return f"{PROMPTS[state.mode]}: {state.entry}_" if state.mode in PROMPTS else None
+def prompt(state: State) -> tuple[str, str] | None:
+    """The prompt on the last line, before and after the cursor; None in other modes. If it is
+    wrong, the second part says why."""
+    if state.mode not in PROMPTS:
+        return None
+    entry = state.entry
+    begin = f"{PROMPTS[state.mode](state)}: "
+    before, after = entry.text[: entry.cursor], entry.text[entry.cursor :]
+    wrong = f"   {state.wrong}" if state.wrong else ""
+    # The end of a long text is what the user sees change.
+    room = max(1, state.width - len(begin) - 2)
+    return begin + (f"…{before[-room:]}" if len(before) > room + 1 else before), after + wrong
 
 
-def help_page(recorded: bool) -> list[StyledLine]:
-    """The page of keys, for the live view or a replay."""
-    keys = REPLAY_HELP if recorded else HELP
-    texts = ["", *(f"  {shown:<16} {doc}" for shown, doc in keys), "", "any key returns"]
-    return [("ptop: keys", "bold"), *((text, "plain") for text in texts)]
+def help_page(state: State, height: int) -> list[StyledLine]:
+    """The page of keys from the line under the cursor on, for the live view or a replay."""
+    lines: list[StyledLine] = [
+        (f"  {names:<{HELP_WIDTH}} {doc}", "plain") if names else (doc, "bold")
+        for names, doc in keys.help_lines(state)
+    ]
+    room = max(1, height - PAGE_FRAME)
+    shown = lines[state.cursor : state.cursor + room]
+    shown += [("", "plain")] * (room - len(shown))
+    more = "more below; " if state.cursor + room < len(lines) else ""
+    foot = state.notice or f"{more}the arrow keys scroll, Esc returns"
+    return [("ptop: keys", "bold"), *shown, (foot, "bold")]
 
 
 # The terms of the balance, as `Interval.books` has them, and what they mean.
@@ -62,17 +83,40 @@ def books_page(books: Mapping[str, int | None], interval_ns: int) -> list[Styled
         verdict = "Some CPU time has not been found."
     else:
         verdict = "Some CPU time was counted twice."
-    return [*lines, ("", "plain"), (verdict, "bold"), ("any key returns", "plain")]
+    return [*lines, ("", "plain"), (verdict, "bold"), ("Esc returns", "plain")]
 
 
 def column_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:
-    """The page of columns to choose from. On a screen of `height` lines the one under the
-    cursor is visible."""
+    """The page of columns to choose from. The one under the cursor is visible."""
     chosen = set(state.columns)
-    lines: list[StyledLine] = []
-    for index, column in enumerate(columns.values()):
-        mark = "x" if column.key in chosen else " "
-        text = f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}"
-        lines.append((text, "reverse" if index == state.cursor else "plain"))
-    top = max(0, state.cursor + 2 - height)
-    return [("columns: space switches, any other key returns", "bold"), *lines[top:]]
+    texts = []
+    for key in state.known:
+        column = columns[key]
+        mark = "x" if key in chosen else " "
+        texts.append(f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}")
+    return _list_page("columns: space switches, Esc returns", texts, state, height)
+
+
+def sort_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:
+    """The page of shown columns to sort by."""
+    texts = [
+        f"{columns[key].title:<8}{columns[key].unit:<6} {columns[key].doc}" for key in state.items
+    ]
+    return _list_page("sort by: Enter chooses, Esc returns", texts, state, height)
+
+
+def users_page(state: State, height: int) -> list[StyledLine]:
+    """The page of users whose tasks may be shown alone."""
+    return _list_page("user: Enter chooses, Esc returns", list(state.labels), state, height)
+
+
+def _list_page(title: str, texts: list[str], state: State, height: int) -> list[StyledLine]:
+    """A list whose line under the cursor is visible, on a screen of `height` lines."""
+    room = max(1, height - PAGE_FRAME)
+    top = max(0, state.cursor + 1 - room)
+    lines: list[StyledLine] = [
+        (text, "reverse" if index == state.cursor else "plain") for index, text in enumerate(texts)
+    ]
+    shown = lines[top : top + room]
+    shown += [("", "plain")] * (room - len(shown))
+    return [(title, "bold"), *shown, (state.notice, "bold")]

@@ -1,34 +1,45 @@
-"""The state of the live view, and what each key does to it. Pure: `press` maps a state and a
-key to the next state."""
+"""The state of the live view, and the actions that keys are bound to. Pure: an action maps a
+state to the next one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from taskstats.screen import RowKey
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
+from ptop.live.editor import Line, remembered
 from ptop.times import DELAY_RANGE, parse_delay
 
+# Layouts of the keys.
+LAYOUTS = ("htop", "vim")
 # Limits of the speed of a replay; 1 is the speed of the recording.
 SLOWEST, FASTEST = 0.125, 128.0
+# Columns of the terminal by which a command line scrolls.
+SCROLL = 8
+# Lines of a page that are not its list: title, message or keys.
+PAGE_FRAME = 2
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What the user has chosen, and the position on the screen.
 
-    `mode` is table, help, books, columns, or what is being typed: filter, delay or time. `notice`
-    is a line that replaces the sums until the next frame or key.
+    `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay
+    or time. `notice` is a line that replaces the last one for a while, `wrong` says in a prompt
+    what is wrong with it. `request` asks for what only the data can answer: frame and where it
+    is, time and what was typed, match and where it is, users, tag, redraw.
     """
 
     view: str = "live"
     # The columns, sort key and order of the other views.
-    views: tuple[tuple[str, tuple[tuple[str, ...], str, bool]], ...] = ()
+    views: Mapping[str, tuple[tuple[str, ...], str, bool]] = field(default_factory=dict)
     columns: tuple[str, ...] = COLUMN_SETS["live"].columns
     sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
+    # All columns that may be chosen.
+    known: tuple[str, ...] = tuple(COLUMNS)
     threads: bool = False
     group_by: str = ""
     filter: str = ""
@@ -41,19 +52,34 @@ class State:
     selected_key: RowKey | None = None
     # Whether the list scrolls with the selected row.
     follow: bool = False
+    # Rows with a mark, and the user whose tasks are shown alone: id and name.
+    tagged: frozenset[RowKey] = frozenset()
+    user: tuple[int, str] | None = None
+    scroll: int = 0
+    # What was searched for last, and the selection before this search.
+    search: str = ""
+    origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
     mode: str = "table"
-    entry: str = ""
+    entry: Line = field(default_factory=Line)
+    history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wrong: str = ""
+    # The line of a page or of a list, and what the list offers.
     cursor: int = 0
+    items: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     quit: bool = False
     notice: str = ""
-    # Of a replay. `goto` is the frame to go to: first, last, next, previous, here, spike,
-    # spike before, or "time" and what was typed.
+    request: str = ""
+    layout: str = "htop"
+    # Of a replay.
     recorded: bool = False
     speed: float = 1.0
-    goto: str = ""
     # Rows that the last frame had room for, and rows in all; paging depends on them.
     page_rows: int = 10
     total_rows: int = 0
+    # The size of the terminal.
+    width: int = 80
+    height: int = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,65 +93,135 @@ class Limits:
 Action = Callable[[State], State]
 
 
-def _move(by: int) -> Action:
-    def move(state: State) -> State:
-        return _select(state, state.selected + by)
-
-    return move
-
-
-def _page(by: int) -> Action:
-    def page(state: State) -> State:
-        return _select(state, state.selected + by * max(1, state.page_rows))
-
-    return page
-
-
-def _select(state: State, row: int) -> State:
+def with_row(state: State, row: int) -> State:
+    """The state with this row selected and on the screen; nothing is followed any more."""
     row = max(0, min(row, state.total_rows - 1))
     top = min(max(state.top, row - state.page_rows + 1), row)
-    return replace(state, selected=row, selected_key=None, top=top, selecting=True)
+    at = replace(state, selected=row, selected_key=None, top=top, selecting=True)
+    return replace(at, follow=False)
 
 
-def _sort_by(key: str) -> Action:
-    def sort(state: State) -> State:
+def _with_cursor(state: State, line: int, lines: int) -> State:
+    return replace(state, cursor=max(0, min(line, lines - 1)))
+
+
+def move(by: int, lines: Callable[[State], int], pages: bool = False) -> Action:
+    """Moves by rows of the table, or by lines of a page or list that has `lines`."""
+
+    def action(state: State) -> State:
+        if state.mode == "table":
+            return with_row(state, state.selected + by * (state.page_rows if pages else 1))
+        rows = max(1, state.height - PAGE_FRAME)
+        return _with_cursor(state, state.cursor + by * (rows if pages else 1), lines(state))
+
+    return action
+
+
+def go_to_end(last: bool, lines: Callable[[State], int]) -> Action:
+    """Goes to the first or last row of the table, or line of a page or list."""
+
+    def action(state: State) -> State:
+        if state.mode == "table":
+            return with_row(state, state.total_rows - 1 if last else 0)
+        return _with_cursor(state, lines(state) - 1 if last else 0, lines(state))
+
+    return action
+
+
+def scroll(by: int) -> Action:
+    """Scrolls command lines by columns of the terminal."""
+    return lambda state: replace(state, scroll=max(0, state.scroll + by * SCROLL))
+
+
+def enter(mode: str) -> Action:
+    """Opens a page or list at its first line."""
+    return lambda state: replace(state, mode=mode, cursor=0)
+
+
+def leave(state: State) -> State:
+    """Closes a page, list or prompt."""
+    return replace(state, mode="table", cursor=0, items=(), labels=(), wrong="")
+
+
+def cancel(state: State) -> State:
+    """Closes a prompt; a search goes back to where it began."""
+    if state.mode == "search":
+        selected, top, key, selecting = state.origin
+        state = replace(state, selected=selected, top=top, selected_key=key, selecting=selecting)
+    return leave(state)
+
+
+def ask(request: str) -> Action:
+    """Requests what only the data can answer."""
+    return lambda state: replace(state, request=request)
+
+
+def step(place: str) -> Action:
+    """Goes to a frame; a user who steps wants to look at it."""
+    return lambda state: replace(state, request=f"frame {place}", paused=True)
+
+
+def go_live(state: State) -> State:
+    """Goes to the end of the recording, and goes on from there."""
+    return replace(state, request="frame last", paused=False)
+
+
+def sort_by(key: str) -> Action:
+    """Sorts by a column; the second time reverses the order."""
+
+    def action(state: State) -> State:
         if state.sort == key:
             return replace(state, descending=not state.descending)
-        return replace(state, sort=key, descending=COLUMNS[key].descending)
-
-    return sort
-
-
-def _sort_by_neighbor(by: int) -> Action:
-    def sort(state: State) -> State:
-        at = state.columns.index(state.sort) if state.sort in state.columns else 0
-        key = state.columns[(at + by) % len(state.columns)]
         descending = COLUMNS[key].descending if key in COLUMNS else True
         return replace(state, sort=key, descending=descending)
 
-    return sort
+    return action
 
 
-def _switch_view(state: State) -> State:
-    """The next view; each keeps its columns and order while another one is shown."""
+def sort_by_neighbor(by: int) -> Action:
+    """Sorts by the shown column to the left or right."""
+
+    def action(state: State) -> State:
+        at = state.columns.index(state.sort) if state.sort in state.columns else 0
+        return sort_by(state.columns[(at + by) % len(state.columns)])(state)
+
+    return action
+
+
+def sort_by_cpu(state: State) -> State:
+    """Sorts by the CPU time that the view shows."""
+    return sort_by("all_pct" if "all_pct" in state.columns else "total_pct")(state)
+
+
+def choose_sort(state: State) -> State:
+    """Opens the list of shown columns to sort by."""
+    at = state.columns.index(state.sort) if state.sort in state.columns else 0
+    return replace(state, mode="sort", cursor=at, items=state.columns)
+
+
+def switch_view(state: State) -> State:
+    """Shows the next view; each keeps its columns and order while another one is shown."""
     names = tuple(COLUMN_SETS)
     following = names[(names.index(state.view) + 1) % len(names)]
-    mine = (state.view, (state.columns, state.sort, state.descending))
-    kept = {**dict(state.views), mine[0]: mine[1]}
+    kept = {**state.views, state.view: (state.columns, state.sort, state.descending)}
     new = COLUMN_SETS[following]
     columns, sort, descending = kept.get(following, (new.columns, new.sort, True))
-    return replace(
-        state,
-        view=following,
-        views=tuple(kept.items()),
-        columns=columns,
-        sort=sort,
-        descending=descending,
-        notice=f"view {following}",
-    )
+    state = replace(state, view=following, views=kept, columns=columns, sort=sort)
+    return replace(state, descending=descending, notice=f"view {following}")
 
 
-def _next_grouping(state: State) -> State:
+def switch_column(state: State) -> State:
+    """Shows or hides the column under the cursor. The others keep their order; at least one
+    stays. A new one goes before the last, which has the names and the rest of the line."""
+    key = state.known[state.cursor]
+    if key in state.columns:
+        columns = tuple(other for other in state.columns if other != key)
+        return replace(state, columns=columns or state.columns)
+    return replace(state, columns=(*state.columns[:-1], key, *state.columns[-1:]))
+
+
+def next_grouping(state: State) -> State:
+    """Groups rows by the next property."""
     # Sessions are not recorded, and processes have one row each.
     left_out = {"session" if state.recorded else "", "" if state.threads else "process"} - {""}
     ways = ("", *(by for by in GROUPINGS if by not in left_out))
@@ -133,169 +229,102 @@ def _next_grouping(state: State) -> State:
     return replace(state, group_by=ways[(at + 1) % len(ways)], top=0)
 
 
-def _goto(place: str) -> Action:
-    def go(state: State) -> State:
-        # A user who steps wants to look at the frame.
-        return replace(state, goto=place, paused=True)
+def multiply_speed(by: float) -> Action:
+    """Makes a replay faster or slower."""
 
-    return go
-
-
-def _multiply_speed(by: float) -> Action:
-    def change(state: State) -> State:
+    def action(state: State) -> State:
         speed = min(max(state.speed * by, SLOWEST), FASTEST)
         return replace(state, speed=speed, notice=f"speed {speed:g}")
 
-    return change
+    return action
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key binding. `shown` and `doc` are its line on the help page."""
-
-    names: tuple[str, ...]
-    shown: str
-    doc: str
-    action: Action
+def pause(state: State) -> State:
+    """Pauses or continues."""
+    return replace(state, paused=not state.paused)
 
 
-KEYS: tuple[Key, ...] = (
-    Key(("q", "Q", "KEY_F10"), "q F10", "quit", lambda s: replace(s, quit=True)),
-    Key(("?", "h", "KEY_F1"), "? h F1", "this help", lambda s: replace(s, mode="help")),
-    Key(("j", "KEY_DOWN"), "j down", "select the next row", _move(1)),
-    Key(("k", "KEY_UP"), "k up", "select the previous row", _move(-1)),
-    Key(("KEY_PGDOWN",), "PgDn", "a page down", _page(1)),
-    Key(("KEY_PGUP",), "PgUp", "a page up", _page(-1)),
-    Key(("g", "KEY_HOME"), "g Home", "to the first row", lambda s: _select(s, 0)),
-    Key(("G", "KEY_END"), "G End", "to the last row", lambda s: _select(s, s.total_rows - 1)),
-    Key(("<", ","), "<", "sort by the column to the left", _sort_by_neighbor(-1)),
-    Key((">", "."), ">", "sort by the column to the right", _sort_by_neighbor(1)),
-    Key(("r", "I"), "r I", "reverse the order", lambda s: replace(s, descending=not s.descending)),
-    Key(("t", "H"), "t H", "processes or threads", lambda s: replace(s, threads=not s.threads)),
-    Key(("v",), "v", "the next view: live, waits, snap", _switch_view),
-    Key(("F",), "F", "group the dead with parents, or tasks by a property", _next_grouping),
-    Key(
-        ("/", "KEY_F4"),
-        "/ F4",
-        "show only rows with a name or pid",
-        lambda s: replace(s, mode="filter", entry=s.filter),
-    ),
-    Key(("f", "KEY_F2"), "f F2", "choose columns", lambda s: replace(s, mode="columns", cursor=0)),
-    Key(("b",), "b", "where the CPU time went", lambda s: replace(s, mode="books")),
-    Key(("d",), "d", "change the interval", lambda s: replace(s, mode="delay", entry="")),
-    Key((" ", "Z"), "space Z", "pause or continue", lambda s: replace(s, paused=not s.paused)),
-    Key(
-        ("KEY_ESCAPE",),
-        "Esc",
-        "clear the selection, go to the top",
-        lambda s: replace(s, selecting=False, selected=0, selected_key=None, top=0),
-    ),
-)
-
-# Keys of a replay. They take precedence over the keys of the live view.
-REPLAY_KEYS: tuple[Key, ...] = (
-    Key(("KEY_RIGHT",), "right", "the next frame", _goto("next")),
-    Key(("KEY_LEFT",), "left", "the previous frame", _goto("previous")),
-    Key(("]", "}"), "]", "the next spike of the sorted column", _goto("spike")),
-    Key(("[", "{"), "[", "the previous spike", _goto("spike before")),
-    Key(("^",), "^", "the first frame", _goto("first")),
-    Key(("$",), "$", "the last frame", _goto("last")),
-    Key(
-        ("@", "d"),
-        "@ d",
-        "go to a time; +90s and -5m count from this frame",
-        lambda s: replace(s, mode="time", entry="", paused=True),
-    ),
-    Key(("+", "="), "+", "twice as fast", _multiply_speed(2)),
-    Key(("-",), "-", "half as fast", _multiply_speed(0.5)),
-    Key(("t", "H"), "t H", "show the number of this frame", _goto("here")),
-)
-
-_SORT_KEYS = tuple(
-    Key((column.hotkey,), column.hotkey, f"sort by {column.title}", _sort_by(column.key))
-    for column in COLUMNS.values()
-    if column.hotkey
-)
-
-_ACTIONS: Mapping[str, Action] = {
-    name: key.action for key in (*_SORT_KEYS, *KEYS) for name in key.names
-}
-
-_REPLAY_ACTIONS: Mapping[str, Action] = {
-    **_ACTIONS,
-    **{name: key.action for key in REPLAY_KEYS for name in key.names},
-}
-
-# The lines of the help page: keys and what they do.
-HELP: tuple[tuple[str, str], ...] = (
-    *((key.shown, key.doc) for key in KEYS),
-    (
-        " ".join(key.shown for key in _SORT_KEYS),
-        "sort by "
-        + ", ".join(column.title for column in COLUMNS.values() if column.hotkey)
-        + "; again reverses",
-    ),
-)
-
-# The same for a replay: its own keys, and as many of the others as fit on 24 lines.
-REPLAY_HELP: tuple[tuple[str, str], ...] = (
-    *((key.shown, key.doc) for key in REPLAY_KEYS),
-    *(
-        (key.shown, key.doc)
-        for key in KEYS
-        if key.names[0] in {" ", "v", "F", "/", "f", "j", "<", "r", "q"}
-    ),
-    ("", "other keys are as in the live view: man ptop"),
-)
+def unselect(state: State) -> State:
+    """Clears the selection, and goes to the top."""
+    state = replace(state, selecting=False, selected=0, selected_key=None, top=0)
+    return replace(state, follow=False)
 
 
-def press(state: State, key: str) -> State:
-    """The state after `key`, a character or a name such as KEY_UP."""
-    state = replace(state, notice="")
-    if state.mode in {"help", "books"}:
-        return replace(state, mode="table")
-    if state.mode == "columns":
-        return _choose_column(state, key)
-    if state.mode in {"filter", "delay", "time"}:
-        return _type(state, key)
-    action = (_REPLAY_ACTIONS if state.recorded else _ACTIONS).get(key)
-    return action(state) if action else state
+def follow(state: State) -> State:
+    """Keeps the selected row on the screen, wherever it goes, or no longer."""
+    if state.follow:
+        return replace(state, follow=False, notice="follows no longer")
+    return replace(state, follow=True, selecting=True, notice="follows the selected row")
 
 
-def _choose_column(state: State, key: str) -> State:
-    keys = tuple(COLUMNS)
-    if key in {"j", "KEY_DOWN"}:
-        return replace(state, cursor=min(state.cursor + 1, len(keys) - 1))
-    if key in {"k", "KEY_UP"}:
-        return replace(state, cursor=max(state.cursor - 1, 0))
-    if key != " ":
-        return replace(state, mode="table")
-    # Columns keep their order; a new one comes before the last, which has the names.
-    key = keys[state.cursor]
-    if key in state.columns:
-        chosen = tuple(other for other in state.columns if other != key)
-    else:
-        chosen = (*state.columns[:-1], key, *state.columns[-1:])
-    # At least one column stays.
-    return replace(state, columns=chosen or state.columns)
+def tag(state: State) -> State:
+    """Tags the selected row, or takes its tag away, and goes to the next row."""
+    if state.selected_key is None:
+        return replace(with_row(state, state.selected), notice="select a row, then Space tags it")
+    tagged = state.tagged ^ {state.selected_key}
+    return with_row(replace(state, tagged=tagged), state.selected + 1)
 
 
-def _type(state: State, key: str) -> State:
-    if key == "KEY_ESCAPE":
-        return replace(state, mode="table", entry="")
-    if key in {"KEY_BACKSPACE", "KEY_DELETE"}:
-        return replace(state, entry=state.entry[:-1])
-    if key == "KEY_ENTER":
-        done = replace(state, mode="table", entry="")
-        if state.mode == "filter":
-            return replace(done, filter=state.entry, top=0)
-        if state.mode == "time":
-            return replace(done, goto=f"time {state.entry}") if state.entry else done
-        delay = parse_delay(state.entry)
-        if delay is None and state.entry:
-            return replace(done, notice=f"{state.entry!r} is not a number of seconds {DELAY_RANGE}")
-        return replace(done, delay=delay or state.delay)
-    # A byte that is not UTF-8 is a surrogate.
-    if len(key) == 1 and (key.isprintable() or "\udc80" <= key <= "\udcff"):
-        return replace(state, entry=state.entry + key)
-    return state
+def untag_all(state: State) -> State:
+    """Takes all tags away."""
+    return replace(state, tagged=frozenset(), notice="no row is tagged")
+
+
+def offer_users(state: State, users: Sequence[tuple[int, str, int]]) -> State:
+    """Opens the list of users: their ids, names and numbers of tasks."""
+    items = ("", *(str(uid) for uid, _, _ in users))
+    labels = ("all users", *(f"{name:<16}{tasks:>6} tasks" for _, name, tasks in users))
+    at = items.index(str(state.user[0])) if state.user and str(state.user[0]) in items else 0
+    return replace(state, mode="users", cursor=at, items=items, labels=labels)
+
+
+def pick(state: State) -> State:
+    """Takes the item of a list under the cursor."""
+    done = leave(state)
+    if not state.items:
+        return done
+    picked = state.items[state.cursor]
+    if state.mode == "sort":
+        return done if picked == state.sort else sort_by(picked)(done)
+    name = state.labels[state.cursor].split()[0]
+    return replace(done, user=(int(picked), name) if picked else None, top=0)
+
+
+def type_in(mode: str) -> Action:
+    """Opens a prompt; that of the filter has the present one."""
+
+    def action(state: State) -> State:
+        history = state.history.get(mode, ())
+        entry = Line.of(state.filter if mode == "filter" else "", history)
+        origin = (state.selected, state.top, state.selected_key, state.selecting)
+        return replace(state, mode=mode, entry=entry, wrong="", origin=origin)
+
+    return action
+
+
+def typed(state: State, entry: Line) -> State:
+    """The state after the line of a prompt has changed. A search follows it."""
+    changed = entry.text != state.entry.text
+    state = replace(state, entry=entry)
+    if state.mode == "search" and changed:
+        return replace(state, request="match here")
+    return replace(state, top=0) if state.mode == "filter" and changed else state
+
+
+def commit(state: State) -> State:
+    """Takes what was typed, or says what is wrong with it."""
+    mode, text = state.mode, state.entry.text
+    history = {**state.history, mode: remembered(state.history.get(mode, ()), text)}
+    done = replace(leave(state), history=history)
+    if mode == "filter":
+        return replace(done, filter=text, top=0)
+    if mode == "search":
+        return replace(done, search=text or state.search)
+    if not text:
+        return done
+    if mode == "time":
+        return replace(done, request=f"time {text}", paused=True)
+    delay = parse_delay(text)
+    if delay is None:
+        return replace(state, wrong=f"{text!r} is not a number of seconds {DELAY_RANGE}")
+    return replace(done, delay=delay)

@@ -3,16 +3,17 @@
 Design decisions
 
 * No style differs from another by colour alone: a letter, a sign or the weight says the same.
-* A look is a name that blessed knows (`bold_red`, `black_on_cyan`), which it reduces to the
-  colours that the terminal has.
+* A look is made of words: attributes, a colour, "on" and a background. A colour has the name
+  of one of ANSI's eight, or the form #rrggbb, which becomes the nearest one of the terminal.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from blessed import Terminal
+from ptop.live.terminal import Sequences
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ _MONO: Mapping[_Style, str] = {
     "reverse": "reverse",
     "dim": "dim",
     "heading": "reverse",
-    "sorted": "bold_reverse",
+    "sorted": "bold reverse",
     "warn": "underline",
     "bad": "bold",
     "new": "bold",
@@ -48,58 +49,105 @@ THEMES: Mapping[str, Mapping[_Style, str]] = {
     # The colours that the user gave the terminal.
     "16": {
         **_MONO,
-        "heading": "black_on_green",
-        "sorted": "bold_black_on_cyan",
+        "heading": "black on green",
+        "sorted": "bold black on cyan",
         "good": "green",
         "warn": "yellow",
-        "bad": "bold_red",
-        "new": "bold_green",
+        "bad": "bold red",
+        "new": "bold green",
         "dead": "red",
-        "word": "black_on_cyan",
+        "word": "black on cyan",
         "user": "green",
         "system": "red",
         "other": "yellow",
     },
     "dark": {
         **_MONO,
-        "reverse": "bold_white_on_midnightblue",
-        "dim": "slategray4",
-        "heading": "gray85_on_gray25",
-        "sorted": "bold_white_on_dodgerblue4",
-        "good": "palegreen3",
-        "warn": "goldenrod1",
-        "bad": "bold_tomato",
-        "new": "bold_palegreen1",
-        "dead": "lightcoral",
-        "word": "gray85_on_gray25",
-        "user": "palegreen3",
-        "system": "tomato",
-        "other": "goldenrod1",
+        "reverse": "bold white on #191970",
+        "dim": "#6c7b8b",
+        "heading": "#d9d9d9 on #404040",
+        "sorted": "bold white on #104e8b",
+        "good": "#7ccd7c",
+        "warn": "#ffc125",
+        "bad": "bold #ff6347",
+        "new": "bold #9aff9a",
+        "dead": "#f08080",
+        "word": "#d9d9d9 on #404040",
+        "user": "#7ccd7c",
+        "system": "#ff6347",
+        "other": "#ffc125",
     },
     "light": {
         **_MONO,
-        "reverse": "bold_black_on_lightskyblue1",
-        "dim": "gray55",
-        "heading": "gray10_on_gray85",
-        "sorted": "bold_black_on_lightskyblue",
-        "good": "darkgreen",
-        "warn": "darkorange3",
-        "bad": "bold_red3",
-        "new": "bold_darkgreen",
-        "dead": "firebrick4",
-        "word": "gray10_on_gray85",
-        "user": "forestgreen",
-        "system": "firebrick3",
-        "other": "darkorange2",
+        "reverse": "bold black on #b0e2ff",
+        "dim": "#8c8c8c",
+        "heading": "#1a1a1a on #d9d9d9",
+        "sorted": "bold black on #87cefa",
+        "good": "#006400",
+        "warn": "#cd6600",
+        "bad": "bold #cd0000",
+        "new": "bold #006400",
+        "dead": "#8b1a1a",
+        "word": "#1a1a1a on #d9d9d9",
+        "user": "#228b22",
+        "system": "#cd2626",
+        "other": "#ee7600",
     },
 }
 
+
+# The colours of ANSI by their numbers, as most terminals show them.
+_NAMED = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+_RGB = ((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0), (0, 0, 238), (205, 0, 205),
+        (0, 205, 205), (229, 229, 229))  # fmt: skip
+# The 256 colours of xterm beyond the first 16: a cube of these levels, and grays.
+_LEVELS = (0, 95, 135, 175, 215, 255)
 # Fewer colours than these make themes unreadable.
 _LEAST_COLORS = 8
 
 
-def sequences(terminal: Terminal, theme: str) -> dict[_Style, str]:
+def styles(sequences: Sequences, theme: str) -> dict[_Style, str]:
     """The escape sequence of each style that has a look in a theme."""
-    if terminal.number_of_colors < _LEAST_COLORS:
+    if not sequences.is_ansi or sequences.colors < _LEAST_COLORS:
         theme = "mono"
-    return {style: str(getattr(terminal, look)) for style, look in THEMES[theme].items()}
+    return {style: _sequence(sequences, look) for style, look in THEMES[theme].items()}
+
+
+def _sequence(sequences: Sequences, look: str) -> str:
+    """The escape sequence of a look: attributes, a colour, "on" and a background."""
+    front, _, back = look.partition(" on ")
+    parts = [
+        sequences.attribute(word) or _color(sequences, word, back=False) for word in front.split()
+    ]
+    return "".join([*parts, _color(sequences, back, back=True) if back else ""])
+
+
+def _color(sequences: Sequences, color: str, back: bool) -> str:
+    """The escape sequence of a colour, the nearest that the terminal has."""
+    if color in _NAMED:
+        return f"\x1b[{_NAMED.index(color) + (40 if back else 30)}m"
+    if not color.startswith("#"):
+        # An attribute that the terminal lacks.
+        return ""
+    rgb = tuple(bytes.fromhex(color[1:]))
+    kind = 48 if back else 38
+    if os.environ.get("COLORTERM") in {"truecolor", "24bit"}:
+        return f"\x1b[{kind};2;{rgb[0]};{rgb[1]};{rgb[2]}m"
+    if sequences.colors >= 256:
+        return f"\x1b[{kind};5;{_nearest_of_256(rgb)}m"
+    nearest = min(range(8), key=lambda number: _distance(rgb, _RGB[number]))
+    return f"\x1b[{nearest + (40 if back else 30)}m"
+
+
+def _nearest_of_256(rgb: tuple[int, ...]) -> int:
+    """The number of the nearest of the 256 colours of xterm."""
+    at = [min(range(6), key=lambda level: abs(_LEVELS[level] - part)) for part in rgb]
+    gray = max(0, min(23, round((sum(rgb) / 3 - 8) / 10)))
+    cube = tuple(_LEVELS[level] for level in at)
+    if _distance(rgb, (8 + 10 * gray,) * 3) < _distance(rgb, cube):
+        return 232 + gray
+    return 16 + 36 * at[0] + 6 * at[1] + at[2]
+
+
+def _distance(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))

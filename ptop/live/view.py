@@ -8,7 +8,7 @@ import taskstats
 from taskstats.screen import Lines, Screen
 
 from ptop.columns import TableColumn, fields_of, for_groups, with_context
-from ptop.live import pages
+from ptop.live import keys, pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
 
@@ -22,10 +22,6 @@ def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
     shown = [columns[key] for key in {*_shown(state), state.sort}]
     return fields_of(shown, state.group_by) | {"state"}
-
-
-# The keys of the last line, with their words.
-KEY_BAR = (("F1", "Help"), ("F2", "Columns"), ("F4", "Filter"), ("F10", "Quit"))
 
 
 def _shown(state: State) -> tuple[str, ...]:
@@ -60,21 +56,27 @@ class Renderer:
 
     def _settings(self) -> _Settings:
         state = self.state
+        prompt = pages.prompt(state)
         return {
             "sort": for_groups(self.columns[state.sort], state.group_by).source,
             "descending": state.descending,
-            "text": state.filter or None,
+            # The filter is live while it is typed.
+            "text": (state.entry.text if state.mode == "filter" else state.filter) or None,
             "pids": self.limits.pids,
+            "user_id": state.user[0] if state.user else None,
+            "user_name": state.user[1] if state.user else "",
             "limit": self.limits.rows,
             "top": state.top,
             "fold": state.group_by,
             "selected": state.selected if state.selecting else None,
             "selected_key": state.selected_key,
             "follow": state.follow,
+            "tagged": tuple(state.tagged),
             "paused": state.paused,
             "ascii": self.ascii_only,
-            "key_bar": KEY_BAR,
-            "prompt": pages.prompt(state),
+            "scroll": state.scroll,
+            "key_bar": keys.bar(state),
+            "prompt": None if prompt is None else "".join(prompt),
             "notice": state.notice,
         }
 
@@ -90,17 +92,43 @@ class Renderer:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
         leave out unchanged tasks, `unchanged` is the source that holds them. `lacks` and `replay`
         are as of `Screen.lines`."""
+        rows, resting = self._rows(interval, unchanged)
+        return self.screen.lines(rows, resting, size, lacks=lacks, replay=replay)
+
+    def find(
+        self,
+        interval: taskstats.Interval,
+        unchanged: taskstats.Source | None,
+        text: str,
+        start: int,
+        backwards: bool,
+    ) -> int | None:
+        """The number of the next row that `text` finds from row `start` on."""
+        rows, resting = self._rows(interval, unchanged)
+        return self.screen.find(rows, resting, text, start, backwards=backwards)
+
+    def _rows(
+        self, interval: taskstats.Interval, unchanged: taskstats.Source | None
+    ) -> tuple[taskstats.Interval | taskstats.Fold, taskstats.Source | None]:
+        """The rows of the table, and the source that holds others."""
         if self.state.group_by:
-            groups = interval.fold(self.state.group_by, resting=unchanged)
-            return self.screen.lines(groups, None, size, lacks=lacks, replay=replay)
-        return self.screen.lines(interval, unchanged, size, lacks=lacks, replay=replay)
+            return interval.fold(self.state.group_by, resting=unchanged), None
+        return interval, unchanged
 
     def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
         """The page that replaces the table of an interval, or None."""
-        if self.state.mode == "books":
-            return Lines(pages.books_page(interval.books(), interval.interval_ns), size)
-        if self.state.mode == "help":
-            return Lines(pages.help_page(self.state.recorded), size)
-        if self.state.mode == "columns":
-            return Lines(pages.column_page(self.state, self.columns, size[1]), size)
-        return None
+        height = size[1]
+        match self.state.mode:
+            case "help":
+                page = pages.help_page(self.state, height)
+            case "books":
+                page = pages.books_page(interval.books(), interval.interval_ns)
+            case "columns":
+                page = pages.column_page(self.state, self.columns, height)
+            case "sort":
+                page = pages.sort_page(self.state, self.columns, height)
+            case "users":
+                page = pages.users_page(self.state, height)
+            case _:
+                return None
+        return Lines(page, size)

@@ -1621,6 +1621,8 @@ class _Settings(TypedDict, total=False):
     descending: bool
     text: str | None
     pids: Iterable[int] | None
+    user_id: int | None
+    user_name: str
     limit: int | None
     top: int
     fold: str
@@ -1667,6 +1669,7 @@ class Screen:
 
     The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
     `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
+    `user_id` keeps the tasks of a user, whose name is `user_name`.
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
@@ -1686,7 +1689,7 @@ class Screen:
         **chosen: Unpack[_Settings],
     ) -> Self: ...
     def configure(self, columns: Sequence[_Column], **chosen: Unpack[_Settings]) -> None:
-        """Change what is shown: columns, and all settings. Those that are left out get their default.
+        """Change what is shown: columns, and all settings. Those left out get their default.
 
         The screen keeps names, command lines and the line of a selected task. Errors as of the
         constructor.
@@ -1706,6 +1709,19 @@ class Screen:
         then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
         and position of a recorded frame. Raises what `user` and `offset_s` raise, and TypeError
         where they return another type.
+        """
+    def find(
+        self,
+        rows: Interval | Fold,
+        resting: Source | None,
+        text: str,
+        start: int,
+        *,
+        backwards: bool = False,
+    ) -> int | None:
+        """Return the number of the next row, from row `start` on, whose title contains `text` or
+        whose pid it is; `backwards` goes up. The list goes on at its other end. None if there is
+        none.
         """
     def table(self, rows: Interval | Fold) -> list[str]:
         """Return titles, units, the selected rows and the sums of all rows, one string a line.
@@ -1783,6 +1799,9 @@ def safe(text: str) -> str:
     Control characters become their pictures (U+2400 and so on), other invisible characters and
     those that change direction become U+FFFD.
     """
+
+def width(text: str) -> int:
+    """Return the number of terminal cells that `safe(text)` takes."""
 
 def percent(value: float | None) -> str:
     """Return a share as text, in per cent; "-" for None."""

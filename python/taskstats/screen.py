@@ -9,6 +9,26 @@ The functions format single values. Nothing here reads a clock or writes to a te
 
 from __future__ import annotations
 
-from taskstats._core import Canvas, Lines, RowKey, Screen, bytes_rate, missing, percent, safe
+from taskstats._core import (
+    Canvas,
+    Lines,
+    RowKey,
+    Screen,
+    bytes_rate,
+    missing,
+    percent,
+    safe,
+    width,
+)
 
-__all__ = ["Canvas", "Lines", "RowKey", "Screen", "bytes_rate", "missing", "percent", "safe"]
+__all__ = [
+    "Canvas",
+    "Lines",
+    "RowKey",
+    "Screen",
+    "bytes_rate",
+    "missing",
+    "percent",
+    "safe",
+    "width",
+]

@@ -260,10 +260,10 @@ def test_no_home_and_a_c_locale_are_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_batch_mode_loads_neither_blessed_nor_numpy() -> None:
+def test_batch_mode_loads_neither_curses_nor_numpy() -> None:
     script = (
         "import sys; from ptop.cli import main; main(['-b', '-n', '1', '-d', '0.1']);"
-        "bad = {'blessed', 'numpy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+        "bad = {'curses', 'numpy'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 

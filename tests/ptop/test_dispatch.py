@@ -48,6 +48,10 @@ def parsed(*words: str) -> tuple[str, argparse.Namespace]:
     return command, command_parser(command).parse_args(rest)
 
 
+# Options of which one choice is the default.
+DEFAULTS = {"--format", "--keys", "--source", "--view"}
+
+
 def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     return {
         action.option_strings[-1]: action for action in parser._actions if action.option_strings
@@ -77,7 +81,7 @@ def test_an_option_means_the_same_before_and_after_the_command(name: str, words:
     tail = REQUIRED.get(name, [])
     before = parsed(*words, name, *tail)
     assert before == parsed(name, *words, *tail)
-    assert before != parsed(name, *tail) or words[0] in {"--format", "--source", "--view"}
+    assert before != parsed(name, *tail) or words[0] in DEFAULTS
 
 
 def test_the_option_before_a_command_takes_effect() -> None:
@@ -161,6 +165,6 @@ def test_a_command_loads_its_own_modules_only(words: list[str]) -> None:
     own = {"ptop.commands.doctor"} if words[0] == "doctor" else {
         "ptop.commands.top", "ptop.commands.batch", "ptop.feed",
     }  # fmt: skip
-    shared = {"args", "cli", "columns", "commands", "live", "live.state", "privilege", "streams"}
-    shared |= {"text", "times"}
+    shared = {"args", "cli", "columns", "commands", "live", "privilege", "streams"}
+    shared |= {"live.editor", "live.state", "text", "times"}
     assert set(done.stderr.split()) == own | {f"ptop.{name}" for name in shared}

@@ -11,13 +11,14 @@ from live_view import Live  # type: ignore[import-not-found]
 from ptop.columns import COLUMNS
 
 LACKING = "not in the paused data"
+DOWN = "\x1b[B"
 
 
 @pytest.fixture(params=["auto", "procfs"])
 def paused(request: pytest.FixtureRequest) -> Live:
     live = Live("--source", request.param)
     live.until("Name")
-    live.child.send(" ")
+    live.child.send("Z")
     live.until("PAUSED")
     return live
 
@@ -37,28 +38,29 @@ def ends(live: Live) -> None:
 def test_paused_rows_are_grouped(paused: Live) -> None:
     number = tasks(paused)
     for by in ("parent", "session", "name", "user", "cgroup"):
-        paused.child.send("F")
+        paused.child.send("z")
         paused.until(f"by {by}")
         assert tasks(paused) == number
-    paused.child.send("F")
+    paused.child.send("z")
     paused.until("PAUSED")
     ends(paused)
 
 
 def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
-    for key in ("t", "i"):
+    for key in ("H", "f" + DOWN * list(COLUMNS).index("read") + " q"):
         paused.child.send(key)
         paused.until(LACKING)
         paused.until("python")
     # The same key again takes it back.
-    paused.child.send("tc")
+    paused.child.send("H")
     paused.until("python")
-    paused.child.send("f" + "j" * list(COLUMNS).index("minflt"))
+    paused.child.send("f" + DOWN * list(COLUMNS).index("minflt"))
     paused.until("minor page faults")
-    paused.child.send(" x")
+    paused.child.send(" q")
+    paused.until("PAUSED")
     paused.until("minfl")
     paused.until(LACKING)
-    paused.child.send(" ")
+    paused.child.send("Z")
     while "PAUSED" in paused.text():
         paused.pump()
     known = re.compile(r"^ *\d+ .* \d+(\.\d)? +\S", re.MULTILINE)
@@ -70,7 +72,7 @@ def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
 
 def test_a_pause_before_the_first_interval_shows_it() -> None:
     live = Live("-d", "2")
-    live.child.send(" ")
+    live.child.send("Z")
     live.until("python")
     live.until("PAUSED")
     ends(live)

@@ -1,26 +1,27 @@
-"""The help and column pages against golden text (PTOP_WRITE_SCREENS=1 rewrites it), and what
-keys do."""
+"""The pages of keys and columns against golden text (PTOP_WRITE_SCREENS=1 rewrites it)."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import taskstats
 from taskstats.screen import Lines
 
-from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, parse_columns
+from ptop.columns import COLUMNS, parse_columns
 from ptop.live import pages
-from ptop.live.state import Limits, State, press
+from ptop.live.keys import press
+from ptop.live.state import Limits, State
 from ptop.live.view import Renderer
 
 GOLDEN = Path(__file__).parent / "screens"
 SIZE = (80, 24)
 PAGES = {
     "help-80x24": State(mode="help"),
-    "replay-help-80x24": State(recorded=True, mode="help"),
+    "help-end-80x24": press(State(mode="help"), "End"),
+    "vim-help-80x24": State(mode="help", layout="vim"),
+    "replay-help-80x24": press(State(recorded=True, mode="help"), "PgDn"),
     "columns-80x24": State(mode="columns", cursor=28),
 }
 
@@ -70,15 +71,16 @@ def test_the_page_of_the_books_says_where_the_time_went(interval: taskstats.Inte
     assert verdict(None) == "The CPUs' times are unknown here."
 
 
-def test_a_prompt_shows_what_is_typed() -> None:
-    assert pages.prompt(State(mode="filter", entry="py")) == "filter: py_"
-    assert pages.prompt(State(mode="delay")) == "seconds: _"
-    assert pages.prompt(State()) is None
+def test_no_two_columns_have_one_title() -> None:
+    for attribute in ("title", "heading"):
+        names = [getattr(column, attribute) for column in COLUMNS.values()]
+        assert len(names) == len(set(names)), sorted(names)
 
 
 def test_the_column_under_the_cursor_is_visible_on_a_small_screen() -> None:
     for cursor in range(len(COLUMNS)):
-        texts = pages.column_page(State(mode="columns", cursor=cursor), COLUMNS, 5)
+        state = State(mode="columns", cursor=cursor, height=5)
+        texts = pages.column_page(state, COLUMNS, 5)
         (at,) = [
             at for at, (_, style) in enumerate(Lines(texts, (80, 5)).texts) if style == "reverse"
         ]
@@ -92,89 +94,3 @@ def test_raw_columns_have_no_form() -> None:
     assert (column.form, column.summed) == ("rate", True)
     (column,) = parse_columns("cpu_count_per_sec", {"cpu_count_per_sec": "count/s"})
     assert (column.form, column.summed) == ("raw", False)
-
-
-def test_every_binding_of_the_help_screen_changes_something() -> None:
-    start = State(page_rows=10, total_rows=50, selected=20, top=15, selecting=True)
-    for key in ("q", "?", "j", "k", "KEY_PGDOWN", "KEY_PGUP", "g", "G", "<", ">", "r", "t", "/"):
-        assert press(start, key) != start, key
-    assert press(start, "unbound") == start
-
-
-def test_keys_sort_and_reverse() -> None:
-    state = press(State(), "u")
-    assert (state.sort, state.descending) == ("user_pct", True)
-    assert not press(state, "u").descending
-    assert press(State(), "p").descending is False
-    assert press(press(State(sort="pid"), ">"), "<").sort == "pid"
-
-
-def test_entering_a_filter_and_a_delay() -> None:
-    state = State()
-    for key in ("/", "a", "x", "KEY_BACKSPACE", "b", "KEY_ENTER"):
-        state = press(state, key)
-    assert (state.mode, state.filter) == ("table", "ab")
-    for key in ("d", "0", ".", "5", "KEY_ENTER"):
-        state = press(state, key)
-    assert state.delay == 0.5
-    for key in ("d", "0", "KEY_ENTER"):
-        state = press(state, key)
-    assert state.delay == 0.5, "no interval of length 0"
-    assert state.notice == "'0' is not a number of seconds from 0.1 to 86400"
-    for key in ("d", "KEY_ENTER"):
-        state = press(state, key)
-    assert (state.delay, state.notice) == (0.5, "")
-
-
-def test_selection_stays_on_the_list() -> None:
-    state = State(page_rows=5, total_rows=7)
-    for _ in range(20):
-        state = press(state, "j")
-    assert (state.selected, state.top) == (6, 2)
-    for _ in range(20):
-        state = press(state, "k")
-    assert (state.selected, state.top) == (0, 0)
-
-
-def test_views_keep_their_columns_and_order() -> None:
-    state = replace(State(), columns=("pid", "rss_kb", "nvcsw_delta"), sort="rss_kb")
-    start = replace(state, descending=False)
-    state = start
-    for _ in COLUMN_SETS:
-        state = press(state, "v")
-        if state.view == "snap":
-            state = press(state, "u")
-    assert state.view == "live"
-    assert (state.columns, state.sort, state.descending) == (start.columns, "rss_kb", False)
-    while state.view != "snap":
-        state = press(state, "v")
-    assert state.sort == "user_pct"
-
-
-def test_chosen_columns_keep_their_order() -> None:
-    at = list(COLUMNS).index("rss_kb")
-    state = State(columns=("total_pct", "nvcsw_delta", "pid", "name"), mode="columns", cursor=at)
-    state = press(state, " ")
-    assert state.columns == ("total_pct", "nvcsw_delta", "pid", "rss_kb", "name")
-    assert press(state, " ").columns == ("total_pct", "nvcsw_delta", "pid", "name")
-
-
-def test_no_two_columns_have_one_title() -> None:
-    for attribute in ("title", "heading"):
-        names = [getattr(column, attribute) for column in COLUMNS.values()]
-        assert len(names) == len(set(names)), sorted(names)
-
-
-def test_processes_are_not_grouped_by_process() -> None:
-    seen = []
-    state = press(State(), "F")
-    while state.group_by:
-        seen.append(state.group_by)
-        state = press(state, "F")
-    assert seen == [by for by in GROUPINGS if by != "process"]
-    assert press(State(threads=True), "F").group_by == "process"
-
-
-def test_the_last_column_cannot_be_removed() -> None:
-    state = State(columns=("pid",), mode="columns", cursor=0)
-    assert press(state, " ").columns == ("pid",)

@@ -25,7 +25,8 @@ from taskstats.recorded import Frames
 
 from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals, stands_out
-from ptop.live.state import FASTEST, Limits, State, press
+from ptop.live.keys import press
+from ptop.live.state import FASTEST, Limits, State
 from ptop.live.view import Renderer, needed_fields
 from ptop.times import parse_time
 
@@ -389,25 +390,27 @@ def test_a_wrong_time_is_answered_with_the_right_forms(text: str) -> None:
 
 def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
     live = State()
-    for key in ("KEY_RIGHT", "]", "$", "+"):
-        assert press(live, key) == live
+    for key in (".", "Shift-Right", "n", "$", "+", "L"):
+        assert replace(press(live, key), notice="") == live
     recorded = State(recorded=True)
-    assert press(recorded, "KEY_RIGHT").goto == "next"
-    assert press(recorded, "KEY_RIGHT").paused
+    for key in (".", "Shift-Right"):
+        assert press(recorded, key).request == "frame next"
+        assert press(recorded, key).paused
+    assert press(replace(recorded, paused=True), "L").request == "frame last"
+    assert not press(replace(recorded, paused=True), "L").paused
+    assert press(recorded, " ").paused
     assert press(recorded, "+").speed == 2
     assert press(replace(recorded, speed=FASTEST), "+").speed == FASTEST
     typed = recorded
-    for key in ("@", "1", "2", "KEY_ENTER"):
+    for key in ("d", "1", "2", "Enter"):
         typed = press(typed, key)
-    assert typed.goto == "time 12"
-    assert not press(recorded, "t").threads
+    assert typed.request == "time 12"
+    assert not press(recorded, "H").threads
     groupings = {""}
     for _ in range(8):
-        recorded = press(recorded, "F")
+        recorded = press(recorded, "z")
         groupings.add(recorded.group_by)
-    assert groupings == {"", "process", "parent", "name", "user", "cgroup"}, (
-        "sessions are not recorded"
-    )
+    assert groupings == {"", "parent", "name", "user", "cgroup"}, "sessions are not recorded"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -434,12 +437,12 @@ def test_batch_shows_one_time_or_all(recording: Path) -> None:
     assert alone["sum"] == lines[0]["sum"]
 
 
-def test_batch_loads_neither_blessed_nor_numpy(recording: Path) -> None:
+def test_batch_loads_neither_curses_nor_numpy(recording: Path) -> None:
     script = (
         "import sys; from ptop.cli import main;"
         f"main(['replay', {str(recording)!r}, '-b']); main(['report', {str(recording)!r}]);"
         f"main(['export', {str(recording)!r}, '--columns', 'ac_pid']);"
-        "bad = {'blessed', 'numpy', 'pyarrow', 'tqdm'} & set(sys.modules);"
+        "bad = {'curses', 'numpy', 'pyarrow', 'tqdm'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
@@ -505,19 +508,22 @@ def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
             stream.feed(data)
 
     until("frame 1 of 7")
-    child.send("\x1b[C")
+    child.send("\x1b[1;2C")
     until("frame 2 of 7")
     child.send("$")
     until("frame 7 of 7")
-    child.send("\x1b[D")
+    child.send(",")
     until("frame 6 of 7")
-    child.send("@-1h\r")
+    child.send("d-1h\r")
     until("frame 1 of 7")
-    child.send("@never\r")
+    child.send("dnever\r")
     until("'never' is not a time")
-    child.send("?")
+    child.send("?\x1b[6~")
     until("the next spike of the sorted column")
-    child.send("x+ ")
+    # Until the key after Escape is sent with it, it is Alt and that key.
+    child.send("\x1b")
+    until("Name")
+    child.send("+ ")
     until("the end of the recording")
     child.send("q")
     child.expect(pexpect.EOF)

@@ -278,7 +278,7 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
 
     let fold = Groups::new(Arc::clone(&interval), GroupBy::Cgroup, &HashMap::new(), name);
     let chosen = |text: &str, descending| {
-        let filter = Filter { text: Some(text.into()), pids: None };
+        let filter = Filter { text: Some(text.into()), ..Filter::default() };
         let sort = Some(Metric::Title);
         fold.select(&Query { sort, descending, filter, ..Query::default() })
     };

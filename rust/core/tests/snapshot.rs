@@ -198,12 +198,12 @@ fn filters_go_by_name_and_pid() {
     let rows: Vec<Vec<(Field, u64)>> = [11, 12, 21].map(|pid| vec![(Field::ac_pid, pid)]).to_vec();
     let rows: Vec<&[_]> = rows.iter().map(Vec::as_slice).collect();
     let table = snapshot(1, &rows);
-    let by_text = |text: &str| Filter { text: Some(text.into()), pids: None };
+    let by_text = |text: &str| Filter { text: Some(text.into()), ..Filter::default() };
     assert_eq!(table.count(&by_text("TASK1")), 2);
     assert_eq!(table.count(&by_text("21")), 1);
     assert_eq!(table.count(&by_text("nothing")), 0);
     assert_eq!(table.count(&by_text("")), 3);
-    let pids = Filter { text: None, pids: Some([12, 99].into()) };
+    let pids = Filter { pids: Some([12, 99].into()), ..Filter::default() };
     assert_eq!(table.select(&Query { filter: pids, ..Query::default() }), [1]);
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn filter(text: Option<NamePart>, pids: Option<&Bound<'_, PyAny>>) ->
     let set = |pids: &Bound<'_, PyAny>| {
         pids.try_iter()?.map(|pid| pid?.extract()).collect::<PyResult<HashSet<u32>>>()
     };
-    Ok(Filter { text: text.map(|NamePart(bytes)| bytes), pids: pids.map(set).transpose()? })
+    let pids = pids.map(set).transpose()?;
+    Ok(Filter { text: text.map(|NamePart(bytes)| bytes), pids, ..Filter::default() })
 }
 
 /// The kind of source with this name; None for "auto".

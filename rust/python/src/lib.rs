@@ -79,6 +79,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<screen::PyLines>()?;
     module.add_class::<screen::PyCanvas>()?;
     module.add_function(wrap_pyfunction!(screen::safe, module)?)?;
+    module.add_function(wrap_pyfunction!(screen::width, module)?)?;
     module.add_function(wrap_pyfunction!(screen::percent, module)?)?;
     module.add_function(wrap_pyfunction!(screen::bytes_rate, module)?)?;
     module.add_function(wrap_pyfunction!(screen::missing_of, module)?)?;

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use precise_top_core::names::quoted;
-use precise_top_core::{Cell, Interval, Record, TaskTable};
+use precise_top_core::{Cell, Filter, Interval, Record, TaskTable};
 use precise_top_screen::text::{self, Side};
 use precise_top_screen::{
     Canvas, CellFormat, ControlSequences, Names, Remembered, RowKey, ScreenLines, Style,
-    TextColumn, TextTable, ViewRows, ViewSettings, draw, missing,
+    TextColumn, TextTable, ViewRows, ViewSettings, draw, find, missing,
 };
 use precise_top_sources::CommandLines;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -90,6 +90,10 @@ struct SettingsArguments {
     #[pyo3(default)]
     pids: Option<Py<PyAny>>,
     #[pyo3(default)]
+    user_id: Option<u32>,
+    #[pyo3(default)]
+    user_name: String,
+    #[pyo3(default)]
     limit: Option<usize>,
     #[pyo3(default)]
     top: usize,
@@ -118,8 +122,8 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 17] = [
-    "sort", "descending", "text", "pids", "limit", "top", "fold", "selected", "selected_key",
+const SETTINGS: [&str; 19] = [
+    "sort", "descending", "text", "pids", "user_id", "user_name", "limit", "top", "fold", "selected", "selected_key",
     "follow", "tagged", "scroll", "paused", "ascii", "key_bar", "prompt", "notice",
 ];
 
@@ -154,7 +158,8 @@ fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
     Ok(ViewSettings {
         sort: metric(&given.sort)?,
         descending: given.descending,
-        filter: filter(given.text, pids)?,
+        filter: Filter { user: given.user_id, ..filter(given.text, pids)? },
+        user: given.user_name,
         limit: given.limit,
         top: given.top,
         group_by: given.fold,
@@ -222,7 +227,8 @@ impl PyRowKey {
 /// time in seconds since 1970; it is called every quarter of an hour.
 ///
 /// The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
-/// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
+/// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above. `user_id` keeps
+/// the tasks of a user, whose name is `user_name`.
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
@@ -319,6 +325,23 @@ impl PyScreen {
         let (lines, selected) = drawn?;
         self.selected = selected;
         Ok(PyLines(lines))
+    }
+
+    /// Return the number of the next row, from row `start` on, whose title contains `text` or whose
+    /// pid it is; `backwards` goes up. The list goes on at its other end. None if there is none.
+    #[pyo3(signature = (rows, resting, text, start, *, backwards=false))]
+    fn find(
+        &self,
+        py: Python<'_>,
+        rows: RowsArgument<'_>,
+        resting: Option<&PySource>,
+        text: NamePart,
+        start: usize,
+        backwards: bool,
+    ) -> PyResult<Option<usize>> {
+        let unchanged = resting.and_then(|source| source.unchanged(py));
+        let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
+        Ok(find(rows, &self.settings, &filter(Some(text), None)?, start, backwards))
     }
 
     /// Return titles, units, the selected rows and the sums of all rows, one string a line.
@@ -577,6 +600,12 @@ pub(crate) fn safe(text: &Bound<'_, PyString>) -> PyResult<String> {
     let characters = units.iter().map(|&unit| char::from_u32(u32::from_le_bytes(unit)));
     let text: String = characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
     Ok(text::safe(&text).into_owned())
+}
+
+/// Return the number of terminal cells that `safe(text)` takes.
+#[pyfunction]
+pub(crate) fn width(text: &Bound<'_, PyString>) -> PyResult<usize> {
+    Ok(text::width(&safe(text)?))
 }
 
 fn shown(value: Option<f64>, push: fn(&mut String, f64)) -> String {

@@ -140,6 +140,9 @@ fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     if let Some(pids) = &settings.filter.pids {
         push(&mut line.text, format_args!(" of {} pids", pids.len()));
     }
+    if settings.filter.user.is_some() {
+        push(&mut line.text, format_args!(" of user {}", text::safe(&settings.user)));
+    }
     push(&mut line.text, format_args!(": {} of {} rows", data.rows, data.unfiltered));
     if let Some(share) = data.share_pct {
         push(&mut line.text, format_args!(", {share:.1}% of the tasks' CPU time"));

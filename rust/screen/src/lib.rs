@@ -16,6 +16,7 @@
 
 pub mod canvas;
 pub mod command;
+pub mod find;
 mod foot;
 mod head;
 pub mod line;
@@ -28,6 +29,7 @@ pub mod view;
 
 pub use canvas::{Canvas, ControlSequences};
 pub use command::Names;
+pub use find::find;
 pub use line::{ScreenLine, ScreenLines, Span, Style};
 pub use screen::draw;
 pub use selection::{Fate, Remembered, RowKey};

@@ -47,7 +47,12 @@ pub fn lines(
     headings.fit(cells);
     lines.push(headings);
     let mut shown = std::mem::take(&mut data.shown);
-    let mut screen = ScreenLines { room: heights.tasks, rows: data.rows, top: data.top, ..ScreenLines::of_texts([], (0, 0)) };
+    let mut screen = ScreenLines {
+        room: heights.tasks,
+        rows: data.rows,
+        top: data.top,
+        ..ScreenLines::of_texts([], (0, 0))
+    };
     select(&mut screen, &mut shown, data.selected, settings, selected);
     shown.truncate(heights.tasks);
     screen.keys = shown.iter().map(|row| row.key.clone()).collect();

@@ -31,7 +31,9 @@ impl RowKey {
             return table.title(row).map(|title| RowKey::Title(title.to_vec()));
         }
         // An exec by another thread gives the leader another task_id.
-        table.record(row).map(|record| RowKey::Task(Identity { task_id: None, ..record.identity() }))
+        table
+            .record(row)
+            .map(|record| RowKey::Task(Identity { task_id: None, ..record.identity() }))
     }
 
     /// Whether a row of the snapshot of `header` has this key.
@@ -128,7 +130,9 @@ pub(crate) fn place(
     number: usize,
 ) -> Place {
     let Some(key) = &settings.selected_key else {
-        return settings.selected.map_or(Place::Nowhere, |row| Place::Row(row.min(number.max(1) - 1)));
+        return settings
+            .selected
+            .map_or(Place::Nowhere, |row| Place::Row(row.min(number.max(1) - 1)));
     };
     let header = interval.cur().header();
     let ran = (0..rows.table.rows()).find(|&row| key.is_in(rows.table, row, header));

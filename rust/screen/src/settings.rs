@@ -13,6 +13,8 @@ pub struct ViewSettings {
     pub descending: bool,
     /// The filter that a row must pass.
     pub filter: Filter,
+    /// The name of the user that the filter keeps.
+    pub user: String,
     /// Largest number of rows.
     pub limit: Option<usize>,
     /// Number of rows that are scrolled out above the screen.

@@ -138,9 +138,8 @@ impl TextTable {
             columns.clone_from(&self.columns);
         }
         while columns.len() > 1 && least_width(&columns) > cells {
-            let spare = (0..columns.len()).filter(|&at| {
-                columns[at].rank > 0 && columns[at].metric != sort
-            });
+            let spare =
+                (0..columns.len()).filter(|&at| columns[at].rank > 0 && columns[at].metric != sort);
             let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
             columns.remove(first);
         }

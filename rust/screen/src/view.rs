@@ -94,7 +94,7 @@ pub struct ViewRows<'a> {
 impl<'a> ViewRows<'a> {
     /// Number of rows that pass the filter.
     fn count(&self, filter: &Filter, header: &Header) -> usize {
-        if filter.text.is_none() && filter.pids.is_none() {
+        if filter.is_empty() {
             return self.table.rows() + self.unchanged.map_or(0, |_| header.unchanged as usize);
         }
         self.table.count(filter) + self.unchanged.map_or(0, |unchanged| unchanged.count(filter))

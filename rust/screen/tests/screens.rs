@@ -8,9 +8,9 @@ use precise_top_core::{
     Metric, Record, SharedBytes, Snapshot, SourceKind, System, TaskTable,
 };
 use precise_top_screen::screen::lines;
+use precise_top_screen::selection::Place;
 use precise_top_screen::text::{Side, width};
 use precise_top_screen::view::LEAST_TASKS;
-use precise_top_screen::selection::Place;
 use precise_top_screen::{
     CellFormat, Fate, Heights, Names, RowKey, ScreenLine, ScreenLines, ShownRow, Style, TableRow,
     TextColumn, TextTable, ViewData, ViewSettings, missing,
@@ -209,6 +209,7 @@ fn settings() -> ViewSettings {
         sort: Metric::TotalPct,
         descending: true,
         filter: Filter::default(),
+        user: String::new(),
         limit: None,
         top: 0,
         group_by: String::new(),
@@ -227,11 +228,7 @@ fn settings() -> ViewSettings {
     }
 }
 
-fn drawn(
-    view: &ViewData<'_>,
-    settings: &ViewSettings,
-    size: (usize, usize),
-) -> ScreenLines {
+fn drawn(view: &ViewData<'_>, settings: &ViewSettings, size: (usize, usize)) -> ScreenLines {
     let screen = lines(view.clone(), settings, size, &mut None);
     assert_eq!(screen.lines.len(), size.1);
     for line in &screen.lines {
@@ -253,14 +250,12 @@ fn marked(line: &ScreenLine) -> String {
     text + "|"
 }
 
-fn check(
-    name: &str,
-    view: &ViewData<'_>,
-    settings: &ViewSettings,
-    size: (usize, usize),
-) {
-    let text: String =
-        drawn(view, settings, size).lines.iter().map(|line| format!("{}\n", marked(line))).collect();
+fn check(name: &str, view: &ViewData<'_>, settings: &ViewSettings, size: (usize, usize)) {
+    let text: String = drawn(view, settings, size)
+        .lines
+        .iter()
+        .map(|line| format!("{}\n", marked(line)))
+        .collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/screens/{name}.txt"));
     if std::env::var_os("PTOP_WRITE_SCREENS").is_some() {
         std::fs::write(&path, &text).expect("a writable file");

@@ -51,12 +51,15 @@ pub struct Filter {
     pub text: Option<Vec<u8>>,
     /// Only these pids.
     pub pids: Option<HashSet<u32>>,
+    /// Only tasks of this user id.
+    pub user: Option<u32>,
 }
 
 impl Filter {
     /// Whether it keeps all rows.
     pub fn is_empty(&self) -> bool {
-        self.text.as_ref().is_none_or(Vec::is_empty) && self.pids.is_none()
+        let is_any = self.pids.is_none() && self.user.is_none();
+        is_any && self.text.as_ref().is_none_or(Vec::is_empty)
     }
 
     pub(super) fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
@@ -64,6 +67,9 @@ impl Filter {
         if let Some(pids) = &self.pids
             && !pid.is_some_and(|pid| pids.contains(&pid))
         {
+            return false;
+        }
+        if self.user.is_some() && record.ac_uid() != self.user {
             return false;
         }
         let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) else {

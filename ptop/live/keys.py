@@ -1,0 +1,253 @@
+"""The one table of keys: bindings, the key bar, help, the man page and docs/keys.md are made
+of it. Pure: `press` maps a state and a key to the next state.
+
+Design decisions
+
+* Where keys collide, those of htop count. Nothing essential is on a key that needs AltGr on
+  a common keyboard, and no layout binds `k` to a signal: it moved the selection up before.
+* A key that is not bound is answered. One that 0.1.0 had is answered with its new place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+from ptop.live import editor, state
+from ptop.live.decoder import Event, Mouse, Paste
+from ptop.live.state import Action, State
+
+# Where the user looks at something, chooses from a list, and types a text.
+LISTS = ("columns", "sort", "users")
+PROMPTS = ("filter", "search", "delay", "time")
+PAGES = ("help", "books", *LISTS)
+MODES = ("table", *PAGES, *PROMPTS)
+
+# Rows that the wheel of the mouse moves.
+WHEEL_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A binding. `names` are the keys, separated by spaces, in the layout htop, and `vim` those
+    of the other layout if they differ. `views` are live, replay or both. `htop`, `top` and
+    `old` are the keys that htop, top and ptop 0.1.0 have for it; `word` is its word in the key
+    bar."""
+
+    names: str
+    doc: str
+    action: Action
+    word: str = ""
+    vim: str | None = None
+    modes: tuple[str, ...] = ("table",)
+    views: tuple[str, ...] = ("live", "replay")
+    htop: str = ""
+    top: str = ""
+    old: str = ""
+
+    def shown(self, layout: str) -> str:
+        """The keys of a layout, separated by spaces."""
+        return self.names if layout == "htop" or self.vim is None else self.vim
+
+
+def lines_of(now: State) -> int:
+    """Number of lines of the page or list that is shown."""
+    if now.mode == "help":
+        # The last line of the page is at the foot of the screen.
+        return max(1, len(help_lines(now)) - max(1, now.height - state.PAGE_FRAME) + 1)
+    if now.mode == "books":
+        return 1
+    return len(now.known if now.mode == "columns" else now.items)
+
+
+def _move(by: int, pages: bool = False) -> Action:
+    return state.move(by, lines_of, pages)
+
+
+def _end(last: bool) -> Action:
+    return state.go_to_end(last, lines_of)
+
+
+_EVERYWHERE = ("table", *PAGES)
+_LIVE, _REPLAY = ("live",), ("replay",)
+
+_VIEW: tuple[Key, ...] = (
+    Key(
+        "F1 ? h", "help: all keys", state.enter("help"), "Help", "F1 ?", htop="F1 ? h", top="? h",
+        old="? h F1",
+    ),
+    Key(
+        "F2 S f", "choose columns", state.enter("columns"), "Columns", htop="F2 S", top="f",
+        old="f F2",
+    ),
+    Key("F3 /", "search: select the next row with a name or pid", state.type_in("search"),
+        "Search", htop="F3 /", top="L"),
+    Key("", "the next row that matches", state.ask("match next"), vim="n", views=_LIVE),
+    Key("", "the previous row that matches", state.ask("match previous"), vim="N", views=_LIVE),
+    Key("F4 \\", "filter: show only rows with a name or pid", state.type_in("filter"), "Filter",
+        htop="F4 \\", top="o", old="/ F4"),
+    Key("F6", "choose the column to sort by", state.choose_sort, "Sort", htop="F6",
+        old="p U u y e i o n"),
+    Key("<", "sort by the column to the left", state.sort_by_neighbor(-1), top="<", old="< ,"),
+    Key(">", "sort by the column to the right", state.sort_by_neighbor(1), top=">", old="> ."),
+    Key("P", "sort by CPU time of the interval", state.sort_by_cpu, htop="P", top="P", old="c"),
+    Key("M", "sort by resident memory", state.sort_by("rss_kb"), htop="M", top="M", old="m"),
+    Key("T", "sort by CPU time since the start", state.sort_by("cpu_ns"), htop="T", top="T",
+        old="T"),
+    Key("I r", "reverse the order", lambda now: replace(now, descending=not now.descending),
+        htop="I", top="R", old="r I"),
+    Key("H", "processes or threads", lambda now: replace(now, threads=not now.threads),
+        views=_LIVE, htop="H", top="H", old="t H"),
+    Key("v", "the next view: live, waits, snap", state.switch_view, old="v"),
+    Key("u", "show the tasks of one user", state.ask("users"), htop="u", top="u U"),
+    Key("z", "group the dead with parents, or tasks by a property", state.next_grouping, old="F"),
+    Key("b", "where the CPU time went", state.enter("books")),
+    Key("Z", "pause or continue", state.pause, views=_LIVE, htop="Z", old="Space Z"),
+    Key("Space Z", "pause or continue", state.pause, views=_REPLAY, old="Space Z"),
+    Key("d", "change the interval", state.type_in("delay"), views=_LIVE, top="d s", old="d"),
+)  # fmt: skip
+
+_MOVES: tuple[Key, ...] = (
+    Key("Down", "the next row or line", _move(1), "", "j Down", _EVERYWHERE, htop="Down",
+        top="Down", old="j Down"),
+    Key("Up", "the previous row or line", _move(-1), "", "k Up", _EVERYWHERE, htop="Up",
+        top="Up", old="k Up"),
+    Key("PgDn", "a page down", _move(1, True), "", "Ctrl-F PgDn", _EVERYWHERE, htop="PgDn",
+        top="PgDn", old="PgDn"),
+    Key("PgUp", "a page up", _move(-1, True), "", "Ctrl-B PgUp", _EVERYWHERE, htop="PgUp",
+        top="PgUp", old="PgUp"),
+    Key("Home", "the first row or line", _end(False), "", "g Home", _EVERYWHERE, htop="Home",
+        top="Home", old="g Home"),
+    Key("End", "the last row or line", _end(True), "", "G End", _EVERYWHERE, htop="End",
+        top="End", old="G End"),
+    Key("F", "follow the selected row", state.follow, htop="F"),
+    Key("Space Insert", "tag the row", state.ask("tag"), views=_LIVE, htop="Space"),
+    Key("Insert", "tag the row", state.ask("tag"), views=_REPLAY),
+    Key("U", "take all tags away", state.untag_all, htop="U"),
+    Key("Left", "scroll command lines to the left", state.scroll(-1), "", "h Left",
+        htop="Left", top="Left"),
+    Key("Right", "scroll command lines to the right", state.scroll(1), "", "l Right",
+        htop="Right", top="Right"),
+    Key("Esc", "clear the selection, go to the top", state.unselect, old="Esc"),
+    Key("Ctrl-L", "draw the screen again", state.ask("redraw"), modes=_EVERYWHERE,
+        htop="Ctrl-L", top="Enter", old="Ctrl-L"),
+    Key("F10 q Q", "quit", lambda now: replace(now, quit=True), "Quit", htop="F10 q", top="q",
+        old="q Q F10"),
+)  # fmt: skip
+
+_FRAMES: tuple[Key, ...] = (
+    Key(". Shift-Right", "the next frame", state.step("next"), views=_REPLAY, old="Right"),
+    Key(", Shift-Left", "the previous frame", state.step("previous"), views=_REPLAY, old="Left"),
+    Key("n", "the next spike of the sorted column", state.step("spike"), views=_REPLAY,
+        old="] }"),
+    Key("N", "the previous spike", state.step("spike before"), views=_REPLAY, old="[ {"),
+    Key("Ctrl-Home ^", "the first frame", state.step("first"), views=_REPLAY, old="^"),
+    Key("Ctrl-End $", "the last frame", state.step("last"), views=_REPLAY, old="$"),
+    Key("L", "live again: the last frame, and on from there", state.go_live, views=_REPLAY),
+    Key("d @", "go to a time; +90s and -5m count from this frame", state.type_in("time"),
+        views=_REPLAY, old="@ d"),
+    Key("+ =", "twice as fast", state.multiply_speed(2), views=_REPLAY, old="+ ="),
+    Key("-", "half as fast", state.multiply_speed(0.5), views=_REPLAY, old="-"),
+)  # fmt: skip
+
+_LIST_KEYS: tuple[Key, ...] = (
+    Key("Space", "show or hide the column", state.switch_column, "Switch", modes=("columns",)),
+    Key("Enter", "choose the line", state.pick, "Choose", modes=("sort", "users")),
+    Key("Esc q F10 Enter F1", "back to the table", state.leave, "Back", modes=("help", "books")),
+    Key("Esc q F10 Enter F2", "back to the table", state.leave, "Back", modes=("columns",)),
+    Key("Esc q F10", "back to the table", state.leave, "Back", modes=("sort", "users")),
+)  # fmt: skip
+
+_PROMPT_KEYS: tuple[Key, ...] = (
+    Key("Enter", "take what was typed", state.commit, "Done", modes=PROMPTS),
+    Key("Esc Ctrl-G", "leave all as it was", state.cancel, "Cancel", modes=PROMPTS),
+    Key("F3 Ctrl-S", "the next row that matches", state.ask("match next"), "Next",
+        modes=("search",), htop="F3"),
+    Key("Shift-F3 Ctrl-R", "the previous row that matches", state.ask("match previous"),
+        modes=("search",), htop="Shift-F3"),
+)  # fmt: skip
+
+
+def _edit(names: str, doc: str, edit: editor.Edit) -> Key:
+    return Key(names, doc, lambda now: state.typed(now, edit(now.entry)), modes=PROMPTS)
+
+
+_EDIT_KEYS = tuple(_edit(*entry) for entry in editor.EDITS)
+
+# The sections of help and documents.
+SECTIONS: Mapping[str, tuple[Key, ...]] = {
+    "the view": _VIEW,
+    "rows": _MOVES,
+    "frames of a replay": _FRAMES,
+    "lists and help": _LIST_KEYS,
+    "prompts": _PROMPT_KEYS,
+    "editing in prompts": _EDIT_KEYS,
+}
+KEYS: tuple[Key, ...] = tuple(key for keys in SECTIONS.values() for key in keys)
+
+
+def bindings(layout: str, view: str, mode: str) -> Iterator[tuple[str, Key]]:
+    """Each key of a layout, of a view (live or replay) and mode, with its binding."""
+    for key in KEYS:
+        if view in key.views and mode in key.modes:
+            for name in key.shown(layout).split():
+                yield name, key
+
+
+@cache
+def _bound(layout: str, view: str, mode: str) -> Mapping[str, Key]:
+    return dict(bindings(layout, view, mode))
+
+
+def _view(now: State) -> str:
+    return "replay" if now.recorded else "live"
+
+
+def press(now: State, event: Event) -> State:
+    """The state after a key, a paste or a mouse report."""
+    now = replace(now, notice="", wrong="")
+    if isinstance(event, Paste):
+        if now.mode in PROMPTS:
+            return state.typed(now, now.entry.insert(event.text))
+        return replace(now, notice="pasted text does nothing here; F4 or F3 and paste it there")
+    if isinstance(event, Mouse):
+        return _point(now, event)
+    name = "Space" if event == " " else event
+    key = _bound(now.layout, _view(now), now.mode).get(name)
+    if key is not None:
+        return key.action(now)
+    if now.mode in PROMPTS and editor.is_text(event):
+        return state.typed(now, now.entry.insert(event))
+    return replace(now, notice=_answer(now, name))
+
+
+def _point(now: State, mouse: Mouse) -> State:
+    by = {64: -WHEEL_ROWS, 65: WHEEL_ROWS}.get(mouse.button, 0)
+    return _move(by)(now) if by and now.mode not in PROMPTS else now
+
+
+def _answer(now: State, name: str) -> str:
+    """What to say to a key that is not bound."""
+    for key in KEYS:
+        is_here = now.mode in key.modes and _view(now) in key.views
+        if is_here and now.mode == "table" and name in key.old.split():
+            return f"{name} has moved to {key.shown(now.layout).split()[0]}: {key.doc}"
+    return f"{name} is not a key; F1 lists the keys" if name.isprintable() else ""
+
+
+def bar(now: State) -> list[tuple[str, str]]:
+    """The key bar: keys and their words."""
+    keys = (key for key in KEYS if now.mode in key.modes and _view(now) in key.views)
+    return [(key.shown(now.layout).split()[0], key.word) for key in keys if key.word]
+
+
+def help_lines(now: State) -> list[tuple[str, str]]:
+    """The lines of the help page: keys and what they do; a title has no keys."""
+    lines: list[tuple[str, str]] = []
+    for title, keys in SECTIONS.items():
+        here = [key for key in keys if _view(now) in key.views and key.shown(now.layout)]
+        if here:
+            lines += [*([("", "")] if lines else []), ("", title)]
+            lines += [(key.shown(now.layout), key.doc) for key in here]
+    return lines
