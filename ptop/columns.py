@@ -50,7 +50,7 @@ class TableColumn:
 
 def _delay(key: str, title: str, field: str, what: str) -> TableColumn:
     doc = f"time waiting for {what}, in % of the interval"
-    column = TableColumn(key, title, "(%)", 6, f"{field}_pct", "percent", doc, (field,))
+    column = TableColumn(key, title, "(%)", 7, f"{field}_pct", "percent", doc, (field,))
     return replace(column, limits=(10.0, 50.0))
 
 
@@ -144,7 +144,7 @@ _TABLE = (
         "write",
         "write",
         "(b/s)",
-        6,
+        7,
         "write_bytes_per_sec",
         "bytes_rate",
         "written to storage",
@@ -158,7 +158,7 @@ _TABLE = (
         "nivcsw",
         "ivcsw",
         "(/s)",
-        6,
+        7,
         "nivcsw_per_sec",
         "rate",
         "involuntary switches",
@@ -168,7 +168,7 @@ _TABLE = (
         "minflt",
         "minfl",
         "(/s)",
-        6,
+        7,
         "ac_minflt_per_sec",
         "rate",
         "minor page faults",
@@ -178,7 +178,7 @@ _TABLE = (
         "majflt",
         "majfl",
         "(/s)",
-        6,
+        7,
         "ac_majflt_per_sec",
         "rate",
         "major page faults",

@@ -24,8 +24,10 @@ class Live:
         columns: int = 80,
         command: Sequence[str] = PTOP,
         environment: Mapping[str, str] | None = None,
+        screen: tuple[int, int] | None = None,
     ) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        # The terminal may not say how large it is.
+        self.screen = pyte.Screen(*(screen or (columns, rows)))
         self.stream = pyte.ByteStream(self.screen)
         self.child = pexpect.spawn(
             command[0],

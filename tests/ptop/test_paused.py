@@ -61,12 +61,11 @@ def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
     paused.until("minfl")
     paused.until(LACKING)
     paused.child.send("Z")
-    while "PAUSED" in paused.text():
+    while "PAUSED" in paused.text() or LACKING in paused.text():
         paused.pump()
     known = re.compile(r"^ *\d+ .* \d+(\.\d)? +\S", re.MULTILINE)
     while not known.search(paused.text()):
         paused.pump()
-    assert LACKING not in paused.text()
     ends(paused)
 
 

@@ -71,6 +71,11 @@ def test_the_page_of_the_books_says_where_the_time_went(interval: taskstats.Inte
     assert verdict(None) == "The CPUs' times are unknown here."
 
 
+def test_every_heading_fits() -> None:
+    for column in COLUMNS.values():
+        assert len(column.heading or column.title) <= column.width or not column.right, column.key
+
+
 def test_no_two_columns_have_one_title() -> None:
     for attribute in ("title", "heading"):
         names = [getattr(column, attribute) for column in COLUMNS.values()]
