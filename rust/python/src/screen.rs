@@ -339,7 +339,7 @@ impl PyScreen {
         start: usize,
         backwards: bool,
     ) -> PyResult<Option<usize>> {
-        let unchanged = resting.and_then(|source| source.unchanged(py));
+        let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
         let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
         Ok(find(rows, &self.settings, &filter(Some(text), None)?, start, backwards))
     }
