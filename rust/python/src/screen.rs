@@ -1,7 +1,7 @@
 //! `taskstats.screen`: intervals as lines of text.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use precise_top_core::names::quoted;
@@ -123,8 +123,25 @@ struct SettingsArguments {
 
 /// The names of the keyword arguments.
 const SETTINGS: [&str; 19] = [
-    "sort", "descending", "text", "pids", "user_id", "user_name", "limit", "top", "fold", "selected", "selected_key",
-    "follow", "tagged", "scroll", "paused", "ascii", "key_bar", "prompt", "notice",
+    "sort",
+    "descending",
+    "text",
+    "pids",
+    "user_id",
+    "user_name",
+    "limit",
+    "top",
+    "fold",
+    "selected",
+    "selected_key",
+    "follow",
+    "tagged",
+    "scroll",
+    "paused",
+    "ascii",
+    "key_bar",
+    "prompt",
+    "notice",
 ];
 
 /// Text that may hold lone surrogates, without them.
@@ -243,7 +260,7 @@ pub(crate) struct PyScreen {
     settings: ViewSettings,
     user: Py<PyAny>,
     offset_s: Py<PyAny>,
-    users: HashMap<u32, String>,
+    users: Users,
     commands: CommandLines,
     selected: Option<Remembered>,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
@@ -270,7 +287,7 @@ impl PyScreen {
             settings: settings(chosen)?,
             user,
             offset_s,
-            users: HashMap::new(),
+            users: Users::default(),
             commands: CommandLines::default(),
             selected: None,
             quarter: None,
@@ -407,23 +424,52 @@ impl PyScreen {
     }
 }
 
-/// The names that Python and /proc know.
+/// The names of users that Python knows.
+#[derive(Default)]
+struct Users {
+    names: HashMap<u32, String>,
+    /// Users without a name that the last screen showed: there may be one by now.
+    unnamed: BTreeSet<u32>,
+}
+
+impl Users {
+    /// Asks Python for the names of these users.
+    fn ask(
+        &mut self,
+        py: Python<'_>,
+        user: &Py<PyAny>,
+        uids: impl IntoIterator<Item = u32>,
+    ) -> PyResult<()> {
+        for uid in uids {
+            let name: Option<Bound<'_, PyString>> = user.bind(py).call1((uid,))?.extract()?;
+            if let Some(name) = name {
+                self.names.insert(uid, safe(&name)?);
+            } else {
+                self.unnamed.insert(uid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names that Python and /proc know, for one drawing.
 struct KnownNames<'a> {
-    users: &'a HashMap<u32, String>,
-    unnamed: &'a HashSet<u32>,
-    /// Users that Python has not been asked for.
+    users: &'a Users,
+    /// Users that are shown without a name, and those that Python has not been asked for.
+    unnamed: RefCell<BTreeSet<u32>>,
     unknown: RefCell<BTreeSet<u32>>,
     commands: RefCell<&'a mut CommandLines>,
 }
 
 impl Names for KnownNames<'_> {
     fn user(&self, uid: u32, text: &mut String) {
-        match self.users.get(&uid) {
-            Some(name) => text.push_str(name),
-            None if self.unnamed.contains(&uid) => text::push_integer(text, uid.into()),
-            None => {
-                self.unknown.borrow_mut().insert(uid);
-            }
+        if let Some(name) = self.users.names.get(&uid) {
+            text.push_str(name);
+        } else if self.users.unnamed.contains(&uid) {
+            self.unnamed.borrow_mut().insert(uid);
+            text::push_integer(text, uid.into());
+        } else {
+            self.unknown.borrow_mut().insert(uid);
         }
     }
 
@@ -437,29 +483,27 @@ impl Names for KnownNames<'_> {
 /// cannot pass through the drawing code.
 fn with_names<T>(
     py: Python<'_>,
-    users: &mut HashMap<u32, String>,
+    users: &mut Users,
     commands: &mut CommandLines,
     user: &Py<PyAny>,
     make: impl Fn(&dyn Names) -> T,
 ) -> PyResult<T> {
-    let mut unnamed = HashSet::new();
+    let unnamed = std::mem::take(&mut users.unnamed);
+    users.ask(py, user, unnamed)?;
     loop {
-        let unknown = RefCell::new(BTreeSet::new());
-        let commands = RefCell::new(&mut *commands);
-        let names = KnownNames { users, unnamed: &unnamed, unknown, commands };
+        let names = KnownNames {
+            users,
+            unnamed: RefCell::default(),
+            unknown: RefCell::default(),
+            commands: RefCell::new(&mut *commands),
+        };
         let made = make(&names);
-        let unknown = names.unknown.into_inner();
+        let (unnamed, unknown) = (names.unnamed.into_inner(), names.unknown.into_inner());
         if unknown.is_empty() {
+            users.unnamed = unnamed;
             return Ok(made);
         }
-        for uid in unknown {
-            let name: Option<Bound<'_, PyString>> = user.bind(py).call1((uid,))?.extract()?;
-            if let Some(name) = name {
-                users.insert(uid, safe(&name)?);
-            } else {
-                unnamed.insert(uid);
-            }
-        }
+        users.ask(py, user, unknown)?;
     }
 }
 
