@@ -75,10 +75,10 @@ def rows_of(lines: Lines, number: int | None = None) -> list[str]:
     return rows[: lines.rows - lines.top if number is None else number]
 
 
-def row(cells: tuple[Any, ...]) -> str:
+def row(cells: tuple[Any, ...], no_sum: str = "-") -> str:
     pid, used, share, name = cells
     # The pids of several tasks make no sense for their group.
-    return f"{'·' if pid is None else pid:>9} {used:>12} {share:>9.2f} {name}"
+    return f"{no_sum if pid is None else pid:>9} {used:>12} {share:>9.2f} {name}"
 
 
 def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
@@ -88,7 +88,7 @@ def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
         for top, limit, text in ((0, 5, None), (2, 3, None), (0, None, name)):
             plain = rows.select(sources, sort="total_ns", text=text, limit=limit)
             seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 300))
-            assert rows_of(seen) == [row(cells).rstrip() for cells in plain[top:]]
+            assert rows_of(seen) == [row(cells, "·").rstrip() for cells in plain[top:]]
             assert seen.rows == len(plain)
             if not top:
                 table = screen(text=text, limit=limit).table(rows)
@@ -296,6 +296,81 @@ def test_the_selection_is_a_task(sleepers: list[int]) -> None:
         moved = view.lines(later, None, wide)
         assert not moved.died
         assert moved.selected_key != key
+
+
+COMMAND = Column("ac_comm", "command", "Command", width=30, right=False)
+
+
+def reads() -> int:
+    """How many times this process has called read(2), without those of this function."""
+    text = Path("/proc/self/io").read_text()
+    return int(text.split("syscr: ")[1].split()[0])
+
+
+def test_the_command_line_of_a_sleeper_is_read_once(sleepers: list[int]) -> None:
+    with taskstats.Source("procfs") as source:
+        before = source.snapshot()
+        interval = taskstats.usage(before, source.snapshot())
+        view = screen((PID, COMMAND), sort="ac_pid", pids=sleepers)
+        first = view.lines(interval, None, SIZE)
+        assert [text.split(maxsplit=1)[1] for text in rows_of(first)] == ["sleep 600"] * 20
+        start = reads()
+        own = reads() - start
+        start = reads()
+        for _ in range(10):
+            assert rows_of(view.lines(interval, None, SIZE)) == rows_of(first)
+        assert reads() - start == own
+        # A row that is not on the screen is not read.
+        other = screen((PID, COMMAND), sort="ac_pid", pids=sleepers, text="no such name")
+        other.lines(interval, None, SIZE)
+        start = reads()
+        other.lines(interval, None, SIZE)
+        assert reads() - start == own
+
+
+def test_the_command_line_follows_an_exec_and_outlives_the_task() -> None:
+    with (
+        taskstats.Source("procfs") as source,
+        subprocess.Popen(["sh", "-c", "read x; exec sleep 31415"], stdin=subprocess.PIPE) as task,
+    ):
+        assert task.stdin is not None
+
+        def shown() -> str:
+            interval = taskstats.usage(before, source.snapshot())
+            (line,) = rows_of(view.lines(interval, None, SIZE), 1)
+            return line.split(maxsplit=1)[1]
+
+        before = source.snapshot()
+        view = screen((PID, COMMAND), sort="ac_pid", pids=[task.pid])
+        assert shown() == "sh -c read x; exec sleep 31415"
+        task.stdin.write(b"\n")
+        task.stdin.close()
+        comm = Path(f"/proc/{task.pid}/comm")
+        while comm.read_text() != "sleep\n":
+            time.sleep(0.01)
+        last = taskstats.usage(before, source.snapshot())
+        assert shown() == "sleep 31415"
+        task.kill()
+        task.wait()
+        (line,) = rows_of(view.lines(last, None, SIZE), 1)
+        assert line.split(maxsplit=1)[1] == "sleep 31415"
+
+
+def test_the_name_of_a_program_is_bold_and_its_arguments_scroll(sleepers: list[int]) -> None:
+    with taskstats.Source("procfs") as source:
+        before = source.snapshot()
+        interval = taskstats.usage(before, source.snapshot())
+
+    def parts(scroll: int) -> list[tuple[str, str]]:
+        view = screen((COMMAND,), sort="ac_pid", pids=sleepers[:1], scroll=scroll)
+        lines = view.lines(interval, None, SIZE)
+        begin = [style for _, style in lines.texts].index("heading") + 1
+        return [(text, style) for text, style in lines.parts[begin] if text.strip()]
+
+    assert parts(0) == [("sleep", "bold"), (" 600", "dim")]
+    assert parts(3) == [("ep", "bold"), (" 600", "dim")]
+    assert parts(6) == [("600", "dim")]
+    assert parts(60) == []
 
 
 def test_only_lines_that_change_are_written() -> None:

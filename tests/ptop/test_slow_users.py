@@ -73,7 +73,7 @@ def test_quitting_does_not_wait_for_a_name(database: Mapping[str, str], sleeper:
     live = Live("--pid", str(sleeper), environment=database)
     live.until(f" {UID} ")
     # Groups have the names of users as titles.
-    live.child.send("zzzzz")
+    live.child.send("zzzz")
     live.until("by user")
     live.until(str(UID))
     live.child.send("q")

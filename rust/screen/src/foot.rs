@@ -6,12 +6,13 @@ use crate::text;
 use crate::view::ViewData;
 
 /// The sums, and which rows are on the screen.
-pub(crate) fn sums(data: &ViewData<'_>, cells: usize) -> ScreenLine {
+pub(crate) fn sums(data: &ViewData<'_>, cells: usize, room: usize) -> ScreenLine {
     let sums = format!(" {}", data.table.sums_line(&data.sums));
     let spare = sums.len() - sums.trim_start().len();
     let mut line = ScreenLine { style: Style::Bold, ..ScreenLine::default() };
-    if data.shown.len() < data.rows {
-        let last = data.top.saturating_add(data.shown.len());
+    let shown = data.shown.len().min(room);
+    if shown < data.rows {
+        let last = data.top.saturating_add(shown);
         text::push(&mut line.text, format_args!(" {}-{last} of {}", data.top + 1, data.rows));
     }
     // Whole or not at all: a number that is cut would be another one.

@@ -39,7 +39,7 @@ pub(crate) fn lines(
     if heights.filter > 0 {
         lines.push(filter(data, settings));
     }
-    lines.iter_mut().for_each(|line| line.fit(cells));
+    lines.iter_mut().for_each(|line| line.fit_words(cells));
     lines
 }
 

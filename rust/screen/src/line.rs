@@ -132,6 +132,19 @@ impl ScreenLine {
         self.fit_from(0, cells, Side::Left);
     }
 
+    /// Cuts or pads the text, between words: a number is there whole or not at all.
+    pub(crate) fn fit_words(&mut self, cells: usize) {
+        if text::width(&self.text) > cells {
+            let (end, _) = text::cut(&self.text, cells.saturating_sub(1));
+            let end = self.text[..end].rfind(' ').map_or(0, |at| at + 1);
+            self.text.truncate(end);
+            self.text.push(text::CUT_MARK);
+            self.spans.retain(|span| span.begin < end);
+            self.spans.iter_mut().for_each(|span| span.end = span.end.min(end));
+        }
+        self.fit(cells);
+    }
+
     /// Cuts or pads the text from byte `start` on. Padding on the left needs a part without
     /// spans.
     pub(crate) fn fit_from(&mut self, start: usize, cells: usize, side: Side) {

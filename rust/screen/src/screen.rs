@@ -39,7 +39,7 @@ pub fn lines(
 ) -> ScreenLines {
     let (cells, height) = size;
     let heights = data.heights(size, settings);
-    let sums = foot::sums(&data, cells);
+    let sums = foot::sums(&data, cells, heights.tasks);
     let mut lines = Vec::with_capacity(height);
     lines.extend(head::lines(&data, settings, cells, heights));
     let mut headings = ScreenLine { style: Style::Heading, ..ScreenLine::plain(" ") };

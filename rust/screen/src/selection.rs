@@ -65,11 +65,16 @@ pub enum Fate {
 impl Fate {
     /// The fate of a row of tasks.
     pub(crate) fn of(table: &dyn TaskTable, row: usize) -> Fate {
-        let is_exited = table.cell(row, Metric::Exited).is_some();
-        if table.is_named() || !is_exited {
+        let Some(record) = table.record(row).filter(|_| !table.is_named()) else {
             return Fate::Lives;
+        };
+        // A zombie has died too; its exit_state is in the high half.
+        let is_zombie = record.state().is_some_and(|state| state >> 16 != 0);
+        if is_zombie || table.cell(row, Metric::Exited).is_some() {
+            Fate::Died(record.ac_exitcode())
+        } else {
+            Fate::Lives
         }
-        Fate::Died(table.record(row).and_then(|record| record.ac_exitcode()))
     }
 
     /// In words; empty for a task that lives.

@@ -109,14 +109,14 @@ pub struct TableRow<'a> {
 #[derive(Clone, Debug)]
 pub struct TextTable {
     columns: Vec<TextColumn>,
-    /// Cells that a row has on the screen.
-    cells: usize,
+    /// Cells that a row has on the screen; None for plain text.
+    cells: Option<usize>,
 }
 
 impl TextTable {
     /// A table with these columns.
     pub fn new(columns: Vec<TextColumn>) -> TextTable {
-        TextTable { columns, cells: usize::MAX }
+        TextTable { columns, cells: None }
     }
 
     /// The columns from left to right.
@@ -143,7 +143,7 @@ impl TextTable {
             let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
             columns.remove(first);
         }
-        TextTable { columns, cells }
+        TextTable { columns, cells: Some(cells) }
     }
 
     /// The line of titles.
@@ -198,11 +198,11 @@ impl TextTable {
                 }
             }
             if column.format == CellFormat::Command {
-                push_command(line, names, row, scroll, self.cells);
+                push_command(line, names, row, scroll, self.cells.unwrap_or(usize::MAX));
                 return Style::Plain;
             }
             let cell = row.table.cell(row.row, column.metric);
-            if cell.is_none() && has_no_sum(row, column.metric) {
+            if cell.is_none() && self.cells.is_some() && has_no_sum(row, column.metric) {
                 line.text.push(NO_SUM);
             } else {
                 push_cell(&mut line.text, column.format, cell, names);

@@ -78,7 +78,7 @@ pub enum Side {
 }
 
 /// The last character of a text that is cut: the rest could be read as another value.
-const CUT_MARK: char = '…';
+pub(crate) const CUT_MARK: char = '…';
 
 /// Cuts or pads the part of `line` from byte `start` on to `cells` terminal cells. Returns how
 /// many bytes of the part were kept.

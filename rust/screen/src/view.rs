@@ -131,19 +131,21 @@ impl<'a> ViewRows<'a> {
 
     /// The rows that the query chooses.
     fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
-        fn of<'a>(table: &'a dyn TaskTable, row: u32, ran: bool) -> TableRow<'a> {
-            TableRow { table, row: row as usize, ran }
+        fn of<'a>(table: &'a dyn TaskTable, row: u32) -> TableRow<'a> {
+            let row = row as usize;
+            let ran = table.cell(row, Metric::TotalNs) != Some(Cell::Int(0));
+            TableRow { table, row, ran }
         }
         match self.unchanged {
             None => {
                 let rows = self.table.select(query).into_iter();
-                rows.map(|row| of(self.table, row, true)).collect()
+                rows.map(|row| of(self.table, row)).collect()
             }
             Some(unchanged) => {
                 let rows = unchanged.select_with(self.table, query).into_iter();
                 rows.map(|row| match row {
-                    MergedRow::Ran(row) => of(self.table, row, true),
-                    MergedRow::Unchanged(row) => of(unchanged, row, false),
+                    MergedRow::Ran(row) => of(self.table, row),
+                    MergedRow::Unchanged(row) => of(unchanged, row),
                 })
                 .collect()
             }
@@ -168,7 +170,7 @@ pub struct ShownRow {
 fn is_new(interval: &Interval, row: TableRow<'_>) -> bool {
     let begin_ns = interval.prev().header().begin.boottime_ns;
     let start_ns = row.table.record(row.row).and_then(|record| record.ac_start_ns());
-    row.ran && !row.table.is_named() && start_ns.is_some_and(|start_ns| start_ns > begin_ns)
+    !row.table.is_named() && start_ns.is_some_and(|start_ns| start_ns > begin_ns)
 }
 
 fn shown(

@@ -279,6 +279,56 @@ fn live_screens() {
     check("filter-80x24", &view(&table, 3, 2), &typed, (80, 24));
 }
 
+/// A view whose columns fit, with rows of that many tasks.
+fn fitted(size: (usize, usize), tasks: usize, cpus: u32) -> ViewData<'static> {
+    let table = live().fitting(size.0 - 1, Metric::TotalPct, |metric| metric != Metric::StealPct);
+    ViewData { tasks, rows: tasks, ..view(&table, tasks.min(100), cpus) }
+}
+
+#[test]
+fn screens_of_any_size() {
+    for size in [(40, 10), (60, 15), (80, 24), (120, 36), (200, 60)] {
+        for (tasks, cpus) in [(1, 1), (10_000, 256)] {
+            let name = format!("tasks{tasks}-cpus{cpus}-{}x{}", size.0, size.1);
+            check(&name, &fitted(size, tasks, cpus), &settings(), size);
+        }
+    }
+    let ascii = ViewSettings { ascii: true, ..settings() };
+    check("ascii-80x24", &fitted((80, 24), 40, 2), &ascii, (80, 24));
+    for line in drawn(&fitted((80, 24), 40, 2), &ascii, (80, 24)).lines {
+        assert!(line.text.is_ascii(), "{line:?}");
+    }
+}
+
+#[test]
+fn columns_go_and_digits_stay() {
+    let whole = live();
+    let all = row_of(&whole, 0, cell);
+    let all: Vec<&str> = all.split_whitespace().collect();
+    for cells in 1..120 {
+        let table = whole.fitting(cells, Metric::TotalPct, |_| true);
+        let kept = row_of(&table, 0, cell);
+        for text in kept.split_whitespace() {
+            assert!(all.contains(&text), "{text} at {cells}");
+        }
+        let titles: Vec<&str> = table.columns().iter().map(|column| &*column.title).collect();
+        // The name, the task and the sorted column stay.
+        assert!(["pid", "total", "Name"].iter().all(|title| titles.contains(title)), "{titles:?}");
+        if cells >= 32 {
+            assert!(width(&kept) <= cells, "{kept:?} at {cells}");
+        }
+    }
+}
+
+#[test]
+fn large_numbers_lose_the_digits_after_the_point() {
+    let table = TextTable::new(vec![column("user", "%", 6, "user_pct", CellFormat::Percent)]);
+    let shown = |value: f64| row_of(&table, 0, |_, _| Some(Cell::Float(value)));
+    assert_eq!(shown(999.994), "999.99");
+    assert_eq!(shown(25_599.6), " 25600");
+    assert_eq!(shown(1e9), "######");
+}
+
 #[test]
 fn what_is_not_known_is_not_zero() {
     let table = unknown();

@@ -78,8 +78,9 @@ impl CommandLines {
             known.shown_ns = now_ns;
             known.has_run |= ran;
             let is_young = record.ac_start_ns().is_some_and(|start| now_ns < start + SETTLED_NS);
-            let is_valid = now_ns < known.read_ns + VALID_NS && !(ran && is_young);
-            if !known.has_run || is_valid && (!ran || known.image == Image::of(record)) {
+            let is_settled = !(ran && is_young) || known.read_ns == now_ns;
+            let is_valid = !known.has_run || now_ns < known.read_ns + VALID_NS;
+            if known.image.is_of(record) && is_settled && is_valid {
                 return known.text.clone();
             }
         }

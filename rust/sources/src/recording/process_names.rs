@@ -43,6 +43,13 @@ impl Image {
             exe: (record.ac_exe_dev(), record.ac_exe_inode()),
         }
     }
+
+    /// Whether a record is of the same program of the same task.
+    pub(super) fn is_of(&self, record: &Record<'_>) -> bool {
+        self.start_ns == record.exact_start_ns().unwrap_or(0)
+            && self.comm == record.ac_comm().unwrap_or_default()
+            && self.exe == (record.ac_exe_dev(), record.ac_exe_inode())
+    }
 }
 
 /// Asks /proc.
