@@ -201,7 +201,7 @@ def test_names_that_are_html_stay_text() -> None:
 def test_top_waits_and_returns_a_table() -> None:
     table = taskstats.top(3, interval=0.05)
     assert len(table) == 3
-    assert table.interval.interval_ns >= 40_000_000
+    assert table.interval_ns >= 40_000_000
     groups = taskstats.top(group="user", interval=0.05)
     assert groups[0].task is None
     with pytest.raises(ValueError, match="above 0"):

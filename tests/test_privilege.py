@@ -177,7 +177,7 @@ import os, pathlib, subprocess, sys, taskstats
 name, options = sys.argv[1:]
 subprocess.run(["mount", "-t", "proc", "-o", options, "proc", "/proc"], check=True)
 fields = ["state", "read_char"]
-source = taskstats.Source(name, fields=fields)
+source = taskstats.Source(name, fields=fields, exact=False)
 before = {task.ac_pid for task in source.snapshot()}
 # It ends with this process, which has no right to end it later.
 null = subprocess.DEVNULL

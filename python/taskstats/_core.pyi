@@ -1138,8 +1138,8 @@ class Table:
     def __getitem__(self, index: int, /) -> Row: ...
     def __iter__(self) -> Iterator[Row]: ...
     @property
-    def interval(self) -> Interval:
-        """The interval that the rows are of."""
+    def interval_ns(self) -> int:
+        """Length of the interval, in ns."""
     def select(self, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return the rows as tuples of `columns`. Raises ValueError for an unknown column."""
     def columns(self, columns: Sequence[str] | None = None) -> Columns:

@@ -55,6 +55,7 @@ ATTRIBUTES = (*FIELDS, "exe", "cwd", "cpu_percent", "memory_percent")
 
 
 def names_of(attrs: Collection[str] | None) -> list[str]:
+    """Check the names of attributes; None and none at all are all of them."""
     if attrs is not None and not isinstance(attrs, list | tuple | set | frozenset):
         raise TypeError(f"attrs is a {type(attrs).__name__}: give a list, tuple or set")
     unknown = set(attrs or ()) - set(ATTRIBUTES)

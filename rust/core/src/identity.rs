@@ -19,10 +19,10 @@
 //! A start is *derived* where the source computes it from the clock and the task's age
 //! ([`Flags::DERIVED_STARTS`]): it differs by milliseconds from snapshot to snapshot.
 
-use crate::fields::Field;
+use std::collections::HashSet;
+
 use crate::header::{Flags, Header, SourceKind};
 use crate::record::Record;
-use crate::snapshot::Snapshot;
 
 /// How far two derived starts of one task differ at most: both are computed within one
 /// walk, from a clock that was read some milliseconds before or after the age.
@@ -117,18 +117,18 @@ pub(crate) struct Continuity<'a> {
 }
 
 impl<'a> Continuity<'a> {
-    /// The rule for the records of two snapshots.
-    pub(crate) fn of<B: AsRef<[u8]>>(
-        earlier: &'a Snapshot<B>,
-        later: &Snapshot<B>,
+    /// The rule for the records of two snapshots, of which these are the headers and tasks.
+    pub(crate) fn of(
+        headers: [&'a Header; 2],
+        earlier: impl Iterator<Item = Identity> + Clone,
+        later: impl Iterator<Item = Identity> + Clone,
     ) -> Continuity<'a> {
-        let spaces = [earlier.header().task_id_space, later.header().task_id_space];
-        let has_common_ids = match spaces {
+        let has_common_ids = match headers.map(|header| header.task_id_space) {
             [Some(a), Some(b)] => a == b,
             // Recordings of earlier versions do not tell.
-            _ => !earlier.filled().contains(Field::task_id) || !has_other_ids(earlier, later),
+            _ => !have_other_ids(earlier, later),
         };
-        Continuity { earlier: earlier.header(), has_common_ids }
+        Continuity { earlier: headers[0], has_common_ids }
     }
 
     /// Whether the later record's task is the earlier record's.
@@ -158,14 +158,21 @@ impl<'a> Continuity<'a> {
 }
 
 /// Whether the tasks that two snapshots have in common by pid and start have other task_ids in
-/// the later one. The tasks that are first in a snapshot live long.
-fn has_other_ids<B: AsRef<[u8]>>(earlier: &Snapshot<B>, later: &Snapshot<B>) -> bool {
-    let pairs = earlier.iter().zip(later.iter()).map(|(a, b)| (a.identity(), b.identity()));
+/// the later one, and all others too. The tasks that are first in a snapshot live long.
+fn have_other_ids(
+    earlier: impl Iterator<Item = Identity> + Clone,
+    later: impl Iterator<Item = Identity> + Clone,
+) -> bool {
+    let pairs = earlier.clone().zip(later.clone());
     let mut same = pairs
         .filter(|(a, b)| a.pid == b.pid && a.start_ns == b.start_ns)
         .filter_map(|(a, b)| Some((a.task_id?, b.task_id?)))
         .peekable();
-    same.peek().is_some() && same.all(|(a, b)| a != b)
+    if same.peek().is_none() || same.any(|(a, b)| a == b) {
+        return false;
+    }
+    let ids: HashSet<u64> = earlier.filter_map(|task| task.task_id).collect();
+    later.filter_map(|task| task.task_id).all(|id| !ids.contains(&id))
 }
 
 fn has_derived_starts(header: &Header) -> bool {

@@ -11,7 +11,6 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
 use crate::columns::{self, PyColumns};
 use crate::convert::{PyCell, lossy, metric, metrics};
-use crate::interval::PyInterval;
 use crate::task::PyTask;
 
 /// The rows of an interval, or of its groups.
@@ -294,10 +293,10 @@ impl PyTable {
         PyRowIterator { rows, chosen, next: AtomicUsize::new(0) }
     }
 
-    /// The interval that the rows are of.
+    /// Length of the interval, in ns.
     #[getter]
-    fn interval(&self) -> PyInterval {
-        PyInterval { inner: Arc::clone(&self.rows.interval) }
+    fn interval_ns(&self) -> u64 {
+        self.rows.interval.interval_ns()
     }
 
     /// Return the rows as tuples of `columns`. Raises ValueError for an unknown column.

@@ -39,7 +39,8 @@ use precise_top_core::{CpuClocks, FieldSet, Layout, Record, SharedBytes, Snapsho
 
 use crate::errors::Error;
 use crate::host::{self, Host};
-use crate::source::{FORGOTTEN, Request, Source};
+use crate::last_read::FORGOTTEN;
+use crate::source::{Request, Source};
 use crate::sys::bpf;
 use crate::sys::shared::{Control, CpuWords, Mapping};
 use crate::sys::thread::ForkGuard;

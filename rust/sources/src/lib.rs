@@ -6,6 +6,7 @@ mod errors;
 mod exits;
 mod host;
 pub mod kept;
+mod last_read;
 mod namespace;
 mod netlink;
 mod patched;

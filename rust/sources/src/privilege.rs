@@ -35,9 +35,12 @@ fn set_capabilities(effective: &CapsHashSet, permitted: &CapsHashSet) -> Result<
         .map_err(failed)
 }
 
-/// Drops all capabilities of the calling thread.
+/// Drops all capabilities of the calling thread but those to become another user: glibc does
+/// that in all threads, and ends the process where one of them cannot.
 pub(crate) fn drop_capabilities() -> Result<(), Error> {
-    set_capabilities(&CapsHashSet::new(), &CapsHashSet::new())
+    let kept = [Capability::CAP_SETUID, Capability::CAP_SETGID];
+    let kept = kept.into_iter().filter(|&capability| has(&[capability])).collect();
+    set_capabilities(&kept, &kept)
 }
 
 /// Capabilities to read the files of other users' processes in /proc: the first where a file

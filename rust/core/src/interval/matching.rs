@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::fields::Field;
 use crate::identity::{Continuity, Identity};
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -91,7 +92,7 @@ fn prefer_greatest(prev: &Snapshot<SharedBytes>, matches: &mut [Match]) {
 
 fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> Vec<Match> {
     let same_boot = prev.header().boot_id == cur.header().boot_id;
-    let rule = Continuity::of(prev, cur);
+    let rule = Continuity::of([prev.header(), cur.header()], identities(prev), identities(cur));
     let mut index: Option<Index> = None;
     let mut expected = 0;
     cur.iter()
@@ -116,6 +117,12 @@ fn match_records(prev: &Snapshot<SharedBytes>, cur: &Snapshot<SharedBytes>) -> V
             }
         })
         .collect()
+}
+
+/// The tasks of a snapshot; none where the source does not name them.
+fn identities(snapshot: &Snapshot<SharedBytes>) -> impl Iterator<Item = Identity> + Clone {
+    let rows = if snapshot.filled().contains(Field::task_id) { snapshot.len() } else { 0 };
+    (0..rows).filter_map(|row| Some(snapshot.get(row)?.identity()))
 }
 
 fn is_same(

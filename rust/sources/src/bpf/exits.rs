@@ -21,7 +21,8 @@ use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, TaskKey, stat
 
 use super::exit_ring::Deaths;
 use super::exit_slots::Slot;
-use crate::source::{LastRead, MOST_EXITS};
+use crate::last_read::LastRead;
+use crate::source::MOST_EXITS;
 use crate::sys::shared::Control;
 
 /// Fields that are unknown when a task's memory is gone.

@@ -18,7 +18,8 @@ use precise_top_core::{Field, FieldSet, Flags, Header, Layout, Record, RecordMut
 use super::exit_listener::{Event, Listener};
 use super::fields::{ADDED, LEADER_ONLY, PROCESS_SUMS, TICKS, off_fields};
 use crate::errors::Error;
-use crate::source::{FORGOTTEN, LastRead, MOST_EXITS};
+use crate::last_read::{FORGOTTEN, LastRead};
+use crate::source::MOST_EXITS;
 use crate::sys::worker::{Worker, without_worker};
 
 /// How long events gather after the first one, in ms. A CPU's socket holds several times

@@ -4,7 +4,8 @@
 //!
 //! * The first snapshot starts it, not the opening of the source: privileges are dropped in
 //!   between, and glibc ends a process whose threads cannot all become another user.
-//! * It has no privileges, takes no signals, and does not keep the process alive.
+//! * It has no privileges but to become another user with the process, takes no signals, and does
+//!   not keep the process alive.
 //! * A forked child has no such thread. There is nothing to stop, and what the thread may
 //!   have locked at that moment is not touched.
 
@@ -19,7 +20,9 @@ use super as sys;
 use super::thread::{EventFd, ForkGuard, Running};
 use crate::errors::Error;
 use crate::privilege::drop_capabilities;
-use crate::source::LOOK_MS;
+
+/// How often a worker acts at least, in ms: to see whether its source is forgotten.
+const LOOK_MS: i32 = 600_000;
 
 fn failed(error: io::Error) -> Error {
     Error::os("start the thread that takes exits", error)
