@@ -31,6 +31,9 @@ def main(words: Sequence[str]) -> int:
         times = dump.times_ns
         span = f" over {(times[-1] - times[0]) / 1e9:.3f} s" if times else ""
         sys.stdout.write(f"{safe(name)}: {len(dump) - lost} of {len(dump)} snapshots{span}\n")
+        for key, value in dump.metadata.items():
+            if key.startswith("label."):
+                sys.stdout.write(f"  {safe(key)}: {safe(value)}\n")
         for entry in damage:
             what = "" if entry["snapshot"] is None else f"snapshot {entry['snapshot']}: "
             sys.stdout.write(

@@ -4,7 +4,6 @@ Design decisions
 
 * A row is a task in an interval: its use of the CPUs, and its kernel fields at the end of
   the interval. Unknown is empty or null, never 0.
-* Times in Parquet are in us, which all its readers know: Spark has no ns.
 * Arrow and Parquet need pyarrow, which the extra `export` installs; CSV and JSON lines need
   the standard library only.
 """
@@ -29,6 +28,7 @@ from taskstats.recorded import COLUMNS, check, tuples
 
 from ptop.args import Parser, add_quote_formulas
 from ptop.outputs import Audience, Output
+from ptop.partitions import KEYS, Partitions
 from ptop.recordings import (
     Span,
     add_skip,
@@ -70,6 +70,12 @@ def parser() -> Parser:
         " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline and the"
         " kernel's fields",
     )
+    options.add_argument(
+        "--partition",
+        metavar="KEYS",
+        help="write Parquet files to the directory of --output, in directories by host, date (of"
+        " UTC) or host,date, such as host=db1/date=2026-11-27",
+    )
     add_quote_formulas(options)
     add_skip(options)
     add_span(options)
@@ -89,6 +95,8 @@ def columns(text: str | None) -> list[str]:
 
 
 Batches = Iterator[taskstats.Columns]
+
+_SKIPPING = "--skip-damaged leaves out what is damaged"
 
 
 def _batches(reader: ScanReader, found: Sequence[Span]) -> Batches:
@@ -119,7 +127,7 @@ def _write_arrow(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None
     import pyarrow
     from taskstats import arrow
 
-    schema = arrow.schema_of_files(COLUMNS, names, "ns")
+    schema = arrow.schema_of_files(names, "ns")
     with pyarrow.ipc.new_file(out, schema) as writer:
         for batch in arrow.record_batches(batches, schema):
             writer.write_batch(batch)
@@ -128,10 +136,10 @@ def _write_arrow(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None
 def _write_parquet(batches: Batches, names: Sequence[str], out: IO[bytes]) -> None:
     from taskstats import arrow
 
-    schema = arrow.schema_of_files(COLUMNS, names, "us")
-    with arrow.parquet_writer(out, schema) as writer:
-        for batch in arrow.record_batches(batches, schema):
-            writer.write_batch(batch)
+    writer = arrow.ParquetWriter(out, names)
+    for batch in batches:
+        writer.write(batch)
+    writer.close()
 
 
 _WRITERS = {
@@ -185,6 +193,8 @@ def _ended_by_signals() -> Iterator[None]:
 def _style(options: argparse.Namespace, options_of: Parser) -> str:
     """The format to write. Exits with a message if it is unknown or cannot be written."""
     suffix = os.path.splitext(options.output or "")[1]
+    if options.partition is not None:
+        suffix = ".parquet"
     style = options.format or _SUFFIXES.get(suffix) or ("csv" if options.output is None else None)
     if style is None:
         options_of.error(
@@ -204,6 +214,45 @@ def _style(options: argparse.Namespace, options_of: Parser) -> str:
     return found
 
 
+def _keys(text: str, options_of: Parser) -> list[str]:
+    keys = [key.strip() for key in text.split(",")]
+    if not set(keys) <= set(KEYS) or len(set(keys)) < len(keys):
+        options_of.error(f"--partition {text}: give host, date or host,date")
+    return keys
+
+
+def _export_partitions(
+    options: argparse.Namespace, options_of: Parser, names: Sequence[str]
+) -> int:
+    """Write a directory of Parquet files."""
+    keys = _keys(options.partition, options_of)
+    if options.output is None or (options.format or "parquet") != "parquet":
+        options_of.error("--partition writes Parquet files to a directory: name it with -o")
+    if os.path.lexists(options.output) and not os.path.isdir(options.output):
+        options_of.error(f"{options.output} is no directory: give another name to -o")
+    try:
+        found = spans(open_dumps(expanded(options.files)), options.since, options.until)
+    except taskstats.ParseError:
+        raise
+    except ValueError as error:
+        options_of.error(str(error))
+    lost = False
+    with _ended_by_signals(), Partitions(options.output, keys, names) as partitions:
+        for frames, start, stop in found:
+            part = (frames.dump, start, stop)
+            reader = ScanReader([part], partitions.needed(), rows="interval", skip=True)
+            for batch in _batches(reader, [(frames, start, stop)]):
+                partitions.write(batch, frames.dump.path.stem)
+            partitions.end_input()
+            report_damage(frames, reader.lost)
+            lost = lost or bool(reader.lost)
+        if lost and not options.skip_damaged:
+            sys.stderr.write(f"ptop: {safe(options.output)} is not written; {_SKIPPING}\n")
+            return 1
+        partitions.finish()
+    return 0
+
+
 def main(words: Sequence[str]) -> int:
     """Run `ptop export`; returns the exit status."""
     options_of = parser()
@@ -218,6 +267,8 @@ def main(words: Sequence[str]) -> int:
         names = columns(options.columns)
     except ValueError as error:
         options_of.error(str(error))
+    if options.partition is not None:
+        return _export_partitions(options, options_of, names)
     with _output(options.output, files) as output:
         try:
             found = spans(open_dumps(files, output), options.since, options.until)
@@ -237,7 +288,7 @@ def main(words: Sequence[str]) -> int:
             report_damage(frames, reader.lost)
         if reader.lost and not options.skip_damaged:
             kept = f"{safe(options.output)} is not written" if output else "rows are missing"
-            sys.stderr.write(f"ptop: {kept}; --skip-damaged leaves out what is damaged\n")
+            sys.stderr.write(f"ptop: {kept}; {_SKIPPING}\n")
             return 1
         if output:
             output.finish()

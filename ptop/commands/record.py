@@ -8,6 +8,8 @@ Design decisions
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -70,7 +72,38 @@ def parser() -> Parser:
         action="store_true",
         help="without the command lines of processes, which may hold passwords",
     )
+    options.add_argument(
+        "--host", type=_host, metavar="NAME", help="record this name of the host instead of its own"
+    )
+    options.add_argument(
+        "--label",
+        dest="labels",
+        type=_label,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="record a label, which `ptop check` shows and `Dump.metadata` returns; may be repeated",
+    )
     return options
+
+
+def _host(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host")
+    return text
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is no label: give NAME=VALUE, as in rack=b7")
+    return name, value
+
+
+def _metadata(options: argparse.Namespace, words: Sequence[str]) -> dict[str, str]:
+    """What the recording says of its recorder."""
+    found = {f"label.{name}": value for name, value in options.labels}
+    return {"version": taskstats.__version__, "command": shlex.join(["ptop", "record", *words])} | found
 
 
 def main(words: Sequence[str]) -> int:
@@ -93,6 +126,8 @@ def main(words: Sequence[str]) -> int:
             rotate_after=options.rotate_time,
             keep=options.keep,
             cmdlines=not options.no_cmdline,
+            host=options.host,
+            metadata=_metadata(options, words),
         ) as recorder:
             for lack in recorder.lacks:
                 sys.stderr.write(f"ptop: warning: {safe(lack)}\n")

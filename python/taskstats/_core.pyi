@@ -830,6 +830,18 @@ class Dump:
         errors: Literal["raise", "skip"] = "raise",
     ) -> Columns:
         """Return the records of all snapshots as columns; arguments and errors as of `read`."""
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the last recorder of the file said of itself, such as `version` and `label.NAME`.
+
+        Empty where it said nothing.
+        """
+    def refresh(self) -> Dump:
+        """Return the snapshots of the file as it is now, from the first of this Dump on.
+
+        That is this Dump where the file has not grown, where another file has its name, and where
+        there is no file. Raises what `open` raises.
+        """
     def check(self) -> list[_Damage]:
         """Read every byte, and return the damage: one dictionary for each run of bytes.
 
@@ -850,23 +862,72 @@ class Dump:
 class RecordedIntervals:
     """The intervals of a dump, by the index of the snapshot that ends each of them."""
 
-    def __new__(cls, dump: Dump) -> Self: ...
+    def __new__(cls, dump: Dump, *, skip: bool = False) -> Self: ...
     def snapshot(self, index: int) -> Snapshot | None:
-        """Return the snapshot at `index`, or None where it is damaged.
+        """Return the snapshot at `index`, or None where it is damaged and `skip` is given.
 
-        Raises IndexError where there is none, OSError where the file was truncated.
+        Raises IndexError where there is none, ParseError where it is damaged, OSError where the
+        file was truncated.
         """
 
     def interval(self, index: int) -> Interval | None:
         """Return the interval that ends with the snapshot at `index`.
 
-        None across a gap of the recording, and where a snapshot is damaged. Raises IndexError
-        where there is no such snapshot, OSError where the file was truncated.
+        None across a gap of the recording, and where a snapshot is damaged and `skip` is given.
+        Raises IndexError where there is no such snapshot, ParseError where it is damaged, OSError
+        where the file was truncated.
         """
 
     @property
     def lost(self) -> dict[int, str]:
         """Why a snapshot is damaged, by its index; only snapshots that were requested."""
+
+@final
+class ScanReader:
+    """The batches of the rows of dumps, in order: an iterator of `Columns`.
+
+    Each part is a dump, and the range of its snapshots to read. `rows` is "interval", "changed" or
+    "record". `hosts` is asked once for each host.
+    """
+
+    def __new__(
+        cls,
+        parts: Sequence[tuple[Dump, int, int]],
+        columns: Sequence[str],
+        *,
+        rows: str,
+        begin_ns: int | None = None,
+        end_ns: int | None = None,
+        hosts: Callable[[str], bool] | None = None,
+        skip: bool = False,
+    ) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Columns: ...
+    @property
+    def lost(self) -> list[_Lost]:
+        """What could not be read and was left out so far, as of `Columns.lost`."""
+
+class _Sums(TypedDict):
+    tasks: list[
+        tuple[
+            tuple[str, str, int | None, int | None, str, int | None, int | None],
+            int,
+            tuple[int | None, int | None, int | None, int | None],
+        ]
+    ]
+    intervals: int
+    interval_ns: int
+    span_ns: tuple[int, int] | None
+    lost: list[_Lost]
+
+def sum_tasks(dump: Dump, start: int, stop: int) -> _Sums:
+    """Return what each task used in the intervals of a range of a dump's snapshots.
+
+    Intervals in which a task did not run do not count. `tasks` has for each the host, boot id, pid,
+    start in ns, name, uid and cgroup id; its age in us; and CPU time in ns, delays in ns, bytes
+    read and bytes written. `intervals` is their number, `interval_ns` their length together,
+    `span_ns` begin and end, `lost` as of `Columns.lost`.
+    """
 
 @final
 class Recorder:
@@ -880,6 +941,9 @@ class Recorder:
     to NAME-000001.EXT and so on; the last `keep` of these remain. Only recordings of the same
     host and owner are removed. Command lines are cut at 4 KiB and then end with "…"; without
     `cmdlines` there are none. A snapshot of a recording keeps its names.
+
+    `host` is recorded instead of the host's name, and `metadata` with the snapshots:
+    `Dump.metadata` returns it.
 
     Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
     no dump or that another recorder has open; in a directory that others may write to, also for
@@ -897,6 +961,8 @@ class Recorder:
         rotate_after: float | None = None,
         keep: int | None = None,
         cmdlines: bool = True,
+        host: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Self: ...
     def write(self, snapshot: Snapshot) -> None:
         """Append a snapshot in one write, with the names that are new in it.
@@ -1398,17 +1464,18 @@ class Exits:
     ) -> None: ...
 
 def open(
-    path: str | os.PathLike[str],
+    path: _Recording,
     *,
     mmap: bool = True,
     record_size: int | None = None,
     descriptor: int | None = None,
 ) -> Dump:
-    """Open a file of snapshots.
+    """Open a recording: a file of snapshots, or the bytes of one.
 
-    It is a dump (`ptop record`, `Recorder`), a bare array of struct taskstats of any version and
-    byte order (such as a copy of /proc/taskstats), or snapshots' bytes (`Snapshot.to_bytes`).
-    `record_size` overrides the bytes from one record of a bare array to the next.
+    `path` is a path, a binary file, or bytes. It is a dump (`ptop record`, `Recorder`), a bare
+    array of struct taskstats of any version and byte order (such as a copy of /proc/taskstats), or
+    snapshots' bytes (`Snapshot.to_bytes`). `record_size` overrides the bytes from one record of a
+    bare array to the next.
 
     With `mmap` the file is mapped, and records of uncompressed frames are views of the map. Where
     another process truncates the file, later reads raise OSError. This needs the package's SIGBUS
@@ -1436,12 +1503,12 @@ def read(
     """Return the records of all snapshots of one or more recordings as columns.
 
     `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs read in
-    parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and what each
-    task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and `monotonic_ns`
-    (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`, `cgroup` and
-    `cmdline`; None reads all fields that the files hold, with time, host, boot id and `exited`. Only
-    snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970) are read. `mmap`
-    and `record_size` are as in `open`.
+    parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and what
+    each task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and
+    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
+    `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
+    `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
+    are read. `mmap` and `record_size` are as in `open`.
 
     Raises OSError, ValueError for an unknown column, and ParseError for what is damaged or no
     recording. With `errors="skip"` all that cannot be read is left out, listed in `Columns.lost`,

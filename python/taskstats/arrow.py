@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
 import pyarrow
 from pyarrow import parquet
 
 from taskstats._core import Columns, Interval, columns
+from taskstats.recorded import COLUMNS
 
-# A batch of intervals has at least this many rows, but for the last: it holds whole intervals.
+# A batch of intervals, and a row group, have at least this many rows, but for the last.
 BATCH_ROWS = 65_536
 
 # Units of the columns that are times since 1970, which may become timestamps.
@@ -36,9 +37,7 @@ def schema_of(types: Mapping[str, str]) -> pyarrow.Schema:
     return pyarrow.schema(list(fields.items()))
 
 
-def schema_of_files(
-    kinds: Mapping[str, str], names: Iterable[str], time_unit: str
-) -> pyarrow.Schema:
+def schema_of_files(names: Iterable[str], time_unit: str) -> pyarrow.Schema:
     """Return the schema of columns of `recorded.COLUMNS` in files, with times in a unit."""
     types = {
         "integer": pyarrow.uint64(),
@@ -46,7 +45,7 @@ def schema_of_files(
         "text": pyarrow.string(),
         "flag": pyarrow.bool_(),
     }
-    fields = {name: types[kinds[name]] for name in names}
+    fields = {name: types[COLUMNS[name]] for name in names}
     if "time_ns" in fields:
         fields["time_ns"] = pyarrow.timestamp(time_unit, tz="UTC")
     return pyarrow.schema(list(fields.items()))
@@ -106,6 +105,47 @@ def _cast(values: pyarrow.ChunkedArray, field: pyarrow.Field) -> pyarrow.Chunked
     return values.cast(pyarrow.int64()).cast(unit).cast(field.type, safe=False)
 
 
-def parquet_writer(out: IO[bytes], schema: pyarrow.Schema) -> parquet.ParquetWriter:
-    """Return a writer of rows of this schema to a Parquet file."""
-    return parquet.ParquetWriter(out, schema, compression="zstd")
+class ParquetWriter:
+    """Writes rows of columns of `recorded.COLUMNS` to a Parquet file.
+
+    Times are in us, which all readers of Parquet know: Spark has no ns. Text is written as it is
+    read, with a dictionary; numbers without one, which is faster and smaller.
+    """
+
+    def __init__(
+        self, out: IO[bytes], names: Sequence[str], *, closing: IO[bytes] | None = None
+    ) -> None:
+        """Write to `out`; `close` closes `closing` as well."""
+        schema = schema_of_files(names, "us")
+        text = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+        self._schema = pyarrow.schema(
+            [field.with_type(_TYPES["text"]) if field.name in text else field for field in schema]
+        )
+        self._writer = parquet.ParquetWriter(
+            out, self._schema, compression="zstd", use_dictionary=text, store_schema=False
+        )
+        self._closing = closing
+        self._waiting: list[pyarrow.Table] = []
+        self._rows = 0
+
+    def write(self, rows: Columns | pyarrow.Table) -> None:
+        """Write some rows, together with others."""
+        table = pyarrow.table(rows)
+        self._waiting.append(table)
+        self._rows += len(table)
+        if self._rows >= BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = pyarrow.concat_tables(self._waiting).unify_dictionaries()
+            converted = [_cast(table.column(field.name), field) for field in self._schema]
+            self._writer.write_table(pyarrow.table(converted, schema=self._schema))
+        self._waiting, self._rows = [], 0
+
+    def close(self) -> None:
+        """Write what waits, and the end of the file."""
+        self._flush()
+        self._writer.close()
+        if self._closing is not None:
+            self._closing.close()

@@ -495,3 +495,24 @@ def test_a_host_name_need_not_be_text(dump: Path, needs: Callable[[bool, str], N
         assert done.returncode == 0, (words, done.stderr)
         if "export" in words:
             assert set(done.stdout.split()) == {"host", "h\ufffd\ufffdx"}
+
+
+def test_host_and_labels_are_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "machine.tsd"
+    words = ["--host", "db1", "--label", "rack=b7", "--label", "role=db=main", "--for", "1s"]
+    done = run(RECORD, "-o", path, *words, "-d", "0.2")
+    assert done.returncode == 0, done.stderr
+    dump = taskstats.open(path)
+    assert {snapshot.host for snapshot in dump} == {"db1"}
+    metadata = dump.metadata
+    assert metadata.pop("command").startswith(f"ptop record -o {path} --host db1")
+    assert metadata == {
+        "version": taskstats.__version__,
+        "label.rack": "b7",
+        "label.role": "db=main",
+    }
+    checked = run(CHECK, path)
+    assert checked.returncode == 0
+    assert "  label.rack: b7\n" in checked.stdout
+    for wrong in (["--label", "rack"], ["--host", " "]):
+        assert run(RECORD, "-o", path, *wrong).returncode == 2

@@ -51,7 +51,7 @@ class Tee:
 
 
 def frames_of(path: Path) -> Frames:
-    return Frames(taskstats.open(path))
+    return Frames(taskstats.open(path), errors="skip")
 
 
 def screen(

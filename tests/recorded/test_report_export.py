@@ -221,10 +221,12 @@ def test_arrow_and_parquet(
     done = run("export", str(recording), "--columns", NAMES, "-o", str(out))
     assert (done.returncode, done.stderr) == (0, b"")
     table = pyarrow.ipc.open_file(out).read_all() if suffix == "arrow" else parquet.read_table(out)
-    assert table.schema.field("time_ns").type == pyarrow.timestamp("ns", tz="UTC")
+    # Spark reads no ns from Parquet.
+    unit, in_ns = ("ns", 1) if suffix == "arrow" else ("us", 1000)
+    assert table.schema.field("time_ns").type == pyarrow.timestamp(unit, tz="UTC")
     cells = table.set_column(0, "time_ns", table["time_ns"].cast(pyarrow.int64()))
     assert list(zip(*(cells[name].to_pylist() for name in cells.column_names), strict=True)) == (
-        expected
+        [(row[0] // in_ns, *row[1:]) for row in expected]
     )
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
 
@@ -306,15 +308,22 @@ def test_names_are_those_of_the_recording(recording: Path) -> None:
     assert all(row["name"] in known for row in cgroups if row["name"].startswith("/"))
 
 
-def test_damaged_snapshots_are_left_out_and_reported(tmp_path: Path) -> None:
-    path = tmp_path / "damaged.tsd"
+def test_damage_is_an_error_unless_it_is_to_be_left_out(tmp_path: Path) -> None:
+    path, out = tmp_path / "damaged.tsd", tmp_path / "rows.csv"
     record(path, 8, full_every=1, level=None)
     damage(path, 3)
     for command in ("report", "export"):
-        done = run(command, str(path), "--format", "csv")
-        assert done.returncode == 0
+        for words, status in (([], 1), (["--skip-damaged"], 0)):
+            done = run(command, str(path), "--format", "csv", *words)
+            assert done.returncode == status
+            assert b"1 of 8 snapshots were left out, the first of them 3: " in done.stderr
+            assert (b"--skip-damaged" in done.stderr) == (status == 1)
         assert done.stdout
-        assert b"1 of 8 snapshots were left out, the first of them 3: " in done.stderr
+    done = run("export", str(path), "-o", str(out))
+    assert (done.returncode, out.exists()) == (1, False)
+    assert f"{out} is not written".encode() in done.stderr
+    assert run("export", str(path), "-o", str(out), "--skip-damaged").returncode == 0
+    assert out.stat().st_size
 
 
 def test_a_terminal_shows_progress(recording: Path) -> None:
@@ -442,3 +451,45 @@ def test_a_file_that_is_no_recording_is_answered_with_how_to_make_one(tmp_path: 
         done = run(*command)
         assert done.returncode == 1
         assert b"neither a dump (ptop record -o FILE writes one) nor records" in done.stderr
+
+
+def test_partitions_have_the_rows_of_the_file(recording: Path, tmp_path: Path) -> None:
+    fleet, out = tmp_path / "fleet", tmp_path / "lake"
+    fleet.mkdir()
+    names = ["db1", "web/2"]
+    for number, host in enumerate(names):
+        with taskstats.Recorder(fleet / f"{number}.tsd", host=host) as recorder:
+            for snapshot in taskstats.open(recording):
+                recorder.write(snapshot)
+    paths = sorted(map(str, fleet.iterdir()))
+    for _ in range(2):
+        # A second export replaces the first.
+        done = run("export", *paths, "--partition", "host,date", "-o", str(out))
+        assert (done.returncode, done.stderr) == (0, b"")
+        files = [path for path in out.rglob("*") if path.is_file()]
+        assert {path.suffix for path in files} == {".parquet"}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+        table = parquet.read_table(out, partitioning="hive")
+        assert set(table.column("host").to_pylist()) == {"db1", "web/2"}
+        used = pyarrow.compute.sum(table.column("total_ns")).as_py()
+        intervals = frames_of(recording).intervals()
+        assert used == 2 * sum(interval.sum(["total_ns"])[0] or 0 for interval in intervals)
+    days = {str(day)[:10] for day in table.column("time_ns").to_pylist()}
+    assert {str(day) for day in table.column("date").to_pylist()} == days
+    for words in (["-o", str(out), "--format", "csv"], [], ["-o", paths[0]]):
+        done = run("export", paths[0], "--partition", "host", *words)
+        assert done.returncode == 2
+    done = run("export", paths[0], "--partition", "user", "-o", str(out))
+    assert b"give host, date or host,date" in done.stderr
+
+
+def test_damage_leaves_no_partition_unless_told(tmp_path: Path) -> None:
+    path, out = tmp_path / "damaged.tsd", tmp_path / "lake"
+    record(path, 6, full_every=1, level=None)
+    damage(path, 3)
+    done = run("export", str(path), "--partition", "date", "-o", str(out))
+    assert done.returncode == 1
+    assert not [found for found in out.rglob("*") if found.is_file()]
+    done = run("export", str(path), "--partition", "date", "-o", str(out), "--skip-damaged")
+    assert done.returncode == 0
+    assert parquet.read_table(out, partitioning="hive").num_rows

@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import taskstats
+from machine import damage, record  # type: ignore[import-not-found]
 from pyspark.errors import PySparkException
 from pyspark.sql import Row, SparkSession
 from taskstats.recorded import COLUMNS, Frames, rows
@@ -98,7 +100,7 @@ def test_times_are_timestamps(spark: SparkSession, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "path", "words"),
     [
-        ("nonsense int", "one.tsd", "no column 'nonsense'"),
+        ("nonsense int", "one.tsd", 'no column "nonsense"'),
         ("ac_pid int", "none-*.tsd", "no file matches"),
         ("ac_pid int", "notes.txt", "ParseError"),
         # A time in ns needs more than 32 bits.
@@ -111,3 +113,106 @@ def test_errors_are_reported(
 ) -> None:
     with pytest.raises(PySparkException, match=words):
         spark.read.format("taskstats").schema(schema).load(f"{folder}/{path}").collect()
+
+
+def summed(found: Any) -> dict[str, int]:
+    return {row[0]: row[1] for row in found.groupBy("ac_comm").sum("total_ns").collect()}
+
+
+def test_filters_of_time_and_host_are_pushed_down(spark: SparkSession, folder: Path) -> None:
+    from taskstats.spark import FilteringReader, TaskstatsSource
+
+    dump = taskstats.open(folder / "one.tsd")
+    host, times = dump[0].host, dump.times_ns
+    reader = spark.read.format("taskstats").option("framesPerPartition", "1")
+    reader = reader.schema("time_ns bigint, host string, ac_comm string, total_ns bigint, path string")
+    plain = reader.load(str(folder))
+    spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
+    try:
+        pushing = reader.option("pushFilters", "true").load(str(folder))
+        for condition in (
+            f"time_ns >= {times[5]} AND host = '{host}'",
+            f"time_ns < {times[3]} AND host IN ('{host}', 'other')",
+            f"time_ns = {times[2]}",
+        ):
+            expected = sorted(map(tuple, plain.where(condition).collect()))
+            assert sorted(map(tuple, pushing.where(condition).collect())) == expected
+            assert expected
+            # Partitions whose frames are at other times are not read.
+            partitions = pushing.where(condition).rdd.getNumPartitions()
+            assert partitions < plain.where(condition).rdd.getNumPartitions()
+        assert pushing.where("host = 'other'").count() == 0
+        stamps = reader.schema("time_ns timestamp, ac_pid int").load(str(folder))
+        condition = f"time_ns <= timestamp_micros({times[3] // 1000})"
+        assert stamps.where(condition).count() == plain.where(f"time_ns <= {times[3]}").count()
+    finally:
+        spark.conf.unset("spark.sql.python.filterPushdown.enabled")
+    # Without the option, a session that does not push filters reads all the same.
+    assert plain.where(f"host = '{host}'").count() == plain.count()
+    reader_of = TaskstatsSource({"path": str(folder), "pushFilters": "true"}).reader
+    assert isinstance(reader_of(plain.schema), FilteringReader)
+
+
+def test_options_select_times_and_tolerate_damage(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "machine.tsd"
+    record(path, 6, level=None, full_every=1)
+    times = taskstats.open(path).times_ns
+    schema = "time_ns bigint, ac_comm string, total_ns bigint, read_bytes_delta bigint, path string"
+    between = spark.read.format("taskstats").option("begin", str(times[2]))
+    rows_of = between.option("end", str(times[4])).schema(schema).load(str(path))
+    assert {row[0] for row in rows_of.collect()} == set(times[2:4])
+    assert {row[4] for row in rows_of.collect()} == {str(path)}
+    damage(path, 5)
+    (tmp_path / "empty.tsd").touch()
+    reader = spark.read.format("taskstats").schema(schema)
+    with pytest.raises(PySparkException, match="ParseError"):
+        reader.load(str(path)).collect()
+    with pytest.raises(PySparkException, match="ParseError"):
+        reader.load(str(tmp_path)).collect()
+    kept = reader.option("onError", "skip").load(str(tmp_path))
+    assert {row[0] for row in kept.collect()} == set(times[1:5])
+    with pytest.raises(PySparkException, match="onError"):
+        reader.option("onError", "ignore").load(str(path)).collect()
+
+
+def test_a_stream_reads_each_interval_once(spark: SparkSession, tmp_path: Path) -> None:
+    folder, sink, state = (tmp_path / name for name in ("fleet", "sink", "state"))
+    folder.mkdir()
+    path = folder / "machine.tsd"
+    stream = (
+        spark.readStream.format("taskstats")
+        .option("framesPerPartition", "2")
+        .schema("time_ns bigint, ac_pid int, ac_comm string, total_ns bigint")
+        .load(str(folder))
+    )
+
+    def advance() -> None:
+        # What there is now, from where the last query ended.
+        query = (
+            stream.writeStream.format("parquet")
+            .option("path", str(sink))
+            .option("checkpointLocation", str(state))
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination(120)
+        assert query.exception() is None
+
+    with taskstats.Source() as source:
+        with taskstats.Recorder(path) as recorder:
+            for _ in range(3):
+                recorder.write(source.snapshot())
+            advance()
+            for _ in range(3):
+                recorder.write(source.snapshot())
+        # A rotation renames the file, and begins another.
+        path.rename(folder / "machine-000001.tsd")
+        with taskstats.Recorder(path) as recorder:
+            for _ in range(3):
+                recorder.write(source.snapshot())
+    advance()
+    advance()
+    batch = spark.read.format("taskstats").schema(stream.schema).load(str(folder))
+    streamed = spark.read.parquet(str(sink))
+    assert streamed.count() == batch.count() > 0
+    assert summed(streamed) == summed(batch)

@@ -27,6 +27,7 @@ mod frame;
 mod index;
 mod intervals;
 pub(crate) mod limits;
+mod metadata;
 mod read;
 mod strings;
 mod write;
@@ -35,6 +36,7 @@ pub use check::Damage;
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use intervals::{Gap, Intervals, Tasks, Walk};
+pub use metadata::Metadata;
 pub use read::{Copies, Cursor, Reader, Stop};
 pub use write::{Options, Writer};
 

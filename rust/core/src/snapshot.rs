@@ -156,6 +156,19 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         self.names.as_ref()?.cmdline(&self.get(index)?)
     }
 
+    /// The same records on the same memory, of a host of another name.
+    pub fn with_host(&self, host: &str) -> Snapshot<&[u8]> {
+        Snapshot {
+            header: Header { host: host.into(), ..self.header.clone() },
+            layout: self.layout.clone(),
+            bytes: self.bytes.as_ref(),
+            records: self.records.clone(),
+            mask_indices: self.mask_indices.clone(),
+            base: self.base.clone(),
+            names: self.names.clone(),
+        }
+    }
+
     /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header

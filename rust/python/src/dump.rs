@@ -1,5 +1,6 @@
 //! `taskstats.Dump`: the snapshots of a recorded file.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -241,6 +242,14 @@ impl PyDump {
         let places = (0..self.length).filter_map(|index| self.place(index)).collect();
         let files = vec![(Arc::clone(&self.file), places)];
         columns::read(py, files, columns, columns::skips(errors)?, Vec::new())
+    }
+
+    /// What the last recorder of the file said of itself, such as `version` and `label.NAME`.
+    ///
+    /// Empty where it said nothing.
+    #[getter]
+    fn metadata(&self) -> BTreeMap<String, String> {
+        self.file.reader().metadata().into_iter().collect()
     }
 
     /// Return the snapshots of the file as it is now, from the first of this Dump on.

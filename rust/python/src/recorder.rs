@@ -1,5 +1,6 @@
 //! `taskstats.Recorder`: appends snapshots to a dump.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use crate::snapshot::PySnapshot;
 /// `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
 /// time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
 /// that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
-/// to NAME-000001.EXT and so on; `keep` of these remain.
+/// to NAME-000001.EXT and so on; `keep` of these remain. `host` is recorded instead of the host's
+/// name, and `metadata` with the snapshots: `Dump.metadata` returns it.
 ///
 /// Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
 /// no dump or that another recorder has open.
@@ -58,7 +60,7 @@ impl PyRecorder {
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
         path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None,
-        cmdlines=true
+        cmdlines=true, host=None, metadata=None
     ))]
     fn new(
         py: Python<'_>,
@@ -70,6 +72,8 @@ impl PyRecorder {
         rotate_after: Option<f64>,
         keep: Option<usize>,
         cmdlines: bool,
+        host: Option<String>,
+        metadata: Option<BTreeMap<String, String>>,
     ) -> PyResult<PyRecorder> {
         if level.is_some_and(|level| !(1..=22).contains(&level)) {
             return Err(PyValueError::new_err("level is zstd's: give 1 to 22, or None"));
@@ -84,6 +88,8 @@ impl PyRecorder {
             rotate_after: seconds("rotate_after", rotate_after)?,
             keep,
             cmdlines,
+            host,
+            metadata: metadata.into_iter().flatten().collect(),
         };
         let recorder = py.detach(|| Recorder::open(&path, policy));
         let inner = Mutex::new(Some(recorder.map_err(|error| python_error(py, error))?));

@@ -1,7 +1,9 @@
 //! Fills one column, block by block.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -10,9 +12,8 @@ use super::dictionary::Dictionary;
 use super::kind::{ColumnKind, ValueType};
 use super::memory::{Memory, slice};
 use crate::fields::{COMM_LEN, Field};
-use crate::names::quoted;
+use crate::names::{Names, NamesAt, quoted};
 use crate::record::Record;
-use crate::snapshot::{SharedBytes, Snapshot};
 use crate::table::{Cell, Metric, TaskTable};
 
 /// A column that is being filled.
@@ -24,12 +25,24 @@ pub(super) struct Column {
     /// A bit for each value, set where it is known; None while all are known.
     pub(super) valid: Option<Vec<u8>>,
     pub(super) dictionary: Dictionary,
+    /// The names of the recording that `codes_of_names` is of.
+    recording: Option<Arc<Names>>,
+    /// The codes of its names, by their places in memory.
+    codes_of_names: HashMap<(usize, usize), i32>,
 }
 
 impl Column {
     pub(super) fn new(kind: ColumnKind) -> Column {
         let value_type = kind.value_type();
-        Column { kind, value_type, start: None, valid: None, dictionary: Dictionary::default() }
+        Column {
+            kind,
+            value_type,
+            start: None,
+            valid: None,
+            dictionary: Dictionary::default(),
+            recording: None,
+            codes_of_names: HashMap::new(),
+        }
     }
 
     pub(super) fn kind(&self) -> ColumnKind {
@@ -82,12 +95,23 @@ impl Column {
     }
 
     /// Marks the values at some places as unknown.
-    fn mark_unknown(&mut self, places: impl Iterator<Item = usize>) {
-        for place in places {
-            let valid = self.valid.get_or_insert_default();
-            if place / 8 >= valid.len() {
-                valid.resize(place / 8 + 1, u8::MAX);
-            }
+    fn mark_unknown(&mut self, places: Range<usize>) {
+        if places.is_empty() {
+            return;
+        }
+        let valid = self.valid.get_or_insert_default();
+        if valid.len() * 8 < places.end {
+            valid.resize(places.end.div_ceil(8), u8::MAX);
+        }
+        // Whole bytes at once: a field that no record holds is unknown in every row.
+        let whole = places.start.next_multiple_of(8)..places.end / 8 * 8;
+        let (before, after) = if whole.start < whole.end {
+            valid[whole.start / 8..whole.end / 8].fill(0);
+            (places.start..whole.start, whole.end..places.end)
+        } else {
+            (places, 0..0)
+        };
+        for place in before.chain(after) {
             valid[place / 8] &= !(1 << (place % 8));
         }
     }
@@ -171,13 +195,34 @@ impl Column {
     /// Fills in the recorded user, cgroup or arguments of each row.
     fn fill_names(&mut self, memory: &mut Memory, block: &Block<'_>) {
         let snapshot = block.rows.snapshot;
+        let Some(names) = snapshot.names() else { return self.mark_unknown(block.places.clone()) };
         for (place, row) in block.places.clone().zip(block.snapshot_rows()) {
             let here = place..place + 1;
-            match snapshot.get(row).and_then(|record| name_of(self.kind, snapshot, &record)) {
-                Some(text) => self.fill_text(memory, here, &text),
+            match snapshot.get(row).and_then(|record| name_of(self.kind, names, &record)) {
+                Some(text) => {
+                    let code = self.name_code(names, text);
+                    self.fill_same(memory, here, code);
+                }
                 None => self.mark_unknown(here),
             }
         }
+    }
+
+    /// The code of a recorded name. Names lie where they are as long as their recording, and
+    /// most rows have the same few: each is quoted once.
+    fn name_code(&mut self, names: &NamesAt, text: &[u8]) -> i32 {
+        if !self.recording.as_ref().is_some_and(|known| Arc::ptr_eq(known, &names.names)) {
+            self.recording = Some(Arc::clone(&names.names));
+            self.codes_of_names.clear();
+        }
+        let dictionary = &mut self.dictionary;
+        *self.codes_of_names.entry((text.as_ptr() as usize, text.len())).or_insert_with(|| {
+            if self.kind == ColumnKind::Cmdline {
+                dictionary.code(&quoted(text))
+            } else {
+                dictionary.code(text)
+            }
+        })
     }
 
     fn fill_field(&mut self, memory: &mut Memory, block: &Block<'_>, field: Field) {
@@ -190,7 +235,9 @@ impl Column {
         });
         if let Some(held) = &held {
             let places = block.places.clone().zip(held);
-            self.mark_unknown(places.filter(|(_, held)| !**held).map(|(place, _)| place));
+            for (place, _) in places.filter(|(_, held)| !**held) {
+                self.mark_unknown(place..place + 1);
+            }
         }
         let record_size = layout.record_size();
         let held = held.as_deref();
@@ -234,16 +281,11 @@ impl Column {
 }
 
 /// The recorded user, cgroup or arguments of a record's task.
-fn name_of<'a>(
-    kind: ColumnKind,
-    snapshot: &'a Snapshot<SharedBytes>,
-    record: &Record<'_>,
-) -> Option<Cow<'a, [u8]>> {
-    let names = snapshot.names()?;
+fn name_of<'a>(kind: ColumnKind, names: &'a NamesAt, record: &Record<'_>) -> Option<&'a [u8]> {
     match kind {
-        ColumnKind::User => names.user(record.ac_uid()?).map(Cow::Borrowed),
-        ColumnKind::Cgroup => names.cgroup(record.cgroup_id()?).map(Cow::Borrowed),
-        _ => names.cmdline(record).map(quoted),
+        ColumnKind::User => names.user(record.ac_uid()?),
+        ColumnKind::Cgroup => names.cgroup(record.cgroup_id()?),
+        _ => names.cmdline(record),
     }
 }
 

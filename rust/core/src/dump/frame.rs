@@ -2,6 +2,7 @@
 //! little-endian.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Read;
 use std::ops::Range;
 
@@ -37,6 +38,8 @@ pub enum FrameKind {
     Strings,
     /// The offsets of the earlier frames.
     Index,
+    /// What the recorder says of itself.
+    Metadata,
     /// A kind of a later version.
     Unknown(u16),
 }
@@ -50,6 +53,7 @@ impl FrameKind {
             FrameKind::Delta => 3,
             FrameKind::Strings => 4,
             FrameKind::Index => 5,
+            FrameKind::Metadata => 6,
             FrameKind::Unknown(number) => number,
         }
     }
@@ -62,6 +66,7 @@ impl FrameKind {
             3 => FrameKind::Delta,
             4 => FrameKind::Strings,
             5 => FrameKind::Index,
+            6 => FrameKind::Metadata,
             other => FrameKind::Unknown(other),
         }
     }
@@ -255,13 +260,24 @@ impl Frame {
 }
 
 /// Unpacks a zstd frame of `length` bytes. None if it has another length or the memory
-/// cannot be allocated. Allocates nothing else.
+/// cannot be allocated.
 fn unpack(stored: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     unpacked.try_reserve_exact(length).ok()?;
-    let mut decompressor = zstd::bulk::Decompressor::new().ok()?;
-    decompressor.decompress_to_buffer(stored, &mut unpacked).ok()?;
+    DECOMPRESSOR.with_borrow_mut(|known| {
+        let decompressor = match known {
+            Some(decompressor) => decompressor,
+            None => known.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        decompressor.decompress_to_buffer(stored, &mut unpacked).ok()
+    })?;
     (unpacked.len() == length).then_some(unpacked)
+}
+
+thread_local! {
+    /// To make one takes as long as to unpack a small delta.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        const { RefCell::new(None) };
 }
 
 /// Unpacks the byte form of a snapshot of `rows` records, in `length` bytes. Its memory

@@ -8,6 +8,7 @@ use super::delta::{Apply, Rows, Whole};
 use super::field_table::FieldTable;
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
+use super::metadata::{self, Metadata};
 use super::{limits, strings};
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
@@ -485,6 +486,17 @@ impl Reader {
             return Err(bad(ErrorKind::BadLength));
         }
         Ok(strings)
+    }
+
+    /// What the last recorder of the dump said of itself; empty where nothing is known.
+    pub fn metadata(&self) -> Metadata {
+        let entries = self.index().map(|index| index.entries.iter().rev()).into_iter().flatten();
+        let mut frames = entries.filter(|entry| entry.kind == FrameKind::Metadata);
+        let decoded = frames.find_map(|entry| {
+            let frame = self.frame(entry, None).ok()?;
+            metadata::decode(&frame.payload(self.bytes.as_ref()).ok()?)
+        });
+        decoded.unwrap_or_default()
     }
 
     /// Damage in bytes that belong to no frame, between the run of a snapshot and a later one: it

@@ -4,7 +4,7 @@ use super::delta::{Encoder, Whole};
 use super::field_table::FieldTable;
 use super::frame::{self, Draft, Frame, FrameKind};
 use super::index::{self, Entry, Index};
-use super::strings;
+use super::{metadata, strings};
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::Flags;
@@ -134,6 +134,15 @@ impl Writer {
         let mut out = Vec::new();
         if !strings.is_empty() {
             self.put(&mut out, FrameKind::Strings, &strings::encode(strings), 0, 0, 0)?;
+        }
+        Ok(out)
+    }
+
+    /// A frame of metadata; empty where there is none.
+    pub fn metadata(&mut self, metadata: &[(String, String)]) -> Result<Vec<u8>, ParseError> {
+        let mut out = Vec::new();
+        if !metadata.is_empty() {
+            self.put(&mut out, FrameKind::Metadata, &metadata::encode(metadata), 0, 0, 0)?;
         }
         Ok(out)
     }

@@ -19,8 +19,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use precise_top_core::Snapshot;
-use precise_top_core::dump::{Options, Writer};
+use precise_top_core::dump::{Metadata, Options, Writer};
+use precise_top_core::names::RecordedName;
+use precise_top_core::{ParseError, Snapshot};
 
 use super::append::{Opened, Place, open_file, where_possible};
 use super::name_strings::NameStrings;
@@ -28,7 +29,7 @@ use super::rotation::{remove_old, set_aside};
 use crate::errors::Error;
 
 /// How a recording is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// How snapshots become frames.
     pub options: Options,
@@ -42,6 +43,10 @@ pub struct Policy {
     pub keep: Option<usize>,
     /// Whether the command lines of processes are recorded, which may hold passwords.
     pub cmdlines: bool,
+    /// The name of the host to record; None for the snapshots' own.
+    pub host: Option<String>,
+    /// What the recorder says of itself, such as labels.
+    pub metadata: Metadata,
 }
 
 impl Default for Policy {
@@ -53,6 +58,8 @@ impl Default for Policy {
             rotate_after: None,
             keep: None,
             cmdlines: true,
+            host: None,
+            metadata: Vec::new(),
         }
     }
 }
@@ -74,6 +81,8 @@ pub struct Recorder {
     dropped: u64,
     lacks: Vec<String>,
     strings: NameStrings,
+    /// Whether the metadata is in the file.
+    is_described: bool,
 }
 
 impl Recorder {
@@ -91,6 +100,7 @@ impl Recorder {
         Ok(Recorder {
             path: path.to_owned(),
             place,
+            strings: NameStrings::new(policy.cmdlines),
             policy,
             file,
             writer,
@@ -99,7 +109,7 @@ impl Recorder {
             synced: Instant::now(),
             dropped,
             lacks,
-            strings: NameStrings::new(policy.cmdlines),
+            is_described: false,
         })
     }
 
@@ -123,22 +133,37 @@ impl Recorder {
     /// it was before, and can be read; where even that fails, the error says so.
     pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
         let now_ns = snapshot.header().begin.realtime_ns;
+        let host = self.policy.host.as_ref().unwrap_or(&snapshot.header().host).clone();
         if self.is_full(now_ns) {
-            self.rotate(&snapshot.header().host)?;
+            self.rotate(&host)?;
         }
         self.check_length()?;
         let begin = self.writer.offset();
         let names = self.strings.of(snapshot, self.writer.is_full_next());
-        let strings = self.writer.strings(&names);
-        let frames = strings.and_then(|strings| Ok((strings, self.writer.snapshot(snapshot)?)));
-        let (mut bytes, mut frame) = frames.inspect_err(|_| self.restart(begin))?;
-        bytes.append(&mut frame);
+        let bytes = self.frames(&snapshot.with_host(&host), &names);
+        let bytes = bytes.inspect_err(|_| self.restart(begin))?;
         self.append(&bytes, begin)?;
+        self.is_described = true;
         self.begun_ns.get_or_insert(now_ns);
         if self.policy.sync.is_some_and(|longest| self.synced.elapsed() >= longest) {
             self.sync()?;
         }
         Ok(())
+    }
+
+    /// The frames of a snapshot, with what comes before it.
+    fn frames(
+        &mut self,
+        snapshot: &Snapshot<&[u8]>,
+        names: &[RecordedName],
+    ) -> Result<Vec<u8>, ParseError> {
+        let mut bytes = match self.is_described {
+            true => Vec::new(),
+            false => self.writer.metadata(&self.policy.metadata)?,
+        };
+        bytes.append(&mut self.writer.strings(names)?);
+        bytes.append(&mut self.writer.snapshot(snapshot)?);
+        Ok(bytes)
     }
 
     /// Whether the file is to be set aside before a snapshot of that time.
@@ -178,6 +203,7 @@ impl Recorder {
         self.file.write_all_at(&preamble, 0).map_err(|error| self.failed(error))?;
         self.writer = writer;
         self.strings.restart();
+        self.is_described = false;
         self.begun_ns = None;
         Ok(())
     }
@@ -236,6 +262,7 @@ impl Recorder {
     fn restart(&mut self, begin: usize) {
         self.writer.restart(begin);
         self.strings.restart();
+        self.is_described = false;
     }
 
     /// Sets the file aside under the next number, and begins a new one.
@@ -245,7 +272,7 @@ impl Recorder {
         if let Some(keep) = self.policy.keep {
             remove_old(&self.path, keep, host)?;
         }
-        *self = Recorder::open_as(&self.path, self.policy, Place::Free)?;
+        *self = Recorder::open_as(&self.path, self.policy.clone(), Place::Free)?;
         Ok(())
     }
 }

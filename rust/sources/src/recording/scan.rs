@@ -2,7 +2,7 @@
 //!
 //! Design decisions
 //!
-//! * A batch is a range of snapshots of one file, and about as large as a cache. Batches come in
+//! * A batch is a range of snapshots of one file. Batches come in
 //!   the order of files and snapshots, and a few are made ahead, so that the memory that a scan
 //!   takes does not depend on the size of the recordings (`ordered.rs`).
 //! * A job begins anywhere in a run of deltas: getting there costs what the deltas before changed.
@@ -52,8 +52,9 @@ pub type WantsHost = Box<dyn Fn(&str) -> bool + Send + Sync>;
 /// A file, and the range of its snapshots to read.
 pub type ScanFile = (Arc<DumpFile>, Range<usize>);
 
-/// Size of a batch in bytes, and the largest number of its rows.
-const BATCH_BYTES: usize = 8 << 20;
+/// Size of a batch in bytes, and the largest number of its rows. A job that begins within a run of
+/// deltas decodes those before it, which smaller batches would do more often.
+const BATCH_BYTES: usize = 24 << 20;
 const BATCH_ROWS: usize = 1 << 18;
 /// Of the tasks of an interval, the part that is expected to change: one of so many.
 const CHANGED_PART: usize = 4;

@@ -104,8 +104,7 @@ impl Rows {
         let head = codec::decode_head(whole.bytes.as_ref(), whole.bytes.as_ref().len()).ok()?;
         let count = u32::try_from(whole.len()).ok()?;
         let mut bytes = Vec::new();
-        // Room for what the next deltas replace.
-        limits::reserve(&mut bytes, whole.records().len() / 8 * 9)?;
+        bytes.try_reserve_exact(whole.records().len()).ok()?;
         bytes.extend_from_slice(whole.records());
         let slots = Slots {
             size: whole.layout.record_size(),
@@ -192,7 +191,7 @@ impl Rows {
     /// The snapshot's byte form. None where there is no memory.
     pub(in crate::dump) fn to_form(&self, table: &FieldTable) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        limits::reserve(&mut out, self.form.len() + self.len() * (self.slots.size + 1))?;
+        out.try_reserve_exact(self.form.len() + self.len() * (self.slots.size + 1)).ok()?;
         out.extend_from_slice(&self.form);
         self.put(table, &self.order, self.clock_ns(), &mut out);
         if !self.head.mask_indices.is_empty() {
