@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import itertools
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import taskstats
 from machine import damage, record  # type: ignore[import-not-found]
 from taskstats.recorded import COLUMNS, Frames, rows, tuples
 
+DATA = Path(__file__).parent.parent / "data"
 NAMES = ["time_ns", "host", "ac_pid", "ac_comm", "user", "exited", "total_ns", "read_bytes_delta"]
 
 
@@ -283,3 +285,14 @@ def test_wrong_arguments_are_refused(recording: Path) -> None:
     for missing in ("none-*.tsd", os.path.dirname(__file__)):
         with pytest.raises(FileNotFoundError):
             found(taskstats.scan(missing))
+
+
+def test_a_recording_of_release_0_1_0_is_read_as_it_was() -> None:
+    path = DATA / "recording-0.1.0.tsd"
+    expected = [tuple(row) for row in json.loads((DATA / "recording-0.1.0.json").read_text())]
+    names = ["time_ns", "interval_ns", "ac_pid", "ac_comm", "ac_etime", "ac_sum_exec_ns"]
+    names += ["user_ns", "system_ns", "total_ns", "user", "cmdline"]
+    assert by_frames(path, names) == expected
+    assert found(taskstats.scan(path, columns=names)) == expected
+    assert taskstats.open(path).check() == []
+    assert taskstats.open(path).metadata == {}
