@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
+.PHONY: run picture test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -92,9 +92,14 @@ format:
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-# Rebuild the committed man page from the option, key and column tables of ptop.
+# Rebuild the committed man page and docs/keys.md from the option, key and column tables of ptop.
 man: $(STAMPS)/installed
 	$(BIN)/python tools/manpage.py
+
+# The picture of the live view in README.md, from an emulated machine.
+picture: $(STAMPS)/installed
+	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(BIN)/python tools/picture.py
 
 # The references, from docstrings: of the Python package in dist/reference, of the crates in
 # target/doc. A warning is an error.

@@ -28,7 +28,7 @@ from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
 from ptop.live import keys, pages
 from ptop.live.decoder import Event
-from ptop.live.state import Limits, State, offer_users, tag, with_row
+from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, with_row
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
 from ptop.live.view import Renderer, needed_fields
@@ -267,6 +267,8 @@ class _Loop:
                 # Several keys may come at once: where is the selection?
                 self._update_counts(self._lines(self.feed.interval))
             self.state = tag(self.state)
+        elif request == "kernel threads":
+            self.state = hide_kernel_threads(self.state, self._has_kernel_threads())
         elif request == "users":
             self.state = offer_users(self.state, self._users())
         elif request.startswith("match "):
@@ -302,6 +304,13 @@ class _Loop:
             for uid, tasks in rows
             if uid is not None
         ]
+
+    def _has_kernel_threads(self) -> bool:
+        """Whether pid 2 is the parent of kernel threads: it is not in most pid namespaces."""
+        if self.feed.interval is None:
+            return False
+        names = self.feed.interval.fold("name", resting=self.feed.unchanged)
+        return ("kthreadd", 2) in names.select(["title", "ac_pid"], pids=[2])
 
     def _search(self, where: str) -> None:
         """Select the row that matches what was typed: here, next or previous."""

@@ -99,6 +99,7 @@ _VIEW: tuple[Key, ...] = (
         htop="I", top="R", old="r I"),
     Key("H", "processes or threads", lambda now: replace(now, threads=not now.threads),
         views=_LIVE, htop="H", top="H", old="t H"),
+    Key("K", "hide or show kernel threads", state.ask("kernel threads"), htop="K"),
     Key("v", "the next view: live, waits, snap", state.switch_view, old="v"),
     Key("u", "show the tasks of one user", state.ask("users"), htop="u", top="u U"),
     Key("z", "group the dead with parents, or tasks by a property", state.next_grouping, old="F"),

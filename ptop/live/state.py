@@ -29,7 +29,7 @@ class State:
     `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay
     or time. `notice` is a line that replaces the last one for a while, `wrong` says in a prompt
     what is wrong with it. `request` asks for what only the data can answer: frame and where it
-    is, time and what was typed, match and where it is, users, tag, redraw.
+    is, time and what was typed, match and where it is, users, tag, kernel threads, redraw.
     """
 
     view: str = "live"
@@ -55,6 +55,7 @@ class State:
     # Rows with a mark, and the user whose tasks are shown alone: id and name.
     tagged: frozenset[RowKey] = frozenset()
     user: tuple[int, str] | None = None
+    no_kernel_threads: bool = False
     scroll: int = 0
     # What was searched for last, and the selection before this search.
     search: str = ""
@@ -263,6 +264,13 @@ def tag(state: State) -> State:
         return replace(with_row(state, state.selected), notice="select a row, then Space tags it")
     tagged = state.tagged ^ {state.selected_key}
     return with_row(replace(state, tagged=tagged), state.selected + 1)
+
+
+def hide_kernel_threads(state: State, exist: bool) -> State:
+    """Hides kernel threads, or shows them again, if there are any."""
+    if not exist and not state.no_kernel_threads:
+        return replace(state, notice="no kernel threads here")
+    return replace(state, no_kernel_threads=not state.no_kernel_threads, top=0)
 
 
 def untag_all(state: State) -> State:

@@ -65,6 +65,7 @@ class Renderer:
             "pids": self.limits.pids,
             "user_id": state.user[0] if state.user else None,
             "user_name": state.user[1] if state.user else "",
+            "no_kernel_threads": state.no_kernel_threads,
             "limit": self.limits.rows,
             "top": state.top,
             "fold": state.group_by,

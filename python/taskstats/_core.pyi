@@ -1690,6 +1690,7 @@ class _Settings(TypedDict, total=False):
     pids: Iterable[int] | None
     user_id: int | None
     user_name: str
+    no_kernel_threads: bool
     limit: int | None
     top: int
     fold: str
@@ -1736,7 +1737,8 @@ class Screen:
 
     The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
     `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
-    `user_id` keeps the tasks of a user, whose name is `user_name`.
+    `user_id` keeps the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out
+    pid 2 and its children.
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the

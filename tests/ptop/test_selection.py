@@ -167,6 +167,18 @@ def test_rows_are_tagged(live: Live, pair: list[subprocess.Popen[bytes]]) -> Non
     until(live, lambda: tagged() == 0, "no tags")
 
 
+def test_kernel_threads_are_hidden(live: Live) -> None:
+    live.child.send("K")
+    live.until("filter without kernel threads")
+    live.child.send("/kthreadd")
+    live.until("no row matches 'kthreadd'")
+    live.child.send("\x1b")
+    live.until("F10Quit")
+    live.child.send("K")
+    until(live, lambda: "without kernel threads" not in live.text(), "shown again")
+    search(live, "kthreadd")
+
+
 def test_one_users_tasks_are_shown(live: Live, needs: Callable[[bool, str], None]) -> None:
     needs(os.geteuid() == 0, "needs root to start a process of another user")
     uid = 54321

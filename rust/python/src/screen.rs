@@ -94,6 +94,8 @@ struct SettingsArguments {
     #[pyo3(default)]
     user_name: String,
     #[pyo3(default)]
+    no_kernel_threads: bool,
+    #[pyo3(default)]
     limit: Option<usize>,
     #[pyo3(default)]
     top: usize,
@@ -122,13 +124,14 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 19] = [
+const SETTINGS: [&str; 20] = [
     "sort",
     "descending",
     "text",
     "pids",
     "user_id",
     "user_name",
+    "no_kernel_threads",
     "limit",
     "top",
     "fold",
@@ -175,7 +178,11 @@ fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
     Ok(ViewSettings {
         sort: metric(&given.sort)?,
         descending: given.descending,
-        filter: Filter { user: given.user_id, ..filter(given.text, pids)? },
+        filter: Filter {
+            user: given.user_id,
+            no_kernel_threads: given.no_kernel_threads,
+            ..filter(given.text, pids)?
+        },
         user: given.user_name,
         limit: given.limit,
         top: given.top,
@@ -245,7 +252,8 @@ impl PyRowKey {
 ///
 /// The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
 /// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above. `user_id` keeps
-/// the tasks of a user, whose name is `user_name`.
+/// the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out pid 2 and its
+/// children.
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the

@@ -143,6 +143,9 @@ fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     if settings.filter.user.is_some() {
         push(&mut line.text, format_args!(" of user {}", text::safe(&settings.user)));
     }
+    if settings.filter.no_kernel_threads {
+        line.text.push_str(" without kernel threads");
+    }
     push(&mut line.text, format_args!(": {} of {} rows", data.rows, data.unfiltered));
     if let Some(share) = data.share_pct {
         push(&mut line.text, format_args!(", {share:.1}% of the tasks' CPU time"));

@@ -53,12 +53,14 @@ pub struct Filter {
     pub pids: Option<HashSet<u32>>,
     /// Only tasks of this user id.
     pub user: Option<u32>,
+    /// No kernel threads: neither pid 2 nor its children. In a pid namespace those are others.
+    pub no_kernel_threads: bool,
 }
 
 impl Filter {
     /// Whether it keeps all rows.
     pub fn is_empty(&self) -> bool {
-        let is_any = self.pids.is_none() && self.user.is_none();
+        let is_any = self.pids.is_none() && self.user.is_none() && !self.no_kernel_threads;
         is_any && self.text.as_ref().is_none_or(Vec::is_empty)
     }
 
@@ -70,6 +72,9 @@ impl Filter {
             return false;
         }
         if self.user.is_some() && record.ac_uid() != self.user {
+            return false;
+        }
+        if self.no_kernel_threads && (pid == Some(2) || record.ac_ppid() == Some(2)) {
             return false;
         }
         let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) else {
