@@ -159,12 +159,15 @@ def main(words: Sequence[str]) -> int:
             total = balance if total is None else total.then(balance)
             write(interval, balance, sys.stdout)
             sys.stdout.flush()
+        notice = source.notice
     assert total is not None, "there is at least one interval"
     if options.format == "json":
-        json.dump({"overall": True, "source": source.name, **total.as_dict()}, sys.stdout)
+        over_all = {"overall": True, "source": source.name, "notice": notice, **total.as_dict()}
+        json.dump(over_all, sys.stdout)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write("\n".join(_lines("over all", total)) + "\n")
+        lines = _lines("over all", total) + ([f"  {notice}"] if notice else [])
+        sys.stdout.write("\n".join(lines) + "\n")
     return VERDICTS[total.verdict]
 
 
