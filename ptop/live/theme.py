@@ -15,11 +15,6 @@ from dataclasses import dataclass
 
 from ptop.live.terminal import Sequences
 
-# Same value as typing.TYPE_CHECKING.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from taskstats._core import _Style
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -30,7 +25,7 @@ class Look:
 
 
 # Attributes alone; also for terminals without colours and with NO_COLOR.
-_MONO: Mapping[_Style, str] = {
+_MONO: Mapping[str, str] = {
     "bold": "bold",
     "reverse": "reverse",
     "dim": "dim",
@@ -44,7 +39,7 @@ _MONO: Mapping[_Style, str] = {
     "word": "reverse",
 }
 
-THEMES: Mapping[str, Mapping[_Style, str]] = {
+THEMES: Mapping[str, Mapping[str, str]] = {
     "mono": _MONO,
     # The colours that the user gave the terminal.
     "16": {
@@ -106,7 +101,7 @@ _LEVELS = (0, 95, 135, 175, 215, 255)
 _LEAST_COLORS = 8
 
 
-def styles(sequences: Sequences, theme: str) -> dict[_Style, str]:
+def styles(sequences: Sequences, theme: str) -> dict[str, str]:
     """The escape sequence of each style that has a look in a theme."""
     if not sequences.is_ansi or sequences.colors < _LEAST_COLORS:
         theme = "mono"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import taskstats
 from taskstats.screen import Lines, Screen
@@ -11,11 +12,6 @@ from ptop.columns import TableColumn, fields_of, for_groups, with_context
 from ptop.live import keys, pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
-
-# Same value as typing.TYPE_CHECKING.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from taskstats._core import _Settings
 
 
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
@@ -54,7 +50,7 @@ class Renderer:
         state = self.state
         return [for_groups(self.columns[key], state.group_by) for key in _shown(state)]
 
-    def _settings(self) -> _Settings:
+    def _settings(self) -> dict[str, Any]:
         state = self.state
         prompt = pages.prompt(state)
         return {

@@ -1856,7 +1856,7 @@ class Canvas:
         *,
         clear: str,
         lines: Sequence[str],
-        styles: Mapping[_Style, str] = ...,
+        styles: Mapping[str, str] = ...,
         normal: str = "",
     ) -> Self: ...
     def draw(self, lines: Lines) -> str:

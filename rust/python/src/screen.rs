@@ -302,7 +302,7 @@ impl PyScreen {
         })
     }
 
-    /// Change what is shown: columns, and all settings. Those that are left out get their default.
+    /// Change what is shown: columns, and all settings. Those left out get their default.
     ///
     /// The screen keeps names, command lines and the line of a selected task. Errors as of the
     /// constructor.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use precise_top_core::{Cell, Metric, Record};
 
 use crate::line::{ScreenLine, Style};
-use crate::table::TableRow;
+use crate::rows::TableRow;
 use crate::text;
 
 /// Names that records do not have.

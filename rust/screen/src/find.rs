@@ -2,8 +2,8 @@
 
 use precise_top_core::{Filter, MergedRow, Query, TaskTable};
 
+use crate::rows::ViewRows;
 use crate::settings::ViewSettings;
-use crate::view::ViewRows;
 
 /// The row of the list, from row `start` on (backwards: from it up), that `wanted` keeps; the
 /// list goes on at its other end. None if no row is kept.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! text (numbers and names) -> table (rows and columns) -> view (values) -> head, foot -> screen
-//! line (text with styles), canvas: the lines of a screen that differ from those on the terminal
+//! rows, row_key (tasks and groups), selection (which one), line (text with styles)
+//! canvas: the lines of a screen that differ from those on the terminal
 //! ```
 //!
 //! Design decisions
@@ -20,6 +21,8 @@ pub mod find;
 mod foot;
 mod head;
 pub mod line;
+pub mod row_key;
+pub mod rows;
 pub mod screen;
 pub mod selection;
 pub mod settings;
@@ -31,8 +34,10 @@ pub use canvas::{Canvas, ControlSequences};
 pub use command::Names;
 pub use find::find;
 pub use line::{ScreenLine, ScreenLines, Span, Style};
+pub use row_key::{Fate, RowKey};
+pub use rows::{TableRow, ViewRows};
 pub use screen::draw;
-pub use selection::{Fate, Remembered, RowKey};
+pub use selection::Remembered;
 pub use settings::ViewSettings;
-pub use table::{CellFormat, TableRow, TextColumn, TextTable};
-pub use view::{Heights, ShownRow, ViewData, ViewRows, missing};
+pub use table::{CellFormat, TextColumn, TextTable};
+pub use view::{Heights, ShownRow, ViewData, missing};

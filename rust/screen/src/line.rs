@@ -1,5 +1,6 @@
 //! Lines of a screen: text fitted to the width of a terminal, and its styles.
 
+use crate::row_key::RowKey;
 use crate::text::{self, Side};
 
 /// What a part of a line means; a theme gives it its look.
@@ -213,11 +214,11 @@ pub struct ScreenLines {
     /// Number of rows above the screen.
     pub top: usize,
     /// Keys of the rows on the screen.
-    pub keys: Vec<Option<crate::RowKey>>,
+    pub keys: Vec<Option<RowKey>>,
     /// Where the selected row is on the list, if it is there.
     pub selected: Option<usize>,
     /// The key of the selected row, or of the selected task that is gone.
-    pub selected_key: Option<crate::RowKey>,
+    pub selected_key: Option<RowKey>,
     /// Whether the selected task is gone.
     pub died: bool,
 }

@@ -6,11 +6,13 @@ use crate::command::Names;
 use crate::foot;
 use crate::head;
 use crate::line::{ScreenLine, ScreenLines, Style};
-use crate::selection::{Fate, Place, Remembered};
+use crate::row_key::Fate;
+use crate::rows::ViewRows;
+use crate::selection::{Place, Remembered};
 use crate::settings::ViewSettings;
 use crate::table::TextTable;
 use crate::text;
-use crate::view::{Heights, ShownRow, ViewData, ViewRows};
+use crate::view::{Heights, ShownRow, ViewData};
 
 /// All lines of a screen of `size` (columns, lines) for an interval, each cut or padded to
 /// the width. Local time is `offset_s` seconds ahead of UTC. `selected` is the selected row of

@@ -2,7 +2,7 @@
 
 use precise_top_core::{Filter, Metric, Query};
 
-use crate::selection::RowKey;
+use crate::row_key::RowKey;
 
 /// The settings of a view.
 #[derive(Clone, Debug)]

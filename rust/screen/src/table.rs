@@ -9,6 +9,7 @@ use precise_top_core::{Cell, Interval, Metric, TaskTable, state};
 
 use crate::command::{Names, push_command};
 use crate::line::{ScreenLine, Style};
+use crate::rows::TableRow;
 use crate::settings::ViewSettings;
 use crate::text::{self, Side, UNKNOWN};
 
@@ -93,17 +94,6 @@ pub struct TextColumn {
 pub(crate) const LINE: usize = 160;
 /// Cells that a last column of texts keeps before other columns go.
 const LAST_TEXT: usize = 16;
-
-/// A row of a table.
-#[derive(Clone, Copy)]
-pub struct TableRow<'a> {
-    /// The table.
-    pub table: &'a dyn TaskTable,
-    /// The number of the row.
-    pub row: usize,
-    /// Whether the task ran in the interval, so that it may have executed another program.
-    pub ran: bool,
-}
 
 /// A table whose rows are lines of text.
 #[derive(Clone, Debug)]

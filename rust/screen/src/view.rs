@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
-    Balance, Cell, CpuTimes, Field, FieldStatus, Filter, Flags, Header, Interval, MergedRow,
-    Metric, Query, SourceKind, System, TaskTable, state,
+    Balance, Cell, CpuTimes, Field, FieldStatus, Filter, Flags, Header, Interval, Metric,
+    SourceKind, System, TaskTable, state,
 };
 
 use crate::command::Names;
 use crate::line::{ScreenLine, Style};
-use crate::selection::{self, Fate, Place, RowKey};
+use crate::row_key::{Fate, RowKey};
+use crate::rows::{TableRow, ViewRows};
+use crate::selection::{self, Place};
 use crate::settings::ViewSettings;
-use crate::table::{LINE, TableRow, TextTable};
+use crate::table::{LINE, TextTable};
 
 /// Task rows that a screen keeps before it shows more than the CPUs' times.
 pub const LEAST_TASKS: usize = 10;
@@ -80,77 +82,6 @@ fn grid(cpus: usize, cells: usize, spare: usize) -> (usize, usize) {
         .find_map(|lines| fits(lines, BAR))
         .or_else(|| fits(spare, SMALL_BAR))
         .unwrap_or((0, 0))
-}
-
-/// The rows that a view chooses from.
-#[derive(Clone, Copy)]
-pub struct ViewRows<'a> {
-    /// The rows of an interval, or groups of them.
-    pub table: &'a dyn TaskTable,
-    /// The other tasks, if the interval has only those that ran.
-    pub unchanged: Option<&'a Unchanged>,
-}
-
-impl<'a> ViewRows<'a> {
-    /// Number of rows that pass the filter.
-    fn count(&self, filter: &Filter, header: &Header) -> usize {
-        if filter.is_empty() {
-            return self.table.rows() + self.unchanged.map_or(0, |_| header.unchanged as usize);
-        }
-        self.table.count(filter) + self.unchanged.map_or(0, |unchanged| unchanged.count(filter))
-    }
-
-    /// Sums of the columns that have one, over the rows that the filter keeps. Unchanged tasks
-    /// used nothing, but they count.
-    fn sums(
-        &self,
-        interval: &'a Interval,
-        table: &TextTable,
-        filter: &Filter,
-    ) -> Vec<Option<Cell<'a>>> {
-        let totals = self.unchanged.map(Unchanged::totals);
-        table.sums(|metric| {
-            if filter.is_empty() {
-                return match (metric, totals) {
-                    (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
-                    (Metric::Field(Field::num_threads), Some(totals)) => {
-                        Some(Cell::Int(totals.num_threads.into()))
-                    }
-                    _ => interval.sum(metric),
-                };
-            }
-            let ran = self.table.sum_kept(metric, Some(filter));
-            let unchanged = self.unchanged.filter(|_| !metric.is_share());
-            let unchanged = unchanged.and_then(|tasks| tasks.sum_kept(metric, Some(filter)));
-            match (ran, unchanged) {
-                (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
-                (ran, unchanged) => ran.or(unchanged),
-            }
-        })
-    }
-
-    /// The rows that the query chooses.
-    fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
-        fn of<'a>(table: &'a dyn TaskTable, row: u32) -> TableRow<'a> {
-            let row = row as usize;
-            let ran = table.cell(row, Metric::TotalNs) != Some(Cell::Int(0));
-            TableRow { table, row, ran }
-        }
-        match self.unchanged {
-            None => {
-                let rows = self.table.select(query).into_iter();
-                rows.map(|row| of(self.table, row)).collect()
-            }
-            Some(unchanged) => {
-                let rows = unchanged.select_with(self.table, query).into_iter();
-                rows.map(|row| match row {
-                    MergedRow::Ran(row) => of(self.table, row),
-                    MergedRow::Unchanged(row) => of(unchanged, row),
-                })
-                .collect()
-            }
-        }
-    }
 }
 
 /// One row on the screen.
@@ -294,7 +225,7 @@ impl<'a> ViewData<'a> {
             states,
             cpus: interval.cpu_split(),
             balance,
-            sums: rows.sums(interval, &table, &settings.filter),
+            sums: sums(rows, interval, &table, &settings.filter),
             share_pct: share_pct(interval, rows, &settings.filter),
             table,
             shown: Vec::new(),
@@ -335,6 +266,35 @@ impl<'a> ViewData<'a> {
         let facts = FACTS - usize::from(self.system.is_none());
         Heights::new(size, self.cpus.len(), facts, !settings.filter.is_empty())
     }
+}
+
+/// Sums of the columns that have one, over the rows that the filter keeps. Unchanged tasks
+/// used nothing, but they count.
+fn sums<'a>(
+    rows: ViewRows<'a>,
+    interval: &'a Interval,
+    table: &TextTable,
+    filter: &Filter,
+) -> Vec<Option<Cell<'a>>> {
+    let totals = rows.unchanged.map(Unchanged::totals);
+    table.sums(|metric| {
+        if filter.is_empty() {
+            return match (metric, totals) {
+                (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
+                (Metric::Field(Field::num_threads), Some(totals)) => {
+                    Some(Cell::Int(totals.num_threads.into()))
+                }
+                _ => interval.sum(metric),
+            };
+        }
+        let ran = rows.table.sum_kept(metric, Some(filter));
+        let unchanged = rows.unchanged.filter(|_| !metric.is_share());
+        let unchanged = unchanged.and_then(|tasks| tasks.sum_kept(metric, Some(filter)));
+        match (ran, unchanged) {
+            (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
+            (ran, unchanged) => ran.or(unchanged),
+        }
+    })
 }
 
 fn own_ns(header: &Header) -> u64 {

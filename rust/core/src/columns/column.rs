@@ -1,6 +1,5 @@
 //! Fills one column, block by block.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
