@@ -327,6 +327,23 @@ def test_a_forked_child_is_refused_whatever_other_threads_did() -> None:
     assert subprocess.run(command, timeout=100).returncode == 0
 
 
+BECOMES_ANOTHER = """
+import os, taskstats
+with taskstats.Source() as source:
+    source.snapshot()
+    taskstats.user_name(12345)
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+    assert os.getresuid() == (65534,) * 3
+"""
+
+
+def test_a_process_may_become_another_user_after_a_snapshot(
+    needs: Callable[[bool, str], None],
+) -> None:
+    needs(os.geteuid() == 0, "needs root to become another user")
+    assert subprocess.run([sys.executable, "-c", BECOMES_ANOTHER]).returncode == 0
+
+
 def test_track_counts_its_own_work() -> None:
     with taskstats.track(own=True) as tracker:
         begin = time.process_time_ns()

@@ -125,8 +125,8 @@ impl<'a> Continuity<'a> {
     ) -> Continuity<'a> {
         let has_common_ids = match headers.map(|header| header.task_id_space) {
             [Some(a), Some(b)] => a == b,
-            // Recordings of earlier versions do not tell.
-            _ => !have_other_ids(earlier, later),
+            // Recordings of earlier versions do not tell. Only the bpf source makes ids.
+            _ => headers[0].source != SourceKind::Bpf || !have_other_ids(earlier, later),
         };
         Continuity { earlier: headers[0], has_common_ids }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{snapshot, snapshot_with};
 use precise_top_core::interval::{Split, Use};
-use precise_top_core::{CpuTimes, Field, Flags, Interval, TaskTable};
+use precise_top_core::{CpuTimes, Field, Flags, Interval, SourceKind, TaskTable};
 use proptest::prelude::*;
 
 use Field::{ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, nvcsw, task_id};
@@ -90,6 +90,38 @@ fn a_task_id_outlives_exec_by_another_thread() {
     // The same id with a later start is a younger task at the same place.
     let after = [with_id(task(9, 10 * SECOND + 5, 40, 1, 0), 0xb)];
     assert_eq!(total(&interval(&before, &after), 0), Some(40));
+}
+
+#[test]
+fn ids_of_different_spaces_say_nothing() {
+    let with_id = |mut fields: Vec<(Field, u64)>, id| {
+        fields.push((task_id, id));
+        fields
+    };
+    let used = |before_ids: [u64; 2], after_ids: [u64; 2], spaces: [Option<u64>; 2]| {
+        let tasks = |ids: [u64; 2], used| {
+            [with_id(task(5, 1, used, 1, 0), ids[0]), with_id(task(7, 2, used, 1, 0), ids[1])]
+        };
+        let (before, after) = (tasks(before_ids, 100), tasks(after_ids, 130));
+        let rows = |rows: &[Vec<(Field, u64)>; 2], time, space| {
+            snapshot_with(time, &[&rows[0], &rows[1]], |header| {
+                header.source = SourceKind::Bpf;
+                header.task_id_space = space;
+            })
+        };
+        let seen = Interval::between(rows(&before, 10, spaces[0]), rows(&after, 11, spaces[1]));
+        [total(&seen, 0), total(&seen, 1)]
+    };
+    let both = [Some(30), Some(30)];
+    assert_eq!(used([1, 2], [1, 2], [Some(9), Some(9)]), both);
+    // Another key makes other ids of the same tasks, and may make one id of two tasks.
+    assert_eq!(used([1, 2], [3, 4], [Some(9), Some(8)]), both);
+    assert_eq!(used([1, 2], [2, 1], [Some(9), Some(8)]), both);
+    // In one space another id is another task.
+    assert_eq!(used([1, 2], [1, 3], [Some(9), Some(9)]), [Some(30), None]);
+    // Recordings of earlier versions do not tell: there no id of the first occurs again.
+    assert_eq!(used([1, 2], [3, 4], [None, None]), both);
+    assert_eq!(used([1, 2], [1, 3], [None, None]), [Some(30), None]);
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn full_header() -> Header {
     header.own_cpu_ns = 4;
     header.hooks_ns = 6;
     header.syscalls = 5;
+    header.task_id_space = Some(7);
     header
 }
 
