@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -242,7 +243,7 @@ def _export_partitions(
             part = (frames.dump, start, stop)
             reader = ScanReader([part], partitions.needed(), rows="interval", skip=True)
             for batch in _batches(reader, [(frames, start, stop)]):
-                partitions.write(batch, frames.dump.path.stem)
+                partitions.write(batch, Path(frames.dump.path).stem)
             partitions.end_input()
             report_damage(frames, reader.lost)
             lost = lost or bool(reader.lost)

@@ -82,7 +82,7 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="record a label, which `ptop check` shows and `Dump.metadata` returns; may be repeated",
+        help="record a label, which `ptop check` and `Dump.metadata` show; may be repeated",
     )
     return options
 
@@ -103,7 +103,10 @@ def _label(text: str) -> tuple[str, str]:
 def _metadata(options: argparse.Namespace, words: Sequence[str]) -> dict[str, str]:
     """What the recording says of its recorder."""
     found = {f"label.{name}": value for name, value in options.labels}
-    return {"version": taskstats.__version__, "command": shlex.join(["ptop", "record", *words])} | found
+    return {
+        "version": taskstats.__version__,
+        "command": shlex.join(["ptop", "record", *words]),
+    } | found
 
 
 def main(words: Sequence[str]) -> int:

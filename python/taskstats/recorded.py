@@ -66,7 +66,8 @@ class Frames:
     def snapshot(self, index: int) -> Snapshot | None:
         """Return the snapshot at `index`, or None where it is damaged and left out.
 
-        Raises ParseError where it is damaged, OSError where the file was truncated after it was opened.
+        Raises ParseError where it is damaged, OSError where the file was truncated after it was
+        opened.
         """
         return self._recorded.snapshot(index)
 

@@ -135,12 +135,12 @@ class TaskstatsSource(DataSource):
 
     def _wanted(self, schema: StructType) -> Wanted:
         column_types(schema.names, "interval")
-        times = {
-            f"{name}_ns": _time(self.options[name])
-            for name in ("begin", "end")
-            if name in self.options
-        }
-        return Wanted(schema, self._one_of("onError", "raise", "skip") == "skip", **times)
+        wanted = Wanted(schema, self._one_of("onError", "raise", "skip") == "skip")
+        if "begin" in self.options:
+            wanted.begin_ns = _time(self.options["begin"])
+        if "end" in self.options:
+            wanted.end_ns = _time(self.options["end"])
+        return wanted
 
     def _one_of(self, name: str, *values: str) -> str:
         value = self.options.get(name, values[0])
@@ -217,9 +217,9 @@ class FilteringReader(Reader):
 def _take(wanted: Wanted, one: Any) -> None:
     """Restrict what is read to what a filter selects, or to more."""
     kind, column = type(one).__name__, getattr(one, "attribute", ())
-    value = getattr(one, "value", None)
+    value: Any = getattr(one, "value", None)
     if column == ("host",) and kind in {"EqualTo", "In"}:
-        hosts = {value} if kind == "EqualTo" else set(value)
+        hosts: set[str] = {value} if kind == "EqualTo" else set(value)
         wanted.hosts = hosts if wanted.hosts is None else wanted.hosts & hosts
     if column == ("time_ns",) and isinstance(value, int | datetime.datetime):
         # A timestamp of Spark stands for all ns of its microsecond.

@@ -38,7 +38,9 @@ def test_all_readers_give_the_same_sums(
     parts = [("db1", dump[:4]), ("db1", dump[3:]), ("db2", dump[3:])]
     parts += [(host, dump[:]) for host in HOSTS[2:]]
     for number, (host, part) in enumerate(parts):
-        with taskstats.Recorder(fleet / f"{host}-{number}.tsd", host=host, full_every=3) as recorder:
+        with taskstats.Recorder(
+            fleet / f"{host}-{number}.tsd", host=host, full_every=3
+        ) as recorder:
             for snapshot in part:
                 recorder.write(snapshot)
     late = sum(interval.sum(["total_ns"])[0] or 0 for interval in frames.intervals(4))

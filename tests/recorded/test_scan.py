@@ -86,12 +86,13 @@ def test_all_kinds_of_sources(recording: Path, folder: Path) -> None:
         ]
         for source in sources:
             assert found(taskstats.scan(source, columns=NAMES)) == one, source
-    for several, count in [
+    folders: list[tuple[Any, int]] = [
         (folder, 3),
         (f"{folder}/*.tsd", 2),
         (f"{folder}/**/*.tsd", 3),
         ([folder / "one.tsd", data], 2),
-    ]:
+    ]
+    for several, count in folders:
         assert found(taskstats.scan(several, columns=NAMES)) == one * count
     memory = fsspec.filesystem("memory")
     memory.pipe({"/fleet/a.tsd": data, "/fleet/b.tsd": data})
@@ -114,7 +115,7 @@ def test_read_takes_files_and_bytes_and_no_columns(recording: Path) -> None:
     with pytest.raises(taskstats.ParseError, match=r"taskstats\.open or taskstats\.scan"):
         taskstats.parse(data)
     with pytest.raises(TypeError, match="give a path"):
-        taskstats.read(7)  # type: ignore[call-overload]
+        taskstats.read(7)  # type: ignore[arg-type]
 
 
 def test_times_select_the_ends_of_intervals(recording: Path) -> None:
@@ -144,7 +145,9 @@ def test_arrow_pandas_and_duckdb_have_the_same_sums(folder: Path) -> None:
     assert frame.groupby("ac_comm", observed=True)["total_ns"].sum().to_dict() == expected
     relation = scan.to_duckdb()
     query = "SELECT ac_comm, sum(total_ns) FROM relation GROUP BY 1"
-    assert dict(duckdb.sql(query).fetchall()) == expected
+    summed_up = duckdb.sql(query)
+    assert summed_up is not None
+    assert dict(summed_up.fetchall()) == expected
     assert relation.columns == NAMES
 
 
@@ -155,7 +158,9 @@ def test_polars_reads_only_what_a_query_needs(
     asked: list[dict[str, Any]] = []
     read = scan._batches
 
-    def batches(columns: list[str], hosts: Any = None, times: Any = None) -> Iterator[taskstats.Columns]:
+    def batches(
+        columns: list[str], hosts: Any = None, times: Any = None
+    ) -> Iterator[taskstats.Columns]:
         asked.append({"columns": columns, "rows": 0})
         for batch in read(columns, hosts, times):
             asked[-1]["rows"] += len(batch)
@@ -269,7 +274,9 @@ def test_a_growing_recording_is_followed(tmp_path: Path) -> None:
             other.write(source.snapshot())
             other.write(source.snapshot())
         times |= set(next(batches)["time_ns"])
-    expected = [taskstats.open(tmp_path / name).times_ns[1:] for name in ("machine.tsd", "other.tsd")]
+    expected = [
+        taskstats.open(tmp_path / name).times_ns[1:] for name in ("machine.tsd", "other.tsd")
+    ]
     assert times == set(itertools.chain.from_iterable(expected))
 
 

@@ -125,7 +125,9 @@ def test_filters_of_time_and_host_are_pushed_down(spark: SparkSession, folder: P
     dump = taskstats.open(folder / "one.tsd")
     host, times = dump[0].host, dump.times_ns
     reader = spark.read.format("taskstats").option("framesPerPartition", "1")
-    reader = reader.schema("time_ns bigint, host string, ac_comm string, total_ns bigint, path string")
+    reader = reader.schema(
+        "time_ns bigint, host string, ac_comm string, total_ns bigint, path string"
+    )
     plain = reader.load(str(folder))
     spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
     try:
