@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Self
 
 import taskstats
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from taskstats.arrow import ParquetWriter
 
 KEYS = ("host", "date")
-_DAY_NS = 86_400 * 10**9
-
 Key = tuple[str, ...]
 
 
@@ -49,39 +46,11 @@ class Partitions:
 
     def write(self, batch: taskstats.Columns, name: str) -> None:
         """Write rows of an input of this name."""
-        import pyarrow
+        from taskstats.arrow import partitioned
 
-        table = pyarrow.table(batch)
-        for key, rows in self._split(table):
+        for key, rows in partitioned(batch, self._keys):
             writer = self._writers.get(key) or self._open(key, name)
             writer.write(rows.select(self._names))
-
-    def _split(self, table: Any) -> Iterator[tuple[Key, Any]]:
-        import pyarrow
-        from pyarrow import compute
-
-        columns = []
-        if "host" in self._keys:
-            columns.append(table.column("host").cast(pyarrow.string()))
-        if "date" in self._keys:
-            days = compute.divide(table.column("time_ns"), pyarrow.scalar(_DAY_NS, "uint64"))
-            columns.append(days)
-        groups = pyarrow.table(columns, names=[str(place) for place in range(len(columns))])
-        for values in groups.group_by(groups.column_names).aggregate([]).to_pylist():
-            chosen = None
-            for column, value in zip(columns, values.values(), strict=True):
-                same = compute.equal(column, value)
-                chosen = same if chosen is None else compute.and_(chosen, same)
-            yield self._key(list(values.values())), table.filter(chosen)
-
-    def _key(self, values: Sequence[Any]) -> Key:
-        import datetime
-
-        found = dict(zip([key for key in KEYS if key in self._keys], values, strict=True))
-        if "date" in found:
-            epoch = datetime.date(1970, 1, 1)
-            found["date"] = (epoch + datetime.timedelta(days=found["date"])).isoformat()
-        return tuple(f"{key}={quote(str(found[key]), safe='')}" for key in self._keys)
 
     def _open(self, key: Key, name: str) -> ParquetWriter:
         from taskstats.arrow import ParquetWriter

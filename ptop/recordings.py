@@ -20,18 +20,15 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import taskstats
-from taskstats.recorded import Frames
+from taskstats.recorded import Frames, Lost
 
 from ptop.outputs import Output
 from ptop.privilege import sudo_user
 from ptop.text import safe, stamp
 from ptop.times import parse_time
-
-if TYPE_CHECKING:
-    from taskstats._core import _Lost as Lost
 
 T = TypeVar("T")
 

@@ -24,8 +24,7 @@ from types import FrameType
 from typing import IO
 
 import taskstats
-from taskstats._core import ScanReader
-from taskstats.recorded import COLUMNS, check, tuples
+from taskstats.recorded import COLUMNS, ScanReader, check, tuples
 
 from ptop.args import Parser, add_quote_formulas
 from ptop.outputs import Audience, Output

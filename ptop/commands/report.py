@@ -15,11 +15,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import taskstats
-from taskstats._core import sum_tasks
-from taskstats.recorded import Frames, same_start
+from taskstats.recorded import Frames, Lost, same_start, sum_tasks
 
 from ptop.args import Parser, add_quote_formulas, count, seconds
 from ptop.recordings import (
@@ -32,9 +31,6 @@ from ptop.recordings import (
     with_progress,
 )
 from ptop.text import UNKNOWN, CsvLines, bytes_rate, percent, safe, stamp
-
-if TYPE_CHECKING:
-    from taskstats._core import _Lost as Lost
 
 # Frames that are summed up between two steps of the progress bar.
 CHUNK_FRAMES = 16_384

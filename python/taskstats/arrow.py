@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
+from urllib.parse import quote
 
 import pyarrow
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from taskstats._core import Columns, Interval, columns
 from taskstats.recorded import COLUMNS
 
 # A batch of intervals, and a row group, have at least this many rows, but for the last.
 BATCH_ROWS = 65_536
+
+_DAY_NS = 86_400 * 10**9
 
 # Units of the columns that are times since 1970, which may become timestamps.
 _TIMES = {"time_ns": "ns", "ac_btime": "s", "ac_btime64": "s"}
@@ -149,3 +154,27 @@ class ParquetWriter:
         self._writer.close()
         if self._closing is not None:
             self._closing.close()
+
+
+def partitioned(
+    rows: Columns, keys: Sequence[str]
+) -> Iterator[tuple[tuple[str, ...], pyarrow.Table]]:
+    """Yield the rows of each partition by `keys`: "host", and "date", the day in UTC of `time_ns`.
+
+    A partition is the names of its directories, such as ("host=db1", "date=2026-11-27").
+    """
+    table = pyarrow.table(rows)
+    values = {
+        "host": lambda: table.column("host").cast(pyarrow.string()),
+        "date": lambda: compute.divide(table.column("time_ns"), pyarrow.scalar(_DAY_NS, "uint64")),
+    }
+    columns = {key: values[key]() for key in keys}
+    for found in pyarrow.table(columns).group_by(list(keys)).aggregate([]).to_pylist():
+        chosen = functools.reduce(
+            compute.and_, (compute.equal(columns[key], found[key]) for key in keys)
+        )
+        if "date" in found:
+            day = datetime.date(1970, 1, 1) + datetime.timedelta(days=found["date"])
+            found["date"] = day.isoformat()
+        names = tuple(f"{key}={quote(str(found[key]), safe='')}" for key in keys)
+        yield names, table.filter(chosen)

@@ -22,22 +22,45 @@ Design decisions
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from taskstats._core import (
     Columns,
     Dump,
     Interval,
     RecordedIntervals,
+    ScanReader,
     Snapshot,
     recorded_columns,
     same_start,
+    sum_tasks,
 )
 
-__all__ = ["COLUMNS", "Cell", "Frames", "check", "rows", "same_start", "tuples"]
+__all__ = [
+    "COLUMNS",
+    "Cell",
+    "Frames",
+    "Lost",
+    "ScanReader",
+    "check",
+    "rows",
+    "same_start",
+    "sum_tasks",
+    "tuples",
+]
 
 Cell: TypeAlias = int | float | str | None
+
+
+class Lost(TypedDict):
+    """What a reader left out; as of `Columns.lost`."""
+
+    path: os.PathLike[str]
+    snapshot: int | None
+    offset: int | None
+    reason: str
 
 
 class Frames:
