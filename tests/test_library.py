@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -246,15 +247,24 @@ def test_intervals_and_exits_come_to_an_event_loop(exact: None) -> None:
 
 
 def test_one_task_has_its_memory_state_and_threads() -> None:
-    task = taskstats.task(os.getpid())
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    assert task.ac_comm == status["Name"].strip()
-    assert task.num_threads == int(status["Threads"])
-    assert task.ac_ppid == os.getppid()
-    assert task.rss_kb == pytest.approx(int(status["VmRSS"].split()[0]), rel=0.05)
-    assert taskstats.state_letter(task.state or 0) == "R"
-    assert task.cpu_ns is not None
-    assert task.cpu_ns == pytest.approx(time.process_time_ns(), rel=0.05)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        stat = Path(f"/proc/{child.pid}/stat")
+        while stat.read_text().split()[1:3] != ["(sleep)", "S"]:
+            time.sleep(0.01)
+        task = taskstats.task(child.pid)
+        lines = stat.with_name("status").read_text().splitlines()
+        child.kill()
+    status = dict(line.split(":", 1) for line in lines)
+    assert task.ac_comm == "sleep"
+    assert task.num_threads == 1
+    assert task.ac_ppid == os.getpid()
+    assert task.rss_kb == int(status["VmRSS"].split()[0])
+    assert task.vm_kb == int(status["VmSize"].split()[0])
+    assert task.nvcsw == int(status["voluntary_ctxt_switches"])
+    assert taskstats.state_letter(task.state or 0) == "S"
+    own_ns = taskstats.task(os.getpid()).cpu_ns
+    assert own_ns is not None
+    assert own_ns == pytest.approx(time.process_time_ns(), rel=0.1)
     with pytest.raises(taskstats.NoSuchTask):
         taskstats.task(2**22)
     with pytest.raises(ValueError, match="no field"):
@@ -413,6 +423,29 @@ def clock_of(pid: int) -> int:
     """The CPU clock of a process (clock_getcpuclockid(3))."""
     clock: int = struct.unpack("i", struct.pack("I", (~pid << 3 | 2) & 0xFFFFFFFF))[0]
     return clock
+
+
+def test_datetimes_are_times(tmp_path: Path) -> None:
+    path = tmp_path / "day.tsd"
+    with taskstats.Recorder(path) as recorder, taskstats.Source("procfs", exact=False) as source:
+        for _ in range(3):
+            recorder.write(source.snapshot())
+            time.sleep(0.01)
+    dump = taskstats.open(path)
+    times = [snapshot.time for snapshot in dump]
+    middle = times[1]
+    assert middle is not None
+    assert middle.timestamp() == pytest.approx(dump.times_ns[1] / 1e9, abs=1e-5)
+    later = middle + timedelta(milliseconds=1)
+    assert dump.find(later) == 1
+    assert dump.at(later).time == middle
+    assert len(dump.between(middle - timedelta(milliseconds=1), later)) == 1
+    assert dump.find(datetime(1969, 1, 1, tzinfo=UTC)) is None
+    rows = taskstats.read(path, ["time_ns"], begin_ns=later)
+    assert len(rows) == len(dump[2])
+    assert len(taskstats.read(path, ["time_ns"], end_ns=later)) == len(dump[0]) + len(dump[1])
+    bare = taskstats.parse(memoryview(dump[0]).tobytes())
+    assert bare.time is None
 
 
 def test_threads_may_take_single_tasks_at_once() -> None:

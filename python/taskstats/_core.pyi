@@ -6,6 +6,7 @@ docstring says otherwise. Exceptions are in `taskstats._errors`.
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import (
@@ -556,6 +557,9 @@ class Snapshot:
     def time_ns(self) -> int:
         """CLOCK_REALTIME before the first record was taken, in ns since 1970."""
     @property
+    def time(self) -> datetime | None:
+        """`time_ns` as a datetime in UTC; None where the records have no time."""
+    @property
     def end_time_ns(self) -> int:
         """CLOCK_REALTIME after the last record was taken, in ns since 1970."""
     @property
@@ -804,20 +808,20 @@ class Dump:
 
         Reads no snapshot. Builds a new list each time.
         """
-    def find(self, time_ns: int) -> int | None:
-        """Return the index of the last snapshot that began at or before `time_ns` (since 1970).
+    def find(self, time_ns: int | datetime) -> int | None:
+        """Return the index of the last snapshot that began at or before `time_ns`.
 
-        None where all began later.
+        A time is in ns since 1970, or a datetime. None where all began later.
         """
-    def at(self, time_ns: int) -> Snapshot:
-        """Return the last snapshot that began at or before `time_ns` (since 1970).
+    def at(self, time_ns: int | datetime) -> Snapshot:
+        """Return the last snapshot that began at or before `time_ns`.
 
         Raises LookupError where all began later, and what indexing raises.
         """
-    def between(self, begin_ns: int, end_ns: int) -> Dump:
+    def between(self, begin_ns: int | datetime, end_ns: int | datetime) -> Dump:
         """Return the snapshots that began at or after `begin_ns` and before `end_ns`.
 
-        Times are in ns since 1970.
+        Times are in ns since 1970, or datetimes.
         """
     def user(self, uid: int) -> str | None:
         """Return the recorded machine's name of a user id, or None where it is not recorded."""
@@ -1494,8 +1498,8 @@ def read(
     paths: _Recording | Iterable[_Recording],
     columns: Sequence[str] | None = None,
     *,
-    begin_ns: int | None = None,
-    end_ns: int | None = None,
+    begin_ns: int | datetime | None = None,
+    end_ns: int | datetime | None = None,
     errors: Literal["raise", "skip"] = "raise",
     mmap: bool = True,
     record_size: int | None = None,
@@ -1508,7 +1512,7 @@ def read(
     `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
     `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
     `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
-    are read. `mmap` and `record_size` are as in `open`.
+    are read; a datetime does as well. `mmap` and `record_size` are as in `open`.
 
     Raises OSError, ValueError for an unknown column, and ParseError for what is damaged or no
     recording. With `errors="skip"` all that cannot be read is left out, listed in `Columns.lost`,

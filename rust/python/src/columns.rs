@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
 
 use crate::arrow;
-use crate::convert::{memoryview, metric};
+use crate::convert::{memoryview, metric, moment};
 use crate::errors::{parse_error, python_error};
 use crate::recording::Recording;
 use crate::signals::Signals;
@@ -511,15 +511,17 @@ pub(crate) fn read_recordings(
     py: Python<'_>,
     paths: Bound<'_, PyAny>,
     columns: Option<Vec<String>>,
-    begin_ns: Option<u64>,
-    end_ns: Option<u64>,
+    begin_ns: Option<Bound<'_, PyAny>>,
+    end_ns: Option<Bound<'_, PyAny>>,
     errors: &str,
     mmap: bool,
     record_size: Option<usize>,
 ) -> PyResult<PyColumns> {
     let skip = skips(errors)?;
     let recordings = Recording::all_of(&paths)?;
-    let times = begin_ns.unwrap_or(0)..end_ns.unwrap_or(u64::MAX);
+    let begin_ns = begin_ns.as_ref().map(moment).transpose()?.flatten();
+    let end_ns = end_ns.as_ref().map(|time| moment(time).map(|time| time.unwrap_or(0)));
+    let times = begin_ns.unwrap_or(0)..end_ns.transpose()?.unwrap_or(u64::MAX);
     let opened = py.detach(|| {
         let (mut files, mut unopened) = (Vec::new(), Vec::new());
         for recording in &recordings {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use precise_top_core::{Cell, Field, FieldSet, Filter, Metric, SourceKind};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -55,6 +55,23 @@ pub(crate) fn filter(text: Option<NamePart>, pids: Option<&Bound<'_, PyAny>>) ->
     };
     let pids = pids.map(set).transpose()?;
     Ok(Filter { text: text.map(|NamePart(bytes)| bytes), pids, ..Filter::default() })
+}
+
+/// A time in ns since 1970, or a datetime: None for times before, u64::MAX for times beyond its
+/// range, as both lie outside of all recordings.
+pub(crate) fn moment(time_ns: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    if let Ok(timestamp) = time_ns.getattr("timestamp") {
+        let seconds: f64 = timestamp.call0()?.extract()?;
+        // A datetime counts microseconds.
+        let us = (seconds * 1e6).round();
+        return Ok((us >= 0.0).then(|| (us as u64).saturating_mul(1000)));
+    }
+    match time_ns.extract::<u64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(time_ns.py()) => {
+            Ok((!time_ns.lt(0)?).then_some(u64::MAX))
+        }
+        time => time.map(Some),
+    }
 }
 
 /// The kind of source with this name; None for "auto".

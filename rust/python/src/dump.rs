@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use precise_top_core::dump::Cursor;
 use precise_top_core::names::StringKey;
 use precise_top_sources::DumpFile;
-use pyo3::exceptions::{PyIndexError, PyLookupError, PyOverflowError, PyTypeError};
+use pyo3::exceptions::{PyIndexError, PyLookupError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PySlice};
 
 use crate::columns::{self, PyColumns};
-use crate::convert::lossy;
+use crate::convert::{lossy, moment};
 use crate::errors::python_error;
 use crate::recording::Recording;
 use crate::signals::Signals;
@@ -71,17 +71,6 @@ impl PyDump {
 
     fn text(&self, key: StringKey) -> Option<String> {
         self.file.reader().names().last(&key).map(lossy)
-    }
-}
-
-/// A time in ns since 1970: None for times before, u64::MAX for times beyond its range, as
-/// both lie outside of all recordings.
-fn moment(time_ns: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
-    match time_ns.extract::<u64>() {
-        Err(error) if error.is_instance_of::<PyOverflowError>(time_ns.py()) => {
-            Ok((!time_ns.lt(0)?).then_some(u64::MAX))
-        }
-        time => time.map(Some),
     }
 }
 

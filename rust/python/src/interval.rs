@@ -71,7 +71,7 @@ impl PyGroups {
     }
 
     /// Return the first `n` groups in the order of a column, as `Interval.top` does.
-    #[pyo3(signature = (n=Some(10), *, by="total"))]
+    #[pyo3(signature = (n=Some(10), *, by="total"), text_signature = "($self, n=10, *, by='total')")]
     fn top(&self, n: Option<usize>, by: &str) -> PyResult<PyTable> {
         self.as_rows().top(n, by)
     }
@@ -262,7 +262,7 @@ impl PyInterval {
     ///
     /// `by` is a column, or "total", "user", "system" for the CPU time in the interval. A counter
     /// is taken by its increase in the interval. Raises ValueError for an unknown column.
-    #[pyo3(signature = (n=Some(10), *, by="total"))]
+    #[pyo3(signature = (n=Some(10), *, by="total"), text_signature = "($self, n=10, *, by='total')")]
     fn top(&self, n: Option<usize>, by: &str) -> PyResult<PyTable> {
         self.as_rows().top(n, by)
     }

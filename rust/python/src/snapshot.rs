@@ -115,6 +115,19 @@ impl PySnapshot {
         self.header().begin.realtime_ns
     }
 
+    /// `time_ns` as a datetime in UTC; None where the records have no time.
+    #[getter]
+    fn time<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let time_ns = self.header().begin.realtime_ns;
+        if time_ns == 0 {
+            return Ok(None);
+        }
+        let module = py.import("datetime")?;
+        let utc = module.getattr("timezone")?.getattr("utc")?;
+        let seconds = time_ns as f64 / 1e9;
+        module.getattr("datetime")?.call_method1("fromtimestamp", (seconds, utc)).map(Some)
+    }
+
     /// CLOCK_REALTIME after the last record was taken, in ns since 1970.
     #[getter]
     fn end_time_ns(&self) -> u64 {
