@@ -7,6 +7,9 @@ import io
 import itertools
 import json
 import os
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -303,3 +306,30 @@ def test_a_recording_of_release_0_1_0_is_read_as_it_was() -> None:
     assert found(taskstats.scan(path, columns=names)) == expected
     assert taskstats.open(path).check() == []
     assert taskstats.open(path).metadata == {}
+
+
+def test_a_scan_ends_with_a_signal_and_when_it_is_dropped(recording: Path) -> None:
+    script = """
+import itertools, sys
+import taskstats
+files = [sys.argv[1]] * 5000
+scan = iter(taskstats.scan(files))
+next(scan)
+del scan
+# Its threads ended with it.
+assert open("/proc/self/status").read().split("Threads:")[1].split()[0] == "1"
+print("reading", flush=True)
+try:
+    for _ in itertools.count():
+        for batch in taskstats.scan(files, columns=["total_ns"]):
+            pass
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    command = [sys.executable, "-c", script, str(recording)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "reading\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("interrupted\n", 0)
