@@ -63,11 +63,11 @@ fn each_snapshot_after_the_first_ends_an_interval() {
     }
 }
 
-/// Pid, start, and whether it died.
-type RowId = (Option<u32>, Option<u64>, bool);
+/// Pid, start, and whether the task died.
+type Key = (Option<u32>, Option<u64>, bool);
 
-/// The values of the rows that used anything, by pid and start.
-fn used(interval: &Interval) -> BTreeMap<RowId, Vec<Option<u64>>> {
+/// The values of the rows that used anything.
+fn used(interval: &Interval) -> BTreeMap<Key, Vec<Option<u64>>> {
     let counters = || Field::ALL.iter().filter(|field| field.info().kind == Kind::Counter);
     let values = |row| {
         let used = interval.usage(row);

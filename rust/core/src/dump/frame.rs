@@ -315,6 +315,8 @@ fn unpack_distinct(stored: &[u8], rows: usize, length: usize) -> Result<Vec<u8>,
     }
     limits::reserve(&mut out, rest).ok_or(ErrorKind::OutOfMemory)?;
     decoder.take(rest as u64 + 1).read_to_end(&mut out).map_err(damaged)?;
+    // It has grown by doubling.
+    out.shrink_to_fit();
     if out.len() == length { Ok(out) } else { Err(ErrorKind::BadLength) }
 }
 
