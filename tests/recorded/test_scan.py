@@ -318,8 +318,8 @@ next(scan)
 del scan
 # Its threads ended with it.
 assert open("/proc/self/status").read().split("Threads:")[1].split()[0] == "1"
-print("reading", flush=True)
 try:
+    print("reading", flush=True)
     for _ in itertools.count():
         for batch in taskstats.scan(files, columns=["total_ns"]):
             pass
