@@ -77,6 +77,13 @@ class Feed(Protocol):
         """How long to show the current interval, in seconds."""
 
 
+def _advice() -> str:
+    """What the procfs source cannot show for lack of privilege, and what to type."""
+    if os.geteuid() == 0 or became():
+        return ""
+    return f"tasks that die are missing; type: {as_root()}"
+
+
 class LiveFeed:
     """Intervals of a source of this machine."""
 
@@ -84,9 +91,6 @@ class LiveFeed:
         self.source = source
         self.notice = ""
         self.lacks = ""
-        # What the lack of privilege means, and what to type.
-        unprivileged = source.name == "procfs" and os.geteuid() != 0 and not became()
-        self._advice = f"tasks that die are missing; type: {as_root()}" if unprivileged else ""
         self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, set[str]] | None = None
@@ -113,7 +117,8 @@ class LiveFeed:
         snapshot = self.source.snapshot()
         if self._start is not None:
             self.interval = taskstats.usage(self._start, snapshot)
-            self.lacks = "; ".join(filter(None, (self.source.notice, self._advice)))
+            advice = _advice() if snapshot.source == "procfs" else ""
+            self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
         self._start = snapshot
         return True
 

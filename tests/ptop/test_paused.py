@@ -64,7 +64,7 @@ def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
     while "PAUSED" in paused.text() or LACKING in paused.text():
         paused.pump()
     known = re.compile(r"^ *\d+ .* \d+(\.\d)? +\S", re.MULTILINE)
-    while not known.search(paused.text()):
+    while LACKING in paused.text() or not known.search(paused.text()):
         paused.pump()
     ends(paused)
 

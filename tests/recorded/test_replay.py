@@ -72,7 +72,9 @@ def test_a_replayed_screen_is_the_live_one(
     path = tmp_path / "live.tsd"
     opened = taskstats.Source(source.name, exact=True, cpu_times=True, system=True)
     chosen = COLUMN_SETS[name]
-    state = State(columns=chosen.columns, sort=chosen.sort, group_by=fold)
+    # Live command lines are read a moment later, and those of the dead may be unknown.
+    columns = tuple("name" if key == "command" else key for key in chosen.columns)
+    state = State(columns=columns, sort=chosen.sort, group_by=fold)
     if full_every > 1:
         # Snapshots stored as changes are off by a fraction of a millisecond in a task's age.
         kept = tuple(key for key in state.columns if key != "ac_etime")
@@ -97,12 +99,29 @@ def test_a_replayed_screen_is_the_live_one(
     assert len({str(lines) for lines in screens}) == 5, "the screens differ"
 
 
+def test_a_replay_shows_recorded_command_lines_and_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "named.tsd"
+    with subprocess.Popen(["sleep", "31415"]) as sleeper:
+        with taskstats.Source("procfs") as source, taskstats.Recorder(path) as recorder:
+            for _ in range(3):
+                recorder.write(source.snapshot())
+        sleeper.kill()
+    feed = RecordedFeed(frames_of(path), 1)
+    assert feed.interval is not None
+    renderer = Renderer(State(), COLUMNS, Limits(pids=(sleeper.pid,)))
+    lines = renderer.lines(feed.interval, SIZE, replay=feed.place)
+    assert any(text.rstrip().endswith(" sleep 31415") for text, _ in lines.texts)
+    assert lines.parts[0][0] == ("REPLAY", "reverse")
+    assert feed.place in lines.texts[0][0]
+    assert "frame 1 of 2" in feed.place
+
+
 def test_users_are_those_of_the_recorded_machine(recording: Path) -> None:
     interval = frames_of(recording).interval(1)
     assert interval is not None
     state = State(columns=("USER", "uid", "pid"), sort="uid", descending=False)
     shown = screen(interval, state, lambda uid: f"admin {uid}\x1b[2J")
-    assert any(text.startswith("admin 0…      0 ") for text, _ in shown)
+    assert any(text.startswith(" admin 0…      0 ") for text, _ in shown)
     assert not any("root" in text for text, _ in shown)
 
 
@@ -410,7 +429,9 @@ def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
     for _ in range(8):
         recorded = press(recorded, "z")
         groupings.add(recorded.group_by)
-    assert groupings == {"", "parent", "name", "user", "cgroup"}, "sessions are not recorded"
+    assert groupings == {"", "parent", "name", "user", "cgroup"}, (
+        "sessions are not recorded, and rows are processes"
+    )
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
