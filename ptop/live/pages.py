@@ -59,7 +59,7 @@ _TERMS = (
     ("steal_ns", "steal", "taken by the hypervisor"),
     ("idle_ns", "idle", "no task to run, waits for I/O included"),
     ("residual_ns", "residual", "what the CPUs had, less all of the above"),
-    ("bound_ns", "bound", "the largest residual that the way of measuring explains"),
+    ("bound_ns", "bound", "the largest residual that is explained"),
 )
 
 

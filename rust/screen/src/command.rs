@@ -36,19 +36,22 @@ impl Names for () {
 
 /// Appends the command line of a row, without its first `scroll` cells: the program's base
 /// name bold, the arguments dim. A name other than the program's comes first. Where the command
-/// line is unknown, the name stands alone. At most `cells` cells are shown.
+/// line is unknown, the name stands alone. At most `cells` cells are shown. `has_name` is
+/// whether another column has the name.
 pub(crate) fn push_command(
     line: &mut ScreenLine,
     names: &dyn Names,
     row: TableRow<'_>,
     scroll: usize,
     cells: usize,
+    has_name: bool,
 ) {
     let record = row.table.record(row.row).filter(|_| !row.table.is_named());
     let arguments = record.and_then(|record| names.arguments(&record, row.ran));
     match arguments.as_deref() {
         Some(arguments) if !arguments.is_empty() => {
-            let comm = record.and_then(|record| record.ac_comm()).unwrap_or_default();
+            let comm = record.filter(|_| !has_name).and_then(|record| record.ac_comm());
+            let comm = comm.unwrap_or_default();
             // What is beyond the screen need not be made text; four bytes fill a cell or two.
             let most = scroll.saturating_add(cells).saturating_mul(4);
             push_arguments(line, comm, &arguments[..arguments.len().min(most)], scroll);

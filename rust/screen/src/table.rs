@@ -179,6 +179,8 @@ impl TextTable {
         fate: &str,
     ) -> usize {
         let mut name_at = None;
+        let cells = self.cells.unwrap_or(usize::MAX);
+        let has_name = self.columns.iter().any(|column| column.format == CellFormat::Name);
         self.push_cells(line, |column, line| {
             if matches!(column.format, CellFormat::Command | CellFormat::Name) {
                 name_at = Some(line.text.len());
@@ -188,7 +190,7 @@ impl TextTable {
                 }
             }
             if column.format == CellFormat::Command {
-                push_command(line, names, row, scroll, self.cells.unwrap_or(usize::MAX));
+                push_command(line, names, row, scroll, cells, has_name);
                 return Style::Plain;
             }
             let cell = row.table.cell(row.row, column.metric);
