@@ -16,7 +16,7 @@ DOWN = "\x1b[B"
 
 @pytest.fixture(params=["auto", "procfs"])
 def paused(request: pytest.FixtureRequest) -> Live:
-    live = Live("--source", request.param)
+    live = Live("--source", request.param, columns=160)
     live.until("Name")
     live.child.send("Z")
     live.until("PAUSED")
