@@ -298,6 +298,38 @@ def test_the_selection_is_a_task(sleepers: list[int]) -> None:
         assert moved.selected_key != key
 
 
+def test_a_filter_shows_its_sums_and_share(interval: taskstats.Interval) -> None:
+    pids = [os.getpid()]
+    lines = screen(pids=pids).lines(interval, None, (100, 30))
+    own, share = interval.select(["total_ns", "total_pct"], pids=pids)[0]
+    (everything,) = interval.sum(["total_ns"])
+    assert isinstance(own, int)
+    assert isinstance(share, float)
+    assert isinstance(everything, int)
+    (told,) = [text.rstrip() for text, _ in lines.texts if text.startswith("filter")]
+    part = f"{100 * own / everything:.1f}%"
+    assert told == f"filter of 1 pids: 1 of {len(interval)} rows, {part} of the tasks' CPU time"
+    (sums,) = [text.split() for text, style in lines.texts if style == "bold"]
+    assert sums == [str(own), f"{share:.2f}"]
+    assert not any(
+        text.startswith("filter") for text, _ in screen().lines(interval, None, SIZE).texts
+    )
+
+
+def test_columns_that_the_source_does_not_fill_are_not_shown(
+    interval: taskstats.Interval,
+) -> None:
+    absent = Column("cpu_delay_max", "integer", "longest")
+    assert interval.status("cpu_delay_max") not in {"filled", "not read"}
+
+    def headings(sort: str) -> str:
+        lines = screen((PID, absent, NAME), sort=sort).lines(interval, None, SIZE)
+        return next(text for text, style in lines.texts if style == "heading")
+
+    assert "longest" not in headings("ac_pid")
+    assert "longest" in headings("cpu_delay_max"), "rows are sorted by it"
+
+
 COMMAND = Column("ac_comm", "command", "Command", width=30, right=False)
 
 
