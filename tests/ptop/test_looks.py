@@ -24,7 +24,7 @@ def colors(live: Live) -> set[str]:
 def select(live: Live) -> None:
     live.until("Name")
     heading = len(reversed_lines(live))
-    live.child.send("j")
+    live.child.send("\x1b[B")
     for _ in range(200):
         if len(reversed_lines(live)) > heading:
             return
