@@ -40,6 +40,7 @@ def everything(path):
                 snapshot = opened[index]
                 result["rows"].append(len(snapshot))
                 assert snapshot.fields and snapshot.cpu_clocks is not None
+                del snapshot
             except (taskstats.ParseError, MemoryError) as error:
                 result["lost"].append(f"{{type(error).__name__}}: {{error}}")
         attempt("columns", lambda: len(opened.read(["ac_pid", "cmdline"], errors="skip")))

@@ -45,7 +45,7 @@ def test_json_adds_up(needs: Any) -> None:
     for line in done.stdout.splitlines():
         seen = json.loads(line)
         assert set(seen) == {
-            "time", "interval_ns", "cpus", "source", "unavailable", "sum", "tasks",
+            "schema", "time", "interval_ns", "cpus", "source", "unavailable", "sum", "tasks",
         }  # fmt: skip
         assert abs(seen["time"] - time.time()) < 60
         assert seen["cpus"] == os.cpu_count()
@@ -268,7 +268,7 @@ def test_batch_mode_loads_neither_curses_nor_numpy() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-SNAP = "pid user sys ste cuser csys cste delay total Elap+ Name"
+SNAP = "pid user sys ste cuser csys cste delay all Elap+ Name"
 
 
 def test_the_snapshot_view_is_that_of_2010() -> None:

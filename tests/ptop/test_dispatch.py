@@ -49,7 +49,7 @@ def parsed(*words: str) -> tuple[str, argparse.Namespace]:
 
 
 # Options of which one choice is the default.
-DEFAULTS = {"--format", "--keys", "--source", "--view"}
+DEFAULTS = {"--format", "--keys", "--source", "--theme", "--view"}
 
 
 def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

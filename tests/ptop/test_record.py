@@ -434,7 +434,7 @@ def test_no_file_name_sends_escape_sequences(tmp_path: Path) -> None:
     for words in (["check"], ["replay", "-b"], ["replay", "-b", "--at", "noon"], ["report"]):
         done = run([*RECORD[:-1], *words], dump)
         assert "\x1b" not in done.stdout + done.stderr
-        assert "red\n" not in done.stdout + done.stderr
+        assert "[31mred\n" not in done.stdout + done.stderr
     assert shown in done.stderr
 
 
