@@ -13,7 +13,7 @@ from typing import IO, Any, TypeAlias
 from taskstats._core import Dump
 from taskstats._core import open as open_dump
 
-Recording: TypeAlias = "str | os.PathLike[str] | IO[bytes] | bytes | bytearray | memoryview | Dump"
+Recording: TypeAlias = str | os.PathLike[str] | IO[bytes] | bytes | bytearray | memoryview | Dump
 
 # The names of the recordings of a directory.
 _NAMES = "*.tsd"

@@ -22,7 +22,7 @@ import os
 import stat
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from taskstats._core import Columns, Dump, ScanReader, column_types
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from taskstats._core import _Lost
 
 #: A time: a datetime (without time zone: local), or ns since 1970.
 When: TypeAlias = datetime.datetime | int
@@ -111,7 +110,7 @@ class Scan:
         #: The columns by name, with their types: bool, u8, i8, u16, u32, u64, f64 or text.
         self.types: dict[str, str] = dict(zip(columns, column_types(columns, rows), strict=True))
         #: What the last request left out (`on_error="skip"`), as of `Columns.lost`.
-        self.lost: list[_Lost] = []
+        self.lost: list[Mapping[str, Any]] = []
 
     def __repr__(self) -> str:
         return f"<taskstats.Scan: {self._rows} rows of {len(self.types)} columns>"
