@@ -1,23 +1,23 @@
 //! `taskstats.screen`: intervals as lines of text.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use precise_top_core::names::quoted;
-use precise_top_core::{Cell, Filter, Interval, Record, TaskTable};
-use precise_top_screen::text::{self, Side};
+use precise_top_core::{Cell, Interval, TaskTable};
 use precise_top_screen::{
-    Canvas, CellFormat, ControlSequences, Names, Remembered, RowKey, ScreenLines, Style,
-    TextColumn, TextTable, ViewRows, ViewSettings, draw, find, missing,
+    Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, ViewRows, ViewSettings,
+    draw, find, missing,
 };
 use precise_top_sources::CommandLines;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, PyCell, filter, metric};
 use crate::interval::{PyGroups, PyInterval};
+use crate::known_names::{Users, with_names};
+use crate::row_key::PyRowKey;
+use crate::screen_arguments::{ColumnAttributes, settings, table};
 use crate::source::PySource;
 
 /// The column that no record has.
@@ -25,35 +25,6 @@ const CMDLINE: &str = "cmdline";
 
 /// Local time changes its offset from UTC at multiples of this time only.
 const QUARTER_S: u64 = 900;
-
-/// A column, as the attributes of a Python object.
-#[derive(FromPyObject)]
-struct ColumnAttributes {
-    title: String,
-    unit: String,
-    heading: String,
-    width: usize,
-    right: bool,
-    source: String,
-    form: String,
-    summed: bool,
-    rank: u32,
-    limits: Option<(f64, f64)>,
-}
-
-impl ColumnAttributes {
-    fn column(self) -> PyResult<TextColumn> {
-        let format = CellFormat::from_name(&self.form).ok_or_else(|| {
-            let names = CellFormat::ALL.map(|(name, _)| name).join(", ");
-            PyValueError::new_err(format!("no form {:?}: choose {names}", self.form))
-        })?;
-        let ColumnAttributes { title, unit, heading, width, summed, rank, limits, .. } = self;
-        let heading = if heading.is_empty() { title.clone() } else { heading };
-        let side = if self.right { Side::Right } else { Side::Left };
-        let metric = metric(&self.source)?;
-        Ok(TextColumn { title, unit, heading, width, side, metric, format, summed, rank, limits })
-    }
-}
 
 /// A Python object that has rows.
 #[derive(FromPyObject)]
@@ -74,167 +45,6 @@ impl RowsArgument<'_> {
         match self {
             RowsArgument::Interval(rows) => &*rows.inner,
             RowsArgument::Groups(rows) => &*rows.inner,
-        }
-    }
-}
-
-/// What a screen shows, as keyword arguments.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct SettingsArguments {
-    sort: String,
-    #[pyo3(default = true)]
-    descending: bool,
-    #[pyo3(default)]
-    text: Option<NamePart>,
-    #[pyo3(default)]
-    pids: Option<Py<PyAny>>,
-    #[pyo3(default)]
-    user_id: Option<u32>,
-    #[pyo3(default)]
-    user_name: String,
-    #[pyo3(default)]
-    no_kernel_threads: bool,
-    #[pyo3(default)]
-    limit: Option<usize>,
-    #[pyo3(default)]
-    top: usize,
-    #[pyo3(default)]
-    fold: String,
-    #[pyo3(default)]
-    selected: Option<usize>,
-    #[pyo3(default)]
-    selected_key: Option<PyRowKey>,
-    #[pyo3(default)]
-    follow: bool,
-    #[pyo3(default)]
-    tagged: Vec<PyRowKey>,
-    #[pyo3(default)]
-    scroll: usize,
-    #[pyo3(default)]
-    paused: bool,
-    #[pyo3(default)]
-    ascii: bool,
-    #[pyo3(default)]
-    key_bar: Vec<(String, String)>,
-    #[pyo3(default)]
-    prompt: Option<SafeText>,
-    #[pyo3(default)]
-    notice: String,
-}
-
-/// The names of the keyword arguments.
-const SETTINGS: [&str; 20] = [
-    "sort",
-    "descending",
-    "text",
-    "pids",
-    "user_id",
-    "user_name",
-    "no_kernel_threads",
-    "limit",
-    "top",
-    "fold",
-    "selected",
-    "selected_key",
-    "follow",
-    "tagged",
-    "scroll",
-    "paused",
-    "ascii",
-    "key_bar",
-    "prompt",
-    "notice",
-];
-
-/// Text that may hold lone surrogates, without them.
-struct SafeText(String);
-
-impl<'py> FromPyObject<'_, 'py> for SafeText {
-    type Error = PyErr;
-
-    fn extract(text: Borrowed<'_, 'py, PyAny>) -> PyResult<SafeText> {
-        Ok(SafeText(safe(&text.cast::<PyString>()?.to_owned())?))
-    }
-}
-
-/// The settings of a view from keyword arguments. TypeError for an unknown one, and where
-/// `sort` is missing.
-fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
-    let arguments =
-        arguments.ok_or_else(|| PyTypeError::new_err("the keyword argument sort is missing"))?;
-    for name in arguments.keys() {
-        let name: String = name.extract()?;
-        if !SETTINGS.contains(&&*name) {
-            let known = SETTINGS.join(", ");
-            return Err(PyTypeError::new_err(format!("no argument {name:?}: choose {known}")));
-        }
-    }
-    if !arguments.contains("sort")? {
-        return Err(PyTypeError::new_err("the keyword argument sort is missing"));
-    }
-    let given: SettingsArguments = arguments.extract()?;
-    let pids = given.pids.as_ref().map(|pids| pids.bind(arguments.py()));
-    Ok(ViewSettings {
-        sort: metric(&given.sort)?,
-        descending: given.descending,
-        filter: Filter {
-            user: given.user_id,
-            no_kernel_threads: given.no_kernel_threads,
-            ..filter(given.text, pids)?
-        },
-        user: given.user_name,
-        limit: given.limit,
-        top: given.top,
-        group_by: given.fold,
-        selected_key: given.selected_key.map(|key| key.0),
-        selected: given.selected,
-        follow: given.follow,
-        tagged: given.tagged.into_iter().map(|key| key.0).collect(),
-        scroll: given.scroll,
-        paused: given.paused,
-        ascii: given.ascii,
-        replay: String::new(),
-        lacks: String::new(),
-        key_bar: given.key_bar,
-        prompt: given.prompt.map(|text| text.0),
-        notice: given.notice,
-    })
-}
-
-/// The identity of a row: a task, or the title of a group.
-///
-/// `Lines.key` returns it, and `Screen` takes it as `selected_key`. Keys of one task are equal.
-#[pyclass(frozen, eq, hash, from_py_object, name = "RowKey", module = "taskstats.screen")]
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PyRowKey(RowKey);
-
-#[pymethods]
-impl PyRowKey {
-    /// The task's id, that of a thread where rows are threads; None for a titled group.
-    #[getter]
-    fn pid(&self) -> Option<u32> {
-        match &self.0 {
-            RowKey::Task(task) => Some(task.pid),
-            RowKey::Title(_) => None,
-        }
-    }
-
-    /// The title of a group; None for a task.
-    #[getter]
-    fn title(&self) -> Option<String> {
-        match &self.0 {
-            RowKey::Task(_) => None,
-            RowKey::Title(title) => Some(text::safe(&String::from_utf8_lossy(title)).into_owned()),
-        }
-    }
-
-    fn __repr__(&self) -> String {
-        match &self.0 {
-            RowKey::Task(task) => format!("<taskstats.screen.RowKey: pid {}>", task.pid),
-            RowKey::Title(_) => {
-                format!("<taskstats.screen.RowKey: {:?}>", self.title().unwrap_or_default())
-            }
         }
     }
 }
@@ -273,11 +83,6 @@ pub(crate) struct PyScreen {
     selected: Option<Remembered>,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
-}
-
-fn table(columns: Vec<ColumnAttributes>) -> PyResult<TextTable> {
-    let columns = columns.into_iter().map(ColumnAttributes::column).collect::<PyResult<_>>()?;
-    Ok(TextTable::new(columns))
 }
 
 #[pymethods]
@@ -432,89 +237,6 @@ impl PyScreen {
     }
 }
 
-/// The names of users that Python knows.
-#[derive(Default)]
-struct Users {
-    names: HashMap<u32, String>,
-    /// Users without a name that the last screen showed: there may be one by now.
-    unnamed: BTreeSet<u32>,
-}
-
-impl Users {
-    /// Asks Python for the names of these users.
-    fn ask(
-        &mut self,
-        py: Python<'_>,
-        user: &Py<PyAny>,
-        uids: impl IntoIterator<Item = u32>,
-    ) -> PyResult<()> {
-        for uid in uids {
-            let name: Option<Bound<'_, PyString>> = user.bind(py).call1((uid,))?.extract()?;
-            if let Some(name) = name {
-                self.names.insert(uid, safe(&name)?);
-            } else {
-                self.unnamed.insert(uid);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The names that Python and /proc know, for one drawing.
-struct KnownNames<'a> {
-    users: &'a Users,
-    /// Users that are shown without a name, and those that Python has not been asked for.
-    unnamed: RefCell<BTreeSet<u32>>,
-    unknown: RefCell<BTreeSet<u32>>,
-    commands: RefCell<&'a mut CommandLines>,
-}
-
-impl Names for KnownNames<'_> {
-    fn user(&self, uid: u32, text: &mut String) {
-        if let Some(name) = self.users.names.get(&uid) {
-            text.push_str(name);
-        } else if self.users.unnamed.contains(&uid) {
-            self.unnamed.borrow_mut().insert(uid);
-            text::push_integer(text, uid.into());
-        } else {
-            self.unknown.borrow_mut().insert(uid);
-        }
-    }
-
-    fn arguments(&self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>> {
-        self.commands.borrow_mut().of(record, ran)
-    }
-}
-
-/// The result of `make` with the names of users, or their numbers where Python does not know
-/// the name yet. It is repeated after unknown names were requested from Python: an exception
-/// cannot pass through the drawing code.
-fn with_names<T>(
-    py: Python<'_>,
-    users: &mut Users,
-    commands: &mut CommandLines,
-    user: &Py<PyAny>,
-    make: impl Fn(&dyn Names) -> T,
-) -> PyResult<T> {
-    let unnamed = std::mem::take(&mut users.unnamed);
-    users.ask(py, user, unnamed)?;
-    loop {
-        let names = KnownNames {
-            users,
-            unnamed: RefCell::default(),
-            unknown: RefCell::default(),
-            commands: RefCell::new(&mut *commands),
-        };
-        let made = make(&names);
-        let (unnamed, unknown) = (names.unnamed.into_inner(), names.unknown.into_inner());
-        if unknown.is_empty() {
-            users.unnamed = unnamed;
-            return Ok(made);
-        }
-        users.ask(py, user, unknown)?;
-    }
-}
-
 /// Columns and lines of a terminal, which are 16-bit numbers (ioctl_tty(2)).
 fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
     (columns.into(), lines.into())
@@ -634,51 +356,6 @@ impl PyCanvas {
     fn draw(&mut self, lines: &PyLines) -> &str {
         self.0.draw(&lines.0)
     }
-}
-
-/// Return `text` with everything visible that could control a terminal.
-///
-/// Control characters become their pictures (U+2400 and so on), other invisible characters and
-/// those that change direction become U+FFFD.
-#[pyfunction]
-pub(crate) fn safe(text: &Bound<'_, PyString>) -> PyResult<String> {
-    if let Ok(text) = text.to_cow() {
-        return Ok(text::safe(&text).into_owned());
-    }
-    // Python has lone surrogates for bytes of file names that are not UTF-8.
-    let units = text.call_method1("encode", ("utf-32-le", "surrogatepass"))?;
-    let units: Vec<u8> = units.extract()?;
-    let (units, _) = units.as_chunks::<4>();
-    let characters = units.iter().map(|&unit| char::from_u32(u32::from_le_bytes(unit)));
-    let text: String = characters.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-    Ok(text::safe(&text).into_owned())
-}
-
-/// Return the number of terminal cells that `safe(text)` takes.
-#[pyfunction]
-pub(crate) fn width(text: &Bound<'_, PyString>) -> PyResult<usize> {
-    Ok(text::width(&safe(text)?))
-}
-
-fn shown(value: Option<f64>, push: fn(&mut String, f64)) -> String {
-    let mut line = String::new();
-    match value {
-        Some(value) => push(&mut line, value),
-        None => line.push_str(text::UNKNOWN),
-    }
-    line
-}
-
-/// Return a share as text, in per cent; "-" for None.
-#[pyfunction]
-pub(crate) fn percent(value: Option<f64>) -> String {
-    shown(value, text::push_percent)
-}
-
-/// Return bytes, or bytes a second, with a binary unit; "-" for None.
-#[pyfunction]
-pub(crate) fn bytes_rate(value: Option<f64>) -> String {
-    shown(value, text::push_bytes_rate)
 }
 
 /// Return what the later snapshot of an interval lacks, in words; empty for nothing.
