@@ -139,6 +139,8 @@ class _Loop:
         self.stopped = False
         self.resized = True
         self.cursor = ""
+        # Rows that the last frame had room for, and rows in all.
+        self.page_rows, self.total_rows = state.page_rows, state.total_rows
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
@@ -248,7 +250,7 @@ class _Loop:
 
     def _press(self, event: Event) -> None:
         """Apply a key to the state, and the new state to the feed."""
-        before, self.state = self.state, keys.press(self.state, event)
+        before, self.state = self.state, keys.press(self._with_counts(), event)
         if self.state.request:
             self._answer()
         resumed = before.paused and not self.state.paused and self.state.recorded
@@ -265,7 +267,7 @@ class _Loop:
         elif request == "tag":
             if self.feed.interval is not None:
                 # Several keys may come at once: where is the selection?
-                self._update_counts(self._lines(self.feed.interval))
+                self._update_selection(self._lines(self.feed.interval))
             self.state = tag(self.state)
         elif request == "kernel threads":
             self.state = hide_kernel_threads(self.state, self._has_kernel_threads())
@@ -326,7 +328,7 @@ class _Loop:
             missing = f"no row matches {text!r}"
             self.state = replace(state, wrong=missing if typing else "", notice=missing)
         else:
-            self.state = with_row(state, row)
+            self.state = with_row(self._with_counts(), row)
 
     def _draw(self) -> None:
         """Write the lines that changed since the last frame, and place the cursor."""
@@ -335,7 +337,7 @@ class _Loop:
             return
         self.stale = False
         lines = self._lines(interval)
-        self._update_counts(lines)
+        self._update_selection(lines)
         text = self.canvas.draw(self.renderer.page(self.terminal.size, interval) or lines)
         cursor = self._cursor()
         if text or cursor != self.cursor:
@@ -359,30 +361,25 @@ class _Loop:
             interval, self.terminal.size, feed.unchanged, lacks=feed.lacks, replay=feed.place
         )
 
-    def _update_counts(self, lines: Lines) -> None:
-        """Store what paging depends on, and where the selected row is."""
+    def _update_selection(self, lines: Lines) -> None:
+        """Store where the selected row is, and the numbers of rows for the next key."""
         state = self.state
+        self.page_rows, self.total_rows = lines.room, lines.rows
         selected = state.selected if lines.selected_row is None else lines.selected_row
         drawn = (lines.top, lines.selected_key)
-        if (lines.room, lines.rows, selected, *drawn) == (
-            state.page_rows,
-            state.total_rows,
-            state.selected,
-            state.top,
-            state.selected_key,
-        ):
+        if (selected, *drawn) == (state.selected, state.top, state.selected_key):
             return
         self.state = replace(
-            state,
-            page_rows=lines.room,
-            total_rows=lines.rows,
-            selected=selected,
-            top=lines.top,
-            selected_key=lines.selected_key,
+            state, selected=selected, top=lines.top, selected_key=lines.selected_key
         )
         if drawn == (state.top, state.selected_key):
             # The screen has been told nothing of what changed: it serves the new state as well.
             self.renderer.state = self.state
+
+    def _with_counts(self) -> State:
+        """The state with the numbers of rows, on which paging depends. They change in most
+        frames, and a copy of the state costs as much as drawing ten rows."""
+        return replace(self.state, page_rows=self.page_rows, total_rows=self.total_rows)
 
 
 def _go(feed: Feed, request: str, column: TableColumn) -> str:

@@ -151,7 +151,7 @@ def test_it_installs_into_an_empty_environment(own_wheel: Path, tmp_path: Path) 
     version = own_wheel.name.split("-")[1]
     assert done(ptop, "--version") == f"ptop {version}\n"
     table = done(ptop, "-b", "-n", "1", "-d", "0.1")
-    assert "Name" in table
+    assert "Command" in table
     script = (
         "import sys, taskstats; s = taskstats.snapshot('procfs');"
         "print(s.by_pid(1).ac_pid, taskstats.__file__, 'numpy' in sys.modules)"
