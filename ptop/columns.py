@@ -31,7 +31,6 @@ class TableColumn:
     form: str
     doc: str
     fields: tuple[str, ...] = ()
-    hotkey: str = ""
     descending: bool = True
     right: bool = True
     # The title of the live view, which has no line of units; empty for the title.
@@ -55,17 +54,15 @@ def _delay(key: str, title: str, field: str, what: str) -> TableColumn:
 
 
 _TABLE = (
-    TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), "p", False),
-    TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), "", False),
-    TableColumn("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), "", False),
-    TableColumn("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), "", False),
-    TableColumn("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), "U", False, False),
-    TableColumn("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", (), "u"),
-    TableColumn("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", (), "y"),
-    TableColumn(
-        "steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",), "e"
-    ),
-    TableColumn("total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", (), "c"),
+    TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), False),
+    TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), False),
+    TableColumn("ppid", "ppid", "(#)", 7, "ac_ppid", "integer", "parent's id", (), False),
+    TableColumn("uid", "uid", "(#)", 6, "ac_uid", "integer", "user id", (), False),
+    TableColumn("USER", "USER", "(str)", 8, "ac_uid", "user", "user", (), False, False),
+    TableColumn("user_pct", "user", "(%)", 6, "user_pct", "percent", "user time", ()),
+    TableColumn("system_pct", "sys", "(%)", 6, "system_pct", "percent", "system time", ()),
+    TableColumn("steal_pct", "ste", "(%)", 6, "steal_pct", "percent", "steal time", ("ac_sttime",)),
+    TableColumn("total_pct", "total", "(%)", 7, "total_pct", "percent", "user+sys+ste", ()),
     TableColumn(
         "cuser_pct",
         "cuser",
@@ -107,19 +104,15 @@ _TABLE = (
         ("ac_cutime", "ac_cstime"),
     ),
     TableColumn("tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see --fold)"),
-    TableColumn(
-        "cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", (), "T"
-    ),
+    TableColumn("cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", ()),
     TableColumn("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
-    TableColumn("state", "s", "", 1, "state", "state", "state", ("state",), "", False),
-    TableColumn("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), "", False),
+    TableColumn("state", "s", "", 1, "state", "state", "state", ("state",), False),
+    TableColumn("ac_nice", "ni", "(#)", 3, "ac_nice", "integer", "nice value", (), False),
     TableColumn(
         "num_threads", "thr", "(#)", 5, "num_threads", "integer", "threads", ("num_threads",)
     ),
-    TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), "", False),
-    TableColumn(
-        "rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",), "m"
-    ),
+    TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), False),
+    TableColumn("rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",)),
     TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
     _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
     _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
@@ -138,7 +131,6 @@ _TABLE = (
         "bytes_rate",
         "read from storage",
         ("read_bytes",),
-        "i",
     ),
     TableColumn(
         "write",
@@ -149,7 +141,6 @@ _TABLE = (
         "bytes_rate",
         "written to storage",
         ("write_bytes",),
-        "o",
     ),
     TableColumn(
         "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
@@ -184,9 +175,7 @@ _TABLE = (
         "major page faults",
         ("ac_majflt",),
     ),
-    TableColumn(
-        "name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), "n", False, False
-    ),
+    TableColumn("name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), False, False),
     TableColumn(
         "command",
         "Command",
@@ -197,7 +186,6 @@ _TABLE = (
         "command line, else the name",
         # A process that executes another program has another file.
         ("ac_exe_dev", "ac_exe_inode"),
-        "",
         False,
         False,
     ),
