@@ -15,6 +15,7 @@ import time
 from types import TracebackType
 from typing import Self
 
+from taskstats._block import Block
 from taskstats._core import Interval, Snapshot, Source, usage
 from taskstats._errors import NoSuchTask
 from taskstats._track import CommandUse, TreeUse
@@ -35,7 +36,7 @@ _KEYS = ["ac_pid", "ac_start_ns", "ac_ppid", "ac_comm", "hiwater_rss"]
 _LONGEST_CHAIN = 4096
 
 
-class PidTracker:
+class PidTracker(Block):
     """What a running process and its descendants used in a `with` block: see `taskstats.track`."""
 
     def __init__(self, pid: int) -> None:
@@ -145,16 +146,3 @@ class PidTracker:
         if not use.exact:
             use.notes.append("not all exits are known, or not all values are as of one instant")
         self.use = use
-
-    async def __aenter__(self) -> Self:
-        """Begin."""
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
-        self.__exit__(kind, value, traceback)

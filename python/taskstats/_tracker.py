@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
+from taskstats._block import Block
 from taskstats._track import (
     Collector,
     CommandUse,
@@ -30,7 +31,7 @@ _R = TypeVar("_R")
 _R_co = TypeVar("_R_co", covariant=True)
 
 
-class Tracker:
+class Tracker(Block):
     """What the processes started in a `with` block used, including all their descendants.
 
     At the end of the block `use` holds the report, which is exact if the bpf source is
@@ -93,19 +94,6 @@ class Tracker:
         if self._own_before is not None and own_after is not None:
             own_after.add_to(use, self._own_before)
         self.use = use
-
-    async def __aenter__(self) -> Self:
-        """Begin."""
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
-        self.__exit__(kind, value, traceback)
 
     def __call__(self, function: Callable[_P, _R]) -> Tracked[_P, _R]:
         """Return a function that calls `function` in a block of its own: see `track`."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Generic, Self, TypeVar, overload
 
+from taskstats._block import Block
 from taskstats._core import Fold, Interval, Snapshot, Source, Table, usage
 
 _Rows = TypeVar("_Rows", Interval, Fold)
@@ -14,7 +15,7 @@ _Rows = TypeVar("_Rows", Interval, Fold)
 _KEYS = {"user": ["ac_uid"], "cgroup": ["cgroup_id"]}
 
 
-class Watch(Generic[_Rows]):
+class Watch(Block, Generic[_Rows]):
     """Intervals one after another: an endless iterator, also for `async for`.
 
     `taskstats.watch` returns it. Each item begins where the one before ended, however long its
@@ -75,19 +76,6 @@ class Watch(Generic[_Rows]):
         return self
 
     def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    async def __aexit__(
         self,
         _kind: type[BaseException] | None,
         _value: BaseException | None,
