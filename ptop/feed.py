@@ -20,7 +20,7 @@ from typing import Protocol
 
 import taskstats
 
-from ptop.privilege import became
+from ptop.privilege import has_given_up_root
 from ptop.text import as_root, safe, stamp
 from ptop.times import Pace
 
@@ -79,7 +79,7 @@ class Feed(Protocol):
 
 def _advice() -> str:
     """What the procfs source cannot show for lack of privilege, and what to type."""
-    if os.geteuid() == 0 or became():
+    if os.geteuid() == 0 or has_given_up_root():
         return ""
     return f"tasks that die are missing; type: {as_root()}"
 
@@ -91,6 +91,8 @@ class LiveFeed:
         self.source = source
         self.notice = ""
         self.lacks = ""
+        # Privileges have been dropped by now, and stay as they are.
+        self._advice = _advice()
         self.unchanged: taskstats.Source | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, set[str]] | None = None
@@ -117,7 +119,7 @@ class LiveFeed:
         snapshot = self.source.snapshot()
         if self._start is not None:
             self.interval = taskstats.usage(self._start, snapshot)
-            advice = _advice() if snapshot.source == "procfs" else ""
+            advice = self._advice if snapshot.source == "procfs" else ""
             self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
         self._start = snapshot
         return True

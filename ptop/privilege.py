@@ -13,12 +13,18 @@ def sudo_user() -> int | None:
     return _named_by_sudo()
 
 
+def has_given_up_root() -> bool:
+    """Whether this process goes on as the user who called sudo."""
+    user = _named_by_sudo()
+    return bool(user) and os.geteuid() == user
+
+
 def became() -> str:
     """The name of the user who called sudo, if this process goes on as that user; else
     empty."""
-    user = _named_by_sudo()
-    if not user or os.geteuid() != user:
+    if not has_given_up_root():
         return ""
+    user = os.geteuid()
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
