@@ -93,7 +93,9 @@ impl PySource {
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
         let request = Request { threads, fields, exact, changed, cpu_times, system };
         let open = || {
-            let mut source = precise_top_sources::open(kind)?;
+            let open =
+                if exact { precise_top_sources::open } else { precise_top_sources::open_inexact };
+            let mut source = open(kind)?;
             source.prepare(&request)?;
             Ok(source)
         };
@@ -114,8 +116,9 @@ impl PySource {
 
     /// How exact its CPU times are, in words.
     #[getter]
-    fn precision(&self) -> &'static str {
-        self.precision
+    fn precision(&self, py: Python<'_>) -> &'static str {
+        let read = || Some(self.locked().ok()?.source.as_ref()?.precision());
+        py.detach(read).unwrap_or(self.precision)
     }
 
     /// What the snapshots lack here, in words: tasks of other pid namespaces, unreadable exits.

@@ -86,8 +86,11 @@ pub(crate) struct Bpf {
     lacking: Lacking,
     /// Why a better way, or a program, was refused.
     refusals: Vec<String>,
-    /// The programs at switches and exits; None where the kernel refuses them.
+    /// The programs at switches and exits; None where the kernel refuses them, or nobody wants
+    /// them.
     watchers: Option<[OwnedFd; 2]>,
+    /// Whether it was opened with what exact snapshots need.
+    watched: bool,
     /// The programs at idle states and at the ends of tasks, where tasks hide.
     hidden_watchers: Vec<OwnedFd>,
     /// Locked during a run and the work on its result, so that the worker only takes exits
@@ -340,6 +343,9 @@ impl Source for Bpf {
 
     fn prepare(&mut self, request: &Request) -> Result<(), Error> {
         self.check_home()?;
+        if request.exact && !self.watched {
+            *self = Bpf::open()?;
+        }
         let watches = request.exact && self.watchers.is_some();
         if watches && request.changed {
             self.log.load();

@@ -58,7 +58,7 @@ pub fn snapshot(
 ) -> Result<Snapshot<SharedBytes>, Error> {
     let place = &kept().sources[kind.map_or(0, |kind| kind as usize)];
     let request = Request { exact: false, changed: false, ..request.clone() };
-    with(place, || crate::open(kind), |source| source.snapshot(&request))
+    with(place, || crate::open_inexact(kind), |source| source.snapshot(&request))
 }
 
 /// Returns the kernel's record of one task or process, over a kept socket.

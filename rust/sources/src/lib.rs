@@ -46,9 +46,22 @@ use source::Guarded;
 /// never falls back to another. Snapshots fail with Unsupported in a forked child, which has
 /// to open a source of its own.
 pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
+    open_with(kind, Bpf::open)
+}
+
+/// The same for snapshots that are not exact ([`Request::exact`]): the bpf source opens in half
+/// the time. It opens anew for the first exact one.
+pub fn open_inexact(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
+    open_with(kind, Bpf::open_unwatched)
+}
+
+fn open_with(
+    kind: Option<SourceKind>,
+    open_bpf: fn() -> Result<Bpf, Error>,
+) -> Result<Box<dyn Source>, Error> {
     let source = match kind {
         Some(SourceKind::Proc) => Guarded::new(ProcFile::open()?),
-        Some(SourceKind::Bpf) => Guarded::new(Bpf::open()?),
+        Some(SourceKind::Bpf) => Guarded::new(open_bpf()?),
         Some(SourceKind::Netlink) => Guarded::new(Netlink::open()?),
         Some(SourceKind::Procfs) => Guarded::new(Procfs::open()?),
         Some(other) => {
@@ -57,14 +70,14 @@ pub fn open(kind: Option<SourceKind>) -> Result<Box<dyn Source>, Error> {
                 hint: "choose proc, bpf, netlink or procfs".into(),
             });
         }
-        None => open_best()?,
+        None => open_best(open_bpf)?,
     };
     Ok(Box::new(source))
 }
 
 /// Opens the first source that works here. A refused attempt leaves a line in the audit log,
 /// so check the privilege first.
-fn open_best() -> Result<Guarded, Error> {
+fn open_best(open_bpf: fn() -> Result<Bpf, Error>) -> Result<Guarded, Error> {
     if has_net_admin()
         && proc_file::is_there()
         && let Ok(source) = ProcFile::open()
@@ -72,7 +85,7 @@ fn open_best() -> Result<Guarded, Error> {
         return Ok(Guarded::new(source));
     }
     if has_bpf()
-        && let Ok(source) = Bpf::open()
+        && let Ok(source) = open_bpf()
     {
         return Ok(Guarded::new(source));
     }

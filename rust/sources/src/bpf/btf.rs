@@ -2,8 +2,12 @@
 //! (Documentation/bpf/btf.rst).
 
 use std::collections::HashMap;
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::Path;
 
 use crate::errors::Error;
+use crate::sys::shared::Mapping;
 
 /// Kinds of types, BTF_KIND_* of include/uapi/linux/btf.h.
 pub(crate) mod kind {
@@ -40,9 +44,55 @@ const SIGNED: u32 = 1;
 /// Modifiers and typedefs in a row, at most: damaged data may have a circle of them.
 const DEPTH: usize = 32;
 
+/// Descriptions of types.
+pub(crate) enum Bytes {
+    Owned(Vec<u8>),
+    Mapped(Mapping),
+}
+
+impl Bytes {
+    /// Those that the kernel describes in a file. It is read where it cannot be mapped, a page
+    /// at each call. Empty where there is none.
+    pub(crate) fn of_kernel(path: &Path) -> Bytes {
+        let map = || {
+            let file = File::open(path)?;
+            let length = file.metadata()?.len() as usize;
+            Mapping::of_kernel(&file, length)
+        };
+        map().map_or_else(|_| Bytes::Owned(fs::read(path).unwrap_or_default()), Bytes::Mapped)
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes::Owned(bytes)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Mapped(mapping) => mapping.bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl std::ops::DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Mapped(_) => unreachable!("tests change bytes of their own"),
+        }
+    }
+}
+
 /// The types of an object or of the kernel, by their ids.
 pub(crate) struct Btf {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where each type begins; the first id is 1.
     starts: Vec<u32>,
     strings: usize,
@@ -95,11 +145,11 @@ fn damaged() -> Error {
 
 impl Btf {
     /// Finds where each type begins.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Btf, Error> {
-        Btf::find_types(bytes).ok_or_else(damaged)
+    pub(crate) fn parse(bytes: impl Into<Bytes>) -> Result<Btf, Error> {
+        Btf::find_types(bytes.into()).ok_or_else(damaged)
     }
 
-    fn find_types(bytes: Vec<u8>) -> Option<Btf> {
+    fn find_types(bytes: Bytes) -> Option<Btf> {
         let magic = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
         if magic != MAGIC || bytes.len() < HEADER {
             return None;

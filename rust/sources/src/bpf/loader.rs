@@ -11,12 +11,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::{fs, io};
 
 use aya_obj::generated::bpf_insn;
 use aya_obj::{Map, Object};
 
-use super::btf::{Btf, kind};
+use super::btf::{Btf, Bytes, kind};
 use super::relocate::{self, Fit};
 use crate::errors::Error;
 use crate::privilege::has_bpf;
@@ -78,7 +79,7 @@ pub(crate) struct Loader {
 impl Loader {
     /// Reads the kernel's types, and fits the programs' accesses to them.
     pub(crate) fn new(object: &[u8]) -> Result<Loader, Error> {
-        let types = fs::read(KERNEL_TYPES).unwrap_or_default();
+        let types = Bytes::of_kernel(Path::new(KERNEL_TYPES));
         if types.is_empty() {
             return Err(Error::Unsupported {
                 reason: format!("the kernel does not describe its types ({KERNEL_TYPES})"),
@@ -89,7 +90,7 @@ impl Loader {
     }
 
     /// The same for a kernel with these types.
-    pub(crate) fn for_kernel(bytes: &[u8], types: Vec<u8>) -> Result<Loader, Error> {
+    pub(crate) fn for_kernel(bytes: &[u8], types: impl Into<Bytes>) -> Result<Loader, Error> {
         let kernel = Btf::parse(types)?;
         let mut object = Object::parse(bytes).map_err(damaged)?;
         let fit = relocate::relocate(bytes, &mut object, &kernel)

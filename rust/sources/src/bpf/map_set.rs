@@ -44,17 +44,20 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Creates them around the array of control words, for the programs of one call or for
-    /// those of the iterator. Maps that these do not use have one element.
+    /// those of the iterator. Maps that these do not use have one element, and the slots do
+    /// where nobody watches exits.
     pub(super) fn new(
         controls: OwnedFd,
         layout: &Layout,
         cpu_count: usize,
         one_call: bool,
+        watched: bool,
     ) -> Result<Maps, Error> {
         let page = host::page_size();
         let slot_size = Slots::size_of_one(layout);
+        let slot_count = if watched { Slots::count_for(cpu_count) } else { 1 };
         let (slot_count, ring_size) =
-            if one_call { (Slots::count_for(cpu_count), page) } else { (0, exit_ring::RING) };
+            if one_call { (slot_count, page) } else { (0, exit_ring::RING) };
         let slots = slot_count.max(1);
         let (exiting, drafts) = if one_call { (1, 1) } else { (exit_ring::EXITING, cpu_count) };
         let most_notes = NOTES.max(cpu_count * NOTES_OF_CPU);

@@ -123,27 +123,38 @@ impl Bpf {
         Bpf::open_without(0)
     }
 
+    /// The same without the programs at switches and exits, which take half the time to load.
+    /// The first exact snapshot opens the source anew.
+    pub(crate) fn open_unwatched() -> Result<Bpf, Error> {
+        let controls = Maps::controls()?;
+        Bpf::open_with(Loader::new(loader::SNAPSHOTS)?, controls, 0, false)
+    }
+
     /// Treats a process as hidden by the kernel, as some kernels do.
     pub(super) fn open_without(left_out: u32) -> Result<Bpf, Error> {
         let controls = Maps::controls()?;
-        Bpf::open_with(Loader::new(loader::SNAPSHOTS)?, controls, left_out)
+        Bpf::open_with(Loader::new(loader::SNAPSHOTS)?, controls, left_out, true)
     }
 
     pub(super) fn open_with(
         mut loader: Loader,
         controls: OwnedFd,
         left_out: u32,
+        watched: bool,
     ) -> Result<Bpf, Error> {
         let layout = Layout::of_version(VERSION)?;
         let cpu_count = possible_cpus();
         let host = Host::new();
         let page = host.page_size() as usize;
-        let maps = Maps::new(controls, &layout, cpu_count, tries_one_call(&loader))?;
+        let maps = Maps::new(controls, &layout, cpu_count, tries_one_call(&loader), watched)?;
         let pool = Pool::new(layout.record_size())?;
         loader.link(&loader::borrowed(&maps.named(&pool)))?;
         let mut refusals = Vec::new();
         let way = load_walk(&loader, &mut refusals)?;
-        let watchers = load_watchers(&loader, &way, &mut refusals);
+        let watchers = match watched {
+            true => load_watchers(&loader, &way, &mut refusals),
+            false => None,
+        };
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
         let task_ids = TaskIds::of_process()?;
         set_up(&control, &host, task_ids, left_out);
@@ -182,6 +193,7 @@ impl Bpf {
             delayacct: host::delayacct(),
             task_id_space: task_ids.space,
             watchers,
+            watched,
             exits: Arc::new(Mutex::new(exits)),
             deaths: maps.deaths,
             worker: None,
@@ -199,7 +211,7 @@ impl Bpf {
         };
         source.warm_up()?;
         source.look_for_hidden()?;
-        if source.hidden.len() > 0 || source.hides_outside {
+        if watched && (source.hidden.len() > 0 || source.hides_outside) {
             source.watch_for_hidden(&loader);
         }
         Ok(source)
@@ -259,7 +271,7 @@ fn set_up(control: &Mapping, host: &Host, ids: TaskIds, left_out: u32) {
 pub(super) fn test_maps(loader: &mut Loader) -> (Maps, Pool) {
     let layout = Layout::of_version(VERSION).expect("a layout");
     let controls = Maps::controls().expect("a map");
-    let maps = Maps::new(controls, &layout, possible_cpus(), true).expect("maps");
+    let maps = Maps::new(controls, &layout, possible_cpus(), true, true).expect("maps");
     let pool = Pool::new(layout.record_size()).expect("a pool");
     loader.link(&loader::borrowed(&maps.named(&pool))).expect("an object that links");
     (maps, pool)

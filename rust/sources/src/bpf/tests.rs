@@ -63,6 +63,19 @@ fn opened() -> Option<Bpf> {
     }
 }
 
+#[test]
+fn a_source_without_hooks_opens_anew_for_an_exact_snapshot() {
+    let Some(_) = opened() else { return };
+    let mut source = Bpf::open_unwatched().expect("the source opens");
+    let inexact = source.snapshot(&Request::default()).expect("a snapshot");
+    assert!(source.watchers.is_none() && !inexact.header().flags.contains(Flags::ONE_INSTANT));
+    source.snapshot(&exact()).expect("a snapshot");
+    Command::new("true").status().expect("a child");
+    let snapshot = source.snapshot(&exact()).expect("a snapshot");
+    assert!(snapshot.header().flags.contains(Flags::ONE_INSTANT));
+    assert!(snapshot.header().exited > 0, "the child has no row");
+}
+
 /// A child process, killed when dropped.
 struct Killed(Child);
 

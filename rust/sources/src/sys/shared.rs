@@ -1,15 +1,17 @@
-//! Memory shared with the BPF programs: mapped arrays and the words in them.
+//! Memory shared with the BPF programs and the kernel: mapped arrays and the words in them, and
+//! the kernel's types.
 //!
 //! The structures are those of bpf/record.h and bpf/tree.bpf.c, field by field.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A mapping of a BPF array.
+/// A mapping of a BPF array, or of a file that never shrinks.
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     length: usize,
@@ -25,7 +27,13 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `length` bytes of an array, for reading and writing.
     pub(crate) fn new(array: BorrowedFd<'_>, length: usize) -> io::Result<Mapping> {
-        Mapping::part(array, 0, length, libc::PROT_READ | libc::PROT_WRITE)
+        Mapping::part(array, 0, length, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+    }
+
+    /// Maps a file of the kernel that never changes, such as its types (from Linux 6.17), for
+    /// reading alone.
+    pub(crate) fn of_kernel(file: &File, length: usize) -> io::Result<Mapping> {
+        Mapping::part(file.as_fd(), 0, length, libc::PROT_READ, libc::MAP_PRIVATE)
     }
 
     fn part(
@@ -33,6 +41,7 @@ impl Mapping {
         offset: usize,
         length: usize,
         access: libc::c_int,
+        sharing: libc::c_int,
     ) -> io::Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choice touches no other.
         let start = unsafe {
@@ -40,7 +49,7 @@ impl Mapping {
                 ptr::null_mut(),
                 length,
                 access,
-                libc::MAP_SHARED,
+                sharing,
                 map.as_raw_fd(),
                 offset as libc::off_t,
             )
@@ -154,7 +163,13 @@ impl Ring {
     pub(crate) fn new(ring: BorrowedFd<'_>, page: usize, size: usize) -> io::Result<Ring> {
         Ok(Ring {
             consumer: Mapping::new(ring, page)?,
-            producer: Mapping::part(ring, page, page + 2 * size, libc::PROT_READ)?,
+            producer: Mapping::part(
+                ring,
+                page,
+                page + 2 * size,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+            )?,
             page,
             size,
         })
