@@ -13,7 +13,7 @@ import taskstats
 from ptop.columns import COLUMN_SETS
 from ptop.live import keys, pages
 from ptop.live.state import LAYOUTS, State
-from live_view import Live  # type: ignore[import-not-found]
+from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 ROWS, COLUMNS = 40, 120
 # What a terminal sends for a key, by the name that the table has for it.
@@ -21,6 +21,7 @@ SEQUENCES = {
     "Up": "\x1b[A", "Down": "\x1b[B", "Right": "\x1b[C", "Left": "\x1b[D",
     "Home": "\x1b[H", "End": "\x1b[F", "Insert": "\x1b[2~", "Delete": "\x1b[3~",
     "PgUp": "\x1b[5~", "PgDn": "\x1b[6~", "Ctrl-Home": "\x1b[1;5H", "Ctrl-End": "\x1b[1;5F",
+    "Ctrl-Left": "\x1b[1;5D", "Ctrl-Right": "\x1b[1;5C",
     "Shift-Left": "\x1b[1;2D", "Shift-Right": "\x1b[1;2C", "Shift-F3": "\x1b[1;2R",
     "Shift-F6": "\x1b[17;2~",
     "F1": "\x1bOP", "F2": "\x1bOQ", "F3": "\x1bOR", "F4": "\x1bOS", "F5": "\x1b[15~",
@@ -94,11 +95,12 @@ def modes() -> Iterator[tuple[str, str, str]]:
 def test_each_key_does_on_a_terminal_what_the_table_says(
     view: str, layout: str, mode: str, recording: Path
 ) -> None:
-    arguments = ["replay", str(recording)] if view == "replay" else ["--source", "procfs"]
+    arguments = ["--source", "procfs"] if view == "live" else [str(recording)]
+    command = PTOP if view == "live" else [*PTOP, "replay"]
     before = start(view, layout)
 
     def opened() -> tuple[Live, State]:
-        live = Live(*arguments, "--keys", layout, rows=ROWS, columns=COLUMNS)
+        live = Live(*arguments, "--keys", layout, rows=ROWS, columns=COLUMNS, command=command)
         live.until(sign(before))
         return live, before
 
@@ -117,7 +119,9 @@ def test_each_key_does_on_a_terminal_what_the_table_says(
             live, now = opened()
             continue
         # What is asked of the data is answered there.
-        now = replace(now, mode=mode, request="") if now.request else now
+        if now.request:
+            now = replace(now, mode=next((to for to, key in ASKED.items() if key == name), mode))
+        now = replace(now, request="")
         live.until(now.notice[: COLUMNS // 2] if now.notice else sign(now))
         if now.mode != "table":
             live.child.send(sequence("Esc"))
