@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 STUB = ROOT / "python/taskstats/_core.pyi"
 OUTPUT = ROOT / "dist/reference"
 # The public modules that `taskstats` does not export itself.
-MODULES = [f"taskstats.{name}" for name in ("recorded", "screen", "arrow", "spark")]
+MODULES = [f"taskstats.{name}" for name in ("machine", "recorded", "screen", "arrow", "spark")]
 
 
 def write(output: Path) -> None:

@@ -27,11 +27,14 @@ from typing import (
 import numpy.typing
 from typing_extensions import Buffer
 
+from taskstats.machine import Machine
+
 _Status: TypeAlias = Literal["filled", "off", "denied", "unsupported", "not read"]
 # NumPy declares its arrays as buffers from Python 3.12 on only.
 _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
 # A path, a binary file, or the bytes of a recording.
 _Recording: TypeAlias = str | os.PathLike[str] | IO[bytes] | _Bytes
+_Meter: TypeAlias = Literal["pressure", "disks", "networks", "cgroup"]
 _Cell: TypeAlias = int | float | str | None
 _Style: TypeAlias = Literal[
     "plain",
@@ -597,6 +600,9 @@ class Snapshot:
         Keys are `mem_total_kb`, `mem_free_kb`, `mem_available_kb`, `buffers_kb`, `cached_kb`,
         `swap_total_kb` and `swap_free_kb`. See proc_meminfo(5).
         """
+    @property
+    def machine(self) -> Machine:
+        """Pressure, disks, networks and limits, as far as they were read."""
     @property
     def delayacct(self) -> bool:
         """Whether delay accounting was on (`sysctl kernel.task_delayacct`)."""
@@ -1284,7 +1290,8 @@ class Source:
 
     With `changed` every snapshot after the first holds only the tasks that ran since the previous
     one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
-    needs them to close the books or where they cost little.
+    needs them to close the books or where they cost little. `meters` are
+    of "pressure", "disks", "networks" and "cgroup", which `Snapshot.machine` has then.
 
     Raises AccessDenied, Unsupported or OSError where the source cannot be opened, and ValueError
     for an unknown name or field. Threads may share a source. A child made by fork(2) has to open
@@ -1301,6 +1308,7 @@ class Source:
         changed: bool = False,
         cpu_times: bool | None = None,
         system: bool | None = None,
+        meters: Sequence[_Meter] = (),
     ) -> Self: ...
     @property
     def name(self) -> str:
@@ -1321,10 +1329,11 @@ class Source:
         fields: Sequence[str] | None = None,
         exact: bool | None = None,
         changed: bool | None = None,
+        meters: Sequence[_Meter] | None = None,
     ) -> None:
         """Change what the next snapshot holds; None keeps a setting.
 
-        Raises ValueError for an unknown field.
+        Raises ValueError for an unknown field or meter.
         """
     def resting(
         self,

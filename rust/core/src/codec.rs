@@ -10,6 +10,8 @@
 //!
 //! The byte tables are in docs/dump-format.md.
 
+mod machine;
+
 use std::ops::Range;
 
 use crate::error::{ErrorKind, ParseError};
@@ -45,6 +47,11 @@ mod section {
     pub(super) const SYSTEM: u16 = 9;
     pub(super) const COUNTS: u16 = 10;
     pub(super) const TASK_ID_SPACE: u16 = 11;
+    pub(super) const PRESSURE: u16 = 12;
+    pub(super) const MEMORY: u16 = 13;
+    pub(super) const DISKS: u16 = 14;
+    pub(super) const NETWORKS: u16 = 15;
+    pub(super) const CGROUP: u16 = 16;
 }
 
 /// Whether `bytes` begin as a snapshot does.
@@ -242,6 +249,7 @@ fn encode_sections(header: &Header) -> Vec<u8> {
     if let Some(space) = header.task_id_space {
         out.section(section::TASK_ID_SPACE, |out| out.u64(space));
     }
+    machine::encode(&header.machine, &mut out);
     out.0
 }
 
@@ -332,7 +340,7 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
         section::SYSTEM => header.system = Some(input.system()?),
         section::COUNTS => decode_counts(header, &mut input)?,
         section::TASK_ID_SPACE => header.task_id_space = Some(input.u64()?),
-        _ => {}
+        _ => machine::decode(header, kind, &mut input)?,
     }
     Ok(())
 }

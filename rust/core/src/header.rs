@@ -3,6 +3,7 @@
 
 use crate::field_set::FieldSet;
 use crate::fields::Field;
+use crate::machine::Machine;
 
 /// Kind of source that took a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -298,6 +299,8 @@ pub struct Header {
     pub cpu_clocks: Vec<CpuClocks>,
     /// Load and memory; None where not read.
     pub system: Option<System>,
+    /// Pressure, disks, networks, and limits, as far as they were read.
+    pub machine: Machine,
     /// Per field, in table order: held, or why not.
     pub status: [FieldStatus; Field::COUNT],
     /// The fields held, one set per kind of record. A single set applies to all
@@ -352,6 +355,7 @@ impl Header {
             cpu_times: Vec::new(),
             cpu_clocks: Vec::new(),
             system: None,
+            machine: Machine::default(),
             status,
             masks: vec![filled],
             merged: 0,

@@ -18,6 +18,7 @@ pub mod header;
 pub mod identity;
 pub mod interval;
 pub mod layout;
+pub mod machine;
 pub mod names;
 pub mod record;
 mod record_buffer;
@@ -33,6 +34,10 @@ pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, Sourc
 pub use identity::{Identity, TaskKey};
 pub use interval::{Balance, Boot, Children, CpuUse, Interval, TaskSum, TaskSums};
 pub use layout::Layout;
+pub use machine::{
+    CgroupLimits, Disk, DiskCounts, Machine, MemoryDetails, Meters, Network, NetworkCounts,
+    Pressure, Stall,
+};
 pub use record::{Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};

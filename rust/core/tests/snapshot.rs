@@ -5,8 +5,9 @@ mod common;
 use common::snapshot;
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{
-    Cell, CpuTimes, ErrorKind, Field, FieldSet, Filter, Header, Layout, Metric, Query, Snapshot,
-    SourceKind, System, TaskTable, codec,
+    Cell, CgroupLimits, CpuTimes, Disk, DiskCounts, ErrorKind, Field, FieldSet, Filter, Header,
+    Layout, Machine, MemoryDetails, Metric, Network, NetworkCounts, Pressure, Query, Snapshot,
+    SourceKind, Stall, System, TaskTable, codec,
 };
 use proptest::prelude::*;
 
@@ -69,6 +70,25 @@ fn what_is_no_array_is_refused_with_its_place() {
     }
 }
 
+fn machine() -> Machine {
+    let stall = |total_us| Stall { avg10_centi: 125, total_us };
+    Machine {
+        cpu_pressure: Some(Pressure { some: stall(1), full: None }),
+        io_pressure: None,
+        memory_pressure: Some(Pressure { some: stall(3), full: Some(stall(4)) }),
+        memory: Some(MemoryDetails { shmem_kb: Some(0), ..MemoryDetails::default() }),
+        disks: Some(vec![
+            Disk { name: "vda".into(), counts: DiskCounts::from_array([1, 2, 3, 4, 5]) },
+            Disk { name: "n".repeat(32), counts: DiskCounts::default() },
+        ]),
+        networks: Some(vec![Network {
+            name: "eth0".into(),
+            counts: NetworkCounts::from_array([1, 2, 3, 4, 5]),
+        }]),
+        cgroup: Some(CgroupLimits { nr_throttled: Some(0), ..CgroupLimits::default() }),
+    }
+}
+
 fn full_header() -> Header {
     let mut header = Header::new(SourceKind::Netlink, FieldSet::ALL);
     header.host = "näme".into();
@@ -93,6 +113,7 @@ fn full_header() -> Header {
     header.hooks_ns = 6;
     header.syscalls = 5;
     header.task_id_space = Some(7);
+    header.machine = machine();
     header
 }
 
@@ -116,6 +137,37 @@ fn the_byte_form_brings_everything_back() {
     // On the same memory, at a place fit for any field.
     let at = after.record_bytes().as_ptr().addr() - bytes.as_ptr().addr();
     assert_eq!(at % 64, 0);
+}
+
+#[test]
+fn an_unknown_meter_is_none_and_an_empty_one_is_zero() {
+    let mut header = full_header();
+    header.masks.truncate(1);
+    let mut read = |machine: Machine| {
+        header.machine = machine;
+        let layout = Layout::of_version(14).expect("a known version");
+        let snapshot = Snapshot::new(header.clone(), layout, Vec::new(), 0..0, 0..0);
+        let bytes = codec::encode(&snapshot.expect("well formed"));
+        codec::decode(bytes).expect("its own bytes").header().machine.clone()
+    };
+    assert_eq!(read(Machine::default()), Machine::default());
+    let empty = Machine { disks: Some(Vec::new()), ..Machine::default() };
+    assert_eq!(read(empty.clone()), empty);
+    assert_eq!((empty.all_disks(), empty.all_networks()), (Some(DiskCounts::default()), None));
+}
+
+#[test]
+fn meters_sum_up_and_their_rates_never_shrink() {
+    let Machine { disks, cpu_pressure, .. } = machine();
+    let sum = Machine { disks: disks.map(|disks| [disks.clone(), disks].concat()), ..machine() };
+    assert_eq!(sum.all_disks(), Some(DiskCounts::from_array([2, 4, 6, 8, 10])));
+    let counts = NetworkCounts::from_array([5, 0, 0, 0, 1]);
+    let before = NetworkCounts::from_array([2, 0, 7, 0, 1]);
+    assert_eq!(counts.since(&before), NetworkCounts::from_array([3, 0, 0, 0, 0]));
+    let before = cpu_pressure.expect("known").some;
+    let now = Stall { total_us: before.total_us + 250_000, ..before };
+    assert_eq!(now.share_pct(&before, 1_000_000_000), Some(25.0));
+    assert_eq!((before.share_pct(&now, 1_000_000_000), now.share_pct(&before, 0)), (None, None));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod exits;
 mod format;
 mod interval;
 mod known_names;
+mod machine;
 mod memory;
 mod parse;
 mod probe;

@@ -14,6 +14,7 @@ use pyo3::{ffi, intern};
 use crate::columns;
 use crate::convert::{field, memoryview};
 use crate::format::buffer_format;
+use crate::machine::machine;
 use crate::task::PyTask;
 
 /// All tasks of a machine at one time: an immutable sequence of records.
@@ -199,6 +200,12 @@ impl PySnapshot {
         memory.set_item(intern!(py, "swap_total_kb"), system.swap_total_kb)?;
         memory.set_item(intern!(py, "swap_free_kb"), system.swap_free_kb)?;
         Ok(Some(memory))
+    }
+
+    /// Pressure, disks, networks and limits, as far as they were read.
+    #[getter]
+    fn machine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        machine(py, &self.header().machine)
     }
 
     /// Whether delay accounting was on (`sysctl kernel.task_delayacct`).

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, field_set, filter, source_kind};
 use crate::errors::python_error;
+use crate::machine::meters as named_meters;
 use crate::rows::{SelectArguments, select};
 use crate::snapshot::PySnapshot;
 use crate::task::PyTask;
@@ -41,7 +42,8 @@ struct Open {
 ///
 /// With `changed` every snapshot after the first holds only the tasks that ran since the previous
 /// one. `cpu_times` reads /proc/stat, `system` load and memory; None reads them where the source
-/// needs them to close the books or where they cost little.
+/// needs them to close the books or where they cost little. `meters` are
+/// of "pressure", "disks", "networks" and "cgroup", which `Snapshot.machine` has then.
 ///
 /// Raises AccessDenied, Unsupported or OSError where the source cannot be opened, and ValueError
 /// for an unknown name or field. Threads may share a source. A child made by fork(2) has to open
@@ -77,7 +79,8 @@ impl PySource {
     #[new]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
-        name="auto", *, threads=false, fields=None, exact=true, changed=false, cpu_times=None, system=None
+        name="auto", *, threads=false, fields=None, exact=true, changed=false, cpu_times=None, system=None,
+        meters=Vec::new()
     ))]
     fn new(
         py: Python<'_>,
@@ -88,10 +91,12 @@ impl PySource {
         changed: bool,
         cpu_times: Option<bool>,
         system: Option<bool>,
+        meters: Vec<String>,
     ) -> PyResult<PySource> {
         let kind = source_kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
-        let request = Request { threads, fields, exact, changed, cpu_times, system };
+        let meters = named_meters(&meters)?;
+        let request = Request { threads, fields, exact, changed, cpu_times, system, meters };
         let open = || {
             let open =
                 if exact { precise_top_sources::open } else { precise_top_sources::open_inexact };
@@ -132,8 +137,8 @@ impl PySource {
 
     /// Change what the next snapshot holds; None keeps a setting.
     ///
-    /// Raises ValueError for an unknown field.
-    #[pyo3(signature = (*, threads=None, fields=None, exact=None, changed=None))]
+    /// Raises ValueError for an unknown field or meter.
+    #[pyo3(signature = (*, threads=None, fields=None, exact=None, changed=None, meters=None))]
     fn configure(
         &self,
         py: Python<'_>,
@@ -141,14 +146,17 @@ impl PySource {
         fields: Option<Vec<String>>,
         exact: Option<bool>,
         changed: Option<bool>,
+        meters: Option<Vec<String>>,
     ) -> PyResult<()> {
         let fields = fields.map(field_set).transpose()?;
+        let meters = meters.map(|names| named_meters(&names)).transpose()?;
         let change = || {
             let request = &mut self.locked()?.request;
             request.threads = threads.unwrap_or(request.threads);
             request.fields = fields.unwrap_or(request.fields);
             request.exact = exact.unwrap_or(request.exact);
             request.changed = changed.unwrap_or(request.changed);
+            request.meters = meters.unwrap_or(request.meters);
             Ok(())
         };
         py.detach(change).map_err(|error| python_error(py, error))

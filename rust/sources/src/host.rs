@@ -1,16 +1,16 @@
 //! The machine's facts in a snapshot's header. Descriptors are kept open, so that each file
 //! costs one pread a snapshot.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::{SysconfVar, sysconf};
-use precise_top_core::{CpuTimes, Flags, Header, Instant, System};
+use precise_top_core::{CpuTimes, Flags, Header, Instant, MemoryDetails, System};
 
+use crate::kept_file::{End, read_kept};
+use crate::meters::MeterReader;
 use crate::source::Request;
 use crate::sys;
 
@@ -32,6 +32,7 @@ pub(crate) struct Host {
     meminfo: Option<File>,
     delayacct: Option<File>,
     delays_from_boot: bool,
+    meters: MeterReader,
     buffer: Vec<u8>,
 }
 
@@ -54,6 +55,7 @@ impl Host {
             meminfo: open("/proc/meminfo"),
             delays_from_boot: delay_accounting() == DelayAccounting::FromBoot,
             delayacct: open("/proc/sys/kernel/task_delayacct"),
+            meters: MeterReader::default(),
             buffer: vec![0; 16 * 1024],
         }
     }
@@ -99,10 +101,18 @@ impl Host {
     pub(crate) fn read_system(&mut self, header: &mut Header) -> u32 {
         let calls = self.read_delayacct(header);
         let loads = parse_loadavg(self.read(|host| &host.loadavg));
-        let memory = parse_meminfo(self.read(|host| &host.meminfo));
+        let text = self.read(|host| &host.meminfo);
+        let memory = parse_meminfo(text);
+        header.machine.memory = memory.map(|(_, details)| details);
         header.system =
-            loads.zip(memory).map(|(load_centi, memory)| System { load_centi, ..memory });
+            loads.zip(memory).map(|(load_centi, (memory, _))| System { load_centi, ..memory });
         calls + [&self.loadavg, &self.meminfo].into_iter().flatten().count() as u32
+    }
+
+    /// Reads the machine's meters. Returns the number of system calls.
+    pub(crate) fn read_meters(&mut self, header: &mut Header, request: &Request) -> u32 {
+        let now_ns = sys::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0);
+        self.meters.read(request.meters, now_ns, &mut self.buffer, &mut header.machine)
     }
 
     /// Reads whether delay accounting is on. Returns the number of system calls.
@@ -125,6 +135,7 @@ impl Host {
         } else {
             calls += self.read_delayacct(header);
         }
+        calls += self.read_meters(header, request);
         header.begin = now();
         if request.cpu_times.unwrap_or(true) {
             calls += self.read_cpu_times(header);
@@ -141,22 +152,10 @@ impl Host {
     /// The contents of a kept file. Empty where it cannot be read.
     fn read(&mut self, which: impl Fn(&Host) -> &Option<File>) -> &[u8] {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut length = 0;
-        if let Some(file) = which(self) {
-            loop {
-                match file.read_at(&mut buffer[length..], length as u64) {
-                    Ok(0) | Err(_) => break,
-                    Ok(read) => length += read,
-                }
-                if length < buffer.len() {
-                    break;
-                }
-                // Many CPUs make a long /proc/stat.
-                buffer.resize(buffer.len() * 2, 0);
-            }
-        }
+        let read =
+            which(self).as_ref().map(|file| read_kept(file, &mut buffer, End::Short, &mut 0).len());
         self.buffer = buffer;
-        &self.buffer[..length]
+        &self.buffer[..read.unwrap_or(0)]
     }
 }
 
@@ -228,36 +227,6 @@ fn parse_hidepid(mounts: &[u8]) -> Hidden {
         Some("ptraceable" | "4") => Hidden::FromAll,
         _ => Hidden::Nothing,
     }
-}
-
-/// The directory where cgroup v2 is mounted (proc_pid_mountinfo(5)).
-pub fn cgroup_mount() -> Option<PathBuf> {
-    parse_cgroup_mount(&fs::read("/proc/self/mountinfo").ok()?)
-}
-
-fn parse_cgroup_mount(mounts: &[u8]) -> Option<PathBuf> {
-    mounts.split(|&byte| byte == b'\n').find_map(|line| {
-        let mut words = line.split(|&byte| byte == b' ');
-        let directory = words.nth(4)?;
-        // Optional words end with a hyphen.
-        words.find(|&word| word == b"-")?;
-        (words.next()? == b"cgroup2").then(|| OsString::from_vec(unescaped(directory)).into())
-    })
-}
-
-/// A word of mountinfo, where blanks and backslashes stand as three octal digits.
-fn unescaped(word: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let [first, after @ ..] = rest {
-        let escaped = after.first_chunk::<3>().filter(|_| *first == b'\\');
-        let value = escaped
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        text.push(value.unwrap_or(*first));
-        rest = if value.is_some() { &after[3..] } else { after };
-    }
-    text
 }
 
 /// The switch of delay accounting.
@@ -343,24 +312,45 @@ fn parse_loadavg(text: &[u8]) -> Option<[u32; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-/// None unless all values are there: 0 would be a wrong one.
-fn parse_meminfo(text: &[u8]) -> Option<System> {
+/// None unless all values of the system are there: 0 would be a wrong one. Kernels and their
+/// configurations differ in the details.
+fn parse_meminfo(text: &[u8]) -> Option<(System, MemoryDetails)> {
+    const SYSTEM: [&str; 7] =
+        ["MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapTotal", "SwapFree"];
+    const DETAILS: [&str; 9] = [
+        "AnonPages",
+        "Shmem",
+        "SReclaimable",
+        "SUnreclaim",
+        "Dirty",
+        "Writeback",
+        "SwapCached",
+        "Zswap",
+        "Zswapped",
+    ];
     let text = std::str::from_utf8(text).ok()?;
-    let kb_of = |wanted: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-        let (_, rest) = lines.find(|&(name, _)| name == wanted)?;
-        rest.trim().split(' ').next()?.parse().ok()
-    };
-    Some(System {
-        mem_total_kb: kb_of("MemTotal").filter(|&kb| kb > 0)?,
-        mem_free_kb: kb_of("MemFree")?,
-        mem_available_kb: kb_of("MemAvailable")?,
-        buffers_kb: kb_of("Buffers")?,
-        cached_kb: kb_of("Cached")?,
-        swap_total_kb: kb_of("SwapTotal")?,
-        swap_free_kb: kb_of("SwapFree")?,
+    let (mut system, mut details) = ([None; SYSTEM.len()], [None; DETAILS.len()]);
+    for (name, rest) in text.lines().filter_map(|line| line.split_once(':')) {
+        let place = |names: &[&str]| names.iter().position(|&wanted| wanted == name);
+        let kb = || rest.trim().split(' ').next()?.parse::<u64>().ok();
+        if let Some(at) = place(&SYSTEM) {
+            system[at] = kb();
+        } else if let Some(at) = place(&DETAILS) {
+            details[at] = kb();
+        }
+    }
+    let [total, free, available, buffers, cached, swap_total, swap_free] = system;
+    let system = System {
+        mem_total_kb: total.filter(|&kb| kb > 0)?,
+        mem_free_kb: free?,
+        mem_available_kb: available?,
+        buffers_kb: buffers?,
+        cached_kb: cached?,
+        swap_total_kb: swap_total?,
+        swap_free_kb: swap_free?,
         load_centi: [0; 3],
-    })
+    };
+    Some((system, MemoryDetails::from_array(details)))
 }
 
 #[cfg(test)]
@@ -384,8 +374,10 @@ mod tests {
             "SwapTotal: 0 kB",
             "SwapFree: 0 kB",
         ];
-        let whole = parse_meminfo(lines.join("\n").as_bytes()).expect("all are there");
+        let text = format!("{}\nSlab: 4 kB\nShmem: 3 kB\n", lines.join("\n"));
+        let (whole, details) = parse_meminfo(text.as_bytes()).expect("all are there");
         assert_eq!((whole.cached_kb, whole.swap_free_kb), (5, 0));
+        assert_eq!((details.shmem_kb, details.zswap_kb), (Some(3), None));
         for missing in 0..lines.len() {
             let mut rest = lines.to_vec();
             rest.remove(missing);
@@ -407,13 +399,5 @@ mod tests {
         assert_eq!(seen(",gid=7,hidepid=invisible"), Hidden::FromOthersThan(7));
         assert_eq!(seen(",hidepid=1"), Hidden::FromOthersThan(0));
         assert_eq!(seen(",hidepid=ptraceable"), Hidden::FromAll);
-    }
-
-    #[test]
-    fn the_cgroup_mount_is_found_with_blanks_in_its_name() {
-        let mounts = b"29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - tmpfs tmpfs rw\n\
-            31 29 0:27 / /mnt/a\\040b rw - cgroup2 cgroup rw,nsdelegate\n";
-        assert_eq!(parse_cgroup_mount(mounts), Some(PathBuf::from("/mnt/a b")));
-        assert_eq!(parse_cgroup_mount(b"29 23 0:26 / / rw - ext4 /dev/vda rw\n"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use precise_top_core::interval::Unchanged;
-use precise_top_core::{FieldSet, SharedBytes, Snapshot, SourceKind};
+use precise_top_core::{FieldSet, Meters, SharedBytes, Snapshot, SourceKind};
 
 use crate::errors::Error;
 use crate::namespace;
@@ -32,6 +32,8 @@ pub struct Request {
     pub cpu_times: Option<bool>,
     /// Load and memory. None reads them where that costs little.
     pub system: Option<bool>,
+    /// What else of the machine is read.
+    pub meters: Meters,
 }
 
 impl Default for Request {
@@ -44,6 +46,7 @@ impl Default for Request {
             changed: false,
             cpu_times: None,
             system: None,
+            meters: Meters::NONE,
         }
     }
 }

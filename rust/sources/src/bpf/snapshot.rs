@@ -111,6 +111,7 @@ impl Bpf {
             header.syscalls += self.host.read_system(&mut header);
             self.delayacct = header.flags.contains(Flags::DELAYACCT);
         }
+        header.syscalls += self.host.read_meters(&mut header, request);
         if request.cpu_times == Some(true) && matches!(self.way, Way::OneCall(_)) {
             header.syscalls += self.host.read_cpu_times(&mut header);
         }

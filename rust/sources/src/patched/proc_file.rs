@@ -137,6 +137,7 @@ impl Source for ProcFile {
                 header.syscalls += host.read_system(&mut header);
                 *delayacct = header.flags.contains(Flags::DELAYACCT);
             }
+            header.syscalls += host.read_meters(&mut header, request);
             if request.cpu_times == Some(true) {
                 header.syscalls += host.read_cpu_times(&mut header);
             }

@@ -19,7 +19,8 @@ use precise_top_core::identity::is_same_in_proc;
 use precise_top_core::names::NamesAt;
 use precise_top_core::{GroupKey, Interval, Record, Snapshot};
 
-use crate::host::{Host, cgroup_mount};
+use crate::host::Host;
+use crate::mounts::cgroup_mount;
 use crate::procfs::stat::start_of;
 use crate::users::user_name;
 
