@@ -117,7 +117,12 @@ def main(words: Sequence[str]) -> int:
     ending = heeded(ENDING)
     signal.pthread_sigmask(signal.SIG_BLOCK, ending)
     with taskstats.Source(
-        options.source, threads=options.threads, exact=True, cpu_times=True, system=True
+        options.source,
+        threads=options.threads,
+        exact=True,
+        cpu_times=True,
+        system=True,
+        meters=["pressure", "disks", "networks", "cgroup"],
     ) as source:
         taskstats.drop_privileges(source.name)
         with taskstats.Recorder(

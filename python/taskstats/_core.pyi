@@ -1308,7 +1308,7 @@ class Source:
         changed: bool = False,
         cpu_times: bool | None = None,
         system: bool | None = None,
-        meters: Sequence[_Meter] = (),
+        meters: Sequence[_Meter] | None = None,
     ) -> Self: ...
     @property
     def name(self) -> str:

@@ -80,7 +80,7 @@ impl PySource {
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
         name="auto", *, threads=false, fields=None, exact=true, changed=false, cpu_times=None, system=None,
-        meters=Vec::new()
+        meters=None
     ))]
     fn new(
         py: Python<'_>,
@@ -91,11 +91,11 @@ impl PySource {
         changed: bool,
         cpu_times: Option<bool>,
         system: Option<bool>,
-        meters: Vec<String>,
+        meters: Option<Vec<String>>,
     ) -> PyResult<PySource> {
         let kind = source_kind(name)?;
         let fields = fields.map(field_set).transpose()?.unwrap_or(FieldSet::ALL);
-        let meters = named_meters(&meters)?;
+        let meters = named_meters(&meters.unwrap_or_default())?;
         let request = Request { threads, fields, exact, changed, cpu_times, system, meters };
         let open = || {
             let open =
