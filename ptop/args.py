@@ -219,7 +219,7 @@ def add_table(options: argparse.ArgumentParser) -> None:
         dest="group_by",
         choices=GROUPINGS,
         help="group rows: threads by process, exited tasks with their nearest living parent,"
-        " or all tasks by session, command name, user or cgroup",
+        " or all tasks by session, command name, user, cgroup, or its container, pod or unit",
     )
     options.add_argument(
         "--filter",

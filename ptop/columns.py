@@ -53,6 +53,12 @@ def _delay(key: str, title: str, field: str, what: str) -> TableColumn:
     return replace(column, limits=(10.0, 50.0))
 
 
+def _of_cgroup(key: str, width: int, doc: str) -> TableColumn:
+    return TableColumn(
+        key, key, "(str)", width, "cgroup_id", key, doc, ("cgroup_id",), False, False
+    )
+
+
 _TABLE = (
     TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), False),
     TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), False),
@@ -175,6 +181,10 @@ _TABLE = (
         "major page faults",
         ("ac_majflt",),
     ),
+    _of_cgroup("container", 12, "container: the first 12 digits of its id, or its name"),
+    _of_cgroup("pod", 36, "uid of the Kubernetes pod, or id of the podman pod"),
+    _of_cgroup("unit", 20, "unit of systemd"),
+    _of_cgroup("cgroup", 30, "path of the cgroup (v2)"),
     TableColumn("name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), False, False),
     TableColumn(
         "command",
@@ -297,7 +307,19 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
 }
 
 # The properties by which rows can be grouped.
-GROUPINGS = ("process", "parent", "session", "name", "user", "cgroup")
+GROUPINGS = (
+    "process",
+    "parent",
+    "session",
+    "name",
+    "user",
+    "cgroup",
+    "container",
+    "pod",
+    "unit",
+)
+# Forms of columns and keys of groups whose text is a cgroup's path or a name in it.
+NAMES = ("cgroup", "container", "pod", "unit")
 
 
 def raw_column(name: str, unit: str) -> TableColumn:
@@ -311,6 +333,11 @@ def raw_column(name: str, unit: str) -> TableColumn:
     )
 
 
+def _names_of(column: TableColumn) -> tuple[str, ...]:
+    """The names of a column beside its key. Several texts may come from one number."""
+    return (column.title,) if column.form in NAMES else (column.title, column.source)
+
+
 def parse_columns(names: str, raw_units: Mapping[str, str]) -> tuple[TableColumn, ...]:
     """The columns of a comma-separated list.
 
@@ -320,7 +347,7 @@ def parse_columns(names: str, raw_units: Mapping[str, str]) -> tuple[TableColumn
     found = []
     for name in filter(None, map(str.strip, names.split(","))):
         column = COLUMNS.get(name) or next(
-            (column for column in COLUMNS.values() if name in (column.title, column.source)), None
+            (column for column in COLUMNS.values() if name in _names_of(column)), None
         )
         if column is None and name in raw_units:
             column = raw_column(name, raw_units[name])
@@ -361,4 +388,4 @@ def fields_of(columns: Iterable[TableColumn], group_by: str | None) -> set[str]:
     """The kernel fields that these columns and this grouping need, beside those that every
     snapshot has."""
     fields = {field for column in columns for field in column.fields}
-    return fields | {"cgroup_id"} if group_by == "cgroup" else fields
+    return fields | {"cgroup_id"} if group_by in NAMES else fields

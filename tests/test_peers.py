@@ -19,7 +19,7 @@ def rows(text: str) -> list[tuple[str, str]]:
     return [(row[1].strip(), row[-2].strip()) for row in cells if row[1].strip() != "there"]
 
 
-def tests() -> set[str]:
+def known_tests() -> set[str]:
     """The names of all tests, in Python and Rust."""
     found: set[str] = set()
     for path in [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests/ptop").glob("*.py")]:
@@ -31,7 +31,7 @@ def tests() -> set[str]:
 
 def unproven(text: str) -> list[str]:
     """The functions whose proof is of no known kind, or does not exist."""
-    known = tests()
+    known = known_tests()
 
     def is_proven(proof: str) -> bool:
         names = re.findall(r"`(\w+)`", proof)

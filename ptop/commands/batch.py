@@ -18,7 +18,7 @@ import taskstats
 from taskstats.screen import Screen, missing
 
 from ptop.args import shown_columns
-from ptop.columns import TableColumn, for_groups
+from ptop.columns import NAMES, TableColumn, for_groups
 from ptop.text import CsvLines, offset_s, stamp
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
@@ -38,8 +38,9 @@ TASK_KEYS = (
     ("total_pct", "total_pct"),
     ("exited", "exited"),
 )
-# The column with the command line, which is no field.
-CMDLINE = "cmdline"
+# The columns of text that is no field, by the form of their values, and the field of each.
+TEXTS = {"command": "cmdline", **{form: form for form in NAMES}}
+TEXT_FIELDS = dict.fromkeys(NAMES, "cgroup_id")
 # The version of JSON lines; it grows when a key changes its meaning or goes.
 SCHEMA = 2
 SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
@@ -82,7 +83,7 @@ class RowQuery:
         if self.group_by:
             keys |= {"tasks": "tasks", "title": "title"}
         for column in self.columns:
-            source = CMDLINE if column.form == "command" else column.source
+            source = TEXTS.get(column.form, column.source)
             if source not in keys.values():
                 keys[source] = source
         return keys
@@ -166,8 +167,9 @@ def json_object(interval: taskstats.Interval, query: RowQuery, screen: Screen) -
     """An interval as the object of a JSON line; docs/json.md describes it. `screen` is that of
     the query."""
     keys = query.keys()
-    fields = {key: source for key, source in keys.items() if source != CMDLINE}
-    states = {key: interval.status(source) for key, source in fields.items()}
+    fields = {key: TEXT_FIELDS.get(source, source) for key, source in keys.items()}
+    known = {key: field for key, field in fields.items() if field != TEXTS["command"]}
+    states = {key: interval.status(field) for key, field in known.items()}
     rows = screen.values(query.rows_of(interval), list(keys.values()))
     return {
         "schema": SCHEMA,

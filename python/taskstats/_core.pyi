@@ -1071,8 +1071,9 @@ class Interval:
         """Return all rows as columns.
 
         Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
-        `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path) and `cmdline`
-        (quoted for a shell): as recorded, or this machine's current ones, which the dead lack.
+        `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path), `container`,
+        `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this machine's
+        current ones, which the dead lack.
         None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
         column.
         """
@@ -1099,10 +1100,12 @@ class Interval:
     def _repr_html_(self) -> str:
         """Return the first rows as an HTML table, for notebooks."""
     def fold(self, by: str, *, resting: Source | None = None) -> Fold:
-        """Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
+        """Return the rows grouped `by` "parent", "session", "name", "user", "cgroup", "container",
+        "pod" or "unit".
 
         Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
-        died to their nearest living ancestor. A group of a user or cgroup has that name as
+        died to their nearest living ancestor. A container, pod or unit of systemd is a name in the
+        path of a cgroup. A group of a user or cgroup has that name as
         `title`, the recorded one, or this machine's current one; the id where there is none, and
         "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
         tasks that did not run are then among the rows.
@@ -1189,6 +1192,18 @@ class Row:
     def cpu_ns(self) -> int | None:
         """Exact CPU time since the start of the row's tasks, in ns."""
     @property
+    def cgroup(self) -> str | None:
+        """Path of the cgroup (v2), recorded or asked now; of a group the one that its tasks share."""
+    @property
+    def container(self) -> str | None:
+        """Container, as its runtime lists it: 12 digits of the id, or a name. Empty for none."""
+    @property
+    def pod(self) -> str | None:
+        """Uid of the Kubernetes pod, or 12 digits of the id of the podman pod. Empty for none."""
+    @property
+    def unit(self) -> str | None:
+        """Unit of systemd. Empty for none."""
+    @property
     def tasks(self) -> int | None:
         """Number of tasks in the row: 1, or the size of the group."""
     @property
@@ -1257,7 +1272,7 @@ class Fold:
     def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all groups as columns.
 
-        Names as of `Interval.columns`, except `user`, `cgroup` and `cmdline`; `title` is the
+        Names as of `Interval.columns`, except `user`, `cgroup` and its names, and `cmdline`; `title` is the
         group's name. Raises ValueError for an unknown column.
         """
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -1813,9 +1828,10 @@ class Screen:
     def values(self, rows: Interval | Fold, columns: list[str]) -> list[tuple[_Cell, ...]]:
         """Return the selected rows as tuples of `columns`, as `Interval.select` does.
 
-        One more column is `cmdline`, the command line quoted for a shell: empty for a kernel
-        thread, None where it is unknown and for a group that has a title. Raises ValueError for an
-        unknown column.
+        More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
+        thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
+        and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
+        path is unknown. Raises ValueError for an unknown column.
         """
 
 @final

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod codec;
 pub mod columns;
 pub mod dump;
@@ -27,6 +28,7 @@ pub mod state;
 pub mod table;
 pub mod wire;
 
+pub use cgroup::CgroupName;
 pub use error::{ErrorKind, ParseError};
 pub use field_set::{FieldSet, mask_index};
 pub use fields::{Field, FieldGroup, Kind, Repr, Unit};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::{Shared, snapshot_with};
 use precise_top_core::{
-    Cell, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Key, Metric, Query, Record,
-    TaskTable,
+    Cell, CgroupName, Field, Filter, Flags, GroupBy, GroupKey, Groups, Interval, Key, Metric,
+    Query, Record, TaskTable,
 };
 use proptest::prelude::*;
 
@@ -286,4 +286,43 @@ fn groups_of_a_cgroup_or_user_are_called_by_it() {
     assert_eq!(chosen("", false), [0, 1]);
     assert_eq!(chosen("", true), [1, 0]);
     assert_eq!(chosen("3", false), [1], "by a member's pid");
+}
+
+#[test]
+fn cgroups_with_a_name_in_common_are_one_group() {
+    let tasks: Vec<Row> = (4..=7)
+        .map(|pid| {
+            let mut row = task(pid, 1, 1, pid * MS);
+            row.retain(|(field, _)| *field != cgroup_id);
+            row.push((cgroup_id, pid));
+            row
+        })
+        .collect();
+    let interval = Arc::new(Interval::between(at(1, &[], &[], true), at(2, &tasks, &[], true)));
+    let id = "0".repeat(64);
+    let name = |group: GroupKey, _: &Record<'_>| {
+        let path = match group {
+            GroupKey::Cgroup(4) => format!("/docker/{id}/init.scope"),
+            GroupKey::Cgroup(5) => format!("/docker/{id}/system.slice/ssh.service"),
+            GroupKey::Cgroup(6) => "/system.slice/ssh.service".into(),
+            _ => return None,
+        };
+        Some(path.into_bytes())
+    };
+    let titles = |kind| {
+        let groups =
+            Groups::new(Arc::clone(&interval), GroupBy::OfCgroup(kind), &HashMap::new(), name);
+        (0..groups.rows())
+            .map(|row| (title(&groups, row), groups.members(row).len()))
+            .collect::<Vec<_>>()
+    };
+    let group = |title: &str, tasks| (title.to_owned(), tasks);
+    assert_eq!(
+        titles(CgroupName::Container),
+        [group("000000000000", 2), group("no container", 1), group("unknown", 1)]
+    );
+    assert_eq!(
+        titles(CgroupName::Unit),
+        [group("init.scope", 1), group("ssh.service", 2), group("unknown", 1)]
+    );
 }

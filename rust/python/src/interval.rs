@@ -78,7 +78,7 @@ impl PyGroups {
 
     /// Return all groups as columns.
     ///
-    /// Names as of `Interval.columns`, except `user`, `cgroup` and `cmdline`; `title` is the
+    /// Names as of `Interval.columns`, except `user`, `cgroup` and its names, and `cmdline`; `title` is the
     /// group's name. Raises ValueError for an unknown column.
     #[pyo3(signature = (columns=None))]
     fn columns(&self, py: Python<'_>, columns: Option<Vec<String>>) -> PyResult<PyColumns> {
@@ -203,10 +203,12 @@ impl PyInterval {
         select(py, &*self.inner, &columns, &arguments.query()?)
     }
 
-    /// Return the rows grouped `by` "parent", "session", "name", "user" or "cgroup".
+    /// Return the rows grouped `by` "parent", "session", "name", "user", "cgroup", "container",
+    /// "pod" or "unit".
     ///
     /// Every row is in one group, so the groups' sums are the interval's. "parent" adds tasks that
-    /// died to their nearest living ancestor. A group of a user or cgroup has that name as
+    /// died to their nearest living ancestor. A container, pod or unit of systemd is a name in the
+    /// path of a cgroup. A group of a user or cgroup has that name as
     /// `title`, the recorded one, or this machine's current one; the id where there is none, and
     /// "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
     /// tasks that did not run are then among the rows.
@@ -232,7 +234,7 @@ impl PyInterval {
             ));
         }
         let groups = py.detach(|| match by {
-            GroupBy::User | GroupBy::Cgroup => {
+            GroupBy::User | GroupBy::Cgroup | GroupBy::OfCgroup(_) => {
                 let names = precise_top_sources::group_names(&interval);
                 Groups::new(interval, by, &HashMap::new(), names)
             }
@@ -275,8 +277,9 @@ impl PyInterval {
     /// Return all rows as columns.
     ///
     /// Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
-    /// `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path) and `cmdline`
-    /// (quoted for a shell): as recorded, or this machine's current ones, which the dead lack.
+    /// `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path), `container`,
+    /// `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this machine's
+    /// current ones, which the dead lack.
     /// None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
     /// column.
     #[pyo3(signature = (columns=None))]

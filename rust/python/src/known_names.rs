@@ -1,4 +1,4 @@
-//! Names that a screen shows: of users, from Python, and command lines.
+//! Names that a screen shows: of users, from Python, command lines and cgroups.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -63,6 +63,10 @@ impl Names for KnownNames<'_> {
 
     fn arguments(&self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>> {
         self.commands.borrow_mut().of(record, ran)
+    }
+
+    fn cgroup(&self, record: &Record<'_>) -> Option<Arc<[u8]>> {
+        self.commands.borrow_mut().cgroup(record)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use precise_top_core::names::quoted;
-use precise_top_core::{Cell, Interval, TaskTable};
+use precise_top_core::{Cell, CgroupName, Field, Interval, Metric, TaskTable};
 use precise_top_screen::{
     Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, ViewRows, ViewSettings,
     draw, find, missing,
@@ -20,8 +20,56 @@ use crate::row_key::PyRowKey;
 use crate::screen_arguments::{ColumnAttributes, settings, table};
 use crate::source::PySource;
 
-/// The column that no record has.
-const CMDLINE: &str = "cmdline";
+/// A column of `PyScreen::values`.
+enum ValueColumn {
+    Metric(Metric),
+    Cmdline,
+    /// The path of the cgroup, or a name in it.
+    Cgroup(Option<CgroupName>),
+}
+
+impl ValueColumn {
+    fn from_name(name: &str) -> PyResult<ValueColumn> {
+        match name {
+            "cmdline" => Ok(ValueColumn::Cmdline),
+            "cgroup" => Ok(ValueColumn::Cgroup(None)),
+            _ => match CgroupName::from_name(name) {
+                Some(name) => Ok(ValueColumn::Cgroup(Some(name))),
+                None => metric(name).map(ValueColumn::Metric),
+            },
+        }
+    }
+
+    /// Appends the value in a row to a tuple.
+    fn value<'py>(
+        &self,
+        py: Python<'py>,
+        table: &dyn TaskTable,
+        row: usize,
+        commands: &mut CommandLines,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            ValueColumn::Metric(metric) => PyCell(table.cell(row, *metric)).into_pyobject(py),
+            ValueColumn::Cmdline => {
+                let record = table.record(row).filter(|_| !table.is_named());
+                let found = record.and_then(|record| commands.of(&record, true));
+                let text = found.as_deref().map(quoted);
+                PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
+            }
+            ValueColumn::Cgroup(name) => {
+                // A group has the cgroup that all its tasks share.
+                let shared = table.cell(row, Metric::Field(Field::cgroup_id));
+                let record = table.record(row).filter(|_| shared.is_some());
+                let path = record.and_then(|record| commands.cgroup(&record));
+                let text = path.as_deref().map(|path| match name {
+                    Some(name) => name.of(path),
+                    None => path.into(),
+                });
+                PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
+            }
+        }
+    }
+}
 
 /// Local time changes its offset from UTC at multiples of this time only.
 const QUARTER_S: u64 = 900;
@@ -54,7 +102,7 @@ impl RowsArgument<'_> {
 /// Each of `columns` has a `title`, a `unit` and a `heading` of the live view, a `width` in
 /// terminal cells, `right` for right alignment, a `source` (a column of `Interval.select`), a
 /// `form` of its values (percent, integer, kibibytes, rate, bytes_rate, elapsed_us, elapsed_ns,
-/// state, name, user, command, raw), and `summed`. On a narrow screen columns of the highest
+/// state, name, user, command, cgroup, container, pod, unit, raw), and `summed`. On a narrow screen columns of the highest
 /// `rank` go first. `limits` are None or the values from which the column warns and alarms.
 /// `user` returns the name of a user id; it is called once for each, and again where it returned
 /// None, which shows the id. `offset_s` returns the seconds that local time is ahead of UTC at a
@@ -187,35 +235,26 @@ impl PyScreen {
 
     /// Return the selected rows as tuples of `columns`, as `Interval.select` does.
     ///
-    /// One more column is `cmdline`, the command line quoted for a shell: empty for a kernel
-    /// thread, None where it is unknown and for a group that has a title. Raises ValueError for an
-    /// unknown column.
+    /// More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
+    /// thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
+    /// and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
+    /// path is unknown. Raises ValueError for an unknown column.
     fn values<'py>(
         &mut self,
         py: Python<'py>,
         rows: RowsArgument<'py>,
         columns: Vec<String>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let metrics = columns.iter().map(|name| match &**name {
-            CMDLINE => Ok(None),
-            name => metric(name).map(Some),
-        });
-        let metrics = metrics.collect::<PyResult<Vec<_>>>()?;
+        let columns = columns.iter().map(|name| ValueColumn::from_name(name));
+        let columns = columns.collect::<PyResult<Vec<_>>>()?;
         let table = rows.table();
         self.commands.begin(rows.interval().cur());
         let chosen = table.select(&self.settings.query()).into_iter();
         chosen
             .map(|row| {
                 let row = row as usize;
-                let cells = metrics.iter().map(|metric| match metric {
-                    Some(metric) => PyCell(table.cell(row, *metric)).into_pyobject(py),
-                    None => {
-                        let record = table.record(row).filter(|_| !table.is_named());
-                        let found = record.and_then(|record| self.commands.of(&record, true));
-                        let text = found.as_deref().map(quoted);
-                        PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
-                    }
-                });
+                let commands = &mut self.commands;
+                let cells = columns.iter().map(|column| column.value(py, table, row, commands));
                 PyTuple::new(py, cells.collect::<PyResult<Vec<_>>>()?)
             })
             .collect()

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use precise_top_core::{Cell, Field, Groups, Interval, Kind, Metric, Query, TaskTable};
+use precise_top_core::{
+    Cell, CgroupName, Field, GroupKey, Groups, Interval, Kind, Metric, Query, TaskTable,
+};
 use precise_top_screen::text::safe;
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyKeyError};
 use pyo3::prelude::*;
@@ -90,6 +92,17 @@ impl PyRow {
         }
     }
 
+    /// The path of the cgroup that the row's tasks share.
+    fn cgroup_path(&self) -> Option<Vec<u8>> {
+        let id = self.int(Metric::Field(Field::cgroup_id)).filter(|&id: &u64| id != 0)?;
+        let record = self.rows.table().record(self.row)?;
+        precise_top_sources::group_names(&self.rows.interval)(GroupKey::Cgroup(id), &record)
+    }
+
+    fn cgroup_name(&self, name: CgroupName) -> Option<String> {
+        self.cgroup_path().map(|path| lossy(&name.of(&path)))
+    }
+
     fn share(&self, metric: Metric) -> Option<f64> {
         match self.rows.cell(self.row, metric)? {
             Cell::Float(share) => Some(share),
@@ -168,6 +181,30 @@ impl PyRow {
     #[getter]
     fn cpu_ns(&self) -> Option<u64> {
         self.int(Metric::CpuNs)
+    }
+
+    /// Path of the cgroup (v2), recorded or asked now; of a group the one that its tasks share.
+    #[getter]
+    fn cgroup(&self) -> Option<String> {
+        self.cgroup_path().as_deref().map(lossy)
+    }
+
+    /// Container, as its runtime lists it: 12 digits of the id, or a name. Empty for none.
+    #[getter]
+    fn container(&self) -> Option<String> {
+        self.cgroup_name(CgroupName::Container)
+    }
+
+    /// Uid of the Kubernetes pod, or 12 digits of the id of the podman pod. Empty for none.
+    #[getter]
+    fn pod(&self) -> Option<String> {
+        self.cgroup_name(CgroupName::Pod)
+    }
+
+    /// Unit of systemd. Empty for none.
+    #[getter]
+    fn unit(&self) -> Option<String> {
+        self.cgroup_name(CgroupName::Unit)
     }
 
     /// Number of tasks in the row: 1, or the size of the group.

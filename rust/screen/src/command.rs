@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use precise_top_core::{Cell, Metric, Record};
+use precise_top_core::{Cell, CgroupName, Metric, Record};
 
 use crate::line::{ScreenLine, Style};
 use crate::rows::TableRow;
@@ -21,6 +21,9 @@ pub trait Names {
     /// The arguments of the process that a record is of, each ended by a NUL; None where they
     /// are unknown, empty for a kernel thread. `ran` is whether the task ran in the interval.
     fn arguments(&self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>>;
+
+    /// The path of the cgroup that a record's task is in; None where it is unknown.
+    fn cgroup(&self, record: &Record<'_>) -> Option<Arc<[u8]>>;
 }
 
 /// No names are known.
@@ -31,6 +34,29 @@ impl Names for () {
 
     fn arguments(&self, _record: &Record<'_>, _ran: bool) -> Option<Arc<[u8]>> {
         None
+    }
+
+    fn cgroup(&self, _record: &Record<'_>) -> Option<Arc<[u8]>> {
+        None
+    }
+}
+
+/// Appends the path of the cgroup of a row, or a name in it: nothing where the path has none.
+pub(crate) fn push_cgroup(
+    text: &mut String,
+    names: &dyn Names,
+    row: TableRow<'_>,
+    name: Option<CgroupName>,
+) {
+    let record = row.table.record(row.row);
+    let path = record.and_then(|record| names.cgroup(&record));
+    let shown = path.as_deref().map(|path| match name {
+        Some(name) => name.of(path),
+        None => path.into(),
+    });
+    match shown {
+        Some(shown) => text.push_str(&text::safe(&String::from_utf8_lossy(&shown))),
+        None => text.push_str(text::UNKNOWN),
     }
 }
 

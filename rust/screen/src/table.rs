@@ -5,9 +5,9 @@
 //! * Where a screen is too narrow, columns go, the least important first; a number is never
 //!   cut.
 
-use precise_top_core::{Cell, Interval, Metric, TaskTable, state};
+use precise_top_core::{Cell, CgroupName, Interval, Metric, TaskTable, state};
 
-use crate::command::{Names, push_command};
+use crate::command::{Names, push_cgroup, push_command};
 use crate::line::{ScreenLine, Style};
 use crate::rows::TableRow;
 use crate::settings::ViewSettings;
@@ -38,13 +38,15 @@ pub enum CellFormat {
     User,
     /// The command line of the task's process, else the name.
     Command,
+    /// The path of a cgroup, or a name in it, from its id.
+    Cgroup(Option<CgroupName>),
     /// Any value, unchanged.
     Raw,
 }
 
 impl CellFormat {
     /// All formats with their names.
-    pub const ALL: [(&'static str, CellFormat); 12] = [
+    pub const ALL: [(&'static str, CellFormat); 16] = [
         ("percent", CellFormat::Percent),
         ("integer", CellFormat::Integer),
         ("kibibytes", CellFormat::Kibibytes),
@@ -56,6 +58,10 @@ impl CellFormat {
         ("name", CellFormat::Name),
         ("user", CellFormat::User),
         ("command", CellFormat::Command),
+        ("cgroup", CellFormat::Cgroup(None)),
+        ("container", CellFormat::Cgroup(Some(CgroupName::Container))),
+        ("pod", CellFormat::Cgroup(Some(CgroupName::Pod))),
+        ("unit", CellFormat::Cgroup(Some(CgroupName::Unit))),
         ("raw", CellFormat::Raw),
     ];
 
@@ -194,6 +200,10 @@ impl TextTable {
                 return Style::Plain;
             }
             let cell = row.table.cell(row.row, column.metric);
+            if let (CellFormat::Cgroup(name), Some(_)) = (column.format, cell) {
+                push_cgroup(&mut line.text, names, row, name);
+                return Style::Plain;
+            }
             if cell.is_none() && self.cells.is_some() && has_no_sum(row, column.metric) {
                 line.text.push(NO_SUM);
             } else {

@@ -92,6 +92,10 @@ impl Names for Root {
         text.push_str(if uid == 0 { "root" } else { "?" });
     }
 
+    fn cgroup(&self, _record: &Record<'_>) -> Option<Arc<[u8]>> {
+        None
+    }
+
     fn arguments(&self, _record: &Record<'_>, _ran: bool) -> Option<Arc<[u8]>> {
         None
     }

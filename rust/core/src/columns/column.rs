@@ -140,9 +140,10 @@ impl Column {
             }
             ColumnKind::Source => self.fill_text(memory, places, header.source.name().as_bytes()),
             ColumnKind::Path => self.fill_text(memory, places, block.rows.path.as_bytes()),
-            ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline => {
-                self.fill_names(memory, block);
-            }
+            ColumnKind::User
+            | ColumnKind::Cgroup
+            | ColumnKind::OfCgroup(_)
+            | ColumnKind::Cmdline => self.fill_names(memory, block),
             ColumnKind::Metric(metric) => self.fill_metric(memory, block, metric),
         }
     }
@@ -216,10 +217,10 @@ impl Column {
         }
         let dictionary = &mut self.dictionary;
         *self.codes_of_names.entry((text.as_ptr() as usize, text.len())).or_insert_with(|| {
-            if self.kind == ColumnKind::Cmdline {
-                dictionary.code(&quoted(text))
-            } else {
-                dictionary.code(text)
+            match self.kind {
+                ColumnKind::Cmdline => dictionary.code(&quoted(text)),
+                ColumnKind::OfCgroup(name) => dictionary.code(&name.of(text)),
+                _ => dictionary.code(text),
             }
         })
     }
@@ -283,7 +284,7 @@ impl Column {
 fn name_of<'a>(kind: ColumnKind, names: &'a NamesAt, record: &Record<'_>) -> Option<&'a [u8]> {
     match kind {
         ColumnKind::User => names.user(record.ac_uid()?),
-        ColumnKind::Cgroup => names.cgroup(record.cgroup_id()?),
+        ColumnKind::Cgroup | ColumnKind::OfCgroup(_) => names.cgroup(record.cgroup_id()?),
         _ => names.cmdline(record),
     }
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use crate::cgroup::CgroupName;
 use crate::fields::{Field, Kind, Repr};
 use crate::table::Metric;
 
@@ -33,6 +34,8 @@ pub enum ColumnKind {
     User,
     /// The recorded path of the cgroup `cgroup_id`.
     Cgroup,
+    /// A name in that path, empty where it has none.
+    OfCgroup(CgroupName),
     /// The recorded arguments, quoted as for a shell.
     Cmdline,
     /// The interval's length in ns.
@@ -93,7 +96,7 @@ const fn entry(
     Entry { kind, name, value_type, unit, nullable }
 }
 
-const TABLE: [Entry; 11] = [
+const TABLE: [Entry; 14] = [
     entry(ColumnKind::TimeNs, "time_ns", ValueType::U64, "ns", true),
     entry(ColumnKind::MonotonicNs, "monotonic_ns", ValueType::U64, "ns", true),
     entry(ColumnKind::Exited, "exited", ValueType::Bool, "", false),
@@ -103,6 +106,9 @@ const TABLE: [Entry; 11] = [
     entry(ColumnKind::Path, "path", ValueType::Text, "", false),
     entry(ColumnKind::User, "user", ValueType::Text, "", true),
     entry(ColumnKind::Cgroup, "cgroup", ValueType::Text, "", true),
+    entry(ColumnKind::OfCgroup(CgroupName::Container), "container", ValueType::Text, "", true),
+    entry(ColumnKind::OfCgroup(CgroupName::Pod), "pod", ValueType::Text, "", true),
+    entry(ColumnKind::OfCgroup(CgroupName::Unit), "unit", ValueType::Text, "", true),
     entry(ColumnKind::Cmdline, "cmdline", ValueType::Text, "", true),
     // Unknown in a snapshot's columns, as time and place are for a bare array of records.
     entry(ColumnKind::IntervalNs, "interval_ns", ValueType::U64, "ns", true),
@@ -110,7 +116,7 @@ const TABLE: [Entry; 11] = [
 
 impl ColumnKind {
     /// The columns of a snapshot that are not fields of its records.
-    pub const NOT_FIELDS: [ColumnKind; 10] = [
+    pub const NOT_FIELDS: [ColumnKind; 13] = [
         ColumnKind::TimeNs,
         ColumnKind::MonotonicNs,
         ColumnKind::Exited,
@@ -120,6 +126,9 @@ impl ColumnKind {
         ColumnKind::Path,
         ColumnKind::User,
         ColumnKind::Cgroup,
+        ColumnKind::OfCgroup(CgroupName::Container),
+        ColumnKind::OfCgroup(CgroupName::Pod),
+        ColumnKind::OfCgroup(CgroupName::Unit),
         ColumnKind::Cmdline,
     ];
 
@@ -162,7 +171,10 @@ impl ColumnKind {
 
     /// Whether it is a name that a recording has outside its records.
     pub const fn is_name(self) -> bool {
-        matches!(self, ColumnKind::User | ColumnKind::Cgroup | ColumnKind::Cmdline)
+        matches!(
+            self,
+            ColumnKind::User | ColumnKind::Cgroup | ColumnKind::OfCgroup(_) | ColumnKind::Cmdline
+        )
     }
 
     /// The column of a snapshot with that name.

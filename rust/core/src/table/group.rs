@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::metric::Metric;
 use super::query::{Cell, Filter, Key, TaskTable};
 use super::tasks::{cell_of_increase, increase_of, key_of};
+use crate::cgroup::CgroupName;
 use crate::field_set::FieldSet;
 use crate::fields::{Field, Kind};
 use crate::header::Header;
@@ -39,17 +40,22 @@ pub enum GroupBy {
     User,
     /// Cgroup; a task without one has its nearest living ancestor's.
     Cgroup,
+    /// A name in the path of the cgroup.
+    OfCgroup(CgroupName),
 }
 
 impl GroupBy {
     /// All keys.
-    pub const ALL: [GroupBy; 6] = [
+    pub const ALL: [GroupBy; 9] = [
         GroupBy::Process,
         GroupBy::Parent,
         GroupBy::Session,
         GroupBy::Name,
         GroupBy::User,
         GroupBy::Cgroup,
+        GroupBy::OfCgroup(CgroupName::Container),
+        GroupBy::OfCgroup(CgroupName::Pod),
+        GroupBy::OfCgroup(CgroupName::Unit),
     ];
 
     /// The name used on the command line.
@@ -61,6 +67,7 @@ impl GroupBy {
             GroupBy::Name => "name",
             GroupBy::User => "user",
             GroupBy::Cgroup => "cgroup",
+            GroupBy::OfCgroup(name) => name.name(),
         }
     }
 
@@ -177,13 +184,7 @@ impl Groups {
             });
             groups[group].push(row);
         }
-        for group in &mut groups {
-            let pid = |row: usize| interval.cur().get(row).and_then(|record| record.ac_pid());
-            let head = (0..group.len())
-                .min_by_key(|&at| (interval.is_exited(group[at]), pid(group[at])))
-                .unwrap_or(0);
-            group.swap(0, head);
-        }
+        groups.iter_mut().for_each(|group| put_head_first(&interval, group));
         let title = |(group, members): (Option<GroupKey>, &Vec<usize>)| {
             let group = group?;
             let asked =
@@ -192,7 +193,34 @@ impl Groups {
             Some(names.next().unwrap_or_else(|| group.number()))
         };
         let titles = named.into_iter().zip(&groups).map(title).collect();
-        Groups { interval, by, groups, titles }
+        let groups = Groups { interval, by, groups, titles };
+        match by {
+            GroupBy::OfCgroup(name) => groups.combined(name),
+            _ => groups,
+        }
+    }
+
+    /// The groups of cgroups, those together whose paths have the same name.
+    fn combined(self, name: CgroupName) -> Groups {
+        let (mut groups, mut titles): (Vec<Vec<usize>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
+        let mut order = HashMap::new();
+        for (members, path) in self.groups.into_iter().zip(self.titles) {
+            let path = path.unwrap_or_default();
+            let title = match name.of(&path) {
+                // A group without a path has no slash.
+                _ if !path.starts_with(b"/") => b"unknown".to_vec(),
+                none if none.is_empty() => format!("no {}", name.name()).into_bytes(),
+                name => name.into_owned(),
+            };
+            let group = *order.entry(title).or_insert_with_key(|title| {
+                groups.push(Vec::new());
+                titles.push(title.clone());
+                groups.len() - 1
+            });
+            groups[group].extend(members);
+        }
+        groups.iter_mut().for_each(|group| put_head_first(&self.interval, group));
+        Groups { groups, titles: titles.into_iter().map(Some).collect(), ..self }
     }
 
     /// The interval whose rows they are.
@@ -241,6 +269,17 @@ impl Groups {
                 values.all(|value| value == Some(first)).then_some(Cell::from(first))
             }
         }
+    }
+}
+
+/// Puts the living member with the lowest pid first, or else the dead one.
+fn put_head_first(interval: &Interval, group: &mut [usize]) {
+    let pid = |row: usize| interval.cur().get(row).and_then(|record| record.ac_pid());
+    let head = (0..group.len())
+        .min_by_key(|&at| (interval.is_exited(group[at]), pid(group[at])))
+        .unwrap_or(0);
+    if !group.is_empty() {
+        group.swap(0, head);
     }
 }
 
@@ -355,7 +394,7 @@ impl<'a> Ancestry<'a> {
                     .and_then(|record| of(record.ac_pid()).or_else(|| of(record.ac_tgid())))
                     .map_or(alone, Common::Session)
             }
-            GroupBy::Cgroup => {
+            GroupBy::Cgroup | GroupBy::OfCgroup(_) => {
                 // The kernel numbers cgroups from 1.
                 let id = |record: Record<'_>| record.cgroup_id().filter(|&id| id != 0);
                 let of_heir = || id(self.interval.cur().get(heir()?)?);

@@ -1,10 +1,11 @@
-//! The command lines of the tasks on a screen, each read once.
+//! The command lines and cgroups of the tasks on a screen, each read once.
 //!
 //! Design decisions
 //!
 //! * A command line is read when a task is first shown, and again after it has run: at once
 //!   where its name or executable changed, else seconds later, as a program may execute itself
 //!   or write over its arguments. That of a task that sleeps is never read again.
+//! * A cgroup keeps its path, so that one task is asked for all of its cgroup.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +21,13 @@ const SETTLED_NS: u64 = 2_000_000_000;
 /// Command lines that are kept beyond those of the last screen.
 const SPARE: usize = 1024;
 
-/// The command lines of the tasks on a screen.
+/// The command lines and cgroups of the tasks on a screen.
 pub struct CommandLines {
     source: NameSource,
     boot_id: Option<[u8; 16]>,
     known: HashMap<TaskKey, Known>,
+    /// The paths of cgroups by their ids.
+    cgroups: HashMap<u64, Arc<[u8]>>,
     /// CLOCK_BOOTTIME in ns at the snapshot on the screen.
     now_ns: u64,
 }
@@ -43,6 +46,7 @@ impl Default for CommandLines {
             source: NameSource::Unknown,
             boot_id: None,
             known: HashMap::new(),
+            cgroups: HashMap::new(),
             now_ns: 0,
         }
     }
@@ -58,12 +62,27 @@ impl CommandLines {
         {
             self.source = NameSource::of(snapshot);
             self.known.clear();
+            self.cgroups.clear();
         }
         self.boot_id = Some(header.boot_id);
         let before_ns = std::mem::replace(&mut self.now_ns, header.begin.boottime_ns);
         if self.known.len() > SPARE {
             self.known.retain(|_, known| known.shown_ns >= before_ns);
         }
+    }
+
+    /// The path of the cgroup of a record; None where it is unknown.
+    pub fn cgroup(&mut self, record: &Record<'_>) -> Option<Arc<[u8]>> {
+        let id = record.cgroup_id().filter(|&id| id != 0)?;
+        if let Some(path) = self.cgroups.get(&id) {
+            return Some(Arc::clone(path));
+        }
+        let path: Arc<[u8]> = self.source.cgroup(record, id)?.into();
+        if self.cgroups.len() >= SPARE {
+            self.cgroups.clear();
+        }
+        self.cgroups.insert(id, Arc::clone(&path));
+        Some(path)
     }
 
     /// The arguments of the process of a record, each ended by a NUL: empty for a kernel
