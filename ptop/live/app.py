@@ -26,8 +26,9 @@ from taskstats.screen import Canvas, Lines, width
 from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
-from ptop.live import keys, pages
+from ptop.live import details, keys, pages
 from ptop.live.decoder import Event
+from ptop.live.inspector import Inspector
 from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, with_row
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
@@ -104,6 +105,8 @@ def show(
         except HungUp:
             streams.discard(sys.stdout)
             return 128 + signal.SIGHUP
+        finally:
+            loop.inspector.close()
     # The keyboard sends these two: they are ways to quit.
     if loop.ended_by in {None, signal.SIGINT, signal.SIGQUIT}:
         return 0
@@ -141,6 +144,7 @@ class _Loop:
         self.cursor = ""
         # Rows that the last frame had room for, and rows in all.
         self.page_rows, self.total_rows = state.page_rows, state.total_rows
+        self.inspector = Inspector()
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
@@ -179,6 +183,8 @@ class _Loop:
         left_s = [end_s - now_s for end_s in ends_s]
         if (frame_s := self._left_s()) is not None:
             left_s.append(frame_s)
+        if (work_s := self.inspector.wait_s()) is not None:
+            left_s.append(work_s)
         polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
         ready = [descriptor for descriptor, _ in polled]
         # Reading an empty queue costs a system call and an exception.
@@ -190,6 +196,8 @@ class _Loop:
         elif ends_s:
             self._take(decoder.expire(time.monotonic()))
             self._expire_notice()
+        if not ready and work_s is not None:
+            self.stale |= self.inspector.work()
 
     def _left_s(self) -> float | None:
         """How long to show the current interval; None for ever."""
@@ -239,6 +247,8 @@ class _Loop:
         if self.feed.interval is None:
             # The first interval has only started.
             return
+        if self.state.mode in details.MODES:
+            self.inspector.add(self.feed.interval)
         if self.state.mode == "search" and self.state.wrong:
             self._search("here")
         if self.feed.notice:
@@ -253,6 +263,10 @@ class _Loop:
         before, self.state = self.state, keys.press(self._with_counts(), event)
         if self.state.request:
             self._answer()
+        if self.state.mode in details.MODES and before.mode == "table" and self.feed.interval:
+            # The next interval may have no row of it.
+            live = not self.state.recorded
+            self.inspector.follow(self.state.selected_key, self.feed.interval, live)
         resumed = before.paused and not self.state.paused and self.state.recorded
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self.pace.restart()
@@ -338,11 +352,24 @@ class _Loop:
         self.stale = False
         lines = self._lines(interval)
         self._update_selection(lines)
-        text = self.canvas.draw(self.renderer.page(self.terminal.size, interval) or lines)
+        text = self.canvas.draw(
+            self.renderer.page(self.terminal.size, interval) or self._with_pane(lines, interval)
+        )
         cursor = self._cursor()
         if text or cursor != self.cursor:
             self.cursor = cursor
             self.terminal.write(text + cursor)
+
+    def _with_pane(self, lines: Lines, interval: taskstats.Interval) -> Lines:
+        """The table with the pane that shows the selected task, if it is open."""
+        if self.state.mode not in details.MODES:
+            if self.state.mode == "table" and self.inspector.key is not None:
+                self.inspector.close()
+            return lines
+        self.inspector.follow(lines.selected_key, interval, live=not self.state.recorded)
+        self.inspector.use(self.state.details)
+        pane = self.inspector.pane(self.state.details)
+        return self.renderer.with_pane(lines, pane, self.terminal.size)
 
     def _cursor(self) -> str:
         """Shows the cursor in a prompt, and hides it elsewhere."""

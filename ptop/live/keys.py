@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ptop.live import editor, state
+from ptop.live import editor, looking, state
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
@@ -22,7 +22,8 @@ from ptop.live.state import Action, State
 LISTS = ("columns", "sort", "users")
 PROMPTS = ("filter", "search", "delay", "time")
 PAGES = ("help", "books", *LISTS)
-MODES = ("table", *PAGES, *PROMPTS)
+_PANE = ("details",)
+MODES = ("table", *_PANE, "strace", *PAGES, *PROMPTS)
 
 # Rows that the wheel of the mouse moves.
 WHEEL_ROWS = 3
@@ -176,10 +177,35 @@ def _edit(names: str, doc: str, edit: editor.Edit) -> Key:
 
 _EDIT_KEYS = tuple(_edit(*entry) for entry in editor.EDITS)
 
+_PANE_KEYS: tuple[Key, ...] = (
+    Key("Enter", "look into the selected task: a pane that follows", looking.open_pane, "Details"),
+    Key("Enter Esc q F10", "close the pane, or what runs in it", looking.close, "Close",
+        modes=_PANE),
+    Key("Down", "the next row", looking.move(1), "", "j Down", _PANE),
+    Key("Up", "the previous row", looking.move(-1), "", "k Up", _PANE),
+    Key("PgDn", "scroll the pane down", looking.scroll(1), "More", "Ctrl-F PgDn", _PANE),
+    Key("PgUp", "scroll the pane up", looking.scroll(-1), "", "Ctrl-B PgUp", _PANE),
+    Key("e", "the environment: names", looking.environment, "Environment", modes=_PANE),
+    Key("v", "show or mask the values of the environment", looking.values, modes=_PANE),
+    Key("m", "memory with shared pages in parts (PSS): slow", looking.memory, "PSS", modes=_PANE),
+    Key("s", "system calls by strace; asks first", looking.ask_strace, "strace", modes=_PANE,
+        views=_LIVE, htop="s"),
+    Key("y", "run strace, which stops the task at each call", looking.run("strace"), "Run",
+        modes=("strace",)),
+    Key("n Esc q", "do not run strace", looking.refuse, "Back", modes=("strace",)),
+    Key("l", "open files by lsof", looking.run("lsof"), "lsof", modes=_PANE, views=_LIVE, htop="l"),
+    Key("Ctrl-L", "draw the screen again", state.ask("redraw"), modes=_PANE),
+    Key("Z", "pause or continue", state.pause, modes=_PANE, views=_LIVE),
+    Key("Space Z", "pause or continue", state.pause, modes=_PANE, views=_REPLAY),
+    Key(". Shift-Right", "the next frame", state.step("next"), modes=_PANE, views=_REPLAY),
+    Key(", Shift-Left", "the previous frame", state.step("previous"), modes=_PANE, views=_REPLAY),
+)  # fmt: skip
+
 # The sections of help and documents.
 SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "the view": _VIEW,
     "rows": _MOVES,
+    "looking into a task": _PANE_KEYS,
     "frames of a replay": _FRAMES,
     "lists and help": _LIST_KEYS,
     "prompts": _PROMPT_KEYS,
@@ -225,7 +251,9 @@ def press(now: State, event: Event) -> State:
 
 def _point(now: State, mouse: Mouse) -> State:
     by = {64: -WHEEL_ROWS, 65: WHEEL_ROWS}.get(mouse.button, 0)
-    return _move(by)(now) if by and now.mode not in PROMPTS else now
+    if by and now.mode in _PANE:
+        return looking.move(by // WHEEL_ROWS)(now)
+    return _move(by)(now) if by and now.mode not in (*PROMPTS, "strace") else now
 
 
 def _answer(now: State, name: str) -> str:

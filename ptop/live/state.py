@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from taskstats.screen import RowKey
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
+from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
 from ptop.times import DELAY_RANGE, parse_delay
 
@@ -27,9 +28,10 @@ class State:
     """What the user has chosen, and the position on the screen.
 
     `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay
-    or time. `notice` is a line that replaces the last one for a while, `wrong` says in a prompt
-    what is wrong with it. `request` asks for what only the data can answer: frame and where it
-    is, time and what was typed, match and where it is, users, tag, kernel threads, redraw.
+    or time; details is the table with the pane of a task below it, strace a question there.
+    `notice` is a line that replaces the last one for a while, `wrong` says in a prompt what is
+    wrong with it. `request` asks for what only the data can answer: frame and where it is, time
+    and what was typed, match and where it is, users, tag, kernel threads, redraw.
     """
 
     view: str = "live"
@@ -60,6 +62,7 @@ class State:
     # What was searched for last, and the selection before this search.
     search: str = ""
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
+    details: Details = field(default_factory=Details)
     mode: str = "table"
     entry: Line = field(default_factory=Line)
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import taskstats
 from taskstats.screen import Lines, Screen
 
 from ptop.columns import TableColumn, fields_of, for_groups, with_context
-from ptop.live import keys, pages
+from ptop.live import details, inspector, keys, pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
 
@@ -17,7 +17,8 @@ from ptop.text import offset_s
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
     shown = [columns[key] for key in {*_shown(state), state.sort}]
-    return fields_of(shown, state.group_by) | {"state"}
+    looked_at = inspector.FIELDS if state.mode in details.MODES else frozenset()
+    return fields_of(shown, state.group_by) | {"state"} | looked_at
 
 
 def _shown(state: State) -> tuple[str, ...]:
@@ -74,7 +75,8 @@ class Renderer:
             "scroll": state.scroll,
             "key_bar": keys.bar(state),
             "prompt": None if prompt is None else "".join(prompt),
-            "notice": state.notice,
+            # The pane has its own last line.
+            "notice": "" if state.mode in details.MODES else state.notice,
         }
 
     def lines(
@@ -90,6 +92,8 @@ class Renderer:
         leave out unchanged tasks, `unchanged` is the source that holds them. `lacks` and `replay`
         are as of `Screen.lines`."""
         rows, resting = self._rows(interval, unchanged)
+        if self.state.mode in details.MODES:
+            size = (size[0], min(size[1], details.table_lines(size[1])))
         return self.screen.lines(rows, resting, size, lacks=lacks, replay=replay)
 
     def find(
@@ -111,6 +115,17 @@ class Renderer:
         if self.state.group_by:
             return interval.fold(self.state.group_by, resting=unchanged), None
         return interval, unchanged
+
+    def with_pane(self, table: Lines, pane: details.Pane, size: tuple[int, int]) -> Lines:
+        """The table with the pane of a task below it, on a screen of `size`."""
+        state, height = self.state, size[1] - details.table_lines(size[1])
+        if height <= 0:
+            return table
+        bar = "  ".join(f"{key} {word}" for key, word in keys.bar(state))
+        texts = details.lines(
+            pane, state.details, (size[0], height), bar, state.notice, self.ascii_only
+        )
+        return table.above(Lines(texts, (size[0], height)))
 
     def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
         """The page that replaces the table of an interval, or None."""

@@ -1089,6 +1089,8 @@ class Interval:
     def __iter__(self) -> Iterator[Row]: ...
     def by_pid(self, pid: int) -> Row | None:
         """Return the row of this pid, or None; of several the one of the living task."""
+    def dead_children(self, pid: int) -> Table:
+        """Return the rows of the processes that died in the interval and whose parent was `pid`."""
     def top(self, n: int | None = 10, *, by: str = "total") -> Table:
         """Return the first `n` rows in the order of a column, largest first; None for all.
 
@@ -1868,6 +1870,9 @@ class Lines:
     @property
     def died(self) -> bool:
         """Whether the selected task has died or its group has gone."""
+    def above(self, below: Lines) -> Lines:
+        """Return these lines with `below` under them, for a screen of both heights. Rows, selection
+        and the others are those of the upper part."""
     def key(self, row: int) -> RowKey | None:
         """Return the key of a row of the list; None for a row that is not on the screen."""
 

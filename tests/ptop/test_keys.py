@@ -10,6 +10,7 @@ import pytest
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
 from ptop.live import keys, pages
 from ptop.live.decoder import Mouse, Paste
+from ptop.live.details import Details
 from ptop.live.keys import press
 from ptop.live.state import LAYOUTS, State
 
@@ -58,6 +59,7 @@ def test_every_key_changes_something(layout: str, view: str) -> None:
         start = replace(FULL, layout=layout, recorded=view == "replay", mode=mode, cursor=1)
         items = ("", "0", "1000") if mode == "users" else ("pid", "name", "USER")
         start = replace(start, items=items, labels=("all", "root", "bin"), scroll=8)
+        start = replace(start, details=Details(top=3, environment="names"))
         start = replace(start, entry=replace(start.entry, text="a b", cursor=2, killed="x"))
         start = replace(start, entry=replace(start.entry, history=("c", "d"), back=1))
         for name, key in keys.bindings(layout, view, mode):
@@ -95,6 +97,7 @@ def test_the_key_bar_has_the_function_keys_of_htop() -> None:
         ("F4", "Filter"),
         ("F6", "Sort"),
         ("F10", "Quit"),
+        ("Enter", "Details"),
     ]
     assert ("Enter", "Done") in keys.bar(State(mode="filter"))
     assert ("Esc", "Back") in keys.bar(State(mode="help"))

@@ -260,6 +260,11 @@ impl PyInterval {
         self.inner.cur().find_pid(pid).map(|row| self.as_rows().row(row))
     }
 
+    /// Return the rows of the processes that died in the interval and whose parent was `pid`.
+    fn dead_children(&self, pid: u32) -> PyTable {
+        self.as_rows().dead_children(pid)
+    }
+
     /// Return the first `n` rows in the order of a column, largest first; None for all.
     ///
     /// `by` is a column, or "total", "user", "system" for the CPU time in the interval. A counter

@@ -355,6 +355,14 @@ impl PyLines {
         self.0.died
     }
 
+    /// Return these lines with `below` under them, for a screen of both heights. Rows, selection
+    /// and the others are those of the upper part.
+    fn above(&self, below: &PyLines) -> PyLines {
+        let mut both = self.0.clone();
+        both.lines.extend_from_slice(&below.0.lines);
+        PyLines(both)
+    }
+
     /// Return the key of a row of the list; None for a row that is not on the screen.
     fn key(&self, row: usize) -> Option<PyRowKey> {
         self.0.keys.get(row.checked_sub(self.0.top)?)?.clone().map(PyRowKey)

@@ -42,6 +42,20 @@ impl Rows {
         Ok(PyTable { rows: self.clone(), chosen: rows, sort })
     }
 
+    /// The rows of the processes that died in the interval, and whose parent was `pid`.
+    pub(crate) fn dead_children(&self, pid: u32) -> PyTable {
+        let is_child = |row: &u32| {
+            let row = *row as usize;
+            let record = self.interval.cur().get(row).filter(|_| self.interval.is_exited(row));
+            record.is_some_and(|record| {
+                record.ac_ppid() == Some(pid)
+                    && record.ac_tgid().is_none_or(|tgid| record.ac_pid() == Some(tgid))
+            })
+        };
+        let chosen = (0..self.interval.len() as u32).filter(is_child).collect();
+        PyTable { rows: self.clone(), chosen, sort: Metric::TotalNs }
+    }
+
     /// All rows as columns.
     pub(crate) fn columns(&self, py: Python<'_>, names: Option<&[String]>) -> PyResult<PyColumns> {
         let Some(groups) = &self.groups else {
