@@ -180,6 +180,20 @@ def add_threads(options: argparse.ArgumentParser) -> None:
     options.add_argument("--threads", action="store_true", help="threads, not processes")
 
 
+def add_acting(options: argparse.ArgumentParser) -> None:
+    """Add the options of the live view that say what it may do to tasks."""
+    which = options.add_mutually_exclusive_group()
+    which.add_argument(
+        "--read-only", action="store_true", help="no key of the live view changes a task"
+    )
+    which.add_argument(
+        "--keep-root",
+        action="store_true",
+        help="run as root all the time, to act on the tasks of all users; else ptop gives its"
+        " privilege up once its source is open",
+    )
+
+
 def add_quote_formulas(options: argparse.ArgumentParser) -> None:
     """Add --quote-formulas."""
     options.add_argument(

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import taskstats
 
 from ptop import streams
-from ptop.args import Parser, add_delay, add_source, add_table, add_threads
+from ptop.args import Parser, add_acting, add_delay, add_source, add_table, add_threads
 from ptop.privilege import became
 from ptop.text import as_root, safe
 
@@ -40,6 +40,7 @@ _TABLE = (
     ("check", "report which parts of a dump are readable", "ptop.commands.check"),
     ("replay", "show a dump in the live view", "ptop.commands.replay"),
     ("report", "report who used most in dumps", "ptop.commands.report"),
+    ("signal", "signal tasks by pid and start", "ptop.commands.signal"),
     ("export", "write dumps as CSV, JSON lines, Arrow or Parquet", "ptop.commands.export"),
 )
 SUMMARIES = {name: summary for name, summary, _ in _TABLE}
@@ -71,6 +72,7 @@ def _add_options(options: Parser) -> None:
     add_delay(options)
     add_source(options)
     add_threads(options)
+    add_acting(options)
 
 
 class _Scanner(Parser):

@@ -32,13 +32,14 @@ LAYERS = (
         "ptop.privilege",
         "ptop.signals",
         "ptop.streams",
+        "ptop.targets",
         "ptop.taskfiles",
         "ptop.text",
         "ptop.times",
     ),
-    ("ptop.feed", "ptop.live.state", "ptop.live.terminal", "ptop.recordings"),
-    ("ptop.live.inspector", "ptop.live.looking"),
-    ("ptop.args", "ptop.live.keys"),
+    ("ptop.feed", "ptop.live.state", "ptop.live.terminal", "ptop.recordings", "ptop.tasks"),
+    ("ptop.live.acting", "ptop.live.inspector", "ptop.live.looking"),
+    ("ptop.args", "ptop.live.actor", "ptop.live.guard", "ptop.live.keys"),
     ("ptop.live.pages", "ptop.live.theme", "ptop.commands.batch"),
     ("ptop.live.view",),
     ("ptop.live.app",),
@@ -51,6 +52,7 @@ LAYERS = (
         "ptop.commands.replay",
         "ptop.commands.report",
         "ptop.commands.run",
+        "ptop.commands.signal",
         "ptop.commands.top",
     ),
     ("ptop.cli",),
@@ -64,9 +66,11 @@ OUTSIDE = {"pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
+    "ptop.live.acting": (),
     "ptop.live.decoder": (),
     "ptop.live.details": ("taskstats.screen",),
     "ptop.live.editor": (),
+    "ptop.live.guard": (),
     "ptop.live.keys": (),
     "ptop.live.looking": (),
     "ptop.live.pages": (),
@@ -75,6 +79,7 @@ PURE = {
     "ptop.privilege": (),
     "ptop.signals": (),
     "ptop.streams": (),
+    "ptop.targets": (),
     "ptop.text": ("taskstats.screen",),
     "ptop.times": (),
 }
@@ -212,6 +217,7 @@ def test_crates_depend_on_what_they_may(crate: str) -> None:
 def test_unsafe_stands_only_where_it_may() -> None:
     may = {
         "rust/sources/src/sys.rs",
+        "rust/sources/src/sys/acting.rs",
         "rust/sources/src/sys/bpf.rs",
         "rust/sources/src/sys/map.rs",
         "rust/sources/src/sys/shared.rs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ import taskstats
 
 from ptop.args import EXIT_USAGE, first_state, shown_columns, theme, use_ascii
 from ptop.columns import fields_of
+from ptop.live.state import Acting
+from ptop.text import as_root
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,15 +28,19 @@ def _show(options: argparse.Namespace) -> int:
     from ptop.live.terminal import Terminal, UnusableError
     from ptop.live.theme import Look
 
+    if options.keep_root and os.geteuid() != 0:
+        sys.stderr.write(f"ptop: --keep-root: ptop is not root; type: {as_root('--keep-root')}\n")
+        return EXIT_USAGE
     try:
         terminal = Terminal()
     except UnusableError as error:
         sys.stderr.write(f"ptop: {error}; for plain text type: ptop -b -n 1\n")
         return EXIT_USAGE
     state, columns, limits = first_state(options)
+    acting = Acting(read_only=options.read_only, keep_root=options.keep_root)
     return app.run(
         terminal,
-        replace(state, threads=options.threads, delay=options.delay),
+        replace(state, threads=options.threads, delay=options.delay, acting=acting),
         columns,
         source=options.source,
         limits=limits,

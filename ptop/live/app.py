@@ -26,8 +26,9 @@ from taskstats.screen import Canvas, Lines, width
 from ptop import streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, LiveFeed, RecordedFeed
-from ptop.live import details, keys, pages
+from ptop.live import actor, details, keys, pages
 from ptop.live.decoder import Event
+from ptop.live.guard import Guard
 from ptop.live.inspector import Inspector
 from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, with_row
 from ptop.live.terminal import HungUp, Terminal
@@ -71,7 +72,8 @@ def run(
         cpu_times=True,
         system=True,
     ) as opened:
-        taskstats.drop_privileges(opened.name)
+        if not state.acting.keep_root:
+            taskstats.drop_privileges(opened.name)
         return show(terminal, LiveFeed(opened), state, columns, limits, intervals, look)
 
 
@@ -145,6 +147,7 @@ class _Loop:
         # Rows that the last frame had room for, and rows in all.
         self.page_rows, self.total_rows = state.page_rows, state.total_rows
         self.inspector = Inspector()
+        self.guard = Guard()
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
@@ -221,7 +224,11 @@ class _Loop:
 
     def _take(self, events: Iterable[Event]) -> None:
         """Apply what was typed."""
-        for event in events:
+        read = list(events)
+        now_s = time.monotonic()
+        for event in read:
+            if not self.guard.admits(self.state.mode, event, now_s, alone=len(read) == 1):
+                continue
             self.stale = True
             self._press(event)
             if self.state.quit:
@@ -283,6 +290,8 @@ class _Loop:
                 # Several keys may come at once: where is the selection?
                 self._update_selection(self._lines(self.feed.interval))
             self.state = tag(self.state)
+        elif request.startswith("act "):
+            self._act(request)
         elif request == "kernel threads":
             self.state = hide_kernel_threads(self.state, self._has_kernel_threads())
         elif request == "users":
@@ -292,6 +301,18 @@ class _Loop:
         else:
             notice = _go(self.feed, request, self.columns[self.state.sort])
             self.state = replace(self.state, notice=notice)
+
+    def _act(self, request: str) -> None:
+        """Act on tasks, or ask what to do."""
+        if not isinstance(self.feed, LiveFeed):
+            self.state = replace(self.state, notice="only the live view acts on tasks")
+        elif request == "act do":
+            self.state = actor.do(self.state)
+        elif self.guard.is_after_paste(time.monotonic()):
+            self.state = replace(self.state, notice="ignored: a key right after a paste")
+        elif self.feed.interval is not None:
+            self._update_selection(self._lines(self.feed.interval))
+            self.state = actor.begin(self.state, self.feed.interval)
 
     def _expire_notice(self) -> None:
         if self.notice_until_s is not None and time.monotonic() >= self.notice_until_s:
@@ -359,6 +380,7 @@ class _Loop:
         if text or cursor != self.cursor:
             self.cursor = cursor
             self.terminal.write(text + cursor)
+        self.guard.draw(self.state.mode, time.monotonic())
 
     def _with_pane(self, lines: Lines, interval: taskstats.Interval) -> Lines:
         """The table with the pane that shows the selected task, if it is open."""

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ptop.live import editor, looking, state
+from ptop.live import acting, editor, looking, state
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
 # Where the user looks at something, chooses from a list, and types a text.
-LISTS = ("columns", "sort", "users")
-PROMPTS = ("filter", "search", "delay", "time")
-PAGES = ("help", "books", *LISTS)
+LISTS = ("columns", "sort", "users", *acting.LISTS)
+_TEXTS = ("filter", "search", "delay", "time")
+PROMPTS = (*_TEXTS, *acting.PROMPTS)
+PAGES = ("help", "books", "refused", *LISTS)
 _PANE = ("details",)
 MODES = ("table", *_PANE, "strace", *PAGES, *PROMPTS)
 
@@ -57,7 +58,7 @@ def lines_of(now: State) -> int:
     if now.mode == "help":
         # The last line of the page is at the foot of the screen.
         return max(1, len(help_lines(now)) - max(1, now.height - state.PAGE_FRAME) + 1)
-    if now.mode == "books":
+    if now.mode in {"books", "refused"}:
         return 1
     return len(now.known if now.mode == "columns" else now.items)
 
@@ -110,6 +111,18 @@ _VIEW: tuple[Key, ...] = (
     Key("d", "change the interval", state.type_in("delay"), views=_LIVE, top="d s", old="d"),
 )  # fmt: skip
 
+_ACTS: tuple[Key, ...] = (
+    Key("F9", "signal the tagged tasks, or the selected one: a menu", acting.begin("signal"),
+        "Signal", views=_LIVE, htop="F9 k", top="k"),
+    Key("F7 [", "a nice value lower by 1: runs earlier", acting.begin("nice by", -1),
+        views=_LIVE, htop="F7 ]"),
+    Key("F8 ]", "a nice value higher by 1: runs later", acting.begin("nice by", 1), views=_LIVE,
+        htop="F8 ["),
+    Key("R", "set the nice value", acting.begin("nice"), views=_LIVE, top="r"),
+    Key("i", "set the I/O priority", acting.begin("ionice"), views=_LIVE, htop="i"),
+    Key("a", "set the CPUs to run on", acting.begin("affinity"), views=_LIVE, htop="a"),
+)  # fmt: skip
+
 _MOVES: tuple[Key, ...] = (
     Key("Down", "the next row or line", _move(1), "", "j Down", _EVERYWHERE, htop="Down",
         top="Down", old="j Down"),
@@ -156,13 +169,18 @@ _FRAMES: tuple[Key, ...] = (
 _LIST_KEYS: tuple[Key, ...] = (
     Key("Space", "show or hide the column", state.switch_column, "Switch", modes=("columns",)),
     Key("Enter", "choose the line", state.pick, "Choose", modes=("sort", "users")),
-    Key("Esc q F10 Enter F1", "back to the table", state.leave, "Back", modes=("help", "books")),
+    Key("Enter", "send the signal", acting.pick_signal, "Choose", modes=("signal",)),
+    Key("Enter", "answer the question", acting.answer, "Choose", modes=("confirm",)),
+    Key("Esc q F10 Enter F1", "back to the table", state.leave, "Back",
+        modes=("help", "books", "refused")),
     Key("Esc q F10 Enter F2", "back to the table", state.leave, "Back", modes=("columns",)),
-    Key("Esc q F10", "back to the table", state.leave, "Back", modes=("sort", "users")),
+    Key("Esc q F10", "back to the table", state.leave, "Back",
+        modes=("sort", "users", *acting.LISTS)),
 )  # fmt: skip
 
 _PROMPT_KEYS: tuple[Key, ...] = (
-    Key("Enter", "take what was typed", state.commit, "Done", modes=PROMPTS),
+    Key("Enter", "take what was typed", state.commit, "Done", modes=_TEXTS),
+    Key("Enter", "set the value", acting.commit, "Done", modes=acting.PROMPTS),
     Key("Esc Ctrl-G", "leave all as it was", state.cancel, "Cancel", modes=PROMPTS),
     Key("F3 Ctrl-S", "the next row that matches", state.ask("match next"), "Next",
         modes=("search",), htop="F3"),
@@ -204,6 +222,7 @@ _PANE_KEYS: tuple[Key, ...] = (
 # The sections of help and documents.
 SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "the view": _VIEW,
+    "acting on tasks": _ACTS,
     "rows": _MOVES,
     "looking into a task": _PANE_KEYS,
     "frames of a replay": _FRAMES,
@@ -262,6 +281,8 @@ def _answer(now: State, name: str) -> str:
         is_here = now.mode in key.modes and _view(now) in key.views
         if is_here and now.mode == "table" and name in key.old.split():
             return f"{name} has moved to {key.shown(now.layout).split()[0]}: {key.doc}"
+    if now.recorded and (live := _bound(now.layout, "live", now.mode).get(name)):
+        return f"{name} works in the live view alone: {live.doc}"
     return f"{name} is not a key; F1 lists the keys" if name.isprintable() else ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ptop.columns import TableColumn
-from ptop.live import keys
+from ptop.live import acting, keys
 from ptop.live.state import PAGE_FRAME, State
 
 # Width of the keys on the help page.
@@ -20,6 +20,7 @@ PROMPTS: Mapping[str, Callable[[State], str]] = {
     "search": lambda _: "search",
     "delay": lambda state: f"seconds (now {state.delay:g})",
     "time": lambda _: "time (12:34:56, or from here +90s, -5m)",
+    **dict.fromkeys(acting.PROMPTS, acting.prompt),
 }
 
 
@@ -108,6 +109,19 @@ def sort_page(state: State, columns: Mapping[str, TableColumn], height: int) -> 
 def users_page(state: State, height: int) -> list[StyledLine]:
     """The page of users whose tasks may be shown alone."""
     return _list_page("user: Enter chooses, Esc returns", list(state.labels), state, height)
+
+
+def acting_page(state: State, height: int) -> list[StyledLine]:
+    """The menu of signals, or the second question."""
+    return _list_page(acting.title(state), list(state.labels), state, height)
+
+
+def refused_page(state: State, height: int) -> list[StyledLine]:
+    """What was refused, and what to type."""
+    room = max(1, height - PAGE_FRAME)
+    lines: list[StyledLine] = [(text, "plain") for text in state.labels[:room]]
+    lines += [("", "plain")] * (room - len(lines))
+    return [("ptop: refused", "bold"), *lines, (state.notice or "Esc returns", "bold")]
 
 
 def _list_page(title: str, texts: list[str], state: State, height: int) -> list[StyledLine]:

@@ -13,6 +13,11 @@ from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
 from ptop.times import DELAY_RANGE, parse_delay
 
+# Same value as typing.TYPE_CHECKING.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ptop.targets import Target
+
 # Layouts of the keys.
 LAYOUTS = ("htop", "vim")
 # Limits of the speed of a replay; 1 is the speed of the recording.
@@ -24,14 +29,29 @@ PAGE_FRAME = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Acting:
+    """What the user is about to do: `kind` is signal, nice, nice by, ionice or affinity, `value`
+    the chosen one, `targets` the tasks, and `left_out` says which rows are none and why."""
+
+    kind: str = ""
+    value: int | frozenset[int] = 0
+    targets: tuple[Target, ...] = ()
+    left_out: str = ""
+    # Of the command line: no task is changed, and root is kept.
+    read_only: bool = False
+    keep_root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the user has chosen, and the position on the screen.
 
     `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay
-    or time; details is the table with the pane of a task below it, strace a question there.
-    `notice` is a line that replaces the last one for a while, `wrong` says in a prompt what is
-    wrong with it. `request` asks for what only the data can answer: frame and where it is, time
-    and what was typed, match and where it is, users, tag, kernel threads, redraw.
+    or time; details is the table with the pane of a task below it, strace a question there;
+    those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the last
+    one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what only
+    the data can answer: frame and where it is, time and what was typed, match and where it is,
+    users, tag, kernel threads, redraw, act and what.
     """
 
     view: str = "live"
@@ -61,6 +81,7 @@ class State:
     scroll: int = 0
     # What was searched for last, and the selection before this search.
     search: str = ""
+    acting: Acting = field(default_factory=Acting)
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
     details: Details = field(default_factory=Details)
     mode: str = "table"

@@ -71,6 +71,7 @@ class Renderer:
             "follow": state.follow,
             "tagged": tuple(state.tagged),
             "paused": state.paused,
+            "badge": "ROOT" if state.acting.keep_root else "",
             "ascii": self.ascii_only,
             "scroll": state.scroll,
             "key_bar": keys.bar(state),
@@ -141,6 +142,10 @@ class Renderer:
                 page = pages.sort_page(self.state, self.columns, height)
             case "users":
                 page = pages.users_page(self.state, height)
+            case "signal" | "confirm":
+                page = pages.acting_page(self.state, height)
+            case "refused":
+                page = pages.refused_page(self.state, height)
             case _:
                 return None
         return Lines(page, size)

@@ -1687,6 +1687,49 @@ def same_start(one_ns: int | None, other_ns: int | None) -> bool:
     Derived starts of one task differ by milliseconds. An unknown start is no difference.
     """
 
+@final
+class TaskNow:
+    """The task that has a pid now, as /proc shows it; `task_now` returns it."""
+
+    @property
+    def tgid(self) -> int:
+        """Its process id."""
+    @property
+    def name(self) -> str:
+        """Its command name."""
+    @property
+    def start_ticks(self) -> int:
+        """Its start in clock ticks since boot: field 22 of proc_pid_stat(5). With the pid it names
+        one task.
+        """
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has died."""
+
+def task_now(pid: int) -> TaskNow:
+    """Return the task that has this pid now, in the pid namespace of this process.
+
+    Raises NoSuchTask, and Unsupported where /proc shows another pid namespace.
+    """
+
+def tgkill(tgid: int, tid: int, signal: int) -> None:
+    """Send a signal to one thread of a process (tgkill(2)).
+
+    The kernel compares no start: check it right before. Raises OSError.
+    """
+
+def ioprio(tid: int) -> int:
+    """Return the I/O priority of a task: its class times 2**13, and its level (ioprio_get(2)).
+
+    Raises OSError.
+    """
+
+def set_ioprio(tid: int, priority: int) -> None:
+    """Set the I/O priority of a task (ioprio_set(2)).
+
+    Raises OSError.
+    """
+
 class _Column(Protocol):
     """What `Screen` needs to know of a column."""
 
@@ -1730,6 +1773,7 @@ class _Settings(TypedDict, total=False):
     tagged: Sequence[RowKey]
     scroll: int
     paused: bool
+    badge: str
     ascii: bool
     key_bar: Sequence[tuple[str, str]]
     prompt: str | None
@@ -1748,6 +1792,11 @@ class RowKey:
     @property
     def title(self) -> str | None:
         """The title of a group; None for a task."""
+    def is_now(self, interval: Interval, now: TaskNow) -> bool:
+        """Return whether it is the task that has its pid now; `interval` is that of the row.
+
+        Starts are compared: to the tick, or to a second where the source derives them.
+        """
     def __eq__(self, value: object, /) -> bool: ...
     def __ne__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -1772,9 +1821,9 @@ class Screen:
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
-    command lines are skipped. `paused` shows at the top. `key_bar` are keys and their words
-    for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
-    all text is ASCII.
+    command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are
+    keys and their words for the last line, which `prompt` replaces, else `notice` where it is not
+    empty. With `ascii` all text is ASCII.
 
     Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
     """

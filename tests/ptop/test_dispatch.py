@@ -21,6 +21,7 @@ REQUIRED = {
     "replay": ["a.tsd"],
     "report": ["a.tsd"],
     "run": ["true"],
+    "signal": ["TERM", "1@0"],
 }
 # Values of the options that have no choices.
 VALUES = {

@@ -57,7 +57,7 @@ def test_no_key_needs_altgr_and_none_of_letters_signals(layout: str) -> None:
 def test_every_key_changes_something(layout: str, view: str) -> None:
     for mode in keys.MODES:
         start = replace(FULL, layout=layout, recorded=view == "replay", mode=mode, cursor=1)
-        items = ("", "0", "1000") if mode == "users" else ("pid", "name", "USER")
+        items = ("", "0", "1000") if mode in {"users", "signal"} else ("pid", "name", "USER")
         start = replace(start, items=items, labels=("all", "root", "bin"), scroll=8)
         start = replace(start, details=Details(top=3, environment="names"))
         start = replace(start, entry=replace(start.entry, text="a b", cursor=2, killed="x"))
@@ -96,6 +96,7 @@ def test_the_key_bar_has_the_function_keys_of_htop() -> None:
         ("F3", "Search"),
         ("F4", "Filter"),
         ("F6", "Sort"),
+        ("F9", "Signal"),
         ("F10", "Quit"),
         ("Enter", "Details"),
     ]

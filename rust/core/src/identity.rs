@@ -13,6 +13,7 @@
 //! | a task that a user selected, in later snapshots ([`Identity::is_still`]) | equal pid and start | 0; 20 ms for derived starts |
 //! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
 //! | a record and /proc, asked later ([`is_same_in_proc`]) | equal pid (by the caller), start | one tick; 1 s + one tick for derived starts |
+//! | a row and /proc, before the user acts on it ([`Identity::is_in_proc`]) | equal pid (by the caller), known start | one tick; 1 s + one tick for derived starts |
 //! | a record and a recorded command line (`is_of_process`) | equal process id (by the caller), start | 0 |
 //! | intervals of a recording ([`is_same_in_recording`]) | equal pid (by the caller), start | 1 s |
 //!
@@ -89,6 +90,17 @@ impl Identity {
                 (Some(a), Some(b)) => a.abs_diff(b) <= tolerance_ns,
                 _ => true,
             }
+    }
+
+    /// Whether this task of a snapshot, of which `header` is, is the one that /proc shows under its
+    /// pid, with the start `proc_start_ns`. A task of unknown start is not.
+    pub fn is_in_proc(&self, header: &Header, proc_start_ns: u64) -> bool {
+        let tick_ns = header.cpu_times_step_ns.max(1);
+        self.start_ns.is_some_and(|start_ns| match has_derived_starts(header) {
+            true => proc_start_ns.abs_diff(start_ns) <= PROC_TOLERANCE_NS + tick_ns,
+            // The offset of a time namespace is not a multiple of the tick.
+            false => start_ns.abs_diff(proc_start_ns) < tick_ns,
+        })
     }
 
     /// Whether this task, which has no record in the snapshot `before`, started after it.

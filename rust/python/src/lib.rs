@@ -1,5 +1,6 @@
 //! The Python binding: converts arguments and results, without logic of its own.
 
+mod acting;
 mod arrow;
 mod columns;
 mod convert;
@@ -81,6 +82,11 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tree::PyTree>()?;
     module.add_class::<screen::PyScreen>()?;
     module.add_class::<row_key::PyRowKey>()?;
+    module.add_class::<acting::PyTaskNow>()?;
+    module.add_function(wrap_pyfunction!(acting::task_now, module)?)?;
+    module.add_function(wrap_pyfunction!(acting::tgkill, module)?)?;
+    module.add_function(wrap_pyfunction!(acting::ioprio, module)?)?;
+    module.add_function(wrap_pyfunction!(acting::set_ioprio, module)?)?;
     module.add_class::<screen::PyLines>()?;
     module.add_class::<screen::PyCanvas>()?;
     module.add_function(wrap_pyfunction!(text::safe, module)?)?;

@@ -3,6 +3,9 @@
 use precise_top_screen::{RowKey, text};
 use pyo3::prelude::*;
 
+use crate::acting::PyTaskNow;
+use crate::interval::PyInterval;
+
 /// The identity of a row: a task, or the title of a group.
 ///
 /// `Lines.key` returns it, and `Screen` takes it as `selected_key`. Keys of one task are equal.
@@ -27,6 +30,18 @@ impl PyRowKey {
         match &self.0 {
             RowKey::Task(_) => None,
             RowKey::Title(title) => Some(text::safe(&String::from_utf8_lossy(title)).into_owned()),
+        }
+    }
+
+    /// Return whether it is the task that has its pid now; `interval` is that of the row.
+    ///
+    /// Starts are compared: to the tick, or to a second where the source derives them.
+    fn is_now(&self, interval: &PyInterval, now: &PyTaskNow) -> bool {
+        match &self.0 {
+            RowKey::Task(task) => {
+                task.is_in_proc(interval.inner.cur().header(), now.0.start_ns)
+            }
+            RowKey::Title(_) => false,
         }
     }
 

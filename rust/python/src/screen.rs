@@ -115,7 +115,7 @@ impl RowsArgument<'_> {
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
-/// command lines are skipped. `paused` shows at the top. `key_bar` are keys and their words
+/// command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are keys and their words
 /// for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
 /// all text is ASCII.
 ///

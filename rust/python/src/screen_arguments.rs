@@ -81,6 +81,8 @@ struct SettingsArguments {
     #[pyo3(default)]
     paused: bool,
     #[pyo3(default)]
+    badge: String,
+    #[pyo3(default)]
     ascii: bool,
     #[pyo3(default)]
     key_bar: Vec<(String, String)>,
@@ -91,7 +93,7 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 21] = [
     "sort",
     "descending",
     "text",
@@ -108,6 +110,7 @@ const SETTINGS: [&str; 20] = [
     "tagged",
     "scroll",
     "paused",
+    "badge",
     "ascii",
     "key_bar",
     "prompt",
@@ -160,6 +163,7 @@ pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSe
         tagged: given.tagged.into_iter().map(|key| key.0).collect(),
         scroll: given.scroll,
         paused: given.paused,
+        badge: given.badge,
         ascii: given.ascii,
         replay: String::new(),
         lacks: String::new(),

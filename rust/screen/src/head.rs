@@ -53,6 +53,10 @@ fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
         line.push("PAUSED", Style::Reverse);
         line.text.push(' ');
     }
+    if !settings.badge.is_empty() {
+        line.push(&settings.badge, Style::Reverse);
+        line.text.push(' ');
+    }
     if settings.replay.is_empty() {
         text::push_time_of_day(&mut line.text, data.local_s);
         line.text.push_str("  ");

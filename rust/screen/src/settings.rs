@@ -34,6 +34,8 @@ pub struct ViewSettings {
     pub scroll: usize,
     /// Whether the view is paused.
     pub paused: bool,
+    /// A word at the top that the user must not overlook; empty for none.
+    pub badge: String,
     /// Whether all text is ASCII.
     pub ascii: bool,
     /// Date and position of a replayed frame; empty in the live view.

@@ -223,6 +223,7 @@ fn settings() -> ViewSettings {
         tagged: Vec::new(),
         scroll: 0,
         paused: false,
+        badge: String::new(),
         ascii: false,
         replay: String::new(),
         lacks: String::new(),

@@ -19,6 +19,17 @@ use crate::sys;
 const SMALLEST_PAGE: usize = 4096;
 const USER_HZ: u64 = 100;
 
+const NS_PER_S: u64 = 1_000_000_000;
+
+fn ticks_per_second() -> u64 {
+    number_of_system(SysconfVar::CLK_TCK).unwrap_or(USER_HZ)
+}
+
+/// Nanoseconds of one tick of /proc.
+pub(crate) fn tick_ns() -> u64 {
+    NS_PER_S / ticks_per_second()
+}
+
 /// The machine's facts and the kept descriptors.
 pub(crate) struct Host {
     boot_id: [u8; 16],
@@ -49,7 +60,7 @@ impl Host {
             host: line("/proc/sys/kernel/hostname"),
             release: line("/proc/sys/kernel/osrelease"),
             page_size: page_size() as u32,
-            ticks_per_second: number_of_system(SysconfVar::CLK_TCK).unwrap_or(USER_HZ),
+            ticks_per_second: ticks_per_second(),
             stat: open("/proc/stat"),
             loadavg: open("/proc/loadavg"),
             meminfo: open("/proc/meminfo"),
@@ -75,7 +86,7 @@ impl Host {
 
     /// Nanoseconds of one tick of /proc.
     pub(crate) fn tick_ns(&self) -> u64 {
-        1_000_000_000 / self.ticks_per_second
+        NS_PER_S / self.ticks_per_second
     }
 
     /// Fills the facts that do not change while the machine is up. No system call.

@@ -1,6 +1,7 @@
 //! Sources of task accounting on Linux: they read the kernel's records and make snapshots of
 //! `precise-top-core` from them. All system calls of the project are in this crate.
 
+pub mod acting;
 mod bpf;
 mod errors;
 mod exits;

@@ -1,6 +1,7 @@
 //! The project's system calls: short forms of those that nix offers, and the few that it
 //! does not. The only `unsafe` of this crate is in this folder.
 
+pub(crate) mod acting;
 pub(crate) mod bpf;
 pub(crate) mod clock;
 pub(crate) mod map;

@@ -22,15 +22,15 @@ pub(super) const MOMENT: FieldSet =
     FieldSet::of(&[Field::state, Field::task_flags, Field::vm_kb, Field::rss_kb, Field::cpu]);
 
 /// One line of /proc/PID/stat (proc_pid_stat(5), fields counted from 1).
-pub(super) struct Stat {
-    comm: Vec<u8>,
-    pub(super) state: u8,
+pub(crate) struct Stat {
+    pub(crate) comm: Vec<u8>,
+    pub(crate) state: u8,
     /// Fields from 4 on; negative ones in two's complement.
     numbers: Vec<u64>,
 }
 
 impl Stat {
-    pub(super) fn parse(line: &[u8]) -> Option<Stat> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Stat> {
         let open = line.iter().position(|&byte| byte == b'(')?;
         // The name may hold anything, parentheses too.
         let close = line.iter().rposition(|&byte| byte == b')')?;
@@ -47,17 +47,17 @@ impl Stat {
     }
 
     /// Field 4 or a later one; 0 where the line is shorter.
-    pub(super) fn number(&self, field: usize) -> u64 {
+    pub(crate) fn number(&self, field: usize) -> u64 {
         self.numbers.get(field - 4).copied().unwrap_or(0)
     }
 
     /// Number of threads of the process that have not been reaped.
-    pub(super) fn threads(&self) -> u64 {
+    pub(crate) fn threads(&self) -> u64 {
         self.number(20)
     }
 
     /// The kernel's CLOCK_BOOTTIME at the start, to the tick.
-    pub(super) fn start_ns(&self, tick_ns: u64) -> u64 {
+    pub(crate) fn start_ns(&self, tick_ns: u64) -> u64 {
         kernel_boottime_ns(self.number(22).saturating_mul(tick_ns))
     }
 
