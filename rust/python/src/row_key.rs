@@ -38,9 +38,7 @@ impl PyRowKey {
     /// Starts are compared: to the tick, or to a second where the source derives them.
     fn is_now(&self, interval: &PyInterval, now: &PyTaskNow) -> bool {
         match &self.0 {
-            RowKey::Task(task) => {
-                task.is_in_proc(interval.inner.cur().header(), now.0.start_ns)
-            }
+            RowKey::Task(task) => task.is_in_proc(interval.inner.cur().header(), now.0.start_ns),
             RowKey::Title(_) => false,
         }
     }
