@@ -33,6 +33,7 @@ mod strings;
 mod write;
 
 pub use check::Damage;
+pub(crate) use delta::{ChainReader, ChainWriter};
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use intervals::{Gap, Intervals, Tasks, Walk};
@@ -41,7 +42,7 @@ pub use read::{Copies, Cursor, Reader, Stop};
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -50,22 +51,22 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Small for small differences of either sign.
-const fn zigzag(number: u64) -> u64 {
+pub(crate) const fn zigzag(number: u64) -> u64 {
     (number << 1) ^ ((number.cast_signed() >> 63) as u64)
 }
 
-const fn unzigzag(number: u64) -> u64 {
+pub(crate) const fn unzigzag(number: u64) -> u64 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
 /// Reads what [`put_varint`] wrote and plain bytes; None at the end of the input.
-struct Input<'a> {
+pub(crate) struct Input<'a> {
     bytes: &'a [u8],
-    at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'a> Input<'a> {
-    fn new(bytes: &'a [u8]) -> Input<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Input<'a> {
         Input { bytes, at: 0 }
     }
 
@@ -73,7 +74,7 @@ impl<'a> Input<'a> {
         self.at >= self.bytes.len()
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = *self.bytes.get(self.at)?;
@@ -91,7 +92,7 @@ impl<'a> Input<'a> {
         None
     }
 
-    fn length(&mut self) -> Option<usize> {
+    pub(crate) fn length(&mut self) -> Option<usize> {
         usize::try_from(self.varint()?).ok()
     }
 

@@ -16,6 +16,7 @@ pub mod error;
 pub mod field_set;
 pub mod fields;
 pub mod header;
+pub mod history;
 pub mod identity;
 pub mod interval;
 pub mod layout;

@@ -11,10 +11,12 @@ use crate::fields::Field;
 use crate::header::Flags;
 use crate::layout::Layout;
 
+mod chain;
 mod decode;
 mod encode;
 mod rows;
 
+pub(crate) use chain::{ChainReader, ChainWriter};
 pub(super) use decode::Apply;
 pub(super) use encode::Encoder;
 pub(super) use rows::Rows;

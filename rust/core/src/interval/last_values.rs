@@ -179,6 +179,34 @@ impl LastValues {
         all.into_snapshot(header, self.layout.clone())
     }
 
+    /// A snapshot from which [`LastValues::new`] makes the same values: the tasks that the next
+    /// snapshot has again although they exited are its exits.
+    pub(crate) fn to_snapshot(&self) -> Result<Snapshot<SharedBytes>, ParseError> {
+        let count = self.tasks.len() + self.exiting.len();
+        let mut all = RecordBuffer::new(self.layout.record_size(), count);
+        for (index, last) in self.tasks.values().enumerate() {
+            all.push(self.record_bytes(index), last.filled);
+        }
+        for (bytes, filled) in self.exiting.values() {
+            all.push(bytes, *filled);
+        }
+        let header = Header { exited: self.exiting.len() as u32, ..self.header.clone() };
+        all.into_snapshot(header, self.layout.clone())
+    }
+
+    /// The layout of the records.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The last record of a task, or that of one which was exiting.
+    pub(crate) fn last_record(&self, key: &TaskKey) -> Option<&[u8]> {
+        match self.tasks.get_index_of(key) {
+            Some(index) => Some(self.record_bytes(index)),
+            None => self.exiting.get(key).map(|(bytes, _)| &**bytes),
+        }
+    }
+
     /// Merges a partial snapshot.
     pub fn merge(&mut self, partial: &Snapshot<SharedBytes>) {
         self.serial += 1;
@@ -191,8 +219,10 @@ impl LastValues {
             }
         }
         // A zombie is in each snapshot until its parent has waited for it.
-        let reaped: Vec<TaskKey> =
+        let mut reaped: Vec<TaskKey> =
             self.zombies.keys().copied().filter(|key| !self.is_in_last(key)).collect();
+        // In one order, as the others change places: who merges the same has the same places.
+        reaped.sort_unstable_by_key(|key| self.tasks.get_index_of(key));
         reaped.iter().for_each(|key| self.remove(key));
         self.exiting = exiting(partial);
         self.header = partial.header().clone();
@@ -290,6 +320,11 @@ impl Unchanged {
     /// Counts over all living tasks, unchanged or not.
     pub fn totals(&self) -> &Totals {
         &self.last_values.totals
+    }
+
+    /// The last values of all tasks.
+    pub(crate) fn last_values(&self) -> &LastValues {
+        &self.last_values
     }
 
     /// Number of unchanged tasks.

@@ -1,0 +1,86 @@
+//! Deltas that are not frames of a dump: each describes a snapshot by its difference from a base
+//! that the writer and the reader know.
+
+use super::decode::Apply;
+use super::encode::Encoder;
+use super::rows::Rows;
+use super::{Advance, Whole};
+use crate::codec;
+use crate::dump::column_sets::ColumnSets;
+use crate::dump::field_table::{FieldTable, number};
+use crate::error::{ErrorKind, ParseError};
+use crate::fields::Field;
+use crate::layout::Layout;
+use crate::snapshot::{SharedBytes, Snapshot};
+
+/// Writes deltas between snapshots of one layout.
+pub(crate) struct ChainWriter {
+    table: FieldTable,
+    encoder: Encoder,
+}
+
+impl ChainWriter {
+    pub(crate) fn new(layout: &Layout) -> ChainWriter {
+        ChainWriter { table: FieldTable::of_layout(layout), encoder: Encoder::default() }
+    }
+
+    /// The difference of `snapshot` from `base`.
+    pub(crate) fn delta<B: AsRef<[u8]>>(
+        &mut self,
+        base: &Snapshot<SharedBytes>,
+        snapshot: &Snapshot<B>,
+    ) -> Result<Vec<u8>, ParseError> {
+        let base = whole_of_base(&self.table, base)?;
+        let mut whole = Whole::new(codec::encode(snapshot))?;
+        Ok(self.encoder.encode(&self.table, &base, &mut whole, 0))
+    }
+}
+
+/// Reads the deltas of a writer, in their order.
+pub(crate) struct ChainReader {
+    table: FieldTable,
+    sets: ColumnSets,
+}
+
+impl ChainReader {
+    pub(crate) fn new(layout: &Layout) -> ChainReader {
+        ChainReader { table: FieldTable::of_layout(layout), sets: ColumnSets::default() }
+    }
+
+    /// The snapshot of `rows` rows that differs from `base` by `delta`.
+    pub(crate) fn read(
+        &mut self,
+        base: &Snapshot<SharedBytes>,
+        rows: usize,
+        delta: &[u8],
+    ) -> Result<Snapshot<SharedBytes>, ParseError> {
+        let whole = whole_of_base(&self.table, base)?;
+        // The deltas come from this process: nothing in them is a false promise.
+        let apply = Apply { table: &self.table, rows, stored: usize::MAX };
+        let form = Rows::of(&whole)
+            .and_then(|base| apply.run(base, &mut self.sets, delta))
+            .and_then(|rows| rows.to_form(&self.table));
+        let form = form.ok_or(ParseError::new(ErrorKind::BadValue, 0))?;
+        codec::decode(SharedBytes::new(form))
+    }
+}
+
+/// The byte form of a base, whose records may be older than its header. Their times go on to
+/// that of the header, from which they are predicted.
+fn whole_of_base(
+    table: &FieldTable,
+    base: &Snapshot<SharedBytes>,
+) -> Result<Whole<Vec<u8>>, ParseError> {
+    let mut whole = Whole::new(codec::encode(base))?;
+    let (size, swapped) = (table.record_size, whole.layout.is_swapped());
+    let Some(time_at) = whole.layout.offset(Field::ac_time_ns) else { return Ok(whole) };
+    let (advance, to_ns) = (Advance::new(table, swapped), whole.clock_ns);
+    let living = whole.records.start..whole.records.start + whole.living * size;
+    for row in whole.bytes[living].chunks_exact_mut(size) {
+        let from_ns = number(row, time_at, 8, swapped);
+        if from_ns != 0 {
+            advance.row(row, from_ns, to_ns);
+        }
+    }
+    Ok(whole)
+}

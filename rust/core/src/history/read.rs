@@ -1,0 +1,174 @@
+//! Reads the frames of a run, one after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Kept;
+use super::frame::{Frame, base_of, has_whole_base, take_pids};
+use super::run::Run;
+use crate::codec;
+use crate::dump::ChainReader;
+use crate::error::{ErrorKind, ParseError};
+use crate::field_set::FieldSet;
+use crate::header::{Flags, Header};
+use crate::identity::TaskKey;
+use crate::interval::{Interval, LastValues};
+use crate::snapshot::{SharedBytes, Snapshot};
+
+/// A place in a run.
+pub(super) struct Cursor {
+    run: u64,
+    /// The index of the next frame.
+    next: usize,
+    chain: ChainReader,
+    state: State,
+    last: Option<Kept>,
+}
+
+/// What the next frame is a delta from.
+enum State {
+    /// A snapshot of all tasks.
+    Whole(Arc<Snapshot<SharedBytes>>),
+    /// The last values of all tasks.
+    Values(Values),
+}
+
+struct Values {
+    last: Arc<LastValues>,
+    /// The header of the last snapshot.
+    header: Header,
+    /// The last task with each pid.
+    by_pid: HashMap<u32, TaskKey>,
+}
+
+/// The two snapshots of a frame.
+pub(super) struct Ends {
+    pub(super) prev: Arc<Snapshot<SharedBytes>>,
+    pub(super) cur: Arc<Snapshot<SharedBytes>>,
+}
+
+impl Cursor {
+    /// A cursor at the begin of a run.
+    pub(super) fn new(run: &Run) -> Result<Cursor, ParseError> {
+        let key = codec::decode(SharedBytes::new(run.key.unpack()?))?;
+        Ok(Cursor {
+            run: run.number,
+            next: 0,
+            chain: ChainReader::new(&run.layout),
+            state: State::Whole(Arc::new(key)),
+            last: None,
+        })
+    }
+
+    /// The frame at an index of a run. `cursor` is that of the last read: the frames after it in
+    /// its run need not be read again.
+    pub(super) fn read(
+        cursor: &mut Option<Cursor>,
+        run: &Run,
+        index: usize,
+    ) -> Result<Kept, ParseError> {
+        // An error leaves no cursor: its state may be that of no frame.
+        let mut at = match cursor.take() {
+            Some(at) if at.run == run.number && at.next <= index => at,
+            Some(at) if at.run == run.number && at.next == index + 1 && at.last.is_some() => at,
+            _ => Cursor::new(run)?,
+        };
+        while at.next <= index {
+            at.last = None;
+            let ends = at.step(&run.frames[at.next])?;
+            if at.next > index {
+                at.last = Some(at.kept(ends));
+            }
+        }
+        let kept = at.last.clone().ok_or(ParseError::new(ErrorKind::BadCount, index))?;
+        *cursor = Some(at);
+        Ok(kept)
+    }
+
+    /// The header of the snapshot that the next frame is a delta from.
+    pub(super) fn header(&self) -> &Header {
+        match &self.state {
+            State::Whole(whole) => whole.header(),
+            State::Values(values) => &values.header,
+        }
+    }
+
+    fn kept(&self, ends: Ends) -> Kept {
+        let unchanged = match &self.state {
+            State::Values(values) => Some(values.last.unchanged()),
+            State::Whole(_) => None,
+        };
+        Kept { interval: Arc::new(Interval::between(ends.prev, ends.cur)), unchanged }
+    }
+
+    /// Reads the next frame.
+    pub(super) fn step(&mut self, frame: &Frame) -> Result<Ends, ParseError> {
+        let bytes = frame.packed.unpack()?;
+        self.next += 1;
+        if frame.is_partial
+            && let State::Whole(whole) = &self.state
+        {
+            self.state = State::Values(Values::of(whole));
+        }
+        match &mut self.state {
+            State::Values(values) => values.step(&mut self.chain, frame.rows as usize, &bytes),
+            State::Whole(prev) => {
+                let cur = Arc::new(self.chain.read(prev, frame.rows as usize, &bytes)?);
+                let prev = std::mem::replace(prev, Arc::clone(&cur));
+                Ok(Ends { prev, cur })
+            }
+        }
+    }
+}
+
+impl Values {
+    fn of(whole: &Snapshot<SharedBytes>) -> Values {
+        let header = whole.header().clone();
+        let last = LastValues::new(whole, header.threads(), FieldSet::ALL);
+        let mut values = Values { last: Arc::new(last), header, by_pid: HashMap::new() };
+        values.note_pids(whole);
+        values
+    }
+
+    /// Notes the pids of a snapshot's tasks. A living task has the pid of a dead one.
+    fn note_pids(&mut self, snapshot: &Snapshot<SharedBytes>) {
+        let living = 0..snapshot.living();
+        let rows = (snapshot.living()..snapshot.len()).chain(living);
+        for record in rows.filter_map(|row| snapshot.get(row)) {
+            self.by_pid.insert(record.ac_pid().unwrap_or(0), TaskKey::of(&record));
+        }
+    }
+
+    /// Reads a frame of the tasks that ran, and merges it as the source did.
+    fn step(
+        &mut self,
+        chain: &mut ChainReader,
+        rows: usize,
+        bytes: &[u8],
+    ) -> Result<Ends, ParseError> {
+        let (pids, begin) = take_pids(bytes)?;
+        let mut records = Vec::new();
+        for pid in pids {
+            let key = self.by_pid.get(&pid);
+            let record = key.and_then(|key| self.last.last_record(key));
+            records.extend_from_slice(record.ok_or(ParseError::new(ErrorKind::BadValue, begin))?);
+        }
+        let layout = self.last.layout();
+        let cur = chain.read(&base_of(&self.header, layout, records)?, rows, &bytes[begin..])?;
+        let before = if has_whole_base(cur.header()) {
+            self.last.all()?
+        } else {
+            self.last.values_before(&cur)?
+        };
+        if cur.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
+            Arc::make_mut(&mut self.last).merge(&cur);
+        } else {
+            let threads = cur.header().threads();
+            self.last = Arc::new(LastValues::new(&cur, threads, FieldSet::ALL));
+        }
+        self.note_pids(&cur);
+        self.header.clone_from(cur.header());
+        let prev = Arc::new(before);
+        Ok(Ends { cur: Arc::new(cur.with_base(Arc::clone(&prev))), prev })
+    }
+}
