@@ -194,6 +194,73 @@ def add_acting(options: argparse.ArgumentParser) -> None:
     )
 
 
+def _minutes(text: str) -> float:
+    """Seconds of a history: a length of time, or 0 for none."""
+    return 0.0 if text == "0" else length(text if text[-1:].isalpha() else f"{text}m")
+
+
+def _trigger(text: str) -> tuple[TableColumn, float, bool]:
+    """A column, the value that it has to reach, and whether its sum has to."""
+    name, _, number = text.removeprefix("sum:").rpartition(":")
+    try:
+        (column,), value = _columns(name), float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not COLUMN:VALUE or sum:COLUMN:VALUE, such as total_pct:90"
+        ) from None
+    return column, value, text.startswith("sum:")
+
+
+def add_history(options: argparse.ArgumentParser) -> None:
+    """Add the options of what the live view keeps."""
+    options.add_argument(
+        "--history",
+        type=_minutes,
+        default=3600.0,
+        metavar="TIME",
+        help="how far back the live view can step, in minutes or with a unit (default 60);"
+        " 0 keeps nothing",
+    )
+    options.add_argument(
+        "--history-size",
+        type=size,
+        default=64 << 20,
+        metavar="SIZE",
+        help="memory for that (default 64M): where it does not suffice, short-lived tasks of the"
+        " oldest intervals are merged by name and parent, then the oldest are forgotten",
+    )
+    options.add_argument(
+        "--no-cmdline",
+        action="store_true",
+        help="write no command lines to files of the history",
+    )
+    options.add_argument(
+        "--on-spike",
+        type=_trigger,
+        action="append",
+        metavar="COLUMN:VALUE",
+        help="write the history to a file when a row's COLUMN reaches VALUE, or with"
+        " sum:COLUMN:VALUE the sum of all rows; may be given several times",
+    )
+    options.add_argument(
+        "--spike-dir", default=".", metavar="DIR", help="directory of these files (default .)"
+    )
+    options.add_argument(
+        "--spike-files",
+        type=count,
+        default=10,
+        metavar="N",
+        help="write none where DIR has N of these files (default 10)",
+    )
+    options.add_argument(
+        "--spike-gap",
+        type=length,
+        default=300.0,
+        metavar="TIME",
+        help="shortest time between two of these files (default 5m)",
+    )
+
+
 def add_quote_formulas(options: argparse.ArgumentParser) -> None:
     """Add --quote-formulas."""
     options.add_argument(

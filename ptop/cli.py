@@ -22,7 +22,15 @@ from typing import Any, NoReturn
 import taskstats
 
 from ptop import streams
-from ptop.args import Parser, add_acting, add_delay, add_source, add_table, add_threads
+from ptop.args import (
+    Parser,
+    add_acting,
+    add_delay,
+    add_history,
+    add_source,
+    add_table,
+    add_threads,
+)
 from ptop.privilege import became
 from ptop.text import as_root, safe
 
@@ -73,6 +81,7 @@ def _add_options(options: Parser) -> None:
     add_source(options)
     add_threads(options)
     add_acting(options)
+    add_history(options)
 
 
 class _Scanner(Parser):

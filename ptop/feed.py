@@ -1,17 +1,16 @@
-"""Where the intervals of a view or a batch come from: this machine or a recording.
+"""Where the intervals of a view or a batch come from: this machine, its history or a recording.
 
 Design decisions
 
-* Both are a `Feed`. A screen is made from an interval alone, so a replayed frame looks as
+* All are a `Feed`. A screen is made from an interval alone, so a replayed frame looks as
   the live one did.
-* A frame is an interval of a recording, see `taskstats.recorded`.
+* A frame is an interval of a recording (see `taskstats.recorded`) or of a history.
 * An interval is made of two snapshots, also where the one before it is known: a live frame
   and its recording, and a frame that is reached from either side, are the same.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Protocol
 
 import taskstats
 
+from ptop import spikes
 from ptop.privilege import has_given_up_root
 from ptop.text import as_root, safe, stamp
 from ptop.times import Pace
@@ -33,14 +33,10 @@ if TYPE_CHECKING:
 FIRST_DELAY_S = 0.2
 # Longest time for which a replay shows one frame, at normal speed.
 LONGEST_GAP_S = 5.0
-# A spike stands out from this many frames before it: it is at least SPIKE_FACTOR times their
-# median, and more than SPIKE_SPREADS times their median deviation above it.
-SPIKE_FRAMES = 30
-SPIKE_FACTOR, SPIKE_SPREADS = 2.0, 5.0
+# An interval that is so many times longer than those around it is a gap.
+GAP_FACTOR = 3.0
 # Longest time that one search for a spike takes.
 SEARCH_S = 2.0
-# Frames that a backward search measures in one forward pass.
-PASS_FRAMES = 300
 
 
 class Feed(Protocol):
@@ -49,8 +45,8 @@ class Feed(Protocol):
     # The current interval; None until there is one.
     interval: taskstats.Interval | None
 
-    # The source that holds the unchanged tasks, which its snapshots leave out.
-    unchanged: taskstats.Source | None
+    # What holds the unchanged tasks, which the snapshots of a source leave out.
+    unchanged: taskstats.Source | taskstats.KeptInterval | None
 
     # A message about the way to this interval; may be empty.
     notice: str
@@ -61,6 +57,25 @@ class Feed(Protocol):
     @property
     def place(self) -> str:
         """Date and number of the current frame of a recording; empty in the live view."""
+
+    @property
+    def ages_s(self) -> tuple[float | None, float | None]:
+        """How old the current frame of a history is, and the oldest frame that is exact; None
+        for what is not of a history."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether intervals are taken while an earlier one is shown."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the current interval is this machine's newest."""
+
+    def hold(self, holds: bool) -> None:
+        """Stay at the current interval while others are taken, or go on with the newest."""
+
+    def measure(self, columns: Sequence[str]) -> None:
+        """Set the columns in which spikes will be searched."""
 
     def has(self, threads: bool, fields: set[str]) -> bool:
         """Whether the intervals contain these rows and fields."""
@@ -87,20 +102,30 @@ def _advice() -> str:
 class LiveFeed:
     """Intervals of a source of this machine."""
 
+    is_sampled = False
+
     def __init__(self, source: taskstats.Source) -> None:
         self.source = source
         self.notice = ""
         self.lacks = ""
         # Privileges have been dropped by now, and stay as they are.
         self._advice = _advice()
-        self.unchanged: taskstats.Source | None = source
+        self.unchanged: taskstats.Source | taskstats.KeptInterval | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, set[str]] | None = None
         self._start: taskstats.Snapshot | None = None
 
     @property
+    def is_live(self) -> bool:
+        return True
+
+    @property
     def place(self) -> str:
         return ""
+
+    @property
+    def ages_s(self) -> tuple[float | None, float | None]:
+        return None, None
 
     def has(self, threads: bool, fields: set[str]) -> bool:
         return self._configured is not None and (
@@ -116,22 +141,270 @@ class LiveFeed:
         return True
 
     def advance(self) -> bool:
-        snapshot = self.source.snapshot()
-        if self._start is not None:
-            self.interval = taskstats.usage(self._start, snapshot)
-            advice = self._advice if snapshot.source == "procfs" else ""
-            self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
-        self._start = snapshot
+        self.interval = self._next() or self.interval
         return True
 
+    def _next(self) -> taskstats.Interval | None:
+        """The interval since the snapshot before; None if there is none."""
+        snapshot = self.source.snapshot()
+        start, self._start = self._start, snapshot
+        if start is None:
+            return None
+        advice = self._advice if snapshot.source == "procfs" else ""
+        self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
+        return taskstats.usage(start, snapshot)
+
+    def hold(self, holds: bool) -> None:
+        pass
+
+    def measure(self, columns: Sequence[str]) -> None:
+        pass
+
     def wait_s(self, delay: float, speed: float) -> float:
-        return delay if self.interval is not None else min(FIRST_DELAY_S, delay)
+        return delay if self._has_begun() else min(FIRST_DELAY_S, delay)
+
+    def _has_begun(self) -> bool:
+        return self.interval is not None
+
+
+class FrameFeed(Protocol):
+    """A feed that goes to any of its frames."""
+
+    def step(self, by: int) -> bool:
+        """Go to the previous (-1) or next (1) frame; returns False if there is none."""
+
+    def go_to_end(self, last: bool) -> bool:
+        """Go to the first or last frame."""
+
+    def seek(self, time_ns: int) -> bool:
+        """Go to the frame that contains a time."""
+
+    def spike(self, column: str, by: int) -> str:
+        """Go to the next (1) or previous (-1) frame in which the highest cell of a column or its
+        sum stands out from the frames before it. Returns a message if none is found."""
+
+    @property
+    def time_ns(self) -> int:
+        """End of the current frame, in ns since 1970."""
+
+    def position(self) -> str:
+        """Where the current frame is, in words; may be empty."""
+
+
+class HistoryFeed(LiveFeed):
+    """Intervals of a source, and those before. While one of these is shown, the next ones are
+    taken all the same."""
+
+    is_sampled = True
+
+    def __init__(self, source: taskstats.Source, history: taskstats.History) -> None:
+        super().__init__(source)
+        self.history = history
+        self._newest: taskstats.Interval | None = None
+        # The number of the frame that is shown, and its end; None for the newest.
+        self._held: tuple[int, int] | None = None
+        self._mark: tuple[int, int] | None = None
+        # From which frame on which rows and fields were configured.
+        self._contents: list[tuple[int, bool, set[str]]] = []
+        self._peaks: dict[str, dict[int, spikes.Peak]] = {}
+        self._measured: tuple[str, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        return self._held is None
+
+    def has(self, threads: bool, fields: set[str]) -> bool:
+        if self._held is None:
+            return super().has(threads, fields)
+        number = self._held[0]
+        _, rows, held = next(contents for contents in self._contents if contents[0] <= number)
+        return rows == threads and fields <= held
+
+    def configure(self, threads: bool, fields: set[str]) -> bool:
+        if not super().configure(threads, fields):
+            return False
+        self._newest = None
+        oldest = next((at for at, *_ in self._contents if at <= self.history.first), 0)
+        known = [contents for contents in self._contents if contents[0] >= oldest]
+        self._contents = [(self.history.end, threads, fields), *known]
+        return True
+
+    def measure(self, columns: Sequence[str]) -> None:
+        if self._measured != tuple(columns):
+            self._measured = tuple(columns)
+            self.history.measure(columns)
+
+    def advance(self) -> bool:
+        newest = self._next()
+        if newest is None:
+            assert self._start is not None, "a snapshot was taken"
+            self.history.begin(self._start)
+            return True
+        self.history.push(newest, self.source)
+        self._newest = newest
+        if self._held is None:
+            self.interval = newest
+        return True
+
+    def _has_begun(self) -> bool:
+        return self._newest is not None
+
+    def hold(self, holds: bool) -> None:
+        if not holds and self._held is not None:
+            self._held, self.interval, self.unchanged = None, self._newest, self.source
+        elif holds and self._held is None and self.interval is not None:
+            self.show(self._newest_number())
+
+    @property
+    def newest(self) -> taskstats.Interval | None:
+        """The newest interval, whichever is shown."""
+        return self._newest
+
+    def span_s(self) -> float:
+        """How long the kept frames are in all, in seconds."""
+        newest = self._newest_number()
+        if newest is None:
+            return 0.0
+        first_ns = self.history.times_ns(self.history.first)[0]
+        return (self.history.times_ns(newest)[1] - first_ns) / 1e9
+
+    def _newest_number(self) -> int | None:
+        return self.history.end - 1 if len(self.history) else None
+
+    @property
+    def number(self) -> int | None:
+        """The number of the frame that is shown; None if there is none."""
+        return self._newest_number() if self._held is None else self._held[0]
+
+    @property
+    def time_ns(self) -> int:
+        if self._held is not None:
+            return self._held[1]
+        number = self._newest_number()
+        return time.time_ns() if number is None else self.history.times_ns(number)[1]
+
+    @property
+    def ages_s(self) -> tuple[float | None, float | None]:
+        history, newest = self.history, self._newest_number()
+        if newest is None:
+            return None, None
+        now_ns = history.times_ns(newest)[1]
+        exact, age_s = history.exact_since, None
+        if self._held is not None:
+            age_s = max(0, now_ns - self._held[1]) / 1e9
+        elif exact == history.first:
+            # Of the newest frame, this is said only where something was merged.
+            return None, None
+        if exact > newest:
+            return age_s, 0.0
+        return age_s, (now_ns - history.times_ns(exact)[0]) / 1e9
+
+    def position(self) -> str:
+        return ""
+
+    def show(self, number: int | None) -> bool:
+        """Go to a frame; returns False if it is None."""
+        if number is None:
+            return False
+        kept = self.history.interval(number)
+        self._held = number, self.history.times_ns(number)[1]
+        self.interval, self.unchanged = kept.interval, kept
+        self.notice = self._gap(number)
+        return True
+
+    def step(self, by: int) -> bool:
+        number = self.number
+        if number is None:
+            return False
+        # Frames may have been forgotten meanwhile.
+        number = max(number + by, self.history.first) if by > 0 else number + by
+        within = self.history.first <= number < self.history.end
+        return within and self.show(number)
+
+    def go_to_end(self, last: bool) -> bool:
+        return self.show(
+            self._newest_number() if last or not len(self.history) else self.history.first
+        )
+
+    def seek(self, time_ns: int) -> bool:
+        return self.show(self.history.at(max(0, time_ns)))
+
+    def _gap(self, number: int) -> str:
+        """What is missing before a frame or is long in it, in words; may be empty."""
+        history = self.history
+        if asleep_s := history.suspended_ns(number) // 10**9:
+            return f"the machine was suspended for {asleep_s} s"
+        if number > history.first and not history.connects(number):
+            begin_ns, before_ns = history.times_ns(number)[0], history.times_ns(number - 1)[1]
+            gap_s = (begin_ns - before_ns) / 1e9
+            return f"{gap_s:.1f} s before this interval are missing: columns or rows were changed"
+        neighbors = [at for at in (number - 1, number + 1) if history.first <= at < history.end]
+        usual_s = max((self._length_s(at) for at in neighbors), default=0.0)
+        length_s = self._length_s(number)
+        if usual_s and length_s > GAP_FACTOR * usual_s:
+            return f"a gap: ptop did not run, this interval is {length_s:.0f} s long"
+        return ""
+
+    def _length_s(self, number: int) -> float:
+        begin_ns, end_ns = self.history.times_ns(number)
+        return (end_ns - begin_ns) / 1e9
+
+    def spike(self, column: str, by: int) -> str:
+        number, history = self.number, self.history
+        if number is None:
+            return "none at all"
+        first, deadline = history.first, time.monotonic() + SEARCH_S
+        peaks = dict(self._peaks.get(column, {}))
+        for at, known in enumerate(history.peaks(column, first, history.end), first):
+            if known[0] == known[0]:
+                peaks[at] = known
+        try:
+            found = spikes.find(
+                range(number + by, history.end if by > 0 else first - 1, by),
+                first,
+                peaks,
+                lambda at: spikes.peak(history.interval(at).completed(), column),
+                lambda: time.monotonic() > deadline,
+            )
+        except TimeoutError as late:
+            return too_late(history.times_ns(late.args[0])[1])
+        finally:
+            self._peaks = {column: {at: found for at, found in peaks.items() if at >= first}}
+        return "" if self.show(found) else "none at all"
+
+    def mark(self) -> str:
+        """Mark the frame that is shown. Returns a message."""
+        number = self.number
+        if number is None:
+            return "there is nothing to mark yet"
+        self._mark = number, self.time_ns
+        return f"{stamp(self.time_ns)[11:]} is marked; = shows what happened from there to here"
+
+    def compare(self) -> str:
+        """Show what happened between the marked frame and the one that is shown. Returns a
+        message."""
+        number = self.number
+        if self._mark is None or number is None:
+            return "nothing is marked: m marks a moment, = then shows the difference from it"
+        begin, end = sorted((self._mark, (number, self.time_ns)))
+        if begin[0] == end[0]:
+            return "the marked moment is the one that is shown: go to another one first"
+        interval = self.history.span(begin[0], end[0])
+        if interval is None:
+            return "there is a gap in between, or the marked moment is forgotten: m marks another"
+        self._held = number, self.time_ns
+        self.interval, self.unchanged = interval, None
+        times = " to ".join(stamp(time_ns)[11:] for _, time_ns in (begin, end))
+        return f"what happened from {times}; Z goes on, , and . show single intervals"
 
 
 class RecordedFeed:
     """Frames of a recording; moves in both directions."""
 
-    unchanged: taskstats.Source | None = None
+    unchanged: taskstats.Source | taskstats.KeptInterval | None = None
+    ages_s: tuple[float | None, float | None] = (None, None)
+    is_sampled = False
+    is_live = False
 
     def __init__(self, frames: Frames, index: int) -> None:
         self.frames = frames
@@ -139,8 +412,8 @@ class RecordedFeed:
         self.interval = frames.interval(index)
         self.notice = ""
         self.lacks = ""
-        # Per column, the highest cell of each frame that a search for spikes has measured.
-        self._peaks: dict[str, dict[int, float]] = {}
+        # Per column, the peaks of the frames that a search for spikes has measured.
+        self._peaks: dict[str, dict[int, spikes.Peak]] = {}
 
     def has(self, threads: bool, fields: set[str]) -> bool:
         return True
@@ -198,32 +471,24 @@ class RecordedFeed:
         return f"{which} left out: {self.frames.lost[lost[0]]}"
 
     def spike(self, column: str, by: int) -> str:
-        """Go to the next (1) or previous (-1) frame in which the peak of a column stands out
-        from the frames before it. Returns a message if none is found."""
-        peaks = self._peaks.setdefault(column, {})
         end = time.monotonic() + SEARCH_S
-        index = self.index + by
-        while 1 <= index < len(self.frames):
-            oldest = max(1, index - SPIKE_FRAMES)
-            if any(at not in peaks for at in range(oldest, index + 1)):
-                if time.monotonic() > end:
-                    when = stamp(self.frames.times_ns[index])
-                    return f"none as far as {when}; the same key looks further"
-                # Reading frames is cheap forwards and expensive backwards.
-                self._measure(column, max(1, index - PASS_FRAMES) if by < 0 else oldest, index)
-            if stands_out(peaks[index], [peaks[at] for at in range(oldest, index)]):
-                self.show(index)
-                return ""
-            index += by
-        return "none at all"
+        try:
+            found = spikes.find(
+                range(self.index + by, len(self.frames) if by > 0 else 0, by),
+                1,
+                self._peaks.setdefault(column, {}),
+                lambda index: spikes.peak(self.frames.interval(index), column),
+                lambda: time.monotonic() > end,
+            )
+        except TimeoutError as late:
+            return too_late(self.frames.times_ns[late.args[0]])
+        return "" if self.show(found) else "none at all"
 
-    def _measure(self, column: str, first: int, last: int) -> None:
-        """Measure the peaks of the frames from `first` to `last`."""
-        peaks = self._peaks[column]
-        for index in range(first, last + 1):
-            if index not in peaks:
-                interval = self.frames.interval(index)
-                peaks[index] = _peak(interval, column) if interval is not None else math.nan
+    def hold(self, holds: bool) -> None:
+        pass
+
+    def measure(self, columns: Sequence[str]) -> None:
+        pass
 
     def wait_s(self, delay: float, speed: float) -> float:
         following = self.index + 1
@@ -233,31 +498,9 @@ class RecordedFeed:
         return min(max(gap_s, 0.0), LONGEST_GAP_S) / speed
 
 
-def _peak(interval: taskstats.Interval, column: str) -> float:
-    """The highest cell of a column; NaN if unknown."""
-    rows = interval.select([column], sort=column, limit=1)
-    value = rows[0][0] if rows else None
-    return float(value) if isinstance(value, (int, float)) else math.nan
-
-
-def stands_out(value: float, before: Sequence[float]) -> bool:
-    """Whether a value is the start of a spike: far above the values before it, the last of
-    which is not far above its own predecessors."""
-    known = [other for other in before if not math.isnan(other)]
-    if math.isnan(value) or not known:
-        return False
-    return _far_above(value, known) and not (len(known) > 1 and _far_above(known[-1], known[:-1]))
-
-
-def _far_above(value: float, others: Sequence[float]) -> bool:
-    # Medians, so that other spikes among the values have no influence.
-    usual = _median(others)
-    spread = _median([abs(other - usual) for other in others])
-    return value > usual * SPIKE_FACTOR and value > usual + SPIKE_SPREADS * spread
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def too_late(time_ns: int) -> str:
+    """What a search says that takes too long."""
+    return f"none as far as {stamp(time_ns)}; the same key looks further"
 
 
 def warn_of_lacks(source: taskstats.Source) -> None:

@@ -11,7 +11,7 @@ import taskstats
 
 from ptop.args import EXIT_USAGE, first_state, shown_columns, theme, use_ascii
 from ptop.columns import fields_of
-from ptop.live.state import Acting
+from ptop.live.state import Acting, Past
 from ptop.text import as_root
 
 
@@ -25,6 +25,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from ptop.live import app
+    from ptop.live.history import OnSpike, Trigger
     from ptop.live.terminal import Terminal, UnusableError
     from ptop.live.theme import Look
 
@@ -38,6 +39,14 @@ def _show(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     state, columns, limits = first_state(options)
     acting = Acting(read_only=options.read_only, keep_root=options.keep_root)
+    on_spike = OnSpike(
+        tuple(Trigger(*trigger) for trigger in options.on_spike or ()),
+        options.spike_dir,
+        options.spike_files,
+        options.spike_gap,
+        not options.no_cmdline,
+    )
+    state = replace(state, past=Past(cmdlines=not options.no_cmdline))
     return app.run(
         terminal,
         replace(state, threads=options.threads, delay=options.delay, acting=acting),
@@ -46,7 +55,16 @@ def _show(options: argparse.Namespace) -> int:
         limits=limits,
         intervals=options.intervals,
         look=Look(theme(options), use_ascii(options)),
+        history=_history(options),
+        on_spike=on_spike if on_spike.triggers else None,
     )
+
+
+def _history(options: argparse.Namespace) -> taskstats.History | None:
+    """What keeps the intervals; None where nothing is to be kept."""
+    if options.history == 0:
+        return None
+    return taskstats.History(minutes=options.history / 60, max_bytes=options.history_size)
 
 
 def _write(options: argparse.Namespace) -> int:

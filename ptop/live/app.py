@@ -19,22 +19,25 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import taskstats
 from taskstats.screen import Canvas, Lines, width
 
 from ptop import streams
 from ptop.columns import TableColumn
-from ptop.feed import Feed, LiveFeed, RecordedFeed
+from ptop.feed import Feed, FrameFeed, HistoryFeed, LiveFeed
 from ptop.live import actor, details, keys, pages
 from ptop.live.decoder import Event
 from ptop.live.guard import Guard
+from ptop.live.history import OnSpike, Writing
 from ptop.live.inspector import Inspector
-from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, with_row
+from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, type_in, with_row
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
 from ptop.live.view import Renderer, needed_fields
 from ptop.signals import ENDING, Queue
+from ptop.text import safe
 from ptop.times import Pace, parse_time
 
 
@@ -51,6 +54,7 @@ def _canvas(terminal: Terminal, theme: str) -> Canvas:
 
 # How long a message stays on the screen, if no key comes before.
 NOTICE_S = 8.0
+NO_HISTORY = "nothing is kept: start ptop without --history 0"
 
 
 def run(
@@ -62,6 +66,8 @@ def run(
     limits: Limits,
     intervals: int | None,
     look: Look,
+    history: taskstats.History | None = None,
+    on_spike: OnSpike | None = None,
 ) -> int:
     """Show the live view until the user quits; returns the exit status."""
     with taskstats.Source(
@@ -74,7 +80,8 @@ def run(
     ) as opened:
         if not state.acting.keep_root:
             taskstats.drop_privileges(opened.name)
-        return show(terminal, LiveFeed(opened), state, columns, limits, intervals, look)
+        feed = LiveFeed(opened) if history is None else HistoryFeed(opened, history)
+        return show(terminal, feed, state, columns, limits, intervals, look, on_spike=on_spike)
 
 
 def show(
@@ -86,11 +93,14 @@ def show(
     intervals: int | None,
     look: Look,
     user: Callable[[int], str | None] = taskstats.user_name,
+    on_spike: OnSpike | None = None,
 ) -> int:
     """Show a feed until the user quits; returns the exit status."""
     # SIGCONT as well, because a stopped process gets no SIGWINCH.
     with Queue((*ENDING, signal.SIGTSTP, signal.SIGWINCH, signal.SIGCONT)) as signals:
-        loop = _Loop(terminal, feed, state, columns, limits, intervals, look, user, signals)
+        loop = _Loop(
+            terminal, feed, state, columns, limits, intervals, look, user, signals, on_spike
+        )
         # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
@@ -129,6 +139,7 @@ class _Loop:
         look: Look,
         user: Callable[[int], str | None],
         signals: Queue,
+        on_spike: OnSpike | None,
     ) -> None:
         self.terminal = terminal
         self.feed = feed
@@ -154,8 +165,12 @@ class _Loop:
         self.renderer = Renderer(state, columns, limits, user, look.ascii)
         # When the notice disappears; None if only a key removes it.
         self.notice_until_s: float | None = None
+        # A file that is written by itself, and one that is being written.
+        self.on_spike = on_spike
+        self.writing: Writing | None = None
         self.pace = Pace()
-        feed.configure(state.threads, needed_fields(state, columns))
+        feed.measure([columns[key].source for key in state.columns])
+        feed.configure(*self._wanted())
         if feed.interval is None:
             feed.advance()
 
@@ -188,7 +203,11 @@ class _Loop:
             left_s.append(frame_s)
         if (work_s := self.inspector.wait_s()) is not None:
             left_s.append(work_s)
+        if self.writing is not None:
+            left_s.append(0.0)
         polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
+        if self.writing is not None:
+            self._write_on(self.writing)
         ready = [descriptor for descriptor, _ in polled]
         # Reading an empty queue costs a system call and an exception.
         if self.signals.descriptor in ready:
@@ -205,7 +224,7 @@ class _Loop:
     def _left_s(self) -> float | None:
         """How long to show the current interval; None for ever."""
         # A paused view needs something to show.
-        if self.state.paused and self.feed.interval is not None:
+        if self.state.paused and self.feed.interval is not None and not self.feed.is_sampled:
             return None
         return self.pace.left_s(self._wait_s())
 
@@ -256,6 +275,7 @@ class _Loop:
             return
         if self.state.mode in details.MODES:
             self.inspector.add(self.feed.interval)
+        self._watch()
         if self.state.mode == "search" and self.state.wrong:
             self._search("here")
         if self.feed.notice:
@@ -268,12 +288,14 @@ class _Loop:
     def _press(self, event: Event) -> None:
         """Apply a key to the state, and the new state to the feed."""
         before, self.state = self.state, keys.press(self._with_counts(), event)
+        # A step begins at the frame on the screen.
+        self.feed.hold(self.state.paused)
         if self.state.request:
             self._answer()
+            self.feed.hold(self.state.paused)
         if self.state.mode in details.MODES and before.mode == "table" and self.feed.interval:
             # The next interval may have no row of it.
-            live = not self.state.recorded
-            self.inspector.follow(self.state.selected_key, self.feed.interval, live)
+            self.inspector.follow(self.state.selected_key, self.feed.interval, self.feed.is_live)
         resumed = before.paused and not self.state.paused and self.state.recorded
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self.pace.restart()
@@ -298,14 +320,17 @@ class _Loop:
             self.state = offer_users(self.state, self._users())
         elif request.startswith("match "):
             self._search(request.removeprefix("match "))
+        elif request in {"mark", "frame difference", "name"} or request.startswith("write "):
+            self._answer_of_past(request)
         else:
             notice = _go(self.feed, request, self.columns[self.state.sort])
             self.state = replace(self.state, notice=notice)
 
     def _act(self, request: str) -> None:
         """Act on tasks, or ask what to do."""
-        if not isinstance(self.feed, LiveFeed):
-            self.state = replace(self.state, notice="only the live view acts on tasks")
+        if not self.feed.is_live:
+            notice = "only the live view acts on tasks: L goes back to it"
+            self.state = replace(self.state, notice=notice)
         elif request == "act do":
             self.state = actor.do(self.state)
         elif self.guard.is_after_paste(time.monotonic()):
@@ -313,15 +338,73 @@ class _Loop:
         elif self.feed.interval is not None:
             self._update_selection(self._lines(self.feed.interval))
             self.state = actor.begin(self.state, self.feed.interval)
+    def _answer_of_past(self, request: str) -> None:
+        """Do what the state requests of the frames that were kept."""
+        feed = self.feed
+        if not isinstance(feed, HistoryFeed):
+            self.state = replace(self.state, paused=False, notice=NO_HISTORY)
+        elif request == "mark":
+            self.state = replace(self.state, notice=feed.mark())
+        elif request == "frame difference":
+            self.state = replace(self.state, notice=feed.compare())
+        elif request == "name":
+            self.state = type_in("write")(
+                replace(self.state, past=replace(self.state.past, span_s=feed.span_s()))
+            )
+        else:
+            path = os.path.expanduser(request.removeprefix("write "))
+            self._write(feed, path, self.state.past.cmdlines, "")
+
+    def _write(self, feed: HistoryFeed, path: str, cmdlines: bool, why: str) -> None:
+        """Begin to write a file of the frames that were kept."""
+        if self.writing is not None:
+            notice = f"{safe(self.writing.path)} is still being written"
+        else:
+            try:
+                self.writing = Writing(feed.history, path, cmdlines, why)
+                notice = f"writing {safe(path)}"
+            except FileExistsError:
+                notice = f"{safe(path)} exists: W and another name"
+            except (OSError, taskstats.TaskstatsError) as error:
+                notice = f"{safe(path)} was not written: {safe(str(error))}"
+        self._say(notice)
+
+    def _write_on(self, writing: Writing) -> None:
+        ended = writing.go_on()
+        if ended is not None:
+            self.writing = None
+            self._say(ended)
+
+    def _say(self, notice: str) -> None:
+        """Show a message for a while."""
+        self.stale = True
+        self.state = replace(self.state, notice=notice)
+        self.notice_until_s = time.monotonic() + NOTICE_S
+
+    def _watch(self) -> None:
+        """Write a file if the newest interval has a spike that the user watches for."""
+        feed = self.feed
+        if self.on_spike is None or self.writing is not None or not isinstance(feed, HistoryFeed):
+            return
+        newest = feed.newest
+        due = None if newest is None else self.on_spike.due(newest, time.monotonic())
+        if due is not None:
+            self._write(feed, due[0], self.on_spike.cmdlines, due[1])
 
     def _expire_notice(self) -> None:
         if self.notice_until_s is not None and time.monotonic() >= self.notice_until_s:
             self.notice_until_s, self.stale = None, True
             self.state = replace(self.state, notice="")
 
+    def _wanted(self) -> tuple[bool, set[str]]:
+        """Whether intervals must have threads, and the kernel fields that they need."""
+        fields = needed_fields(self.state, self.columns)
+        return self.state.threads, fields | (self.on_spike.fields if self.on_spike else set())
+
     def _configure(self) -> None:
         """Set what the next intervals must contain. A paused view shows what there is."""
-        wanted = self.state.threads, needed_fields(self.state, self.columns)
+        wanted = self._wanted()
+        self.feed.measure([self.columns[key].source for key in self.state.columns])
         if not self.state.paused:
             if self.feed.configure(*wanted):
                 self.feed.advance()
@@ -388,7 +471,7 @@ class _Loop:
             if self.state.mode == "table" and self.inspector.key is not None:
                 self.inspector.close()
             return lines
-        self.inspector.follow(lines.selected_key, interval, live=not self.state.recorded)
+        self.inspector.follow(lines.selected_key, interval, live=self.feed.is_live)
         self.inspector.use(self.state.details)
         pane = self.inspector.pane(self.state.details)
         return self.renderer.with_pane(lines, pane, self.terminal.size)
@@ -407,7 +490,12 @@ class _Loop:
             self.renderer.show(self.state)
         feed = self.feed
         return self.renderer.lines(
-            interval, self.terminal.size, feed.unchanged, lacks=feed.lacks, replay=feed.place
+            interval,
+            self.terminal.size,
+            feed.unchanged,
+            lacks=feed.lacks,
+            replay=feed.place,
+            ages_s=feed.ages_s,
         )
 
     def _update_selection(self, lines: Lines) -> None:
@@ -433,22 +521,24 @@ class _Loop:
 
 def _go(feed: Feed, request: str, column: TableColumn) -> str:
     """Go to the frame that is asked for; returns a notice."""
-    assert isinstance(feed, RecordedFeed), "only a replay has keys to go to a frame"
+    if isinstance(feed, LiveFeed) and not isinstance(feed, HistoryFeed):
+        return NO_HISTORY
+    frames = cast(FrameFeed, feed)
     kind, place = request.split(" ", 1)
     message = ""
     if kind == "time":
         try:
-            feed.seek(parse_time(place, feed.time_ns))
+            frames.seek(parse_time(place, frames.time_ns))
         except ValueError as error:
             return str(error)
     elif place in {"next", "previous"}:
-        if not feed.step(1 if place == "next" else -1):
+        if not frames.step(1 if place == "next" else -1):
             message = "no more"
         message = feed.notice or message
     elif place in {"first", "last"}:
-        feed.go_to_end(place == "last")
+        frames.go_to_end(place == "last")
     else:
-        why = feed.spike(column.source, 1 if place == "spike" else -1)
+        why = frames.spike(column.source, 1 if place == "spike" else -1)
         where = "after" if place == "spike" else "before"
         message = f"no spike of {column.title} {where} this: {why}" if why else ""
-    return f"{feed.position()}  {message}".rstrip()
+    return f"{frames.position()}  {message or feed.notice}".strip()

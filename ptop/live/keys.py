@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ptop.live import acting, editor, looking, state
+from ptop.live import acting, editor, history, looking, state
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
 # Where the user looks at something, chooses from a list, and types a text.
 LISTS = ("columns", "sort", "users", *acting.LISTS)
-_TEXTS = ("filter", "search", "delay", "time")
+_TEXTS = ("filter", "search", "delay", "time", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
 PAGES = ("help", "books", "refused", *LISTS)
 _PANE = ("details",)
@@ -152,16 +152,25 @@ _MOVES: tuple[Key, ...] = (
 )  # fmt: skip
 
 _FRAMES: tuple[Key, ...] = (
-    Key(". Shift-Right", "the next frame", state.step("next"), views=_REPLAY, old="Right"),
-    Key(", Shift-Left", "the previous frame", state.step("previous"), views=_REPLAY, old="Left"),
-    Key("n", "the next spike of the sorted column", state.step("spike"), views=_REPLAY,
-        old="] }"),
+    Key(". Shift-Right", "the next frame", state.step("next"), old="Right"),
+    Key(", Shift-Left", "the previous frame", state.step("previous"), old="Left"),
+    Key("n", "the next spike of the sorted column, or of its sum", state.step("spike"),
+        vim="Ctrl-N", views=_LIVE),
+    Key("N", "the previous spike", state.step("spike before"), vim="Ctrl-P", views=_LIVE),
+    Key("n", "the next spike of the sorted column, or of its sum", state.step("spike"),
+        views=_REPLAY, old="] }"),
     Key("N", "the previous spike", state.step("spike before"), views=_REPLAY, old="[ {"),
-    Key("Ctrl-Home ^", "the first frame", state.step("first"), views=_REPLAY, old="^"),
-    Key("Ctrl-End $", "the last frame", state.step("last"), views=_REPLAY, old="$"),
-    Key("L", "live again: the last frame, and on from there", state.go_live, views=_REPLAY),
+    Key("Ctrl-Home ^", "the first frame", state.step("first"), old="^"),
+    Key("Ctrl-End $", "the last frame", state.step("last"), old="$"),
+    Key("L", "live again: the last frame, and on from there", state.go_live),
+    Key("@ J", "go to a time; +90s and -5m count from this frame", state.type_in("time"),
+        views=_LIVE),
     Key("d @", "go to a time; +90s and -5m count from this frame", state.type_in("time"),
         views=_REPLAY, old="@ d"),
+    Key("m", "mark this moment", state.ask("mark"), views=_LIVE),
+    Key("=", "what happened between the marked moment and this one",
+        state.step("difference"), views=_LIVE),
+    Key("W", "write the kept frames to a file for ptop replay", state.ask("name"), views=_LIVE),
     Key("+ =", "twice as fast", state.multiply_speed(2), views=_REPLAY, old="+ ="),
     Key("-", "half as fast", state.multiply_speed(0.5), views=_REPLAY, old="-"),
 )  # fmt: skip
@@ -182,6 +191,8 @@ _PROMPT_KEYS: tuple[Key, ...] = (
     Key("Enter", "take what was typed", state.commit, "Done", modes=_TEXTS),
     Key("Enter", "set the value", acting.commit, "Done", modes=acting.PROMPTS),
     Key("Esc Ctrl-G", "leave all as it was", state.cancel, "Cancel", modes=PROMPTS),
+    Key("Tab", "with or without command lines", history.switch_cmdlines, "Command lines",
+        modes=("write",)),
     Key("F3 Ctrl-S", "the next row that matches", state.ask("match next"), "Next",
         modes=("search",), htop="F3"),
     Key("Shift-F3 Ctrl-R", "the previous row that matches", state.ask("match previous"),
@@ -225,7 +236,7 @@ SECTIONS: Mapping[str, tuple[Key, ...]] = {
     "acting on tasks": _ACTS,
     "rows": _MOVES,
     "looking into a task": _PANE_KEYS,
-    "frames of a replay": _FRAMES,
+    "frames before": _FRAMES,
     "lists and help": _LIST_KEYS,
     "prompts": _PROMPT_KEYS,
     "editing in prompts": _EDIT_KEYS,

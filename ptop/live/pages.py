@@ -21,6 +21,10 @@ PROMPTS: Mapping[str, Callable[[State], str]] = {
     "delay": lambda state: f"seconds (now {state.delay:g})",
     "time": lambda _: "time (12:34:56, or from here +90s, -5m)",
     **dict.fromkeys(acting.PROMPTS, acting.prompt),
+    "write": lambda state: (
+        f"file for the last {state.past.span_s:.0f} s,"
+        f" {'with' if state.past.cmdlines else 'without'} command lines (Tab)"
+    ),
 }
 
 

@@ -43,15 +43,24 @@ class Acting:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What the user has chosen for the intervals before: whether a file of them has command
+    lines, and how many seconds it spans."""
+
+    cmdlines: bool = True
+    span_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the user has chosen, and the position on the screen.
 
-    `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay
-    or time; details is the table with the pane of a task below it, strace a question there;
+    `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay,
+    time or write; details is the table with the pane of a task below it, strace a question there;
     those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the last
     one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what only
     the data can answer: frame and where it is, time and what was typed, match and where it is,
-    users, tag, kernel threads, redraw, act and what.
+    users, tag, kernel threads, redraw, act and what, mark, name, write and a file.
     """
 
     view: str = "live"
@@ -96,6 +105,7 @@ class State:
     notice: str = ""
     request: str = ""
     layout: str = "htop"
+    past: Past = field(default_factory=Past)
     # Of a replay.
     recorded: bool = False
     speed: float = 1.0
@@ -187,7 +197,7 @@ def step(place: str) -> Action:
 
 
 def go_live(state: State) -> State:
-    """Goes to the end of the recording, and goes on from there."""
+    """Goes to the last frame, and goes on from there."""
     return replace(state, request="frame last", paused=False)
 
 
@@ -356,6 +366,8 @@ def commit(state: State) -> State:
         return done
     if mode == "time":
         return replace(done, request=f"time {text}", paused=True)
+    if mode == "write":
+        return replace(done, request=f"write {text}")
     delay = parse_delay(text)
     if delay is None:
         return replace(state, wrong=f"{text!r} is not a number of seconds {DELAY_RANGE}")

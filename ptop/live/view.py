@@ -13,6 +13,9 @@ from ptop.live import details, inspector, keys, pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
 
+# What holds the tasks that did not run.
+Unchanged = taskstats.Source | taskstats.KeptInterval
+
 
 def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
@@ -84,23 +87,24 @@ class Renderer:
         self,
         interval: taskstats.Interval,
         size: tuple[int, int],
-        unchanged: taskstats.Source | None = None,
+        unchanged: Unchanged | None = None,
         *,
         lacks: str = "",
         replay: str = "",
+        ages_s: tuple[float | None, float | None] = (None, None),
     ) -> Lines:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
-        leave out unchanged tasks, `unchanged` is the source that holds them. `lacks` and `replay`
-        are as of `Screen.lines`."""
+        leave out unchanged tasks, `unchanged` holds them. `lacks`, `replay` and `ages_s` are as
+        of `Screen.lines`."""
         rows, resting = self._rows(interval, unchanged)
         if self.state.mode in details.MODES:
             size = (size[0], min(size[1], details.table_lines(size[1])))
-        return self.screen.lines(rows, resting, size, lacks=lacks, replay=replay)
+        return self.screen.lines(rows, resting, size, lacks=lacks, replay=replay, ages_s=ages_s)
 
     def find(
         self,
         interval: taskstats.Interval,
-        unchanged: taskstats.Source | None,
+        unchanged: Unchanged | None,
         text: str,
         start: int,
         backwards: bool,
@@ -110,9 +114,9 @@ class Renderer:
         return self.screen.find(rows, resting, text, start, backwards=backwards)
 
     def _rows(
-        self, interval: taskstats.Interval, unchanged: taskstats.Source | None
-    ) -> tuple[taskstats.Interval | taskstats.Fold, taskstats.Source | None]:
-        """The rows of the table, and the source that holds others."""
+        self, interval: taskstats.Interval, unchanged: Unchanged | None
+    ) -> tuple[taskstats.Interval | taskstats.Fold, Unchanged | None]:
+        """The rows of the table, and what holds others."""
         if self.state.group_by:
             return interval.fold(self.state.group_by, resting=unchanged), None
         return interval, unchanged

@@ -869,6 +869,97 @@ class Dump:
     ) -> None: ...
 
 @final
+class History:
+    """The last intervals of a source, kept in memory as differences.
+
+    Intervals older than `minutes` are forgotten, and some of the oldest where all take more than
+    `max_bytes`. Before that, tasks that were born and died in one interval become one row for each
+    name and parent, with their sums; `exact_since` is the first interval without such rows. An
+    interval keeps its number, from 0 up. Raises ValueError for a limit that is not positive.
+    """
+
+    def __new__(cls, *, minutes: float = 60.0, max_bytes: int = 67_108_864) -> Self: ...
+    def begin(self, snapshot: Snapshot) -> None:
+        """Begin with a snapshot of all tasks, to which the next interval connects.
+
+        Raises ParseError for a snapshot with `changed` after the first.
+        """
+
+    def push(self, interval: Interval, source: Source | None = None) -> None:
+        """Append an interval. `source` is the one that holds the tasks that did not run.
+
+        An interval of the tasks that ran which connects to nothing that is here is left out.
+        """
+
+    def measure(self, columns: Sequence[str]) -> None:
+        """Set the columns whose peaks are kept with the next intervals. Raises ValueError."""
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest interval."""
+
+    @property
+    def end(self) -> int:
+        """Number of the newest interval plus one."""
+
+    def __len__(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Bytes that the intervals take."""
+
+    @property
+    def exact_since(self) -> int:
+        """Number of the first interval from which on no tasks are merged."""
+
+    def interval(self, number: int) -> KeptInterval:
+        """Return the interval of a number. Raises IndexError where it is not here any more."""
+
+    def span(self, begin: int, end: int) -> Interval | None:
+        """Return the interval from the end of one interval to the end of a later one.
+
+        It has all tasks, also those that died in between. None where intervals in between are
+        missing.
+        """
+
+    def times_ns(self, number: int) -> tuple[int, int]:
+        """Return when an interval began and ended, in ns since 1970. Raises IndexError."""
+
+    def suspended_ns(self, number: int) -> int:
+        """Return for how many ns the machine was suspended in an interval. Raises IndexError."""
+
+    def connects(self, number: int) -> bool:
+        """Return whether an interval begins where the one before it ends."""
+
+    def at(self, time_ns: int | datetime) -> int | None:
+        """Return the number of the interval that holds a time, in ns since 1970.
+
+        This is the one with the earliest end at or after it, else the newest. None where there
+        is no interval.
+        """
+
+    def peaks(self, column: str, start: int, stop: int) -> list[tuple[float, float]]:
+        """Return the highest cell and the sum of a column in each interval from `start` to `stop`.
+
+        Only known for columns that were to be measured when the interval was pushed; NaN for
+        others. Raises ValueError for an unknown column.
+        """
+
+@final
+class KeptInterval:
+    """An interval that a history kept.
+
+    `Screen.lines` and `Interval.fold` take it as `resting`: it holds the tasks that did not run,
+    with the values of that time.
+    """
+
+    @property
+    def interval(self) -> Interval:
+        """The interval as it was pushed."""
+
+    def completed(self) -> Interval:
+        """Return the interval with all tasks: those that did not run have their last values."""
+
+@final
 class RecordedIntervals:
     """The intervals of a dump, by the index of the snapshot that ends each of them."""
 
@@ -1101,7 +1192,7 @@ class Interval:
         """Return the rows grouped: as `fold`, of which it is the shorter form."""
     def _repr_html_(self) -> str:
         """Return the first rows as an HTML table, for notebooks."""
-    def fold(self, by: str, *, resting: Source | None = None) -> Fold:
+    def fold(self, by: str, *, resting: Source | KeptInterval | None = None) -> Fold:
         """Return the rows grouped `by` "parent", "session", "name", "user", "cgroup", "container",
         "pod" or "unit".
 
@@ -1845,23 +1936,25 @@ class Screen:
     def lines(
         self,
         rows: Interval | Fold,
-        resting: Source | None,
+        resting: Source | KeptInterval | None,
         size: tuple[int, int],
         *,
         lacks: str = "",
         replay: str = "",
+        ages_s: tuple[float | None, float | None] = (None, None),
     ) -> Lines:
         """Return the whole screen of `size` (columns, lines) for an interval or its groups.
 
-        `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
-        then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
-        and position of a recorded frame. Raises what `user` and `offset_s` raise, and TypeError
-        where they return another type.
+        `resting` is a source whose last snapshot holds only tasks that ran, or a kept interval: its
+        other tasks are then among the rows. `lacks` is why CPU time may be missing, in words, and
+        `replay` the date and position of a recorded frame. `ages_s` are the age of the interval,
+        and of the oldest one that was kept without loss. Raises what `user` and `offset_s` raise,
+        and TypeError where they return another type.
         """
     def find(
         self,
         rows: Interval | Fold,
-        resting: Source | None,
+        resting: Source | KeptInterval | None,
         text: str,
         start: int,
         *,

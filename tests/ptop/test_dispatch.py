@@ -164,7 +164,7 @@ def test_a_command_loads_its_own_modules_only(words: list[str]) -> None:
         check=True,
     )
     own = {"ptop.commands.doctor"} if words[0] == "doctor" else {
-        "ptop.commands.top", "ptop.commands.batch", "ptop.feed",
+        "ptop.commands.top", "ptop.commands.batch", "ptop.feed", "ptop.spikes",
     }  # fmt: skip
     shared = {"args", "cli", "columns", "commands", "live", "privilege", "streams"}
     shared |= {"live.editor", "live.state", "text", "times"}

@@ -81,7 +81,9 @@ def test_a_key_of_the_version_before_is_answered_with_its_new_place() -> None:
     assert press(FULL, "k").notice == "k has moved to Up: the previous row or line"
     assert press(FULL, "t").notice == "t has moved to H: processes or threads"
     recorded = replace(FULL, recorded=True)
-    assert press(recorded, "]").notice == "] has moved to n: the next spike of the sorted column"
+    assert press(recorded, "]").notice == (
+        "] has moved to n: the next spike of the sorted column, or of its sum"
+    )
     for key in keys.KEYS:
         for view in key.views:
             for name in key.old.split():

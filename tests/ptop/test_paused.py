@@ -19,7 +19,7 @@ def paused(request: pytest.FixtureRequest) -> Live:
     live = Live("--source", request.param, columns=160)
     live.until("Name")
     live.child.send("Z")
-    live.until("PAUSED")
+    live.until("⏸")
     return live
 
 
@@ -42,7 +42,7 @@ def test_paused_rows_are_grouped(paused: Live) -> None:
         paused.until(f"by {by}")
         assert tasks(paused) == number
     paused.child.send("z")
-    paused.until("PAUSED")
+    paused.until("⏸")
     ends(paused)
 
 
@@ -57,11 +57,11 @@ def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
     paused.child.send("f" + DOWN * list(COLUMNS).index("minflt"))
     paused.until("minor page faults")
     paused.child.send(" q")
-    paused.until("PAUSED")
+    paused.until("⏸")
     paused.until("minfl")
     paused.until(LACKING)
     paused.child.send("Z")
-    while "PAUSED" in paused.text() or LACKING in paused.text():
+    while "⏸" in paused.text() or LACKING in paused.text():
         paused.pump()
     known = re.compile(r"^ *\d+ .* \d+(\.\d)? +\S", re.MULTILINE)
     while LACKING in paused.text() or not known.search(paused.text()):
@@ -73,7 +73,7 @@ def test_a_pause_before_the_first_interval_shows_it() -> None:
     live = Live("-d", "2")
     live.child.send("Z")
     live.until("python")
-    live.until("PAUSED")
+    live.until("⏸")
     ends(live)
 
 

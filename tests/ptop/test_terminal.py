@@ -252,7 +252,7 @@ def test_a_paused_screen_follows_a_resize(stopped: bool) -> None:
     assert live.child.pid is not None
     live.until("Name")
     live.child.send("Z")
-    live.until("PAUSED")
+    live.until("⏸")
     if stopped:
         # SIGSTOP cannot be handled, and a stopped process gets no SIGWINCH.
         os.kill(live.child.pid, signal.SIGSTOP)
@@ -272,7 +272,7 @@ def test_a_paused_screen_costs_nothing() -> None:
     live = Live()
     live.until("Name")
     live.child.send("Z")
-    live.until("PAUSED")
+    live.until("⏸")
     live.pump()
 
     def wakeups() -> int:

@@ -20,12 +20,13 @@ mod merge;
 mod peaks;
 mod read;
 mod run;
+mod span;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::ParseError;
-use crate::header::Instant;
+use crate::error::{ErrorKind, ParseError};
+use crate::header::{Flags, Instant};
 use crate::interval::{Interval, Unchanged};
 use crate::snapshot::{SharedBytes, Snapshot};
 use crate::table::Metric;
@@ -94,7 +95,11 @@ impl History {
     }
 
     /// Begins with a snapshot of all tasks, to which the next interval has to connect.
+    /// BadValue for one that lacks the tasks that did not run.
     pub fn begin(&mut self, snapshot: &Arc<Snapshot<SharedBytes>>) -> Result<(), ParseError> {
+        if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
+            return Err(ParseError::new(ErrorKind::BadValue, 0));
+        }
         self.begin_run(snapshot, false)
     }
 

@@ -29,13 +29,7 @@ struct Source {
 
 impl Source {
     fn new(seed: u64) -> Source {
-        Source {
-            machine: Machine::new(seed),
-            last: None,
-            whole_every: 7,
-            short_lives: 3,
-            count: 0,
-        }
+        Source { machine: Machine::new(seed), last: None, whole_every: 7, short_lives: 3, count: 0 }
     }
 
     fn snapshot(&mut self) -> Shared {
@@ -59,7 +53,8 @@ impl Source {
         let mut rows = RecordBuffer::new(whole.layout().record_size(), whole.len());
         for (row, record) in whole.iter().enumerate() {
             let ran = record.ac_pid().unwrap_or(0) as usize % 3 != self.count % 3;
-            let is_new = record.ac_start_ns() > Some(whole.header().begin.monotonic_ns - 3_000_000_000);
+            let is_new =
+                record.ac_start_ns() > Some(whole.header().begin.monotonic_ns - 3_000_000_000);
             if is_whole || ran || is_new || whole.is_exited(row) {
                 rows.push(record.bytes(), record.filled());
             }
@@ -132,7 +127,8 @@ fn shown(interval: &Interval, unchanged: Option<&Unchanged>) -> Shown {
         (used.map(|used| used.user_ns), used.map(|used| used.system_ns), steal_ns)
     };
     let records = |tasks: &Unchanged| {
-        let records = (0..tasks.places()).filter_map(|place| Some(tasks.record(place)?.bytes().to_vec()));
+        let records =
+            (0..tasks.places()).filter_map(|place| Some(tasks.record(place)?.bytes().to_vec()));
         crc32c::crc32c(&records.flatten().collect::<Vec<u8>>())
     };
     Shown {

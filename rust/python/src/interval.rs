@@ -14,9 +14,9 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use crate::columns::{self, PyColumns};
 use crate::convert::{NamePart, filter, metric};
 use crate::errors::parse_error;
+use crate::kept::Resting;
 use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
-use crate::source::PySource;
 use crate::table::{PyRow, PyRowIterator, PyTable, Rows};
 
 /// Rows that a notebook shows.
@@ -215,13 +215,13 @@ impl PyInterval {
     /// Raises ValueError for another word, and for "session" of recorded snapshots, which do not
     /// record sessions.
     #[pyo3(signature = (by, *, resting=None))]
-    fn fold(&self, py: Python<'_>, by: &str, resting: Option<&PySource>) -> PyResult<PyGroups> {
+    fn fold(&self, py: Python<'_>, by: &str, resting: Option<Resting<'_>>) -> PyResult<PyGroups> {
         let by = GroupBy::from_name(by).ok_or_else(|| {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
         let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
-        let interval = match unchanged.map(|source| source.unchanged(py)).transpose()?.flatten() {
+        let interval = match unchanged.map(|resting| resting.unchanged(py)).transpose()?.flatten() {
             None => Arc::clone(&self.inner),
             Some(unchanged) => {
                 let completed = py.detach(|| unchanged.completed(&self.inner));

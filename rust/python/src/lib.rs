@@ -8,7 +8,9 @@ mod dump;
 mod errors;
 mod exits;
 mod format;
+mod history;
 mod interval;
+mod kept;
 mod known_names;
 mod machine;
 mod memory;
@@ -66,6 +68,8 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<table::PyRow>()?;
     module.add_class::<table::PyTable>()?;
     module.add_class::<source::PySource>()?;
+    module.add_class::<history::PyHistory>()?;
+    module.add_class::<kept::PyKept>()?;
     module.add_class::<probe::PySourceReport>()?;
     module.add_class::<exits::PyExits>()?;
     module.add_class::<dump::PyDump>()?;

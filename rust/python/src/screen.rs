@@ -15,10 +15,10 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, PyCell, filter, metric};
 use crate::interval::{PyGroups, PyInterval};
+use crate::kept::Resting;
 use crate::known_names::{Users, with_names};
 use crate::row_key::PyRowKey;
 use crate::screen_arguments::{ColumnAttributes, settings, table};
-use crate::source::PySource;
 
 /// A column of `PyScreen::values`.
 enum ValueColumn {
@@ -171,25 +171,30 @@ impl PyScreen {
 
     /// Return the whole screen of `size` (columns, lines) for an interval or its groups.
     ///
-    /// `resting` is a source whose last snapshot holds only tasks that ran; its other tasks are
+    /// `resting` is a source whose last snapshot holds only tasks that ran, or a kept interval: its
+    /// other tasks are
     /// then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
-    /// and position of a recorded frame. Raises what `user` and `offset_s` raise, and TypeError
+    /// and position of a recorded frame. `ages_s` are the age of the interval, and of the oldest
+    /// one that was kept without loss. Raises what `user` and `offset_s` raise, and TypeError
     /// where they return another type.
-    #[pyo3(signature = (rows, resting, size, *, lacks="", replay=""))]
+    #[pyo3(signature = (rows, resting, size, *, lacks="", replay="", ages_s=(None, None)))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn lines(
         &mut self,
         py: Python<'_>,
         rows: RowsArgument<'_>,
-        resting: Option<&PySource>,
+        resting: Option<Resting<'_>>,
         size: (u16, u16),
         lacks: &str,
         replay: &str,
+        ages_s: (Option<f64>, Option<f64>),
     ) -> PyResult<PyLines> {
         let size = cells(size);
         lacks.clone_into(&mut self.settings.lacks);
         replay.clone_into(&mut self.settings.replay);
+        (self.settings.age_s, self.settings.exact_s) = ages_s;
         let offset_s = self.offset_s(py, rows.interval())?;
-        let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
+        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
         let (interval, table) = (rows.interval(), &self.table);
         let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
         self.commands.begin(interval.cur());
@@ -212,12 +217,12 @@ impl PyScreen {
         &self,
         py: Python<'_>,
         rows: RowsArgument<'_>,
-        resting: Option<&PySource>,
+        resting: Option<Resting<'_>>,
         text: NamePart,
         start: usize,
         backwards: bool,
     ) -> PyResult<Option<usize>> {
-        let unchanged = resting.map(|source| source.unchanged(py)).transpose()?.flatten();
+        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
         let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
         Ok(find(rows, &self.settings, &filter(Some(text), None)?, start, backwards))
     }

@@ -166,6 +166,8 @@ pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSe
         badge: given.badge,
         ascii: given.ascii,
         replay: String::new(),
+        age_s: None,
+        exact_s: None,
         lacks: String::new(),
         key_bar: given.key_bar,
         prompt: given.prompt.map(|text| text.0),

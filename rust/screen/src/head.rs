@@ -48,17 +48,16 @@ fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     if !settings.replay.is_empty() {
         line.push("REPLAY", Style::Reverse);
         push(&mut line.text, format_args!(" {}  ", text::safe(&settings.replay)));
-    }
-    if settings.paused {
-        line.push("PAUSED", Style::Reverse);
-        line.text.push(' ');
+        if settings.paused {
+            line.push("PAUSED", Style::Reverse);
+            line.text.push(' ');
+        }
+    } else {
+        push_lamp(&mut line, data.local_s, settings);
+        line.text.push_str("  ");
     }
     if !settings.badge.is_empty() {
         line.push(&settings.badge, Style::Reverse);
-        line.text.push(' ');
-    }
-    if settings.replay.is_empty() {
-        text::push_time_of_day(&mut line.text, data.local_s);
         line.text.push_str("  ");
     }
     let text = &mut line.text;
@@ -74,6 +73,29 @@ fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
         }
     }
     line
+}
+
+/// Whether the interval is the newest, else how old it is; and how far back what was kept is exact.
+fn push_lamp(line: &mut ScreenLine, local_s: i64, settings: &ViewSettings) {
+    let (live, paused, minus) =
+        if settings.ascii { ("* LIVE", "PAUSED", '-') } else { ("◉ LIVE", "⏸", '−') };
+    if settings.paused {
+        line.push(paused, Style::Reverse);
+    } else {
+        line.push(live, Style::Good);
+    }
+    line.text.push(' ');
+    text::push_time_of_day(&mut line.text, local_s);
+    if let Some(age_s) = settings.age_s {
+        line.text.push(' ');
+        line.text.push(minus);
+        text::push_minutes(&mut line.text, age_s);
+    }
+    if let Some(exact_s) = settings.exact_s {
+        line.text.push_str(" exact ");
+        line.text.push(minus);
+        text::push_minutes(&mut line.text, exact_s);
+    }
 }
 
 fn source(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {

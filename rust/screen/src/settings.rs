@@ -40,6 +40,10 @@ pub struct ViewSettings {
     pub ascii: bool,
     /// Date and position of a replayed frame; empty in the live view.
     pub replay: String,
+    /// How old the interval is, in seconds, if later ones are known.
+    pub age_s: Option<f64>,
+    /// How old the oldest interval is that was kept without loss, in seconds.
+    pub exact_s: Option<f64>,
     /// Why CPU time may be missing, in words; empty without a reason.
     pub lacks: String,
     /// Keys and what they do, for the last line.

@@ -235,6 +235,17 @@ pub fn push_time_of_day(line: &mut String, local_s: i64) {
     push(line, format_args!("{hour:02}:{minute:02}:{second:02}"));
 }
 
+/// Appends a duration in whole seconds: `0:05`, `3:49`, `1:02:03`.
+pub fn push_minutes(line: &mut String, seconds: f64) {
+    let whole = seconds.round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 {
+        push(line, format_args!("{hours}:{minutes:02}:{seconds:02}"));
+    } else {
+        push(line, format_args!("{minutes}:{seconds:02}"));
+    }
+}
+
 /// Appends a duration: `4.25s`, `3m12`, `5h07`, `12d03`.
 pub fn push_elapsed(line: &mut String, seconds: f64) {
     if seconds < 60.0 {

@@ -226,6 +226,8 @@ fn settings() -> ViewSettings {
         badge: String::new(),
         ascii: false,
         replay: String::new(),
+        age_s: None,
+        exact_s: None,
         lacks: String::new(),
         key_bar: vec![("F1".into(), "Help".into()), ("F10".into(), "Quit".into())],
         prompt: None,
@@ -340,6 +342,35 @@ fn what_is_not_known_is_not_zero() {
     let seen = ViewData { system: None, ..view(&table, 40, 2) };
     let settings = ViewSettings { descending: false, ..settings() };
     check("unknown-80x24", &seen, &settings, (80, 24));
+}
+
+#[test]
+fn the_first_line_says_which_frame_is_shown() {
+    let table = live();
+    let first = |change: &dyn Fn(&mut ViewSettings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        let screen = drawn(&view(&table, 40, 2), &settings, (80, 24));
+        let line = &screen.lines[0];
+        line.text.split("  ").next().expect("text").to_owned()
+    };
+    let time = first(&|_| {}).replace("◉ LIVE ", "");
+    assert_eq!(time.len(), "12:34:56".len());
+    let held = |settings: &mut ViewSettings| {
+        (settings.paused, settings.age_s) = (true, Some(229.0));
+        settings.exact_s = Some(2530.4);
+    };
+    assert_eq!(first(&held), format!("⏸ {time} −3:49 exact −42:10"));
+    let ascii = |settings: &mut ViewSettings| {
+        held(settings);
+        settings.ascii = true;
+        settings.exact_s = Some(3723.0);
+    };
+    assert_eq!(first(&ascii), format!("PAUSED {time} -3:49 exact -1:02:03"));
+    assert_eq!(first(&|settings| settings.ascii = true), format!("* LIVE {time}"));
+    let merged = |settings: &mut ViewSettings| settings.exact_s = Some(0.0);
+    assert_eq!(first(&merged), format!("◉ LIVE {time} exact −0:00"));
+    assert_eq!(first(&|settings| settings.paused = true), format!("⏸ {time}"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ enum State {
     /// A snapshot of all tasks.
     Whole(Arc<Snapshot<SharedBytes>>),
     /// The last values of all tasks.
-    Values(Values),
+    Values(Box<Values>),
 }
 
 struct Values {
@@ -108,7 +108,7 @@ impl Cursor {
         if frame.is_partial
             && let State::Whole(whole) = &self.state
         {
-            self.state = State::Values(Values::of(whole));
+            self.state = State::Values(Box::new(Values::of(whole)));
         }
         match &mut self.state {
             State::Values(values) => values.step(&mut self.chain, frame.rows as usize, &bytes),

@@ -1,0 +1,136 @@
+"""What the live view does with the intervals that it has kept: marks, files of them, and files
+that it writes by itself.
+
+Design decisions
+
+* A file is written a slice at a time, between two frames: sampling goes on meanwhile.
+* A file never replaces another one: what it holds may be the only trace of an incident.
+* An expression of --on-spike has a colon, as a shell takes a greater-than sign.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import taskstats
+
+from ptop import spikes
+from ptop.columns import TableColumn, fields_of
+from ptop.live.state import State
+from ptop.text import safe
+
+# Seconds that a slice of writing takes.
+SLICE_S = 0.02
+# The name of a file that is written at a spike begins so; local time follows.
+SPIKE_BEGIN = "ptop-spike-"
+
+
+def switch_cmdlines(state: State) -> State:
+    """Includes command lines in what is written, or leaves them out."""
+    return replace(state, past=replace(state.past, cmdlines=not state.past.cmdlines))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A value that a column has to reach: in a row, or the sum of all rows (`is_sum`)."""
+
+    column: TableColumn
+    value: float
+    is_sum: bool = False
+
+    def is_reached(self, interval: taskstats.Interval) -> bool:
+        return spikes.peak(interval, self.column.source)[self.is_sum] >= self.value
+
+    @property
+    def text(self) -> str:
+        return f"{'sum:' if self.is_sum else ''}{self.column.key}:{self.value:g}"
+
+
+@dataclass(slots=True)
+class OnSpike:
+    """Writes files by itself: at most `files` in a directory, `gap_s` seconds apart."""
+
+    triggers: tuple[Trigger, ...]
+    directory: str
+    files: int
+    gap_s: float
+    cmdlines: bool = True
+    written_s: float | None = field(default=None)
+
+    @property
+    def fields(self) -> set[str]:
+        """The kernel fields that it needs."""
+        return fields_of([trigger.column for trigger in self.triggers], "")
+
+    def due(self, interval: taskstats.Interval, now_s: float) -> tuple[str, str] | None:
+        """The file that has to be written now and why, or None."""
+        if self.written_s is not None and now_s - self.written_s < self.gap_s:
+            return None
+        reached = next((trigger for trigger in self.triggers if trigger.is_reached(interval)), None)
+        if reached is None:
+            return None
+        self.written_s = now_s
+        names = os.listdir(self.directory)
+        if sum(name.startswith(SPIKE_BEGIN) for name in names) >= self.files:
+            return None
+        name = time.strftime(f"{SPIKE_BEGIN}%Y%m%dT%H%M%S.tsd")
+        return os.path.join(self.directory, name), reached.text
+
+
+class Writing:
+    """A file of the intervals of a history that is being written."""
+
+    def __init__(self, history: taskstats.History, path: str, cmdlines: bool, why: str) -> None:
+        self.path, self.why = path, why
+        # Never to a file that is there, which a recorder would continue.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            self._recorder = taskstats.Recorder(path, sync=None, cmdlines=cmdlines)
+        except BaseException:
+            self._remove()
+            raise
+        self.total = len(history)
+        self.done = 0
+        self._frames = self._write(history)
+
+    def _write(self, history: taskstats.History) -> Iterator[None]:
+        end = history.end
+        number = history.first
+        while number < end:
+            # The oldest may be forgotten meanwhile.
+            number = max(number, history.first)
+            completed = history.interval(number).completed()
+            if self.done == 0 or not history.connects(number):
+                self._recorder.write(completed.prev)
+            self._recorder.write(completed.cur)
+            self.done += 1
+            number += 1
+            yield
+
+    def go_on(self, seconds: float = SLICE_S) -> str | None:
+        """Write for some time. Returns a message at the end, None before."""
+        end_s = time.monotonic() + seconds
+        try:
+            for _ in self._frames:
+                if time.monotonic() > end_s:
+                    return None
+            self._recorder.close()
+        except (OSError, taskstats.TaskstatsError) as error:
+            self.abandon()
+            return f"{safe(self.path)} was not written: {safe(str(error))}"
+        why = f" for {self.why}" if self.why else ""
+        return f"{self.done} intervals{why} are in {safe(self.path)}: ptop replay shows them"
+
+    def abandon(self) -> None:
+        """Remove the unfinished file."""
+        with contextlib.suppress(OSError, taskstats.TaskstatsError):
+            self._recorder.close()
+        self._remove()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
