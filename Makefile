@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run picture test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
+.PHONY: run picture test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man capi capi-header install-capi wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -86,6 +86,7 @@ lint: $(STAMPS)/installed
 		--allowlist tools/stubtest_allowlist.txt --ignore-unused-allowlist
 	$(BIN)/python tools/manpage.py --check
 	$(BIN)/pytest tests/test_imports.py
+	cargo test --quiet --package precise-top-capi --test header
 
 format:
 	cargo fmt --all
@@ -150,6 +151,18 @@ check-wheel: wheel-x86_64 $(STAMPS)/installed
 
 clean:
 	rm -rf $(VENV) target dist
+
+# The C library: shared and static, in the target directory.
+capi: system
+	sh tools/capi.sh build
+
+# Rebuild the committed header from the crate.
+capi-header:
+	WRITE_HEADER=1 cargo test --quiet --package precise-top-capi --test header
+
+# With DESTDIR= and PREFIX= (/usr/local); LIBDIR= where libraries are not in PREFIX/lib.
+install-capi: capi
+	DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" sh tools/capi.sh install
 
 # What has to be on the machine before anything else: checked, and as root installed.
 system:

@@ -12,6 +12,11 @@ for target in "$@"; do
     case $target in
     test)
         command -v strace >/dev/null 2>&1 || missing="$missing strace"
+        # Of the C library: its programs, and its pages.
+        command -v valgrind >/dev/null 2>&1 || missing="$missing valgrind"
+        command -v clang-14 >/dev/null 2>&1 || missing="$missing clang-14"
+        command -v pkg-config >/dev/null 2>&1 || missing="$missing pkg-config"
+        command -v groff >/dev/null 2>&1 || missing="$missing groff"
         # Spark's.
         command -v java >/dev/null 2>&1 || missing="$missing openjdk-17-jre-headless"
         ;;
