@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import taskstats
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
 from ptop.live.state import LAYOUTS, Limits, State
+from ptop.live.tree import Tree
 from ptop.text import safe
 from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
 
@@ -293,7 +295,8 @@ def add_table(options: argparse.ArgumentParser) -> None:
         choices=tuple(COLUMN_SETS),
         default="live",
         help="live (default); snap: with the time of dead children, as in the tool of 2010;"
-        " waits: what tasks wait for",
+        " waits: what tasks wait for; io: storage; tree: tasks under what started them;"
+        " cgroups: the tree of cgroups",
     )
     options.add_argument(
         "--fold",
@@ -301,6 +304,11 @@ def add_table(options: argparse.ArgumentParser) -> None:
         choices=GROUPINGS,
         help="group rows: threads by process, exited tasks with their nearest living parent,"
         " or all tasks by session, command name, user, cgroup, or its container, pod or unit",
+    )
+    options.add_argument(
+        "--tree",
+        action="store_true",
+        help="show tasks under what started them, each with the sums of all below it",
     )
     options.add_argument(
         "--filter",
@@ -363,7 +371,10 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         descending=sort.descending,
         filter=options.filter or "",
         group_by=options.group_by or "",
+        tree=Tree("" if options.group_by else COLUMN_SETS[options.view].tree),
     )
+    if options.tree and not state.tree.of:
+        state = replace(state, tree=Tree("task"), group_by="")
     return state, known, Limits(options.pid, options.rows)
 
 

@@ -109,6 +109,25 @@ _TABLE = (
         "user+sys+ste, plus that of dead children without a row",
         ("ac_cutime", "ac_cstime"),
     ),
+    TableColumn("own_pct", "own", "(%)", 6, "own_pct", "percent", "its own time, in a tree"),
+    TableColumn(
+        "living_pct",
+        "living",
+        "(%)",
+        7,
+        "living_pct",
+        "percent",
+        "time of living descendants, in a tree",
+    ),
+    TableColumn(
+        "dead_pct",
+        "dead",
+        "(%)",
+        7,
+        "dead_pct",
+        "percent",
+        "time of descendants that died, in a tree",
+    ),
     TableColumn("tasks", "tasks", "(#)", 5, "tasks", "integer", "tasks in the row (see --fold)"),
     TableColumn("cpu_ns", "cpu+", "(hm)", 7, "cpu_ns", "elapsed_ns", "CPU time since start", ()),
     TableColumn("ac_etime", "Elap+", "(hm)", 7, "ac_etime", "elapsed_us", "time since start"),
@@ -221,6 +240,9 @@ _RANKS = {
     "rss_kb": 2,
     "tgid": 2,
     "tasks": 1,
+    "living_pct": 8,
+    "dead_pct": 3,
+    "own_pct": 2,
     "total_pct": 0,
     "all_pct": 0,
     "pid": 0,
@@ -251,6 +273,8 @@ class ColumnSet:
 
     columns: tuple[str, ...]
     sort: str
+    # What the rows are a tree of: task, cgroup, or empty for a list.
+    tree: str = ""
 
 
 # What --view chooses from; `snap` is the snapshot view of the tool of 2010.
@@ -303,6 +327,56 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "name",
         ),
         sort="all_pct",
+    ),
+    "io": ColumnSet(
+        (
+            "pid",
+            "USER",
+            "state",
+            "blkio_delay",
+            "swapin_delay",
+            "read",
+            "write",
+            "majflt",
+            "rss_kb",
+            "total_pct",
+            "command",
+        ),
+        sort="blkio_delay",
+    ),
+    "tree": ColumnSet(
+        (
+            "pid",
+            "USER",
+            "state",
+            "tasks",
+            "rss_kb",
+            "own_pct",
+            "living_pct",
+            "dead_pct",
+            "total_pct",
+            "command",
+        ),
+        sort="total_pct",
+        tree="task",
+    ),
+    "cgroups": ColumnSet(
+        (
+            "tasks",
+            "num_threads",
+            "rss_kb",
+            "own_pct",
+            "living_pct",
+            "dead_pct",
+            "cpu_delay",
+            "blkio_delay",
+            "read",
+            "write",
+            "total_pct",
+            "command",
+        ),
+        sort="total_pct",
+        tree="cgroup",
     ),
 }
 
@@ -384,8 +458,11 @@ def with_context(columns: Sequence[str], group_by: str, threads: bool) -> tuple[
     return tuple(keys)
 
 
-def fields_of(columns: Iterable[TableColumn], group_by: str | None) -> set[str]:
-    """The kernel fields that these columns and this grouping need, beside those that every
-    snapshot has."""
+def fields_of(columns: Iterable[TableColumn], group_by: str | None, tree: str = "") -> set[str]:
+    """The kernel fields that these columns and this grouping or tree need, beside those that
+    every snapshot has."""
     fields = {field for column in columns for field in column.fields}
-    return fields | {"cgroup_id"} if group_by in NAMES else fields
+    if group_by in NAMES or tree == "cgroup":
+        fields.add("cgroup_id")
+    # What the dead were at most.
+    return fields | {"hiwater_rss"} if tree == "task" else fields

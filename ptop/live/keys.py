@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ptop.live import acting, editor, history, looking, state
+from ptop.columns import COLUMN_SETS
+from ptop.live import acting, editor, history, looking, state, tree
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
@@ -89,6 +90,8 @@ _VIEW: tuple[Key, ...] = (
     Key("", "the previous row that matches", state.ask("match previous"), vim="N", views=_LIVE),
     Key("F4 \\", "filter: show only rows with a name or pid", state.type_in("filter"), "Filter",
         htop="F4 \\", top="o", old="/ F4"),
+    Key("F5 t", "tasks as a tree, each with the sums of what it started", state.switch_tree, "Tree",
+        htop="F5 t", top="V"),
     Key("F6", "choose the column to sort by", state.choose_sort, "Sort", htop="F6",
         old="p U u y e i o n"),
     Key("<", "sort by the column to the left", state.sort_by_neighbor(-1), top="<", old="< ,"),
@@ -100,9 +103,15 @@ _VIEW: tuple[Key, ...] = (
     Key("I r", "reverse the order", lambda now: replace(now, descending=not now.descending),
         htop="I", top="R", old="r I"),
     Key("H", "processes or threads", lambda now: replace(now, threads=not now.threads),
-        views=_LIVE, htop="H", top="H", old="t H"),
+        views=_LIVE, htop="H", top="H", old="H"),
     Key("K", "hide or show kernel threads", state.ask("kernel threads"), htop="K"),
-    Key("v", "the next view: live, waits, snap", state.switch_view, old="v"),
+    Key("Tab v", "the next view: " + ", ".join(COLUMN_SETS), state.switch_view, htop="Tab",
+        old="v"),
+    Key("+ -", "open or close the selected row of the tree", state.toggle_row, views=_LIVE,
+        htop="+ -"),
+    Key("*", "close or open all rows of the tree", state.change_tree(tree.collapsed), htop="*"),
+    Key("(", "a level of the tree less", state.change_tree(lambda now: tree.deeper(now, -1))),
+    Key(")", "a level of the tree more", state.change_tree(lambda now: tree.deeper(now, 1))),
     Key("u", "show the tasks of one user", state.ask("users"), htop="u", top="u U"),
     Key("z", "group the dead with parents, or tasks by a property", state.next_grouping, old="F"),
     Key("b", "where the CPU time went", state.enter("books")),
@@ -171,8 +180,10 @@ _FRAMES: tuple[Key, ...] = (
     Key("=", "what happened between the marked moment and this one",
         state.step("difference"), views=_LIVE),
     Key("W", "write the kept frames to a file for ptop replay", state.ask("name"), views=_LIVE),
-    Key("+ =", "twice as fast", state.multiply_speed(2), views=_REPLAY, old="+ ="),
-    Key("-", "half as fast", state.multiply_speed(0.5), views=_REPLAY, old="-"),
+    Key("+ =", "twice as fast; in a tree, open or close the selected row",
+        state.toggle_row_or(state.multiply_speed(2)), views=_REPLAY, old="+ ="),
+    Key("-", "half as fast; in a tree as +", state.toggle_row_or(state.multiply_speed(0.5)),
+        views=_REPLAY, old="-"),
 )  # fmt: skip
 
 _LIST_KEYS: tuple[Key, ...] = (

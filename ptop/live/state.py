@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from taskstats.screen import RowKey
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
+from ptop.live import tree
 from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
+from ptop.live.tree import Tree
 from ptop.times import DELAY_RANGE, parse_delay
 
 # Same value as typing.TYPE_CHECKING.
@@ -64,8 +66,8 @@ class State:
     """
 
     view: str = "live"
-    # The columns, sort key and order of the other views.
-    views: Mapping[str, tuple[tuple[str, ...], str, bool]] = field(default_factory=dict)
+    # The columns, sort key, order and tree of the other views.
+    views: Mapping[str, tuple[tuple[str, ...], str, bool, Tree]] = field(default_factory=dict)
     columns: tuple[str, ...] = COLUMN_SETS["live"].columns
     sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
@@ -73,6 +75,7 @@ class State:
     known: tuple[str, ...] = tuple(COLUMNS)
     threads: bool = False
     group_by: str = ""
+    tree: Tree = field(default_factory=Tree)
     filter: str = ""
     delay: float = 1.0
     paused: bool = False
@@ -238,10 +241,12 @@ def switch_view(state: State) -> State:
     """Shows the next view; each keeps its columns and order while another one is shown."""
     names = tuple(COLUMN_SETS)
     following = names[(names.index(state.view) + 1) % len(names)]
-    kept = {**state.views, state.view: (state.columns, state.sort, state.descending)}
+    kept = {**state.views, state.view: (state.columns, state.sort, state.descending, state.tree)}
     new = COLUMN_SETS[following]
-    columns, sort, descending = kept.get(following, (new.columns, new.sort, True))
+    first = (new.columns, new.sort, True, Tree(new.tree))
+    columns, sort, descending, its_tree = kept.get(following, first)
     state = replace(state, view=following, views=kept, columns=columns, sort=sort)
+    state = replace(state, tree=its_tree, group_by="" if its_tree.of else state.group_by)
     return replace(state, descending=descending, notice=f"view {following}")
 
 
@@ -261,7 +266,38 @@ def next_grouping(state: State) -> State:
     left_out = {"session" if state.recorded else "", "" if state.threads else "process"} - {""}
     ways = ("", *(by for by in GROUPINGS if by not in left_out))
     at = ways.index(state.group_by) if state.group_by in ways else 0
-    return replace(state, group_by=ways[(at + 1) % len(ways)], top=0)
+    return replace(state, group_by=ways[(at + 1) % len(ways)], tree=Tree(), top=0)
+
+
+def switch_tree(state: State) -> State:
+    """Shows tasks under what started them, or as a list again."""
+    return replace(state, tree=tree.switched(state.tree), group_by="", top=0)
+
+
+def change_tree(change: Callable[[Tree], Tree]) -> Action:
+    """Collapses or opens rows of the tree; of a list it makes a tree first."""
+
+    def action(state: State) -> State:
+        before = state.tree if state.tree.of else Tree("task")
+        after = change(before)
+        words = "all levels" if after.level is None else f"levels up to {after.level}"
+        return replace(state, tree=after, group_by="", notice=f"{words} are open")
+
+    return action
+
+
+def toggle_row(state: State) -> State:
+    """Collapses the selected row of a tree, or opens it."""
+    if not state.tree.of:
+        return replace(state, notice="t shows the tree of tasks, whose rows + and - open and close")
+    if state.selected_key is None:
+        return replace(with_row(state, state.selected), notice="select a row, then + opens it")
+    return replace(state, tree=tree.toggled(state.tree, state.selected_key))
+
+
+def toggle_row_or(otherwise: Action) -> Action:
+    """In a tree as `toggle_row`, else another action."""
+    return lambda state: toggle_row(state) if state.tree.of else otherwise(state)
 
 
 def multiply_speed(by: float) -> Action:

@@ -21,7 +21,7 @@ def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
     shown = [columns[key] for key in {*_shown(state), state.sort}]
     looked_at = inspector.FIELDS if state.mode in details.MODES else frozenset()
-    return fields_of(shown, state.group_by) | {"state"} | looked_at
+    return fields_of(shown, state.group_by, state.tree.of) | {"state"} | looked_at
 
 
 def _shown(state: State) -> tuple[str, ...]:
@@ -52,13 +52,14 @@ class Renderer:
 
     def _columns(self) -> list[TableColumn]:
         state = self.state
-        return [for_groups(self.columns[key], state.group_by) for key in _shown(state)]
+        named = state.group_by or state.tree.of
+        return [for_groups(self.columns[key], named) for key in _shown(state)]
 
     def _settings(self) -> dict[str, Any]:
         state = self.state
         prompt = pages.prompt(state)
         return {
-            "sort": for_groups(self.columns[state.sort], state.group_by).source,
+            "sort": for_groups(self.columns[state.sort], state.group_by or state.tree.of).source,
             "descending": state.descending,
             # The filter is live while it is typed.
             "text": (state.entry.text if state.mode == "filter" else state.filter) or None,
@@ -69,6 +70,9 @@ class Renderer:
             "limit": self.limits.rows,
             "top": state.top,
             "fold": state.group_by,
+            "tree": state.tree.of,
+            "level": state.tree.level,
+            "toggled": tuple(state.tree.toggled),
             "selected": state.selected if state.selecting else None,
             "selected_key": state.selected_key,
             "follow": state.follow,

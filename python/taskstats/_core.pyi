@@ -1116,6 +1116,8 @@ class Interval:
       with `user_pct` and so on, where 100 is one CPU;
     * `cuser_ns`, `csystem_ns`, `csteal_ns` and `_pct`: the CPU time of children that died;
     * `all_ns`, `all_pct`: own time, and that of dead children where these have no rows;
+    * `own_ns`, `own_pct`: the time of the task itself; `living_ns`, `dead_ns` and `_pct`, that of
+      its descendants, are known in a `Fold` alone;
     * `cpu_ns` (see `Task`), `exited` (1 for a task that died in the interval), `tasks` (the
       number of tasks in the row), `title` (the name that the row is shown with).
 
@@ -1858,6 +1860,9 @@ class _Settings(TypedDict, total=False):
     limit: int | None
     top: int
     fold: str
+    tree: str
+    level: int | None
+    toggled: Iterable[RowKey]
     selected: int | None
     selected_key: RowKey | None
     follow: bool
@@ -1909,6 +1914,9 @@ class Screen:
     `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
     `user_id` keeps the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out
     pid 2 and its children.
+    With `tree` the rows of an interval are shown under what started them ("task") or as the tree
+    of their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are
+    collapsed, except for the `toggled` rows.
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the

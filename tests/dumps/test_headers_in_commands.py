@@ -17,6 +17,7 @@ from taskstats.recorded import Frames
 from ptop import cli
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, column_set
 from ptop.live.state import Limits, State
+from ptop.live.tree import Tree
 from ptop.live.view import Renderer
 
 ROWS = 6
@@ -115,8 +116,8 @@ def test_every_view_shows_every_header(write: Callable[[dict[str, object]], Path
             continue
         for view in COLUMN_SETS:
             keys = tuple(column.key for column in column_set(view))
-            for group_by in ("", "parent", "user"):
-                state = State(columns=keys, group_by=group_by, recorded=True)
+            for group_by, tree in (("", ""), ("parent", ""), ("user", ""), ("", "task")):
+                state = State(columns=keys, group_by=group_by, tree=Tree(tree), recorded=True)
                 lines = Renderer(state, COLUMNS, Limits()).lines(interval, (80, 24))
                 assert len(lines.texts) == 24, header
                 shown += 1

@@ -79,7 +79,7 @@ def test_a_key_that_is_not_bound_is_answered() -> None:
 def test_a_key_of_the_version_before_is_answered_with_its_new_place() -> None:
     assert press(FULL, "j").notice == "j has moved to Down: the next row or line"
     assert press(FULL, "k").notice == "k has moved to Up: the previous row or line"
-    assert press(FULL, "t").notice == "t has moved to H: processes or threads"
+    assert press(FULL, "y").notice == "y has moved to F6: choose the column to sort by"
     recorded = replace(FULL, recorded=True)
     assert press(recorded, "]").notice == (
         "] has moved to n: the next spike of the sorted column, or of its sum"
@@ -97,6 +97,7 @@ def test_the_key_bar_has_the_function_keys_of_htop() -> None:
         ("F2", "Columns"),
         ("F3", "Search"),
         ("F4", "Filter"),
+        ("F5", "Tree"),
         ("F6", "Sort"),
         ("F9", "Signal"),
         ("F10", "Quit"),

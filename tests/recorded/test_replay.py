@@ -27,6 +27,7 @@ from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals
 from ptop.live.keys import press
 from ptop.live.state import FASTEST, Limits, State
+from ptop.live.tree import Tree
 from ptop.live.view import Renderer, needed_fields
 from ptop.spikes import stands_out
 from ptop.times import parse_time
@@ -64,7 +65,7 @@ def screen(
     return [*shown.texts]
 
 
-@pytest.mark.parametrize("name", ["live", "snap"])
+@pytest.mark.parametrize("name", ["live", "snap", "tree"])
 @pytest.mark.parametrize("fold", ["", "parent", "user", "cgroup"])
 @pytest.mark.parametrize("full_every", [1, 2])
 def test_a_replayed_screen_is_the_live_one(
@@ -75,7 +76,7 @@ def test_a_replayed_screen_is_the_live_one(
     chosen = COLUMN_SETS[name]
     # Live command lines are read a moment later, and those of the dead may be unknown.
     columns = tuple("name" if key == "command" else key for key in chosen.columns)
-    state = State(columns=columns, sort=chosen.sort, group_by=fold)
+    state = State(columns=columns, sort=chosen.sort, group_by=fold, tree=Tree(chosen.tree))
     if full_every > 1:
         # Snapshots stored as changes are off by a fraction of a millisecond in a task's age.
         kept = tuple(key for key in state.columns if key != "ac_etime")

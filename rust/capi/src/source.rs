@@ -98,6 +98,7 @@ unsafe fn request_of(options: *const Options) -> Result<Request, Failure> {
         changed: false,
         cpu_times: (options.flags & TASKSTATS_CPU_TIMES != 0).then_some(true),
         system: Some(false),
+        ..Request::default()
     })
 }
 

@@ -9,6 +9,7 @@
 //! | records of the `bpf` and `proc` sources, in tables ([`TaskKey`]) | equal `task_id` and start | 0: the kernel's own numbers |
 //! | two snapshots (`Continuity::continues`) | equal `task_id` of one space, else equal pid and start | 0; 20 ms for derived starts |
 //! | rows of one snapshot (`Identity::is_same_row`) | no different `task_id`, equal start | 0; 20 ms for derived starts |
+//! | a parent and its child in a tree (`Identity::began_after`) | the parent's start is not later | 0; 1 s for derived starts |
 //! | a leader before and after an exec (`ProcessKey`) | equal pid and start | 0 |
 //! | a task that a user selected, in later snapshots ([`Identity::is_still`]) | equal pid and start | 0; 20 ms for derived starts |
 //! | an exit over netlink and a walk ([`is_same_exit`]) | equal pid (by the caller), start | 1 s |
@@ -68,6 +69,15 @@ impl Record<'_> {
 }
 
 impl Identity {
+    /// Whether this task certainly began after another one of the same snapshot.
+    pub(crate) fn began_after(&self, other: &Identity, header: &Header) -> bool {
+        let tolerance_ns = if has_derived_starts(header) { EXIT_TOLERANCE_NS } else { 0 };
+        match (self.start_ns, other.start_ns) {
+            (Some(start), Some(before)) => start > before.saturating_add(tolerance_ns),
+            _ => false,
+        }
+    }
+
     /// Whether two rows of one snapshot are of one task, which the source met in its walk
     /// and among the exits.
     pub(crate) fn is_same_row(&self, other: &Identity, header: &Header) -> bool {

@@ -45,5 +45,6 @@ pub use record::{Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
 pub use table::{
-    Cell, Filter, GroupBy, GroupKey, Groups, Key, MergedRow, Metric, Query, TaskTable, compare,
+    Arranged, Branch, Cell, Dead, Filter, GroupBy, GroupKey, Groups, Key, MergedRow, Metric, Query,
+    TaskTable, TaskTree, compare,
 };

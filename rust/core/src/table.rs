@@ -1,16 +1,20 @@
 //! Tables of tasks: one row for each task or group, sorted, filtered and summed.
 //!
 //! ```text
-//! metric (what a table shows) <- query (TaskTable, sort, filter) <- tasks, unchanged, group
+//! metric (what a table shows) <- query (TaskTable, sort, filter) <- tasks, unchanged
+//! members (rows that count as one) <- group, tree
 //! ```
 
 mod group;
+mod members;
 mod metric;
 mod query;
 mod tasks;
+mod tree;
 mod unchanged;
 
 pub use group::{GroupBy, GroupKey, Groups};
 pub use metric::Metric;
-pub use query::{Cell, Filter, Key, Query, TaskTable, compare};
+pub use query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};
+pub use tree::{Arranged, Branch, TaskTree};
 pub use unchanged::MergedRow;

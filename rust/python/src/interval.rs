@@ -128,6 +128,8 @@ impl PyGroups {
 ///   with `user_pct` and so on, where 100 is one CPU;
 /// * `cuser_ns`, `csystem_ns`, `csteal_ns` and `_pct`: the CPU time of children that died;
 /// * `all_ns`, `all_pct`: own time, and that of dead children where these have no rows;
+/// * `own_ns`, `own_pct`: the time of the task itself; `living_ns`, `dead_ns` and `_pct`, that of
+///   its descendants, are known in a `Fold` alone;
 /// * `cpu_ns` (see `Task`), `exited` (1 for a task that died in the interval), `tasks` (the
 ///   number of tasks in the row), `title` (the name that the row is shown with).
 ///
@@ -141,6 +143,22 @@ pub(crate) struct PyInterval {
 impl PyInterval {
     fn as_rows(&self) -> Rows {
         Rows { interval: Arc::clone(&self.inner), groups: None }
+    }
+
+    /// The interval of all tasks: `resting` has those that did not run.
+    pub(crate) fn completed(
+        &self,
+        py: Python<'_>,
+        resting: Option<&Resting<'_>>,
+    ) -> PyResult<Arc<Interval>> {
+        let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
+        match unchanged.map(|resting| resting.unchanged(py)).transpose()?.flatten() {
+            None => Ok(Arc::clone(&self.inner)),
+            Some(unchanged) => {
+                let completed = py.detach(|| unchanged.completed(&self.inner));
+                Ok(Arc::new(completed.map_err(|error| parse_error(py, error))?))
+            }
+        }
     }
 }
 
@@ -220,14 +238,7 @@ impl PyInterval {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
-        let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
-        let interval = match unchanged.map(|resting| resting.unchanged(py)).transpose()?.flatten() {
-            None => Arc::clone(&self.inner),
-            Some(unchanged) => {
-                let completed = py.detach(|| unchanged.completed(&self.inner));
-                Arc::new(completed.map_err(|error| parse_error(py, error))?)
-            }
-        };
+        let interval = self.completed(py, resting.as_ref())?;
         if by == GroupBy::Session && interval.cur().names().is_some() {
             return Err(PyValueError::new_err(
                 "sessions are not recorded: choose parent, name, user or cgroup",

@@ -1,9 +1,12 @@
 //! `taskstats.screen`: intervals as lines of text.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use precise_top_core::interval::Unchanged;
 use precise_top_core::names::quoted;
-use precise_top_core::{Cell, CgroupName, Field, Interval, Metric, TaskTable};
+use precise_top_core::{Arranged, Cell, CgroupName, Field, Interval, Metric, TaskTable, TaskTree};
+use precise_top_screen::tree::arranged;
 use precise_top_screen::{
     Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, ViewRows, ViewSettings,
     draw, find, missing,
@@ -51,7 +54,7 @@ impl ValueColumn {
         match self {
             ValueColumn::Metric(metric) => PyCell(table.cell(row, *metric)).into_pyobject(py),
             ValueColumn::Cmdline => {
-                let record = table.record(row).filter(|_| !table.is_named());
+                let record = table.record(row).filter(|_| table.group_name(row).is_none());
                 let found = record.and_then(|record| commands.of(&record, true));
                 let text = found.as_deref().map(quoted);
                 PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
@@ -112,6 +115,9 @@ impl RowsArgument<'_> {
 /// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above. `user_id` keeps
 /// the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out pid 2 and its
 /// children.
+/// With `tree` the rows of an interval are shown under what started them ("task") or as the tree of
+/// their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are collapsed,
+/// except for the `toggled` rows.
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
@@ -194,9 +200,8 @@ impl PyScreen {
         replay.clone_into(&mut self.settings.replay);
         (self.settings.age_s, self.settings.exact_s) = ages_s;
         let offset_s = self.offset_s(py, rows.interval())?;
-        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
-        let (interval, table) = (rows.interval(), &self.table);
-        let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
+        let chosen = self.chosen(py, &rows, resting.as_ref())?;
+        let (interval, rows, table) = (chosen.interval(&rows), chosen.rows(&rows), &self.table);
         self.commands.begin(interval.cur());
         let selected = &self.selected;
         let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
@@ -222,9 +227,8 @@ impl PyScreen {
         start: usize,
         backwards: bool,
     ) -> PyResult<Option<usize>> {
-        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
-        let rows = ViewRows { table: rows.table(), unchanged: unchanged.as_ref() };
-        Ok(find(rows, &self.settings, &filter(Some(text), None)?, start, backwards))
+        let chosen = self.chosen(py, &rows, resting.as_ref())?;
+        Ok(find(chosen.rows(&rows), &self.settings, &filter(Some(text), None)?, start, backwards))
     }
 
     /// Return titles, units, the selected rows and the sums of all rows, one string a line.
@@ -266,7 +270,57 @@ impl PyScreen {
     }
 }
 
+/// What rows are shown as.
+enum Chosen {
+    /// A list, with the tasks that did not run.
+    List(Option<Unchanged>),
+    Tree(TaskTree, Arranged),
+}
+
+impl Chosen {
+    fn interval<'a>(&'a self, rows: &'a RowsArgument<'_>) -> &'a Interval {
+        match self {
+            Chosen::List(_) => rows.interval(),
+            Chosen::Tree(tree, _) => tree.interval(),
+        }
+    }
+
+    fn rows<'a>(&'a self, rows: &'a RowsArgument<'_>) -> ViewRows<'a> {
+        match self {
+            Chosen::List(unchanged) => {
+                ViewRows { table: rows.table(), unchanged: unchanged.as_ref(), tree: None }
+            }
+            Chosen::Tree(tree, arranged) => {
+                ViewRows { table: tree, unchanged: None, tree: Some(arranged) }
+            }
+        }
+    }
+}
+
 impl PyScreen {
+    fn chosen(
+        &self,
+        py: Python<'_>,
+        rows: &RowsArgument<'_>,
+        resting: Option<&Resting<'_>>,
+    ) -> PyResult<Chosen> {
+        let (Some(tree), RowsArgument::Interval(interval)) = (&self.settings.tree, rows) else {
+            let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
+            return Ok(Chosen::List(unchanged));
+        };
+        let interval = interval.completed(py, resting)?;
+        Ok(py.detach(|| {
+            let nodes = if tree.of_cgroups {
+                let names = precise_top_sources::group_names(&interval);
+                TaskTree::of_cgroups(Arc::clone(&interval), names)
+            } else {
+                TaskTree::of_tasks(Arc::clone(&interval))
+            };
+            let arranged = arranged(&nodes, &self.settings, tree);
+            Chosen::Tree(nodes, arranged)
+        }))
+    }
+
     fn offset_s(&mut self, py: Python<'_>, interval: &Interval) -> PyResult<i64> {
         let seconds = interval.cur().header().begin.realtime_ns / 1_000_000_000;
         let quarter = seconds / QUARTER_S;

@@ -2,7 +2,7 @@
 
 use precise_top_core::Filter;
 use precise_top_screen::text::Side;
-use precise_top_screen::{CellFormat, TextColumn, TextTable, ViewSettings};
+use precise_top_screen::{CellFormat, TextColumn, TextTable, TreeSettings, ViewSettings};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -69,6 +69,12 @@ struct SettingsArguments {
     #[pyo3(default)]
     fold: String,
     #[pyo3(default)]
+    tree: String,
+    #[pyo3(default)]
+    level: Option<usize>,
+    #[pyo3(default)]
+    toggled: Vec<PyRowKey>,
+    #[pyo3(default)]
     selected: Option<usize>,
     #[pyo3(default)]
     selected_key: Option<PyRowKey>,
@@ -93,7 +99,7 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 21] = [
+const SETTINGS: [&str; 24] = [
     "sort",
     "descending",
     "text",
@@ -104,6 +110,9 @@ const SETTINGS: [&str; 21] = [
     "limit",
     "top",
     "fold",
+    "tree",
+    "level",
+    "toggled",
     "selected",
     "selected_key",
     "follow",
@@ -116,6 +125,22 @@ const SETTINGS: [&str; 21] = [
     "prompt",
     "notice",
 ];
+
+/// The settings of a tree of `name`; None for an empty one.
+fn tree(
+    name: &str,
+    level: Option<usize>,
+    toggled: Vec<PyRowKey>,
+) -> PyResult<Option<TreeSettings>> {
+    let of_cgroups = match name {
+        "" => return Ok(None),
+        "task" => false,
+        "cgroup" => true,
+        _ => return Err(PyValueError::new_err(format!("no tree {name:?}: choose task, cgroup"))),
+    };
+    let toggled = toggled.into_iter().map(|key| key.0).collect();
+    Ok(Some(TreeSettings { of_cgroups, level, toggled }))
+}
 
 /// Text that may hold lone surrogates, without them.
 struct SafeText(String);
@@ -156,6 +181,7 @@ pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSe
         user: given.user_name,
         limit: given.limit,
         top: given.top,
+        tree: tree(&given.tree, given.level, given.toggled)?,
         group_by: given.fold,
         selected_key: given.selected_key.map(|key| key.0),
         selected: given.selected,

@@ -12,6 +12,7 @@ use precise_top_core::{Cell, CgroupName, Metric, Record};
 use crate::line::{ScreenLine, Style};
 use crate::rows::TableRow;
 use crate::text;
+use crate::tree;
 
 /// Names that records do not have.
 pub trait Names {
@@ -72,7 +73,7 @@ pub(crate) fn push_command(
     cells: usize,
     has_name: bool,
 ) {
-    let record = row.table.record(row.row).filter(|_| !row.table.is_named());
+    let record = row.table.record(row.row).filter(|_| row.table.group_name(row.row).is_none());
     let arguments = record.and_then(|record| names.arguments(&record, row.ran));
     match arguments.as_deref() {
         Some(arguments) if !arguments.is_empty() => {
@@ -86,6 +87,13 @@ pub(crate) fn push_command(
             Some(Cell::Text(name)) => {
                 let name = String::from_utf8_lossy(name);
                 push_from(line, &text::safe(&name), Style::Plain, &mut { scroll });
+                if row.table.group_name(row.row).is_some()
+                    && let Some(dead) = row.table.dead(row.row)
+                {
+                    text::push(&mut line.text, format_args!(" ×{} (", dead.tasks));
+                    line.push(&tree::words(&dead), Style::Dead);
+                    line.text.push(')');
+                }
             }
             _ => line.text.push_str(text::UNKNOWN),
         },

@@ -20,9 +20,10 @@ pub fn find(
         (MergedRow::Unchanged(row), Some(tasks)) => tasks.keeps(row as usize, wanted),
         (MergedRow::Unchanged(_), None) => false,
     };
-    let list: Vec<MergedRow> = match rows.unchanged {
-        Some(unchanged) => unchanged.select_with(rows.table, &query),
-        None => rows.table.select(&query).into_iter().map(MergedRow::Ran).collect(),
+    let list: Vec<MergedRow> = match (rows.tree, rows.unchanged) {
+        (Some(tree), _) => tree.nodes.iter().copied().map(MergedRow::Ran).collect(),
+        (None, Some(unchanged)) => unchanged.select_with(rows.table, &query),
+        (None, None) => rows.table.select(&query).into_iter().map(MergedRow::Ran).collect(),
     };
     let number = list.len();
     let place = |step: usize| match backwards {

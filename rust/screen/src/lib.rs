@@ -28,6 +28,7 @@ pub mod selection;
 pub mod settings;
 pub mod table;
 pub mod text;
+pub mod tree;
 pub mod view;
 
 pub use canvas::{Canvas, ControlSequences};
@@ -38,6 +39,6 @@ pub use row_key::{Fate, RowKey};
 pub use rows::{TableRow, ViewRows};
 pub use screen::draw;
 pub use selection::Remembered;
-pub use settings::ViewSettings;
+pub use settings::{TreeSettings, ViewSettings};
 pub use table::{CellFormat, TextColumn, TextTable};
 pub use view::{Heights, ShownRow, ViewData, missing};

@@ -8,15 +8,15 @@ use precise_top_core::{Header, Metric, TaskTable};
 pub enum RowKey {
     /// A task, or the group of what belongs to one task.
     Task(Identity),
-    /// The title of a group.
+    /// The name of a group.
     Title(Vec<u8>),
 }
 
 impl RowKey {
     /// The key of a row; None where the row has no record.
     pub(crate) fn of(table: &dyn TaskTable, row: usize) -> Option<RowKey> {
-        if table.is_named() {
-            return table.title(row).map(|title| RowKey::Title(title.to_vec()));
+        if let Some(name) = table.group_name(row) {
+            return Some(RowKey::Title(name.to_vec()));
         }
         // An exec by another thread gives the leader another task_id.
         table
@@ -36,7 +36,7 @@ impl RowKey {
     pub(crate) fn is_in(&self, table: &dyn TaskTable, row: usize, header: &Header) -> bool {
         match self {
             RowKey::Task(task) => table.has_task(row, task, header),
-            RowKey::Title(title) => table.is_named() && table.title(row) == Some(title),
+            RowKey::Title(name) => table.group_name(row) == Some(name),
         }
     }
 }
@@ -54,7 +54,12 @@ pub enum Fate {
 impl Fate {
     /// The fate of a row of tasks.
     pub(crate) fn of(table: &dyn TaskTable, row: usize) -> Fate {
-        let Some(record) = table.record(row).filter(|_| !table.is_named()) else {
+        if let Some(dead) = table.dead(row) {
+            let mut codes = dead.exits.into_keys();
+            let first = codes.next().flatten();
+            return Fate::Died(first.filter(|_| codes.next().is_none()));
+        }
+        let Some(record) = table.record(row).filter(|_| table.group_name(row).is_none()) else {
             return Fate::Lives;
         };
         // A zombie has died too; its exit_state is in the high half.

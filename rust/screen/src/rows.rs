@@ -1,7 +1,9 @@
 //! The rows that a view chooses from.
 
 use precise_top_core::interval::Unchanged;
-use precise_top_core::{Cell, Filter, Header, MergedRow, Metric, Query, TaskTable};
+use precise_top_core::{
+    Arranged, Branch, Cell, Filter, Header, MergedRow, Metric, Query, TaskTable,
+};
 
 /// A row of a table.
 #[derive(Clone, Copy)]
@@ -12,22 +14,34 @@ pub struct TableRow<'a> {
     pub row: usize,
     /// Whether the task ran in the interval, so that it may have executed another program.
     pub ran: bool,
+    /// Where it stands in a tree.
+    pub branch: Option<Branch>,
 }
 
 /// The rows that a view chooses from.
 #[derive(Clone, Copy)]
 pub struct ViewRows<'a> {
-    /// The rows of an interval, or groups of them.
+    /// The rows of an interval, or groups or a tree of them.
     pub table: &'a dyn TaskTable,
     /// The other tasks, if the interval has only those that ran.
     pub unchanged: Option<&'a Unchanged>,
+    /// The nodes of a tree in their order.
+    pub tree: Option<&'a Arranged>,
 }
 
 impl<'a> ViewRows<'a> {
-    /// Number of rows that pass the filter.
+    /// Number of all rows.
+    pub(crate) fn all(&self, header: &Header) -> usize {
+        self.table.rows() + self.unchanged.map_or(0, |_| header.unchanged as usize)
+    }
+
+    /// Number of rows that are listed: they pass the filter.
     pub(crate) fn count(&self, filter: &Filter, header: &Header) -> usize {
+        if let Some(tree) = self.tree {
+            return tree.nodes.len();
+        }
         if filter.is_empty() {
-            return self.table.rows() + self.unchanged.map_or(0, |_| header.unchanged as usize);
+            return self.all(header);
         }
         self.table.count(filter) + self.unchanged.map_or(0, |unchanged| unchanged.count(filter))
     }
@@ -36,8 +50,14 @@ impl<'a> ViewRows<'a> {
     pub(crate) fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
         fn of<'a>(table: &'a dyn TaskTable, row: u32) -> TableRow<'a> {
             let row = row as usize;
-            let ran = table.cell(row, Metric::TotalNs) != Some(Cell::Int(0));
-            TableRow { table, row, ran }
+            let ran = table.part(row, Metric::TotalNs) != Some(Cell::Int(0));
+            TableRow { table, row, ran, branch: None }
+        }
+        if let Some(tree) = self.tree {
+            let nodes = tree.nodes.iter().zip(&tree.branches).skip(query.offset);
+            let nodes = nodes.take(query.limit.unwrap_or(usize::MAX));
+            let row = |(&node, &branch)| TableRow { branch: Some(branch), ..of(self.table, node) };
+            return nodes.map(row).collect();
         }
         match self.unchanged {
             None => {

@@ -47,7 +47,7 @@ pub enum Place {
     Nowhere,
     /// At this row of the list.
     Row(usize),
-    /// The filter leaves it out.
+    /// The filter leaves it out, or the tree hides it.
     Hidden,
     /// It is gone.
     Gone,
@@ -68,6 +68,11 @@ pub(crate) fn place(
     let header = interval.cur().header();
     let ran = (0..rows.table.rows()).find(|&row| key.is_in(rows.table, row, header));
     let query = settings.query();
+    if let Some(tree) = rows.tree {
+        let Some(node) = ran else { return Place::Gone };
+        let place = tree.nodes.iter().position(|&other| other as usize == node);
+        return place.map_or(Place::Hidden, Place::Row);
+    }
     let (row, is_kept) = match (ran, rows.unchanged) {
         (Some(row), _) => (MergedRow::Ran(row as u32), rows.table.keeps(row, &query.filter)),
         (None, Some(unchanged)) => match unchanged_row(unchanged, key, header) {

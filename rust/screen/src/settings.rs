@@ -4,6 +4,17 @@ use precise_top_core::{Filter, Metric, Query};
 
 use crate::row_key::RowKey;
 
+/// A tree that rows are shown as.
+#[derive(Clone, Debug, Default)]
+pub struct TreeSettings {
+    /// Whether it is of cgroups instead of tasks.
+    pub of_cgroups: bool,
+    /// Rows of this level and deeper ones are collapsed; None for no row.
+    pub level: Option<usize>,
+    /// The rows that are collapsed where their level is not, and the other way round.
+    pub toggled: Vec<RowKey>,
+}
+
 /// The settings of a view.
 #[derive(Clone, Debug)]
 pub struct ViewSettings {
@@ -19,6 +30,8 @@ pub struct ViewSettings {
     pub limit: Option<usize>,
     /// Number of rows that are scrolled out above the screen.
     pub top: usize,
+    /// The tree that rows are shown as; None for a list.
+    pub tree: Option<TreeSettings>,
     /// The name of the key that rows are grouped by; empty without groups.
     pub group_by: String,
     /// The task or group to show in reverse, wherever it stands. It comes before `selected`.

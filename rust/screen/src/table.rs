@@ -12,6 +12,7 @@ use crate::line::{ScreenLine, Style};
 use crate::rows::TableRow;
 use crate::settings::ViewSettings;
 use crate::text::{self, Side, UNKNOWN};
+use crate::tree;
 
 /// The format of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +99,9 @@ pub struct TextColumn {
 
 /// Capacity in bytes that fits most lines.
 pub(crate) const LINE: usize = 160;
-/// Cells that a last column of texts keeps before other columns go.
+/// Cells that a last column of texts keeps before other columns go, and that of a tree.
 const LAST_TEXT: usize = 16;
+const LAST_OF_TREE: usize = 28;
 
 /// A table whose rows are lines of text.
 #[derive(Clone, Debug)]
@@ -120,20 +122,21 @@ impl TextTable {
         &self.columns
     }
 
-    /// The table with the columns that are filled and fit into `cells`. The one of the metric
-    /// `sort` stays.
+    /// The table with the columns that are filled and fit into `cells`. The sorted one stays.
     pub fn fitting(
         &self,
         cells: usize,
-        sort: Metric,
+        settings: &ViewSettings,
         is_filled: impl Fn(Metric) -> bool,
     ) -> TextTable {
+        let sort = settings.sort;
+        let last = if settings.tree.is_some() { LAST_OF_TREE } else { LAST_TEXT };
         let mut columns = self.columns.clone();
         columns.retain(|column| is_filled(column.metric) || column.metric == sort);
         if columns.is_empty() {
             columns.clone_from(&self.columns);
         }
-        while columns.len() > 1 && least_width(&columns) > cells {
+        while columns.len() > 1 && least_width(&columns, last) > cells {
             let spare =
                 (0..columns.len()).filter(|&at| columns[at].rank > 0 && columns[at].metric != sort);
             let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
@@ -189,6 +192,9 @@ impl TextTable {
         let has_name = self.columns.iter().any(|column| column.format == CellFormat::Name);
         self.push_cells(line, |column, line| {
             if matches!(column.format, CellFormat::Command | CellFormat::Name) {
+                if let Some(branch) = &row.branch {
+                    tree::push_branch(line, branch);
+                }
                 name_at = Some(line.text.len());
                 if !fate.is_empty() {
                     line.push(fate, Style::Dead);
@@ -243,7 +249,9 @@ impl TextTable {
         names: &dyn Names,
     ) -> Vec<String> {
         let chosen = rows.select(&settings.query()).into_iter();
-        let row = |row| self.row(names, TableRow { table: rows, row: row as usize, ran: true });
+        let row = |row| {
+            self.row(names, TableRow { table: rows, row: row as usize, ran: true, branch: None })
+        };
         let sums = self.sums(|metric| interval.sum(metric));
         let mut lines = vec![self.titles(), self.units()];
         lines.extend(chosen.map(row));
@@ -290,15 +298,15 @@ const NO_SUM: char = '·';
 
 /// Whether a value is known for a member of a group but makes no sense for the group.
 fn has_no_sum(row: TableRow<'_>, metric: Metric) -> bool {
-    let record = row.table.record(row.row).filter(|_| row.table.is_named());
+    let record = row.table.record(row.row).filter(|_| row.table.group_name(row.row).is_some());
     matches!((record, metric), (Some(record), Metric::Field(field)) if record.value(field).is_some())
 }
 
-/// Cells that the columns need at least.
-fn least_width(columns: &[TextColumn]) -> usize {
+/// Cells that the columns need at least; a last column of texts needs `last`.
+fn least_width(columns: &[TextColumn], last: usize) -> usize {
     let widths = columns.iter().enumerate().map(|(at, column)| {
         let is_last_text = at + 1 == columns.len() && column.side == Side::Left;
-        if is_last_text { LAST_TEXT.min(column.width) } else { column.width }
+        if is_last_text { last.min(column.width) } else { column.width }
     });
     widths.sum::<usize>() + columns.len() - 1
 }

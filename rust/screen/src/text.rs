@@ -110,6 +110,10 @@ pub(crate) fn push_ascii(line: &mut String, character: char) {
         '·' => line.push('.'),
         '▲' => line.push('^'),
         '▼' => line.push('v'),
+        '│' | '├' => line.push('|'),
+        '└' => line.push('`'),
+        '─' => line.push('-'),
+        '×' => line.push('x'),
         _ => line.extend(std::iter::repeat_n('?', cells_of(character))),
     }
 }

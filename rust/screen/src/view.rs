@@ -15,6 +15,7 @@ use crate::rows::{TableRow, ViewRows};
 use crate::selection::{self, Place};
 use crate::settings::ViewSettings;
 use crate::table::{LINE, TextTable};
+use crate::tree;
 
 /// Task rows that a screen keeps before it shows more than the CPUs' times.
 pub const LEAST_TASKS: usize = 10;
@@ -101,7 +102,7 @@ pub struct ShownRow {
 fn is_new(interval: &Interval, row: TableRow<'_>) -> bool {
     let begin_ns = interval.prev().header().begin.boottime_ns;
     let start_ns = row.table.record(row.row).and_then(|record| record.ac_start_ns());
-    !row.table.is_named() && start_ns.is_some_and(|start_ns| start_ns > begin_ns)
+    row.table.group_name(row.row).is_none() && start_ns.is_some_and(|start_ns| start_ns > begin_ns)
 }
 
 fn shown(
@@ -123,7 +124,7 @@ fn shown(
         Fate::Lives if is_new(interval, row) => line.push("+", Style::New),
         Fate::Lives => line.text.push(' '),
     }
-    let name_at = table.push_row(&mut line, names, row, settings.scroll, &fate.words());
+    let name_at = table.push_row(&mut line, names, row, settings.scroll, &tree::fate(row, fate));
     ShownRow { line, name_at, key, fate }
 }
 
@@ -201,7 +202,7 @@ impl<'a> ViewData<'a> {
         let number = rows.count(&settings.filter, now);
         let number = settings.limit.map_or(number, |limit| number.min(limit));
         // One cell is for the mark of a row.
-        let table = table.fitting(size.0.saturating_sub(1), settings.sort, |metric| {
+        let table = table.fitting(size.0.saturating_sub(1), settings, |metric| {
             metric.field().is_none_or(|field| match interval.status(field) {
                 FieldStatus::Filled => true,
                 // The live view reads it in the next interval.
@@ -221,7 +222,7 @@ impl<'a> ViewData<'a> {
             tasks,
             exited,
             rows: number,
-            unfiltered: rows.count(&Filter::default(), now),
+            unfiltered: rows.all(now),
             states,
             cpus: interval.cpu_split(),
             balance,

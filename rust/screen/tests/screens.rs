@@ -107,7 +107,7 @@ fn row_of(
     row: usize,
     cell: impl Fn(Metric, usize) -> Option<Cell<'static>>,
 ) -> String {
-    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true })
+    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true, branch: None })
 }
 
 fn cell(metric: Metric, row: usize) -> Option<Cell<'static>> {
@@ -216,6 +216,7 @@ fn settings() -> ViewSettings {
         user: String::new(),
         limit: None,
         top: 0,
+        tree: None,
         group_by: String::new(),
         selected_key: None,
         selected: None,
@@ -276,7 +277,7 @@ fn live_screens() {
     for size in [(80, 24), (40, 10), (200, 60)] {
         let name = format!("live-{}x{}", size.0, size.1);
         let settings = ViewSettings { ..settings() };
-        let table = table.fitting(size.0 - 1, settings.sort, |_| true);
+        let table = table.fitting(size.0 - 1, &settings, |_| true);
         check(&name, &view(&table, 40, 2), &settings, size);
     }
     let settings = ViewSettings { ..settings() };
@@ -288,7 +289,7 @@ fn live_screens() {
 
 /// A view whose columns fit, with rows of that many tasks.
 fn fitted(size: (usize, usize), tasks: usize, cpus: u32) -> ViewData<'static> {
-    let table = live().fitting(size.0 - 1, Metric::TotalPct, |metric| metric != Metric::StealPct);
+    let table = live().fitting(size.0 - 1, &settings(), |metric| metric != Metric::StealPct);
     ViewData { tasks, rows: tasks, ..view(&table, tasks.min(100), cpus) }
 }
 
@@ -313,7 +314,7 @@ fn columns_go_and_digits_stay() {
     let all = row_of(&whole, 0, cell);
     let all: Vec<&str> = all.split_whitespace().collect();
     for cells in 1..120 {
-        let table = whole.fitting(cells, Metric::TotalPct, |_| true);
+        let table = whole.fitting(cells, &settings(), |_| true);
         let kept = row_of(&table, 0, cell);
         for text in kept.split_whitespace() {
             assert!(all.contains(&text), "{text} at {cells}");

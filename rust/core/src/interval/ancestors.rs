@@ -48,9 +48,38 @@ pub(crate) fn ends<T: Copy>(count: usize, step: impl Fn(usize) -> Step<T>) -> Ve
     visits.into_iter().map(end).collect()
 }
 
+/// The parent of each of `count` links as `parent` returns it; none for one link of each ring.
+pub(crate) fn without_rings(
+    count: usize,
+    parent: impl Fn(usize) -> Option<usize>,
+) -> Vec<Option<usize>> {
+    let mut parents: Vec<Option<usize>> = (0..count).map(parent).collect();
+    // The start whose way met each link.
+    let mut met = vec![None; count];
+    for start in 0..count {
+        let mut at = start;
+        while met[at].is_none() {
+            met[at] = Some(start);
+            match parents[at] {
+                Some(next) if met[next] == Some(start) => parents[at] = None,
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+    }
+    parents
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Step, ends};
+    use super::{Step, ends, without_rings};
+
+    #[test]
+    fn a_ring_is_cut_once() {
+        let next = [Some(1), Some(2), Some(0), Some(4), None, Some(5), Some(0)];
+        let cut = without_rings(next.len(), |at| next[at]);
+        assert_eq!(cut, [Some(1), Some(2), None, Some(4), None, None, Some(0)]);
+    }
 
     #[test]
     fn chains_end_rings_do_not_and_each_link_is_met_once() {

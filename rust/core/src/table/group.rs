@@ -7,23 +7,20 @@
 //! * A group has the sums of counters, memory and threads. A group of one task and what it
 //!   started shows that task's other fields; any other group those that its members share.
 //!   The title of a user's or cgroup's group is its name.
-//! * Threads of one process share its memory and its counters of children, so that sums
-//!   count these once a process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::members::Members;
 use super::metric::Metric;
 use super::query::{Cell, Filter, Key, TaskTable};
-use super::tasks::{cell_of_increase, increase_of, key_of};
+use super::tasks::key_of;
 use crate::cgroup::CgroupName;
-use crate::field_set::FieldSet;
-use crate::fields::{Field, Kind};
 use crate::header::Header;
 use crate::identity::Identity;
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
-use crate::record::{Record, Value};
+use crate::record::Record;
 
 /// The key by which rows are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +103,7 @@ pub enum GroupKey {
 
 impl GroupKey {
     /// The title where the name is unknown.
-    fn number(self) -> Vec<u8> {
+    pub(super) fn number(self) -> Vec<u8> {
         match self {
             GroupKey::User(uid) => uid.to_string().into_bytes(),
             GroupKey::Cgroup(id) => format!("cgroup {id}").into_bytes(),
@@ -116,37 +113,7 @@ impl GroupKey {
 }
 
 /// How many members are tried for the name of their group: some may be gone.
-const TRIED_MEMBERS: usize = 4;
-
-/// How the values of a group's members make that of the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Combination {
-    /// The sum over the members.
-    Sum,
-    /// The sum over the members' processes.
-    OfProcesses,
-    /// The sum over the living members' processes.
-    OfLivingProcesses,
-    /// The value of the task that the group is of, or that of all members.
-    Common,
-}
-
-/// Gauges that a process has, not each of its threads, and that add up.
-const SUMMED_GAUGES: FieldSet = FieldSet::of(&[Field::rss_kb, Field::vm_kb, Field::num_threads]);
-
-impl Combination {
-    fn of(field: Field) -> Combination {
-        if SUMMED_GAUGES.contains(field) {
-            Combination::OfLivingProcesses
-        } else if FieldSet::OF_PROCESS.contains(field) {
-            Combination::OfProcesses
-        } else if field.info().kind == Kind::Counter {
-            Combination::Sum
-        } else {
-            Combination::Common
-        }
-    }
-}
+pub(super) const TRIED_MEMBERS: usize = 4;
 
 /// The rows of an interval in groups.
 #[derive(Clone, Debug)]
@@ -233,42 +200,11 @@ impl Groups {
         self.groups.get(group).map_or(&[], Vec::as_slice)
     }
 
-    fn increase(&self, group: usize, column: Metric) -> Option<u64> {
-        self.members(group)
-            .iter()
-            .filter_map(|&row| increase_of(&self.interval, row, column))
-            .reduce(u64::saturating_add)
-    }
-
-    fn records(&self, group: usize) -> impl Iterator<Item = (usize, Record<'_>)> {
-        self.members(group).iter().filter_map(|&row| Some((row, self.interval.cur().get(row)?)))
-    }
-
-    /// The value of a field in a group of several rows.
-    fn field(&self, group: usize, field: Field) -> Option<Cell<'_>> {
-        let combination = Combination::of(field);
-        match combination {
-            Combination::Sum => sum(self.records(group).map(|(_, record)| record), field),
-            Combination::OfProcesses | Combination::OfLivingProcesses => {
-                let with_dead = combination == Combination::OfProcesses;
-                let threads = self.interval.cur().header().threads();
-                let mut counted = HashSet::new();
-                let once = self
-                    .records(group)
-                    .filter(|&(row, _)| with_dead || !self.interval.is_exited(row))
-                    .filter(|(_, record)| record.value(field).is_some())
-                    .filter(|(_, record)| !threads || counted.insert(record.ac_tgid()));
-                sum(once.map(|(_, record)| record), field)
-            }
-            Combination::Common if self.by.is_of_one_task() => {
-                self.records(group).next()?.1.value(field).map(Cell::from)
-            }
-            Combination::Common => {
-                let mut values = self.records(group).map(|(_, record)| record.value(field));
-                let first = values.next()??;
-                values.all(|value| value == Some(first)).then_some(Cell::from(first))
-            }
-        }
+    /// A group that has a name shows what all its members share, another one its first row's.
+    fn values(&self, group: usize) -> Members<'_> {
+        let rows = self.members(group);
+        let own = if self.by.is_of_one_task() { rows.len().min(1) } else { rows.len() };
+        Members { interval: &self.interval, rows, own }
     }
 }
 
@@ -283,15 +219,6 @@ fn put_head_first(interval: &Interval, group: &mut [usize]) {
     }
 }
 
-/// The sum of a field over records that have it; None where none has.
-fn sum<'a>(records: impl Iterator<Item = Record<'a>>, field: Field) -> Option<Cell<'a>> {
-    let numbers = records.filter_map(|record| match record.value(field)? {
-        Value::Int(number) => Some(number),
-        Value::Text(_) => None,
-    });
-    numbers.reduce(i128::saturating_add).map(Cell::Int)
-}
-
 impl TaskTable for Groups {
     fn rows(&self) -> usize {
         self.groups.len()
@@ -304,15 +231,15 @@ impl TaskTable for Groups {
     /// A group is kept if one of its members is, or by its title.
     fn keeps(&self, row: usize, filter: &Filter) -> bool {
         let title = self.title(row);
-        self.records(row).any(|(_, record)| filter.keeps(&record, title))
+        self.values(row).records().any(|(_, record)| filter.keeps(&record, title))
     }
 
-    fn is_named(&self) -> bool {
-        !self.by.is_of_one_task()
+    fn group_name(&self, row: usize) -> Option<&[u8]> {
+        if self.by.is_of_one_task() { None } else { self.title(row) }
     }
 
     fn has_task(&self, row: usize, task: &Identity, header: &Header) -> bool {
-        self.records(row).any(|(_, record)| record.identity().is_still(task, header))
+        self.values(row).records().any(|(_, record)| record.identity().is_still(task, header))
     }
 
     fn title(&self, row: usize) -> Option<&[u8]> {
@@ -323,36 +250,32 @@ impl TaskTable for Groups {
     }
 
     fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
-        let members = self.members(row);
         match column {
             Metric::Title => self.title(row).map(Cell::Text),
-            Metric::Field(field) if members.len() > 1 => self.field(row, field),
-            Metric::CpuNs => {
-                let used = self.records(row).filter_map(|(_, record)| record.cpu_ns());
-                used.map(i128::from).reduce(i128::saturating_add).map(Cell::Int)
-            }
-            Metric::Field(_) | Metric::Exited => self.interval.cell(*members.first()?, column),
-            _ => cell_of_increase(&self.interval, column, self.increase(row, column)?),
+            _ => self.values(row).cell(column),
         }
     }
 
     fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
-        if column.is_of_record() {
-            return key_of(self.cell(row, column)?);
+        match column {
+            Metric::Title => key_of(self.cell(row, column)?),
+            _ => self.values(row).key(column),
         }
-        self.increase(row, column).map(|n| Key::Int(i128::from(n)))
     }
 }
 
-/// The nearest living ancestors.
-struct Ancestry<'a> {
+/// The parents and the nearest living ancestors.
+pub(super) struct Ancestry<'a> {
     interval: &'a Interval,
+    /// The rows of living and of dead tasks by pid.
+    living: HashMap<u32, usize>,
+    dead: HashMap<u32, usize>,
     /// For each row: itself if it lives, else its nearest living ancestor.
     heirs: Vec<Option<usize>>,
 }
 
 impl<'a> Ancestry<'a> {
-    fn of(interval: &'a Interval) -> Ancestry<'a> {
+    pub(super) fn of(interval: &'a Interval) -> Ancestry<'a> {
         let (mut living, mut dead) = (HashMap::new(), HashMap::new());
         for (row, record) in interval.cur().iter().enumerate() {
             let Some(pid) = record.ac_pid() else { continue };
@@ -362,20 +285,43 @@ impl<'a> Ancestry<'a> {
                 living.insert(pid, row);
             }
         }
-        let next = |pid: Option<u32>| {
-            let pid = pid.filter(|&pid| pid != 0)?;
-            living.get(&pid).or_else(|| dead.get(&pid)).copied()
-        };
-        let heirs = ancestors::ends(interval.len(), |row| {
+        let mut ancestry = Ancestry { interval, living, dead, heirs: Vec::new() };
+        ancestry.heirs = ancestors::ends(interval.len(), |row| {
             if !interval.is_exited(row) {
                 return Step::End(row);
             }
-            let Some(record) = interval.cur().get(row) else { return Step::Lost };
-            // A dead thread's nearest ancestor is its own process.
-            let process = record.ac_tgid().filter(|&tgid| Some(tgid) != record.ac_pid());
-            next(process).or_else(|| next(record.ac_ppid())).map_or(Step::Lost, Step::Go)
+            ancestry.next(row).map_or(Step::Lost, Step::Go)
         });
-        Ancestry { interval, heirs }
+        ancestry
+    }
+
+    /// The row of the process of a thread, else of the parent; a living one comes first.
+    fn next(&self, row: usize) -> Option<usize> {
+        let record = self.interval.cur().get(row)?;
+        let of = |pid: Option<u32>| {
+            let pid = pid.filter(|&pid| pid != 0)?;
+            self.living.get(&pid).or_else(|| self.dead.get(&pid)).copied()
+        };
+        let process = record.ac_tgid().filter(|&tgid| Some(tgid) != record.ac_pid());
+        of(process).or_else(|| of(record.ac_ppid()))
+    }
+
+    /// The row under which a tree has this one. A living task is never under a dead one, nor
+    /// under one that began later: that has its parent's pid.
+    pub(super) fn parent(&self, row: usize) -> Option<usize> {
+        let next = self.next(row)?;
+        let parent = if self.interval.is_exited(row) { next } else { self.heirs[next]? };
+        let task = |row: usize| Some(self.interval.cur().get(row)?.identity());
+        let is_later = task(parent)?.began_after(&task(row)?, self.interval.cur().header());
+        (parent != row && !is_later).then_some(parent)
+    }
+
+    /// The cgroup of a row.
+    pub(super) fn cgroup(&self, row: usize) -> GroupKey {
+        match self.common(row, GroupBy::Cgroup, &HashMap::new()) {
+            Common::Key(key) => key,
+            _ => GroupKey::Unknown,
+        }
     }
 
     fn common(&self, row: usize, by: GroupBy, sessions: &HashMap<u32, u32>) -> Common<'a> {

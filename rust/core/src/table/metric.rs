@@ -56,6 +56,18 @@ pub enum Metric {
     AllNs,
     /// [`Metric::AllNs`] in per cent.
     AllPct,
+    /// CPU time of the task itself in the interval, without what it started, in ns.
+    OwnNs,
+    /// CPU time of living descendants in the interval, in ns: of rows of a tree.
+    LivingNs,
+    /// CPU time of descendants that died in the interval, in ns: of rows of a tree.
+    DeadNs,
+    /// [`Metric::OwnNs`] in per cent.
+    OwnPct,
+    /// [`Metric::LivingNs`] in per cent.
+    LivingPct,
+    /// [`Metric::DeadNs`] in per cent.
+    DeadPct,
     /// Number of tasks in the row.
     Tasks,
     /// The row's title: a group's user or cgroup (see [`Groups`]), else the command name.
@@ -65,7 +77,7 @@ pub enum Metric {
 }
 
 /// Name and unit of each metric that is not of a field.
-const TABLE: [(Metric, &str, &str); 20] = [
+const TABLE: [(Metric, &str, &str); 26] = [
     (Metric::CpuNs, "cpu_ns", "ns"),
     (Metric::UserNs, "user_ns", "ns"),
     (Metric::SystemNs, "system_ns", "ns"),
@@ -84,6 +96,12 @@ const TABLE: [(Metric, &str, &str); 20] = [
     (Metric::ChildStealPct, "csteal_pct", "%"),
     (Metric::AllNs, "all_ns", "ns"),
     (Metric::AllPct, "all_pct", "%"),
+    (Metric::OwnNs, "own_ns", "ns"),
+    (Metric::LivingNs, "living_ns", "ns"),
+    (Metric::DeadNs, "dead_ns", "ns"),
+    (Metric::OwnPct, "own_pct", "%"),
+    (Metric::LivingPct, "living_pct", "%"),
+    (Metric::DeadPct, "dead_pct", "%"),
     (Metric::Tasks, "tasks", "count"),
     (Metric::Title, "title", ""),
 ];
@@ -149,9 +167,24 @@ impl Metric {
                 | Metric::ChildSystemPct
                 | Metric::ChildStealPct
                 | Metric::AllPct
+                | Metric::OwnPct
+                | Metric::LivingPct
+                | Metric::DeadPct
                 | Metric::PerSec(_)
                 | Metric::Pct(_)
         )
+    }
+
+    /// Whether it is of a row's descendants, which only rows of a tree have.
+    pub(super) const fn is_of_descendants(self) -> bool {
+        matches!(self, Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct)
+    }
+
+    /// Whether the value of several rows is the sum of theirs.
+    pub(super) const fn is_sum_of_rows(self) -> bool {
+        !self.is_of_record()
+            && !self.is_of_descendants()
+            && !matches!(self, Metric::OwnNs | Metric::OwnPct)
     }
 
     /// Whether a value comes from one record, not from the difference of two.

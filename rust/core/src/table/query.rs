@@ -8,7 +8,7 @@
 //!   the order is the same each time.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::metric::Metric;
 use crate::header::Header;
@@ -110,6 +110,19 @@ impl Query {
     }
 }
 
+/// What became of tasks that died in an interval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// How many had each exit status, as of wait(2); None is unknown.
+    pub exits: BTreeMap<Option<u32>, usize>,
+    /// The largest peak of resident memory, in KiB.
+    pub peak_kb: Option<u64>,
+    /// The shortest and the longest life, in µs.
+    pub lives_us: Option<(u64, u64)>,
+}
+
 /// A row for each task or group, with the metrics of each row.
 pub trait TaskTable {
     /// Number of rows.
@@ -156,9 +169,14 @@ pub trait TaskTable {
         keyed.into_iter().skip(query.offset).map(|(_, row)| row).collect()
     }
 
-    /// Whether a row is a group that its title names, rather than a task.
-    fn is_named(&self) -> bool {
-        false
+    /// The name that identifies a row which is a group; None for that of a task.
+    fn group_name(&self, _row: usize) -> Option<&[u8]> {
+        None
+    }
+
+    /// What became of the tasks of a row that stands for the dead alone; None for other rows.
+    fn dead(&self, _row: usize) -> Option<Dead> {
+        None
     }
 
     /// Whether the task, known from an earlier snapshot, is in the row. `header` is of the

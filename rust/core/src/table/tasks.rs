@@ -94,7 +94,9 @@ pub(super) fn increase_of(interval: &Interval, row: usize, metric: Metric) -> Op
         Metric::UserNs | Metric::UserPct => Some(used()?.user_ns),
         Metric::SystemNs | Metric::SystemPct => Some(used()?.system_ns),
         Metric::StealNs | Metric::StealPct => used()?.steal_ns,
-        Metric::TotalNs | Metric::TotalPct => Some(used()?.total_ns()),
+        Metric::TotalNs | Metric::TotalPct | Metric::OwnNs | Metric::OwnPct => {
+            Some(used()?.total_ns())
+        }
         Metric::Delta(field) | Metric::PerSec(field) | Metric::Pct(field) => {
             interval.increase(row, field)
         }
@@ -103,6 +105,7 @@ pub(super) fn increase_of(interval: &Interval, row: usize, metric: Metric) -> Op
         Metric::ChildStealNs | Metric::ChildStealPct => children().steal_ns,
         Metric::AllNs | Metric::AllPct => interval.all_ns(row),
         Metric::Tasks => Some(1),
+        Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct => None,
         Metric::Field(_) | Metric::CpuNs | Metric::Exited | Metric::Title => None,
     }
 }

@@ -81,6 +81,7 @@ impl TaskTable for Unchanged {
             Metric::Exited => None,
             Metric::Title => record.ac_comm().map(Cell::Text),
             Metric::Tasks => Some(Cell::Int(1)),
+            _ if metric.is_of_descendants() => None,
             Metric::Delta(field) => {
                 holds(field)?;
                 (field.info().kind == Kind::Counter).then_some(Cell::Int(0))

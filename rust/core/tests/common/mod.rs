@@ -24,19 +24,29 @@ pub(crate) fn snapshot_with(
     rows: &[&[(Field, u64)]],
     adjust: impl FnOnce(&mut Header),
 ) -> Shared {
+    let pid = |row: usize| rows[row].iter().find(|(field, _)| *field == Field::ac_pid);
+    let name = |row| pid(row).map_or_else(String::new, |(_, pid)| format!("task{pid}"));
+    snapshot_named(seconds, rows, name, adjust)
+}
+
+/// The same, with the names that `name` returns for the rows.
+pub(crate) fn snapshot_named(
+    seconds: u64,
+    rows: &[&[(Field, u64)]],
+    name: impl Fn(usize) -> String,
+    adjust: impl FnOnce(&mut Header),
+) -> Shared {
     let layout = Layout::of_version(14 | EXTENSION_BIT).expect("a known version");
     let size = layout.record_size();
     let mut bytes = vec![0; size * rows.len()];
     let mut held = FieldSet::EMPTY;
-    for (row, fields) in bytes.chunks_exact_mut(size).zip(rows) {
+    for (at, (row, fields)) in bytes.chunks_exact_mut(size).zip(rows).enumerate() {
         let mut record = RecordMut::new(row, &layout).expect("the right size");
         for &(field, value) in *fields {
             record.set(field, value);
-            if field == Field::ac_pid {
-                record.set_text(Field::ac_comm, format!("task{value}").as_bytes());
-            }
             held = held.with(field).with(Field::ac_comm);
         }
+        record.set_text(Field::ac_comm, name(at).as_bytes());
     }
     let mut header = Header::new(SourceKind::Procfs, held);
     header.begin.monotonic_ns = seconds * 1_000_000_000;

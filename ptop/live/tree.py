@@ -1,0 +1,42 @@
+"""The tree of the live view: which tree is shown, and which of its rows are collapsed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from taskstats.screen import RowKey
+
+# From the level below the deepest that a key collapses, all rows are open.
+DEEPEST = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What rows are shown under: `of` is task (what started them), cgroup, or empty for a list.
+    Rows of `level` and deeper ones are collapsed, all rows are open if it is None; for the
+    `toggled` rows it is the other way round."""
+
+    of: str = ""
+    level: int | None = None
+    toggled: frozenset[RowKey] = frozenset()
+
+
+def switched(tree: Tree) -> Tree:
+    """A tree of tasks instead of a list, or a list instead of a tree."""
+    return Tree() if tree.of else Tree("task")
+
+
+def collapsed(tree: Tree) -> Tree:
+    """All rows but the roots and their children hidden, or all open."""
+    return replace(tree, level=1 if tree.level is None else None, toggled=frozenset())
+
+
+def deeper(tree: Tree, by: int) -> Tree:
+    """As many levels more, or less, are open."""
+    level = (DEEPEST if tree.level is None else tree.level) + by
+    return replace(tree, level=max(0, level) if level < DEEPEST else None, toggled=frozenset())
+
+
+def toggled(tree: Tree, key: RowKey) -> Tree:
+    """A row collapsed, or open again."""
+    return replace(tree, toggled=tree.toggled ^ {key})

@@ -1,0 +1,239 @@
+"""The tree: what started what, with exact sums, live and replayed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import taskstats
+from live_view import Live  # type: ignore[import-not-found]
+
+from ptop.columns import COLUMN_SETS, COLUMNS
+from ptop.feed import LiveFeed, RecordedFeed
+from ptop.live import keys, state, tree
+from ptop.live.keys import press
+from ptop.live.state import Limits, State
+from ptop.live.tree import Tree
+from ptop.live.view import Renderer, needed_fields
+from ptop.recordings import frames_of
+
+# Short, because the kernel keeps 15 bytes, and of this test alone.
+NAME = f"tree{os.getpid()}"
+# A parent with a name, a child that lives and many that die at once.
+PARENT = f"""
+import ctypes, os, subprocess, sys, time
+def rename(name):
+    ctypes.CDLL(None).prctl(15, name.encode())
+rename("{NAME}p")
+if os.fork() == 0:
+    rename("{NAME}c")
+    while True:
+        time.sleep(0.01)
+print("ready", flush=True)
+while True:
+    pid = os.fork()
+    if pid == 0:
+        rename("{NAME}d")
+        os._exit(3)
+    os.waitpid(pid, 0)
+    time.sleep(0.01)
+"""
+TREE = State(view="tree", tree=Tree("task"), columns=COLUMN_SETS["tree"].columns)
+
+
+@pytest.fixture
+def family() -> Iterator[subprocess.Popen[bytes]]:
+    started = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"ready\n"
+    yield started
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    started.stdout.close()
+
+
+def shown(live: Live, name: str) -> str:
+    """The first line with a name; empty if there is none."""
+    return next((line for line in live.screen.display if name in line), "")
+
+
+def test_the_tree_shows_who_started_whom(family: subprocess.Popen[bytes]) -> None:
+    with_filter = ("--filter", NAME, "--columns", "pid,tasks,own_pct,dead_pct,total_pct,command")
+    live = Live("--tree", *with_filter, columns=150)
+    try:
+        live.until(f"{NAME}d \u00d7")
+        live.until(f"{NAME}c")
+        parent, child = shown(live, f"{NAME}p "), shown(live, f"{NAME}c ")
+        dead = shown(live, f"{NAME}d \u00d7")
+        column = parent.index(f"{NAME}p")
+        assert parent.split()[0] == str(family.pid)
+        for line, name in ((child, f"{NAME}c"), (dead, f"{NAME}d")):
+            assert line[column : line.index(name)] in {"├ ", "└ "}, line
+        assert "(died, exit 3, " in dead
+        assert ", lived 0." in dead
+        own, gone, total = map(float, parent.split()[2:5])
+        assert total == pytest.approx(
+            own + gone + float(child.split()[4]), abs=0.011 + 0.01 * total
+        )
+        # As a list and as a tree again; F5 opens it too.
+        live.child.send("t")
+        live.until("x")
+        live.child.send("\x1b[15~")
+        live.until(f"{NAME}d \u00d7")
+    finally:
+        live.child.kill(signal.SIGTERM)
+        assert live.ended() == 128 + signal.SIGTERM
+    assert b"Traceback" not in live.raw
+
+
+def test_a_row_is_closed_and_opened(family: subprocess.Popen[bytes]) -> None:
+    live = Live("--tree", "--columns", "pid,total_pct,command", columns=150, rows=60)
+    try:
+        live.until("Name")
+        # The list scrolls to what is found.
+        live.child.send(f"/{NAME}c\r")
+        live.until(f"{NAME}c ")
+        live.child.send(f"/{NAME}p\r")
+        live.until(f"{NAME}p ")
+        live.child.send("-")
+        end = time.monotonic() + 15
+        while f"{NAME}c" in live.text():
+            assert time.monotonic() < end, live.text()
+            live.pump()
+        # Other trees stay open, and the mark says what is hidden.
+        assert "+ " in shown(live, f"{NAME}p ")
+        live.child.send("+")
+        live.until(f"{NAME}c")
+    finally:
+        live.child.kill(signal.SIGTERM)
+        assert live.ended() == 128 + signal.SIGTERM
+
+
+def roots(interval: taskstats.Interval, of: str, unchanged: taskstats.Source | None) -> float:
+    """The sum of the CPU time of the roots of a tree, in per cent."""
+    columns = ("total_pct", "command")
+    only = State(tree=Tree(of, level=0), columns=columns)
+    lines = Renderer(only, COLUMNS, Limits()).lines(interval, (120, 5000), unchanged)
+    rows = [text for text, _ in lines.texts][-lines.room - 2 : -2][: lines.rows]
+    return sum(float(row[1:].split()[0]) for row in rows)
+
+
+@pytest.mark.parametrize("of", ["task", "cgroup"])
+def test_the_roots_have_all_that_the_books_have(
+    source: taskstats.Source, family: subprocess.Popen[bytes], of: str
+) -> None:
+    chosen = replace(TREE, tree=Tree(of))
+    with taskstats.Source(source.name, exact=True, changed=True, cpu_times=True) as opened:
+        feed = LiveFeed(opened)
+        feed.configure(False, needed_fields(chosen, COLUMNS))
+        for _ in range(4):
+            feed.advance()
+            time.sleep(0.2)
+        assert feed.interval is not None
+        (total,) = feed.interval.sum(["total_pct"])
+        assert isinstance(total, float)
+        # Each row is rounded to 0.01.
+        found = roots(feed.interval, of, feed.unchanged)
+        assert found == pytest.approx(total, abs=0.005 * 500)
+        tasks_ns = feed.interval.books()["tasks_ns"]
+        if tasks_ns is not None:
+            assert total == pytest.approx(100 * tasks_ns / feed.interval.interval_ns, abs=1e-6)
+
+
+def test_a_replayed_tree_is_the_live_one(
+    source: taskstats.Source, family: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "tree.tsd"
+    columns = tuple(key for key in TREE.columns if key != "command")
+    chosen = replace(TREE, columns=(*columns, "name"))
+    renderer = Renderer(chosen, COLUMNS, Limits(), str)
+    live = []
+    with (
+        taskstats.Source(source.name, exact=True, cpu_times=True) as opened,
+        taskstats.Recorder(path) as recorder,
+    ):
+        opened.configure(fields=sorted(needed_fields(chosen, COLUMNS)))
+        before = None
+        for _ in range(3):
+            snapshot = opened.snapshot()
+            recorder.write(snapshot)
+            if before is not None:
+                interval = taskstats.usage(before, snapshot)
+                live.append(renderer.lines(interval, (120, 500)).texts)
+            before = snapshot
+            time.sleep(0.1)
+    feed = RecordedFeed(frames_of(taskstats.open(path)), 1)
+    assert feed.interval is not None
+    assert renderer.lines(feed.interval, (120, 500)).texts == live[0]
+    assert feed.advance()
+    assert feed.interval is not None
+    assert renderer.lines(feed.interval, (120, 500)).texts == live[1]
+
+
+def test_threads_are_under_their_process() -> None:
+    script = """
+import threading, time
+for _ in range(3): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print("ready", flush=True)
+time.sleep(1000)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with taskstats.Source("procfs", threads=True) as source:
+            before = source.snapshot()
+            interval = taskstats.usage(before, source.snapshot())
+        threads = tuple(int(name) for name in os.listdir(f"/proc/{process.pid}/task"))
+        process.kill()
+    only = State(tree=Tree("task"), columns=("pid", "command"), threads=True)
+    limits = Limits(pids=threads)
+    lines = Renderer(only, COLUMNS, limits).lines(interval, (120, 60))
+    rows = [text for text, _ in lines.texts if text[1:].split()[1:2] == [str(process.pid)]]
+    assert len(rows) == 4, lines.texts
+    places = [row.index("python") for row in rows]
+    assert places == [places[0], *[places[0] + 2] * 3], "a level deeper"
+
+
+def test_keys_of_levels() -> None:
+    assert press(State(), "t").tree == Tree("task")
+    assert press(press(State(), "F5"), "t").tree == Tree()
+    assert press(State(group_by="user"), "t").group_by == ""
+    assert press(TREE, "z").tree == Tree()
+    closed = press(TREE, "*")
+    assert closed.tree.level == 1
+    assert closed.notice == "levels up to 1 are open"
+    assert press(closed, "*").tree.level is None
+    assert press(TREE, "(").tree.level == tree.DEEPEST - 1
+    assert press(press(TREE, "("), ")").tree.level is None
+    assert press(replace(TREE, tree=Tree("task", 0)), "(").tree.level == 0
+    assert "t shows the tree" in press(State(), "+").notice
+    assert press(TREE, "+").notice == "select a row, then + opens it"
+    # In a list of a replay these keys change its speed.
+    recorded = State(recorded=True)
+    assert press(recorded, "+").speed == 2
+    assert press(replace(recorded, tree=Tree("task")), "+").speed == 1
+
+
+def test_views_keep_their_trees() -> None:
+    now = State()
+    seen = {}
+    for _ in COLUMN_SETS:
+        now = press(now, "Tab")
+        seen[now.view] = now.tree.of
+    assert seen == {name: chosen.tree for name, chosen in COLUMN_SETS.items()}
+    # A tree of the first view is there when it comes back.
+    now = press(State(), "t")
+    for _ in COLUMN_SETS:
+        now = press(now, "v")
+    assert (now.view, now.tree) == ("live", Tree("task"))
+    assert keys.bar(State()) != []
+    assert state.toggle_row(State()).notice
