@@ -59,6 +59,18 @@ def _of_cgroup(key: str, width: int, doc: str) -> TableColumn:
     )
 
 
+# What tasks wait for, as the kernel's fields have it.
+WAITS = ("cpu", "blkio", "swapin", "freepages", "thrashing", "compact", "wpcopy", "irq")
+
+
+def _wait(
+    key: str, title: str, width: int, doc: str, source: str = "wait_pct", parts: str = "total"
+) -> TableColumn:
+    fields = tuple(f"{kind}_delay_{part}" for part in parts.split() for kind in WAITS)
+    column = TableColumn(key, title, "(str)", width, source, key, doc, fields, True, False)
+    return replace(column, limits=(10.0, 50.0), rank=4)
+
+
 _TABLE = (
     TableColumn("pid", "pid", "(#)", 7, "ac_pid", "integer", "task id", (), False),
     TableColumn("tgid", "tgid", "(#)", 7, "ac_tgid", "integer", "process id", (), False),
@@ -139,6 +151,25 @@ _TABLE = (
     TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), False),
     TableColumn("rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",)),
     TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
+    _wait("wait", "wait", 5, "what it waits for most: the share of the interval as a bar"),
+    _wait("wait_pct", "wait(%)", 10, "the same with the share in %"),
+    _wait("wait_ms", "wait(ms)", 10, "the same with the time in ms"),
+    _wait(
+        "wait_longest",
+        "longest",
+        10,
+        "its longest single wait since its start",
+        "longest_wait_ns",
+        "max",
+    ),
+    _wait(
+        "wait_when",
+        "waited",
+        12,
+        "when its longest wait ended",
+        "longest_wait_ns",
+        "max max_ts",
+    ),
     _delay("cpu_delay", "delay", "cpu_delay_total", "a CPU"),
     _delay("blkio_delay", "blkio", "blkio_delay_total", "block I/O"),
     _delay("swapin_delay", "swapin", "swapin_delay_total", "swapped-out pages"),
@@ -300,6 +331,7 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "pid",
             "USER",
             "state",
+            "wait",
             "total_pct",
             "cpu_delay",
             "blkio_delay",
@@ -379,6 +411,9 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
         tree="cgroup",
     ),
 }
+
+# The columns of what tasks wait for, of which a table shows one.
+WAIT_COLUMNS = ("wait", "wait_pct", "wait_ms", "wait_longest", "wait_when")
 
 # The properties by which rows can be grouped.
 GROUPINGS = (

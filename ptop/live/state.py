@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from taskstats.screen import RowKey
 
-from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
+from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, WAIT_COLUMNS
 from ptop.live import tree
 from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
@@ -267,6 +267,29 @@ def next_grouping(state: State) -> State:
     ways = ("", *(by for by in GROUPINGS if by not in left_out))
     at = ways.index(state.group_by) if state.group_by in ways else 0
     return replace(state, group_by=ways[(at + 1) % len(ways)], tree=Tree(), top=0)
+
+
+def _wait_column(state: State) -> str | None:
+    return next((key for key in state.columns if key in WAIT_COLUMNS), None)
+
+
+def next_wait_form(state: State) -> State:
+    """Shows what tasks wait for in another way; the first time it adds the column."""
+    shown = _wait_column(state)
+    if shown is None:
+        columns = (*state.columns[:-1], WAIT_COLUMNS[0], *state.columns[-1:])
+        return replace(state, columns=columns, notice=COLUMNS[WAIT_COLUMNS[0]].doc)
+    following = WAIT_COLUMNS[(WAIT_COLUMNS.index(shown) + 1) % len(WAIT_COLUMNS)]
+    columns = tuple(following if key == shown else key for key in state.columns)
+    sort = following if state.sort == shown else state.sort
+    return replace(state, columns=columns, sort=sort, notice=COLUMNS[following].doc)
+
+
+def sort_by_wait(state: State) -> State:
+    """Sorts by what tasks wait for most, and shows it."""
+    if _wait_column(state) is None:
+        state = replace(next_wait_form(state), notice="")
+    return sort_by(_wait_column(state) or state.sort)(state)
 
 
 def switch_tree(state: State) -> State:

@@ -1,7 +1,7 @@
 //! Tables of tasks: one row for each task or group, sorted, filtered and summed.
 //!
 //! ```text
-//! metric (what a table shows) <- query (TaskTable, sort, filter) <- tasks, unchanged
+//! metric (what a table shows) <- query (TaskTable, sort, filter) <- waits <- tasks, unchanged
 //! members (rows that count as one) <- group, tree
 //! ```
 
@@ -12,6 +12,7 @@ mod query;
 mod tasks;
 mod tree;
 mod unchanged;
+pub mod waits;
 
 pub use group::{GroupBy, GroupKey, Groups};
 pub use metric::Metric;

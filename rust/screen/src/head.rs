@@ -36,6 +36,9 @@ pub(crate) fn lines(
     if shows(3) {
         lines.push(source(data, settings));
     }
+    if data.waits.is_known() && shows(4 + usize::from(data.system.is_some())) {
+        lines.push(data.waits.line());
+    }
     if heights.filter > 0 {
         lines.push(filter(data, settings));
     }

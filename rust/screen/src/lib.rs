@@ -26,10 +26,12 @@ pub mod rows;
 pub mod screen;
 pub mod selection;
 pub mod settings;
+mod spark;
 pub mod table;
 pub mod text;
 pub mod tree;
 pub mod view;
+pub mod waits;
 
 pub use canvas::{Canvas, ControlSequences};
 pub use command::Names;

@@ -13,6 +13,7 @@ use crate::rows::TableRow;
 use crate::settings::ViewSettings;
 use crate::text::{self, Side, UNKNOWN};
 use crate::tree;
+use crate::waits::{self, WaitForm};
 
 /// The format of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,15 @@ pub enum CellFormat {
     Command,
     /// The path of a cgroup, or a name in it, from its id.
     Cgroup(Option<CgroupName>),
+    /// What the row waits for.
+    Wait(WaitForm),
     /// Any value, unchanged.
     Raw,
 }
 
 impl CellFormat {
     /// All formats with their names.
-    pub const ALL: [(&'static str, CellFormat); 16] = [
+    pub const ALL: [(&'static str, CellFormat); 21] = [
         ("percent", CellFormat::Percent),
         ("integer", CellFormat::Integer),
         ("kibibytes", CellFormat::Kibibytes),
@@ -63,6 +66,11 @@ impl CellFormat {
         ("container", CellFormat::Cgroup(Some(CgroupName::Container))),
         ("pod", CellFormat::Cgroup(Some(CgroupName::Pod))),
         ("unit", CellFormat::Cgroup(Some(CgroupName::Unit))),
+        ("wait", CellFormat::Wait(WaitForm::Letter)),
+        ("wait_pct", CellFormat::Wait(WaitForm::Percent)),
+        ("wait_ms", CellFormat::Wait(WaitForm::Milliseconds)),
+        ("wait_longest", CellFormat::Wait(WaitForm::Longest)),
+        ("wait_when", CellFormat::Wait(WaitForm::When)),
         ("raw", CellFormat::Raw),
     ];
 
@@ -109,12 +117,14 @@ pub struct TextTable {
     columns: Vec<TextColumn>,
     /// Cells that a row has on the screen; None for plain text.
     cells: Option<usize>,
+    /// Seconds that local time is ahead of UTC.
+    pub(crate) offset_s: i64,
 }
 
 impl TextTable {
     /// A table with these columns.
     pub fn new(columns: Vec<TextColumn>) -> TextTable {
-        TextTable { columns, cells: None }
+        TextTable { columns, cells: None, offset_s: 0 }
     }
 
     /// The columns from left to right.
@@ -142,7 +152,7 @@ impl TextTable {
             let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
             columns.remove(first);
         }
-        TextTable { columns, cells: Some(cells) }
+        TextTable { columns, cells: Some(cells), offset_s: self.offset_s }
     }
 
     /// The line of titles.
@@ -209,6 +219,10 @@ impl TextTable {
             if let (CellFormat::Cgroup(name), Some(_)) = (column.format, cell) {
                 push_cgroup(&mut line.text, names, row, name);
                 return Style::Plain;
+            }
+            if let CellFormat::Wait(form) = column.format {
+                waits::push(line, row, form, self.offset_s);
+                return style(column, cell);
             }
             if cell.is_none() && self.cells.is_some() && has_no_sum(row, column.metric) {
                 line.text.push(NO_SUM);

@@ -114,6 +114,10 @@ pub(crate) fn push_ascii(line: &mut String, character: char) {
         '└' => line.push('`'),
         '─' => line.push('-'),
         '×' => line.push('x'),
+        '▁' | '▂' | '▏' => line.push('_'),
+        '▃' | '▄' | '▎' | '▍' => line.push('-'),
+        '▅' | '▆' | '▌' | '▋' => line.push('='),
+        '▇' | '█' | '▊' | '▉' => line.push('#'),
         _ => line.extend(std::iter::repeat_n('?', cells_of(character))),
     }
 }

@@ -16,6 +16,7 @@ use crate::selection::{self, Place};
 use crate::settings::ViewSettings;
 use crate::table::{LINE, TextTable};
 use crate::tree;
+use crate::waits::Waits;
 
 /// Task rows that a screen keeps before it shows more than the CPUs' times.
 pub const LEAST_TASKS: usize = 10;
@@ -24,8 +25,8 @@ const TABLE_FRAME: usize = 2;
 /// The key bar is shown on screens with at least this many lines.
 const LOW: usize = TABLE_FRAME + LEAST_TASKS + 2;
 /// Lines above the table that are not of single CPUs, the most important first: the times of
-/// all CPUs, machine, tasks, source, memory.
-pub(crate) const FACTS: usize = 5;
+/// all CPUs, machine, tasks, source, memory, waits.
+pub(crate) const FACTS: usize = 6;
 /// Least width of one CPU's bar, with its number and share.
 const BAR: usize = 20;
 /// The same where there would not be room for all CPUs.
@@ -34,7 +35,7 @@ const SMALL_BAR: usize = 13;
 /// How many lines of a screen each part gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heights {
-    /// Times of all CPUs, machine, tasks, source, memory.
+    /// Times of all CPUs, machine, tasks, source, memory, waits.
     pub facts: usize,
     /// Lines with the bars of single CPUs.
     pub bars: usize,
@@ -49,7 +50,8 @@ pub struct Heights {
 }
 
 impl Heights {
-    /// Divides a screen of `size` (columns, lines). On a low screen the task rows come first.
+    /// Divides a screen of `size` (columns, lines). On a low screen the task rows come first;
+    /// they have at least half of any screen.
     /// The CPUs take at most a third of the screen.
     pub fn new(
         (cells, height): (usize, usize),
@@ -59,7 +61,8 @@ impl Heights {
     ) -> Heights {
         let foot = usize::from(height >= LOW);
         let filter = usize::from(has_filter && height > TABLE_FRAME + 2);
-        let most = height.saturating_sub(TABLE_FRAME + foot + filter + LEAST_TASKS);
+        let least = LEAST_TASKS.max(height / 2);
+        let most = height.saturating_sub(TABLE_FRAME + foot + filter + least);
         let facts = most.clamp(1, facts);
         let spare = most.saturating_sub(facts).min((height / 3).saturating_sub(1));
         let (bars, columns) = grid(cpus, cells, spare);
@@ -160,6 +163,8 @@ pub struct ViewData<'a> {
     pub states: BTreeMap<&'static str, usize>,
     /// Increase of the times of each CPU.
     pub cpus: Vec<CpuTimes>,
+    /// What tasks waited for.
+    pub waits: Waits,
     /// Balance of the CPUs' time.
     pub balance: Option<Balance>,
     /// The table with the columns that are filled and fit.
@@ -202,7 +207,7 @@ impl<'a> ViewData<'a> {
         let number = rows.count(&settings.filter, now);
         let number = settings.limit.map_or(number, |limit| number.min(limit));
         // One cell is for the mark of a row.
-        let table = table.fitting(size.0.saturating_sub(1), settings, |metric| {
+        let mut table = table.fitting(size.0.saturating_sub(1), settings, |metric| {
             metric.field().is_none_or(|field| match interval.status(field) {
                 FieldStatus::Filled => true,
                 // The live view reads it in the next interval.
@@ -210,6 +215,7 @@ impl<'a> ViewData<'a> {
                 FieldStatus::Off | FieldStatus::Denied | FieldStatus::Unsupported => false,
             })
         });
+        table.offset_s = offset_s;
         let mut data = ViewData {
             local_s: ((now.begin.realtime_ns / 1_000_000_000) as i64).saturating_add(offset_s),
             host: &now.host,
@@ -225,6 +231,7 @@ impl<'a> ViewData<'a> {
             unfiltered: rows.all(now),
             states,
             cpus: interval.cpu_split(),
+            waits: Waits::of(interval),
             balance,
             sums: sums(rows, interval, &table, &settings.filter),
             share_pct: share_pct(interval, rows, &settings.filter),
@@ -264,7 +271,8 @@ impl<'a> ViewData<'a> {
 
     /// How many lines of a screen of `size` (columns, lines) each part gets.
     pub fn heights(&self, size: (usize, usize), settings: &ViewSettings) -> Heights {
-        let facts = FACTS - usize::from(self.system.is_none());
+        let unknown = [self.system.is_none(), !self.waits.is_known()];
+        let facts = FACTS - unknown.into_iter().filter(|&is_unknown| is_unknown).count();
         Heights::new(size, self.cpus.len(), facts, !settings.filter.is_empty())
     }
 }

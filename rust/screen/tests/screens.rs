@@ -11,6 +11,7 @@ use precise_top_screen::screen::lines;
 use precise_top_screen::selection::Place;
 use precise_top_screen::text::{Side, width};
 use precise_top_screen::view::LEAST_TASKS;
+use precise_top_screen::waits::Waits;
 use precise_top_screen::{
     CellFormat, Fate, Heights, Names, RowKey, ScreenLine, ScreenLines, ShownRow, Style, TableRow,
     TextColumn, TextTable, ViewData, ViewSettings, missing,
@@ -182,6 +183,7 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
             .filter(|_| rows > 0)
             .collect(),
         cpus: (0..cpus).map(cpu).collect(),
+        waits: Waits::default(),
         balance: Some(Balance {
             cpus,
             available_ns: 2_000_000_000,

@@ -10,8 +10,9 @@
 use std::collections::HashSet;
 
 use super::metric::Metric;
-use super::query::{Cell, Key};
+use super::query::{Cell, Key, TaskTable};
 use super::tasks::{cell_of_increase, increase_of, key_of};
+use super::waits::{Wait, largest_of};
 use crate::field_set::FieldSet;
 use crate::fields::{Field, Kind};
 use crate::interval::Interval;
@@ -84,6 +85,10 @@ impl<'a> Members<'a> {
             Metric::OwnNs | Metric::OwnPct => sum(self.own_rows(), Metric::TotalNs),
             Metric::LivingNs | Metric::LivingPct => self.descendants(false),
             Metric::DeadNs | Metric::DeadPct => self.descendants(true),
+            Metric::WaitNs | Metric::WaitPct => {
+                let of = |wait: &Wait| sum(self.rows, Metric::Delta(wait.total));
+                largest_of(of).map(|(_, ns)| ns)
+            }
             _ => sum(self.rows, metric),
         }
     }
@@ -126,8 +131,14 @@ impl<'a> Members<'a> {
                 let used = self.records().filter_map(|(_, record)| record.cpu_ns());
                 used.map(i128::from).reduce(i128::saturating_add).map(Cell::Int)
             }
+            Metric::LongestWaitNs => {
+                let of = |row: &usize| self.interval.key(*row, metric);
+                match self.rows.iter().filter_map(of).max()? {
+                    Key::Int(ns) => Some(Cell::Int(ns)),
+                    Key::Text(_) => None,
+                }
+            }
             Metric::Field(_) | Metric::Exited | Metric::Title => {
-                use super::query::TaskTable;
                 self.interval.cell(*self.rows.first()?, metric)
             }
             _ => cell_of_increase(self.interval, metric, self.increase(metric)?),

@@ -68,6 +68,14 @@ pub enum Metric {
     LivingPct,
     /// [`Metric::DeadNs`] in per cent.
     DeadPct,
+    /// The largest of the eight delays in the interval, in ns (see [`waits`]).
+    ///
+    /// [`waits`]: crate::table::waits
+    WaitNs,
+    /// [`Metric::WaitNs`] in per cent.
+    WaitPct,
+    /// The longest single wait of the task since its start, in ns.
+    LongestWaitNs,
     /// Number of tasks in the row.
     Tasks,
     /// The row's title: a group's user or cgroup (see [`Groups`]), else the command name.
@@ -77,7 +85,7 @@ pub enum Metric {
 }
 
 /// Name and unit of each metric that is not of a field.
-const TABLE: [(Metric, &str, &str); 26] = [
+const TABLE: [(Metric, &str, &str); 29] = [
     (Metric::CpuNs, "cpu_ns", "ns"),
     (Metric::UserNs, "user_ns", "ns"),
     (Metric::SystemNs, "system_ns", "ns"),
@@ -102,6 +110,9 @@ const TABLE: [(Metric, &str, &str); 26] = [
     (Metric::OwnPct, "own_pct", "%"),
     (Metric::LivingPct, "living_pct", "%"),
     (Metric::DeadPct, "dead_pct", "%"),
+    (Metric::WaitNs, "wait_ns", "ns"),
+    (Metric::WaitPct, "wait_pct", "%"),
+    (Metric::LongestWaitNs, "longest_wait_ns", "ns"),
     (Metric::Tasks, "tasks", "count"),
     (Metric::Title, "title", ""),
 ];
@@ -170,6 +181,7 @@ impl Metric {
                 | Metric::OwnPct
                 | Metric::LivingPct
                 | Metric::DeadPct
+                | Metric::WaitPct
                 | Metric::PerSec(_)
                 | Metric::Pct(_)
         )
@@ -184,12 +196,19 @@ impl Metric {
     pub(super) const fn is_sum_of_rows(self) -> bool {
         !self.is_of_record()
             && !self.is_of_descendants()
-            && !matches!(self, Metric::OwnNs | Metric::OwnPct)
+            && !matches!(self, Metric::OwnNs | Metric::OwnPct | Metric::WaitNs | Metric::WaitPct)
     }
 
     /// Whether a value comes from one record, not from the difference of two.
     pub const fn is_of_record(self) -> bool {
-        matches!(self, Metric::Field(_) | Metric::CpuNs | Metric::Exited | Metric::Title)
+        matches!(
+            self,
+            Metric::Field(_)
+                | Metric::CpuNs
+                | Metric::LongestWaitNs
+                | Metric::Exited
+                | Metric::Title
+        )
     }
 
     /// The field that the source has to read for this metric; None for those of CPU time,
@@ -201,6 +220,8 @@ impl Metric {
             | Metric::PerSec(field)
             | Metric::Pct(field) => Some(field),
             Metric::StealNs | Metric::StealPct => Some(Field::ac_sttime),
+            Metric::WaitNs | Metric::WaitPct => Some(Field::cpu_delay_total),
+            Metric::LongestWaitNs => Some(Field::cpu_delay_max),
             Metric::ChildUserNs | Metric::ChildUserPct => Some(Field::ac_cutime),
             Metric::ChildSystemNs | Metric::ChildSystemPct => Some(Field::ac_cstime),
             Metric::ChildStealNs | Metric::ChildStealPct => Some(Field::ac_csttime),

@@ -2,6 +2,7 @@
 
 use super::metric::{Metric, nanoseconds_per_unit};
 use super::query::{Cell, Key, TaskTable};
+use super::waits;
 use crate::fields::Field;
 use crate::interval::Interval;
 use crate::record::Record;
@@ -22,6 +23,10 @@ impl<B: AsRef<[u8]>> TaskTable for Snapshot<B> {
         match metric {
             Metric::Field(field) => record.value(field).map(Cell::from),
             Metric::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Metric::LongestWaitNs => {
+                let (_, ns) = waits::longest(self, row)?;
+                Some(Cell::Int(ns.into()))
+            }
             Metric::Exited => self.is_exited(row).then_some(Cell::Int(1)),
             Metric::Title => self.title(row).map(Cell::Text),
             _ => None,
@@ -106,7 +111,14 @@ pub(super) fn increase_of(interval: &Interval, row: usize, metric: Metric) -> Op
         Metric::AllNs | Metric::AllPct => interval.all_ns(row),
         Metric::Tasks => Some(1),
         Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct => None,
-        Metric::Field(_) | Metric::CpuNs | Metric::Exited | Metric::Title => None,
+        Metric::WaitNs | Metric::WaitPct => {
+            waits::largest_of(|wait| interval.increase(row, wait.total)).map(|(_, ns)| ns)
+        }
+        Metric::Field(_)
+        | Metric::CpuNs
+        | Metric::LongestWaitNs
+        | Metric::Exited
+        | Metric::Title => None,
     }
 }
 

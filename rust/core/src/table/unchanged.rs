@@ -2,6 +2,7 @@
 
 use super::metric::Metric;
 use super::query::{Cell, Key, Query, TaskTable, compare};
+use super::waits;
 use crate::fields::{Field, Kind};
 use crate::interval::Unchanged;
 use crate::record::Record;
@@ -61,7 +62,7 @@ impl TaskTable for Unchanged {
 
     /// Unchanged tasks used nothing: only metrics of the record differ.
     fn is_same_in_all(&self, metric: Metric) -> bool {
-        !matches!(metric, Metric::Field(_) | Metric::CpuNs | Metric::Title)
+        !matches!(metric, Metric::Field(_) | Metric::CpuNs | Metric::LongestWaitNs | Metric::Title)
     }
 
     /// None for a task that ran.
@@ -78,6 +79,10 @@ impl TaskTable for Unchanged {
             }
             Metric::Field(field) => record.value(field).map(Cell::from),
             Metric::CpuNs => record.cpu_ns().map(|ns| Cell::Int(i128::from(ns))),
+            Metric::LongestWaitNs => {
+                let (_, ns) = waits::longest(self, row)?;
+                Some(Cell::Int(ns.into()))
+            }
             Metric::Exited => None,
             Metric::Title => record.ac_comm().map(Cell::Text),
             Metric::Tasks => Some(Cell::Int(1)),
