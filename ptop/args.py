@@ -5,17 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
 import taskstats
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
-from ptop.live.state import LAYOUTS, Limits, State
+from ptop.live.state import LAYOUTS, THEMES, Limits, Setup, State
 from ptop.live.tree import Tree
 from ptop.text import safe
 from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
+
+# Same value as typing.TYPE_CHECKING.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ptop.config import Config
 
 # Limits that no sensible value exceeds; all numbers up to them fit where they are used.
 MAX_COUNT = 10**9
@@ -24,9 +30,6 @@ MAX_SIZE_BYTES = 1 << 50
 MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
 
 _UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-# Of the live view, see `ptop.live.theme`.
-THEMES = ("16", "mono", "dark", "light")
 
 # The exit status of argparse for wrong options.
 EXIT_USAGE = 2
@@ -337,7 +340,6 @@ def add_table(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--theme",
         choices=THEMES,
-        default="16",
         help="colours of the live view: 16 (default) has those of the terminal, dark and light"
         " have their own, mono has none",
     )
@@ -349,6 +351,41 @@ def add_table(options: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ASCII characters alone; the default where the locale is not UTF-8",
     )
+    options.add_argument(
+        "--no-config",
+        action="store_true",
+        help="do not use the setup file of the live view, $XDG_CONFIG_HOME/ptop/config.toml",
+    )
+
+
+def _is_column(name: str) -> bool:
+    try:
+        return len(parse_columns(name, _raw_units())) == 1
+    except ValueError:
+        return False
+
+
+def parse_with_config(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """The options of a view: those of the command line, else of the setup file, else the
+    defaults. Text for programs does not depend on the file."""
+    options = parser.parse_args(words)
+    if options.batch or options.format:
+        return options
+    from ptop.config import Config, load
+
+    options.config = Config()
+    if options.no_config:
+        return options
+    config = load(_is_column, getattr(options, "keep_root", False))
+    if config.values:
+        known = {"keys", "view", "ascii", *(("delay",) if hasattr(options, "delay") else ())}
+        values = {key: config.values[key] for key in known if key in config.values}
+        parser.set_defaults(**values)
+        options = parser.parse_args(words)
+    options.config = config
+    for warning in config.warnings:
+        sys.stderr.write(f"ptop: warning: {safe(warning)}\n")
+    return options
 
 
 def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...], TableColumn]:
@@ -358,36 +395,69 @@ def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...],
 
 
 def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColumn], Limits]:
-    """The state in which a view starts with these table options, all columns that it knows
-    by key, and its limits."""
+    """The state in which a view starts with these options, all columns that it knows by key,
+    and its limits."""
     shown, sort = shown_columns(options)
+    config: Config = options.config
+    own = config.screens.get(options.view)
+    descending = sort.descending
+    if own is not None and own.columns and not options.columns:
+        shown = parse_columns(",".join(own.columns), _raw_units())
+    if own is not None and not options.sort:
+        (sort,) = parse_columns(own.sort, _raw_units()) if own.sort else (sort,)
+        descending = sort.descending if own.descending is None else own.descending
     known = {**COLUMNS, **{column.key: column for column in (*shown, sort)}}
+    views = {}
+    for name, screen in config.screens.items():
+        usual = COLUMN_SETS[name]
+        columns = parse_columns(",".join(screen.columns or usual.columns), _raw_units())
+        known |= {column.key: column for column in columns if column.key not in known}
+        (by,) = parse_columns(screen.sort or usual.sort, _raw_units())
+        known |= {by.key: by} if by.key not in known else {}
+        order = by.descending if screen.descending is None else screen.descending
+        tree = Tree(usual.tree)
+        views[name] = (tuple(column.key for column in columns), by.key, order, tree)
+    values = config.values
+    setup = Setup(
+        theme=theme(options),
+        key_bar=values.get("key_bar", True),
+        ascii=options.ascii,
+        view=values.get("view", "live"),
+        views=values.get("views", Setup().views),
+        path=config.path,
+    )
     state = State(
         view=options.view,
+        views=views,
         columns=tuple(column.key for column in shown),
         known=tuple(known),
         layout=options.keys,
         sort=sort.key,
-        descending=sort.descending,
+        descending=descending,
         filter=options.filter or "",
         group_by=options.group_by or "",
         tree=Tree("" if options.group_by else COLUMN_SETS[options.view].tree),
+        setup=setup,
     )
     if options.tree and not state.tree.of:
         state = replace(state, tree=Tree("task"), group_by="")
+    if config.warnings:
+        state = replace(state, notice=config.warnings[0])
     return state, known, Limits(options.pid, options.rows)
 
 
 def theme(options: argparse.Namespace) -> str:
-    """The theme of the live view."""
-    if options.no_color or os.environ.get("NO_COLOR"):
+    """The theme of the live view: an option, else the environment, else the setup file."""
+    if options.no_color:
         return "mono"
-    chosen: str = options.theme
+    if options.theme is None and os.environ.get("NO_COLOR"):
+        return "mono"
+    chosen: str = options.theme or options.config.values.get("theme", Setup().theme)
     return chosen
 
 
-def use_ascii(options: argparse.Namespace) -> bool:
-    """Whether all text has to be ASCII. Python itself writes UTF-8 also where the locale is C."""
+def needs_ascii() -> bool:
+    """Whether the locale has ASCII alone. Python itself writes UTF-8 also where it is C."""
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     locale = next(filter(None, map(os.environ.get, names)), "C")
-    return options.ascii or "utf8" not in locale.lower().replace("-", "")
+    return "utf8" not in locale.lower().replace("-", "")

@@ -30,6 +30,7 @@ from ptop.args import (
     add_source,
     add_table,
     add_threads,
+    parse_with_config,
 )
 from ptop.privilege import became
 from ptop.text import as_root, safe
@@ -161,7 +162,7 @@ def _run(command: str, words: Sequence[str]) -> int:
     if not command:
         from ptop.commands import top
 
-        return top.main(parser().parse_args(words))
+        return top.main(parse_with_config(parser(), words))
     status: int = importlib.import_module(MODULES[command]).main(words)
     return status
 

@@ -40,7 +40,13 @@ LAYERS = (
     ),
     ("ptop.feed", "ptop.live.terminal", "ptop.live.tree", "ptop.recordings", "ptop.tasks"),
     ("ptop.live.state",),
-    ("ptop.live.acting", "ptop.live.inspector", "ptop.live.looking"),
+    (
+        "ptop.config",
+        "ptop.live.acting",
+        "ptop.live.inspector",
+        "ptop.live.looking",
+        "ptop.live.setup",
+    ),
     ("ptop.args", "ptop.live.actor", "ptop.live.guard", "ptop.live.history"),
     ("ptop.live.keys",),
     ("ptop.live.pages", "ptop.live.theme", "ptop.commands.batch"),
@@ -65,7 +71,7 @@ LAYER = {module: at for at, layer in enumerate(LAYERS) for module in layer}
 # These modules hold a docstring only.
 PACKAGES = ("ptop", "ptop.commands", "ptop.live")
 # Packages other than the standard library and taskstats, and the only module that may import each.
-OUTSIDE = {"pyarrow": "ptop.commands.export", "tqdm": "ptop.recordings"}
+OUTSIDE = {"pyarrow": "ptop.commands.export", "tomli_w": "ptop.config", "tqdm": "ptop.recordings"}
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
@@ -76,6 +82,7 @@ PURE = {
     "ptop.live.guard": (),
     "ptop.live.keys": (),
     "ptop.live.looking": (),
+    "ptop.live.setup": (),
     "ptop.live.pages": (),
     "ptop.live.state": ("taskstats.screen",),
     "ptop.live.tree": ("taskstats.screen",),

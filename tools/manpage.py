@@ -18,7 +18,7 @@ from pathlib import Path
 
 import taskstats
 
-from ptop import cli
+from ptop import cli, config
 from ptop.columns import COLUMNS
 from ptop.live import keys
 
@@ -67,6 +67,15 @@ ENVIRONMENT = (
     ("SUDO_UID, SUDO_GID", "the user whom ptop becomes under sudo; without them root stays root"),
     ("NO_COLOR", "if set and not empty, the same as --no-color"),
     ("TERM", "the type of the terminal; the live view refuses one that cannot move its cursor"),
+)
+
+FILES = (
+    (
+        "$XDG_CONFIG_HOME/ptop/config.toml, else ~/.config/ptop/config.toml",
+        "the setup of the live view, which the key F2 shows and writes; its keys are "
+        + ", ".join(config.VALUES)
+        + ", and in [screen.VIEW] columns, sort and descending; docs/setup.md describes them",
+    ),
 )
 
 # Options of ptop and all commands, listed once.
@@ -165,6 +174,8 @@ def page() -> str:
         *entries(STATUS),
         *section("environment"),
         *entries(ENVIRONMENT),
+        *section("files"),
+        *entries(FILES),
         *section("examples"),
         *entries(EXAMPLES),
         *section("see also"),

@@ -10,7 +10,15 @@ from dataclasses import replace
 
 import taskstats
 
-from ptop.args import EXIT_USAGE, Parser, add_table, first_state, theme, use_ascii
+from ptop.args import (
+    EXIT_USAGE,
+    Parser,
+    add_table,
+    first_state,
+    needs_ascii,
+    parse_with_config,
+    theme,
+)
 from ptop.feed import RecordedFeed, recorded_intervals
 from ptop.live.state import FASTEST, SLOWEST
 from ptop.recordings import (
@@ -64,7 +72,7 @@ def parser() -> Parser:
 def main(words: Sequence[str]) -> int:
     """Run `ptop replay`; returns the exit status."""
     options_of = parser()
-    options = options_of.parse_args(words)
+    options = parse_with_config(options_of, words)
     if options.group_by == "session":
         options_of.error("sessions are not recorded; fold by parent, name, user or cgroup")
     as_text = options.batch or options.format
@@ -128,5 +136,5 @@ def _show(
     state = replace(state, recorded=True, paused=at, speed=options.speed)
     notice = feed.notice or (feed.position() if at else unreadable(feed.frames))
     state = replace(state, notice=notice)
-    look = Look(theme(options), use_ascii(options))
+    look = Look(theme(options), needs_ascii())
     return app.show(terminal, feed, state, columns, limits, options.intervals, look, user)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import taskstats
 
-from ptop.args import EXIT_USAGE, first_state, shown_columns, theme, use_ascii
+from ptop.args import EXIT_USAGE, first_state, needs_ascii, shown_columns, theme
 from ptop.columns import fields_of
 from ptop.live.state import Acting, Past
 from ptop.text import as_root
@@ -54,7 +54,7 @@ def _show(options: argparse.Namespace) -> int:
         source=options.source,
         limits=limits,
         intervals=options.intervals,
-        look=Look(theme(options), use_ascii(options)),
+        look=Look(theme(options), needs_ascii()),
         history=_history(options),
         on_spike=on_spike if on_spike.triggers else None,
     )

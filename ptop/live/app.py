@@ -24,10 +24,10 @@ from typing import cast
 import taskstats
 from taskstats.screen import Canvas, Lines, width
 
-from ptop import streams
+from ptop import config, streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, FrameFeed, HistoryFeed, LiveFeed
-from ptop.live import actor, details, keys, pages
+from ptop.live import actor, details, keys, pages, setup
 from ptop.live.decoder import Event
 from ptop.live.guard import Guard
 from ptop.live.history import OnSpike, Writing
@@ -296,6 +296,9 @@ class _Loop:
         if self.state.mode in details.MODES and before.mode == "table" and self.feed.interval:
             # The next interval may have no row of it.
             self.inspector.follow(self.state.selected_key, self.feed.interval, self.feed.is_live)
+        if self.state.setup.theme != self.look.theme:
+            self.look = replace(self.look, theme=self.state.setup.theme)
+            self._measure()
         resumed = before.paused and not self.state.paused and self.state.recorded
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self.pace.restart()
@@ -307,6 +310,9 @@ class _Loop:
         request, self.state = self.state.request, replace(self.state, request="")
         if request == "redraw":
             self._measure()
+        elif request == "save setup":
+            notice = config.write(self.state.setup.path, setup.document(self.state))
+            self.state = replace(self.state, notice=notice)
         elif request == "tag":
             if self.feed.interval is not None:
                 # Several keys may come at once: where is the selection?

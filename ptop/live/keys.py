@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ptop.columns import COLUMN_SETS
-from ptop.live import acting, editor, history, looking, state, tree
+from ptop.live import acting, editor, history, looking, setup, state, tree
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
 # Where the user looks at something, chooses from a list, and types a text.
-LISTS = ("columns", "sort", "users", *acting.LISTS)
+LISTS = ("columns", "setup", "sort", "users", *acting.LISTS)
 _TEXTS = ("filter", "search", "delay", "time", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
 PAGES = ("help", "books", "refused", *LISTS)
@@ -61,6 +61,8 @@ def lines_of(now: State) -> int:
         return max(1, len(help_lines(now)) - max(1, now.height - state.PAGE_FRAME) + 1)
     if now.mode in {"books", "refused"}:
         return 1
+    if now.mode == "setup":
+        return len(setup.lines(now))
     return len(now.known if now.mode == "columns" else now.items)
 
 
@@ -80,10 +82,9 @@ _VIEW: tuple[Key, ...] = (
         "F1 ? h", "help: all keys", state.enter("help"), "Help", "F1 ?", htop="F1 ? h", top="? h",
         old="? h F1",
     ),
-    Key(
-        "F2 S f", "choose columns", state.enter("columns"), "Columns", htop="F2 S", top="f",
-        old="f F2",
-    ),
+    Key("F2 S", "setup: views, columns and their order, theme, keys", state.enter("setup"),
+        "Setup", htop="F2 S", top="W"),
+    Key("f", "choose columns", state.enter("columns"), top="f", old="f F2"),
     Key("F3 /", "search: select the next row with a name or pid", state.type_in("search"),
         "Search", htop="F3 /", top="L"),
     Key("", "the next row that matches", state.ask("match next"), vim="n", views=_LIVE),
@@ -191,6 +192,13 @@ _FRAMES: tuple[Key, ...] = (
 
 _LIST_KEYS: tuple[Key, ...] = (
     Key("Space", "show or hide the column", state.switch_column, "Switch", modes=("columns",)),
+    Key("Space Enter Right", "the next value; show or hide", setup.change(1), "Change",
+        modes=("setup",)),
+    Key("Left", "the value before", setup.change(-1), modes=("setup",)),
+    Key("F7 -", "move the view or column up", setup.shift(-1), "Up", modes=("setup",)),
+    Key("F8 +", "move the view or column down", setup.shift(1), "Down", modes=("setup",)),
+    Key("w", "write the setup file", setup.save, "Write", modes=("setup",)),
+    Key("Esc q F10 F2", "back to the table", state.leave, "Back", modes=("setup",)),
     Key("Enter", "choose the line", state.pick, "Choose", modes=("sort", "users")),
     Key("Enter", "send the signal", acting.pick_signal, "Choose", modes=("signal",)),
     Key("Enter", "answer the question", acting.answer, "Choose", modes=("confirm",)),

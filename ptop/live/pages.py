@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ptop.columns import TableColumn
-from ptop.live import acting, keys
+from ptop.live import acting, keys, setup
 from ptop.live.state import PAGE_FRAME, State
+from ptop.text import safe
 
 # Width of the keys on the help page.
 HELP_WIDTH = 16
@@ -100,6 +101,12 @@ def column_page(state: State, columns: Mapping[str, TableColumn], height: int) -
         mark = "x" if key in chosen else " "
         texts.append(f"[{mark}] {column.title:<8}{column.unit:<6} {column.doc}")
     return _list_page("columns: space switches, Esc returns", texts, state, height)
+
+
+def setup_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:
+    """The page of settings, views and columns."""
+    title = f"setup: Space changes, - + move, w writes {safe(state.setup.path) or 'no file'}"
+    return _list_page(title, setup.texts(state, columns), state, height)
 
 
 def sort_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:

@@ -20,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ptop.targets import Target
 
-# Layouts of the keys.
+# Layouts of the keys, and the colours of `ptop.live.theme`.
 LAYOUTS = ("htop", "vim")
+THEMES = ("16", "mono", "dark", "light")
 # Limits of the speed of a replay; 1 is the speed of the recording.
 SLOWEST, FASTEST = 0.125, 128.0
 # Columns of the terminal by which a command line scrolls.
@@ -54,15 +55,28 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """What the setup page changes beside the table: `views` are those that `v` goes through,
+    `view` is the first of a start, and `path` the file, empty where it must not be written."""
+
+    theme: str = "16"
+    ascii: bool = False
+    key_bar: bool = True
+    view: str = "live"
+    views: tuple[str, ...] = tuple(COLUMN_SETS)
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the user has chosen, and the position on the screen.
 
-    `mode` is table, help, books, columns, sort or users, or what is typed: filter, search, delay,
-    time or write; details is the table with the pane of a task below it, strace a question there;
-    those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the last
-    one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what only
-    the data can answer: frame and where it is, time and what was typed, match and where it is,
-    users, tag, kernel threads, redraw, act and what, mark, name, write and a file.
+    `mode` is table, help, books, setup, columns, sort or users, or what is typed: filter, search,
+    delay, time or write; details is the table with the pane of a task below it, strace a question
+    there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the
+    last one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what
+    only the data can answer: frame and where it is, time and what was typed, match and where it
+    is, users, tag, kernel threads, redraw, act and what, mark, name, write and a file, save setup.
     """
 
     view: str = "live"
@@ -96,6 +110,7 @@ class State:
     acting: Acting = field(default_factory=Acting)
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
     details: Details = field(default_factory=Details)
+    setup: Setup = field(default_factory=Setup)
     mode: str = "table"
     entry: Line = field(default_factory=Line)
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -239,8 +254,9 @@ def choose_sort(state: State) -> State:
 
 def switch_view(state: State) -> State:
     """Shows the next view; each keeps its columns and order while another one is shown."""
-    names = tuple(COLUMN_SETS)
-    following = names[(names.index(state.view) + 1) % len(names)]
+    names = state.setup.views
+    at = names.index(state.view) + 1 if state.view in names else 0
+    following = names[at % len(names)]
     kept = {**state.views, state.view: (state.columns, state.sort, state.descending, state.tree)}
     new = COLUMN_SETS[following]
     first = (new.columns, new.sort, True, Tree(new.tree))

@@ -45,6 +45,11 @@ class Renderer:
         self.state = state
         self.screen = Screen(self._columns(), user=user, offset_s=offset_s, **self._settings())
 
+    @property
+    def ascii(self) -> bool:
+        """Whether all text is ASCII: the terminal has nothing else, or the user wants it."""
+        return self.ascii_only or self.state.setup.ascii
+
     def show(self, state: State) -> None:
         """Render the next intervals for another state."""
         self.state = state
@@ -79,9 +84,9 @@ class Renderer:
             "tagged": tuple(state.tagged),
             "paused": state.paused,
             "badge": "ROOT" if state.acting.keep_root else "",
-            "ascii": self.ascii_only,
+            "ascii": self.ascii,
             "scroll": state.scroll,
-            "key_bar": keys.bar(state),
+            "key_bar": keys.bar(state) if state.setup.key_bar else (),
             "prompt": None if prompt is None else "".join(prompt),
             # The pane has its own last line.
             "notice": "" if state.mode in details.MODES else state.notice,
@@ -131,9 +136,7 @@ class Renderer:
         if height <= 0:
             return table
         bar = "  ".join(f"{key} {word}" for key, word in keys.bar(state))
-        texts = details.lines(
-            pane, state.details, (size[0], height), bar, state.notice, self.ascii_only
-        )
+        texts = details.lines(pane, state.details, (size[0], height), bar, state.notice, self.ascii)
         return table.above(Lines(texts, (size[0], height)))
 
     def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
@@ -146,6 +149,8 @@ class Renderer:
                 page = pages.books_page(interval.books(), interval.interval_ns)
             case "columns":
                 page = pages.column_page(self.state, self.columns, height)
+            case "setup":
+                page = pages.setup_page(self.state, self.columns, height)
             case "sort":
                 page = pages.sort_page(self.state, self.columns, height)
             case "users":

@@ -94,7 +94,7 @@ def test_a_key_of_the_version_before_is_answered_with_its_new_place() -> None:
 def test_the_key_bar_has_the_function_keys_of_htop() -> None:
     assert keys.bar(State()) == [
         ("F1", "Help"),
-        ("F2", "Columns"),
+        ("F2", "Setup"),
         ("F3", "Search"),
         ("F4", "Filter"),
         ("F5", "Tree"),

@@ -126,6 +126,9 @@ fn table() -> TextTable {
 
 fn settings(tree: TreeSettings) -> ViewSettings {
     ViewSettings {
+        age_s: None,
+        badge: String::new(),
+        exact_s: None,
         sort: Metric::TotalPct,
         descending: true,
         filter: Filter::default(),

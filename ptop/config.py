@@ -1,0 +1,290 @@
+"""The setup file of the live view: `$XDG_CONFIG_HOME/ptop/config.toml`.
+
+Design decisions
+
+* Only the setup page (F2) writes it. It has what differs from the defaults, so that those of a
+  later version apply.
+* A wrong line costs itself alone, and is told with its number; the view starts all the same.
+* Text for programs (`ptop -b`, `--format`) does not depend on it.
+* A file that others may have written is not read. While ptop is root by sudo, a child that has
+  become the user who called sudo reads that user's file; with --keep-root it is not read at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pwd
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ptop.columns import COLUMN_SETS
+from ptop.live.state import LAYOUTS, THEMES
+from ptop.privilege import sudo_user
+from ptop.times import DELAY_RANGE, parse_delay
+
+# Grows when a key changes its meaning or goes.
+SCHEMA = 1
+NAME = "ptop/config.toml"
+# A larger file is no setup.
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The columns of a view, and how it is sorted; None is the view's own."""
+
+    columns: tuple[str, ...] | None = None
+    sort: str | None = None
+    descending: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a setup file says; `values` has keys of `VALUES`. `path` is where F2 writes it, empty
+    where it must not. `warnings` say what is wrong in it."""
+
+    path: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    screens: Mapping[str, Screen] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in names:
+            raise ValueError(f"choose {', '.join(names)}")
+        return str(value)
+
+    return check
+
+
+def _some_of(names: Sequence[str]) -> Callable[[Any], tuple[str, ...]]:
+    def check(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not set(map(str, value)) <= set(names):
+            raise ValueError(f"give a list of {', '.join(names)}")
+        return tuple(dict.fromkeys(map(str, value)))
+
+    return check
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("give true or false")
+    return value
+
+
+def _delay(value: Any) -> float:
+    number = parse_delay(str(value))
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"give a number of seconds {DELAY_RANGE}")
+    return number
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        raise ValueError("give a list of columns")
+    return tuple(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give a column")
+    return value
+
+
+# What a setup file may have at its top, and in each [screen.NAME]; what checks each value.
+VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "theme": _one_of(THEMES),
+    "keys": _one_of(LAYOUTS),
+    "view": _one_of(tuple(COLUMN_SETS)),
+    "views": _some_of(tuple(COLUMN_SETS)),
+    "delay": _delay,
+    "ascii": _yes_or_no,
+    "key_bar": _yes_or_no,
+}
+_SCREEN: Mapping[str, Callable[[Any], Any]] = {
+    "columns": _texts,
+    "sort": _text,
+    "descending": _yes_or_no,
+}
+
+
+def parse(text: str, path: str, is_column: Callable[[str], bool]) -> Config:
+    """What the text of a setup file says. `is_column` is whether a column has a name."""
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Config(path, warnings=(f"{path}: {error}: none of it is used",))
+    schema = document.pop("schema", 1)
+    if schema != SCHEMA:
+        why = f"schema {schema!r} is not {SCHEMA}, which this version reads: none of it is used"
+        return Config("", warnings=(f"{path}:{_line(text, 'schema')}: {why}",))
+    warnings: list[str] = []
+
+    def take(table: Mapping[str, Any], checks: Mapping[str, Any], section: str) -> dict[str, Any]:
+        taken = {}
+        for key, value in table.items():
+            where = f"{path}:{_line(text, key, section)}: "
+            if key not in checks:
+                warnings.append(f"{where}unknown key {key!r}; there are {', '.join(checks)}")
+                continue
+            try:
+                taken[key] = checks[key](value)
+            except ValueError as error:
+                warnings.append(f"{where}{key}: {error}")
+        return taken
+
+    screens = document.pop("screen", {})
+    values = take(document, VALUES, "")
+    found = {}
+    for name, table in screens.items() if isinstance(screens, dict) else ():
+        section = f"screen.{name}"
+        if name not in COLUMN_SETS or not isinstance(table, dict):
+            where = f"{path}:{_line(text, section)}: "
+            warnings.append(f"{where}no view {name!r}; there are {', '.join(COLUMN_SETS)}")
+            continue
+        taken = take(table, _SCREEN, section)
+        for key in ("columns", "sort"):
+            named = [taken[key]] if key == "sort" and key in taken else taken.get(key, ())
+            if wrong := [column for column in named if not is_column(column)]:
+                where = f"{path}:{_line(text, key, section)}: "
+                warnings.append(f"{where}no column {', '.join(map(repr, wrong))}")
+                taken.pop(key)
+        found[name] = Screen(**taken)
+    return Config(path, values, found, tuple(warnings))
+
+
+def _line(text: str, key: str, section: str = "") -> int:
+    """The number of the line that has a key of a section, or the head of the section `key`."""
+    now = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if head := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
+            now = head[1].replace('"', "")
+            if now == key:
+                return number
+        elif now == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+            return number
+    return 1
+
+
+def load(is_column: Callable[[str], bool], keep_root: bool = False) -> Config:
+    """The setup file of the user; one without values where there is none."""
+    user = sudo_user()
+    if user is not None:
+        if keep_root:
+            # What a user wrote must not steer root.
+            return Config()
+        # Once privilege is given up, the files of the interpreter may be out of reach.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tomli_w")
+    path = _path(user)
+    if not path:
+        return Config()
+    try:
+        data = _read(path) if user is None else _read_as(user, path)
+    except FileNotFoundError:
+        return Config(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Config("", warnings=(f"{path}: {reason}: not read",))
+    return parse(data.decode("utf-8", "replace"), path, is_column)
+
+
+def _path(sudo: int | None) -> str:
+    """Where the setup file is; empty where there is no home."""
+    try:
+        home = os.environ.get("HOME", "") if sudo is None else pwd.getpwuid(sudo).pw_dir
+    except KeyError:
+        return ""
+    given = os.environ.get("XDG_CONFIG_HOME", "") if sudo is None else ""
+    # A relative path is to be ignored (XDG Base Directory Specification).
+    folder = given if os.path.isabs(given) else os.path.join(home, ".config")
+    return os.path.join(folder, NAME) if os.path.isabs(folder) else ""
+
+
+def _read(path: str) -> bytes:
+    """A file that nobody but this user and root can have written; ValueError for another."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no regular file")
+        if found.st_uid not in {0, os.geteuid()}:
+            raise ValueError(f"it belongs to user {found.st_uid}")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ValueError("others may write to it; type: chmod go-w")
+        data = os.read(descriptor, _MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES} bytes")
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def _read_as(user: int, path: str) -> bytes:
+    """The same, read by a child that has become `user`; no privilege is used for it."""
+    output, written = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            group = int(os.environ.get("SUDO_GID", "-1"))
+            os.setgroups([])
+            os.setresgid(group, group, group)
+            os.setresuid(user, user, user)
+            try:
+                answer = b"+" + _read(path)
+            except FileNotFoundError:
+                answer = b"0"
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                answer = b"-" + str(reason).encode()
+            with os.fdopen(written, "wb") as out:
+                out.write(answer)
+        finally:
+            os._exit(0)
+    os.close(written)
+    with os.fdopen(output, "rb") as answers:
+        answer = answers.read()
+    os.waitpid(child, 0)
+    if answer[:1] == b"0":
+        raise FileNotFoundError
+    if answer[:1] != b"+":
+        raise ValueError(answer[1:].decode() or "it could not be read")
+    return answer[1:]
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """The text of a setup file."""
+    import tomli_w
+
+    return "# Written by the setup page of ptop (F2).\n" + tomli_w.dumps(
+        {"schema": SCHEMA, **document}
+    )
+
+
+def write(path: str, document: Mapping[str, Any]) -> str:
+    """Write a setup file, whole or not at all; returns what to tell the user."""
+    if not path:
+        return "not written: the setup file is not used here"
+    try:
+        text = dumps(document)
+    except ImportError:
+        return "not written: tomli-w is missing; type: pip install tomli-w"
+    unfinished = f"{path}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(unfinished, flags, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+        # A link stays one: dotfiles may be kept elsewhere.
+        os.replace(unfinished, os.path.realpath(path))
+    except OSError as error:
+        return f"not written: {path}: {error.strerror}"
+    return f"written: {path}"

@@ -1,0 +1,171 @@
+"""The setup page: theme, keys, views and their columns. Pure.
+
+Design decisions
+
+* What is changed is seen at once, and holds until ptop ends; a key of its own writes it.
+* A setting is a line of `_CHOICES`, or a view or column in an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ptop.columns import COLUMN_SETS, TableColumn
+from ptop.live.state import LAYOUTS, THEMES, Action, Setup, State
+
+_DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_YES_OR_NO = (False, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A setting: its key in the file, its words, its values, and where it is in a state."""
+
+    key: str
+    words: str
+    values: Sequence[Any]
+    get: Callable[[State], Any]
+    put: Callable[[State, Any], State]
+
+
+def _of_setup(key: str, words: str, values: Sequence[Any]) -> Choice:
+    return Choice(
+        key,
+        words,
+        values,
+        lambda state: getattr(state.setup, key),
+        lambda state, value: replace(state, setup=replace(state.setup, **{key: value})),
+    )
+
+
+_CHOICES: tuple[Choice, ...] = (
+    _of_setup("theme", "colours", THEMES),
+    Choice("keys", "layout of the keys", LAYOUTS, lambda state: state.layout,
+           lambda state, value: replace(state, layout=value)),
+    Choice("delay", "seconds from frame to frame", _DELAYS, lambda state: state.delay,
+           lambda state, value: replace(state, delay=value)),
+    _of_setup("ascii", "ASCII characters alone", _YES_OR_NO),
+    _of_setup("key_bar", "the last line shows keys", _YES_OR_NO),
+    _of_setup("view", "the view to begin with", tuple(COLUMN_SETS)),
+)  # fmt: skip
+_KINDS = ("choice", "view", "column")
+Line = tuple[str, str]
+
+
+def lines(state: State) -> list[Line]:
+    """The lines of the page: the kind of each, and its key."""
+    rest = [view for view in COLUMN_SETS if view not in state.setup.views]
+    others = [key for key in state.known if key not in state.columns]
+    return [
+        *(("choice", choice.key) for choice in _CHOICES),
+        *(("view", view) for view in (*state.setup.views, *rest)),
+        *(("column", key) for key in (*state.columns, *others)),
+    ]
+
+
+def texts(state: State, columns: Mapping[str, TableColumn]) -> list[str]:
+    """The lines of the page in words."""
+    choices = {choice.key: choice for choice in _CHOICES}
+    shown = []
+    for kind, key in lines(state):
+        if kind == "choice":
+            value = choices[key].get(state)
+            word = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else value
+            text = f"{key:<10}{f'< {word} >':<14}{choices[key].words}"
+        elif kind == "view":
+            text = f"view      [{'x' if key in state.setup.views else ' '}] {key}"
+        else:
+            mark = "x" if key in state.columns else " "
+            text = f"column    [{mark}] {key:<16}{columns[key].doc}"
+        shown.append(text)
+    return shown
+
+
+def _current(state: State) -> Line:
+    all_lines = lines(state)
+    return all_lines[min(state.cursor, len(all_lines) - 1)]
+
+
+def change(by: int) -> Action:
+    """Takes the next or previous value of a setting, or shows or hides a view or column."""
+
+    def action(state: State) -> State:
+        kind, key = _current(state)
+        if kind == "choice":
+            (choice,) = (choice for choice in _CHOICES if choice.key == key)
+            values, value = choice.values, choice.get(state)
+            at = values.index(value) if value in values else 0
+            return choice.put(state, values[(at + by) % len(values)])
+        if kind == "view":
+            views = _switched(state.setup.views, key)
+            return _with_cursor(replace(state, setup=replace(state.setup, views=views)), kind, key)
+        columns = _switched(state.columns, key)
+        return _with_cursor(replace(state, columns=columns), kind, key)
+
+    return action
+
+
+def _switched(chosen: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """The chosen ones with one more, or without it; at least one stays."""
+    if key not in chosen:
+        return (*chosen, key)
+    return tuple(other for other in chosen if other != key) or chosen
+
+
+def shift(by: int) -> Action:
+    """Moves a view or column up or down among those that are shown."""
+
+    def action(state: State) -> State:
+        kind, key = _current(state)
+        chosen = {"view": state.setup.views, "column": state.columns}.get(kind, ())
+        if key not in chosen:
+            return replace(state, notice="only views and columns that are shown have an order")
+        at = chosen.index(key)
+        others = [other for other in chosen if other != key]
+        others.insert(max(0, at + by), key)
+        moved = tuple(others)
+        if kind == "view":
+            state = replace(state, setup=replace(state.setup, views=moved))
+        else:
+            state = replace(state, columns=moved)
+        return _with_cursor(state, kind, key)
+
+    return action
+
+
+def _with_cursor(state: State, kind: str, key: str) -> State:
+    """The state with the cursor on a line, wherever it is now."""
+    return replace(state, cursor=lines(state).index((kind, key)))
+
+
+def save(state: State) -> State:
+    """Requests that the setup is written."""
+    return replace(state, request="save setup")
+
+
+def document(state: State) -> dict[str, Any]:
+    """The setup as the file has it: what differs from the defaults."""
+    usual = State()
+    found: dict[str, Any] = {
+        choice.key: choice.get(state)
+        for choice in _CHOICES
+        if choice.get(state) != choice.get(usual)
+    }
+    if state.setup.views != Setup().views:
+        found["views"] = list(state.setup.views)
+    screens = {}
+    now = (state.columns, state.sort, state.descending)
+    for view, (columns, sort, descending, *_) in {**state.views, state.view: now}.items():
+        own = COLUMN_SETS[view]
+        table: dict[str, Any] = {}
+        if columns != own.columns:
+            table["columns"] = list(columns)
+        if sort != own.sort:
+            table["sort"] = sort
+        if not descending:
+            table["descending"] = False
+        if table:
+            screens[view] = table
+    return {**found, "screen": screens} if screens else found
