@@ -1165,8 +1165,8 @@ class Interval:
 
         Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
         `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path), `container`,
-        `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this machine's
-        current ones, which the dead lack.
+        `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this
+        machine's current ones, which the dead lack.
         None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
         column.
         """
@@ -1288,7 +1288,7 @@ class Row:
         """Exact CPU time since the start of the row's tasks, in ns."""
     @property
     def cgroup(self) -> str | None:
-        """Path of the cgroup (v2), recorded or asked now; of a group the one that its tasks share."""
+        """Path of the cgroup (v2), recorded or asked now; of a group the one of all its tasks."""
     @property
     def container(self) -> str | None:
         """Container, as its runtime lists it: 12 digits of the id, or a name. Empty for none."""
@@ -1367,8 +1367,8 @@ class Fold:
     def columns(self, columns: Sequence[str] | None = None) -> Columns:
         """Return all groups as columns.
 
-        Names as of `Interval.columns`, except `user`, `cgroup` and its names, and `cmdline`; `title` is the
-        group's name. Raises ValueError for an unknown column.
+        Names as of `Interval.columns`, except `user`, `cgroup` and its names, and `cmdline`;
+        `title` is the group's name. Raises ValueError for an unknown column.
         """
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export `columns()` as Arrow columns (PyCapsule interface), in one batch."""

@@ -14,7 +14,7 @@ _Rows = TypeVar("_Rows", Interval, Fold)
 # The fields that rows are grouped by, where they are not always read.
 _KEYS = {
     "user": ["ac_uid"],
-    **dict.fromkeys(("cgroup", "container", "pod", "unit"), ["cgroup_id"]),
+    **{key: ["cgroup_id"] for key in ("cgroup", "container", "pod", "unit")},
 }
 
 
@@ -100,8 +100,8 @@ def top(
 
     Waits so long. `n` is the number of rows, None for all. `by` is a column, or "total", "user",
     "system"; a counter such as "read_bytes" is taken by its increase. `group` combines rows by
-    "parent", "session", "name", "user", "cgroup", "container", "pod" or "unit". Errors are those of `Source`, and ValueError
-    for an unknown column or group.
+    "parent", "session", "name", "user", "cgroup", "container", "pod" or "unit". Errors are those
+    of `Source`, and ValueError for an unknown column or group.
 
     ```python
     import taskstats
@@ -147,8 +147,9 @@ def watch(
     """Return the machine's intervals, one after another: an iterator, also for `async for`.
 
     Tasks that died in an interval are in it. With `group` each item is the interval's rows
-    grouped by "parent", "session", "name", "user", "cgroup", "container", "pod" or "unit". `fields` are the kernel's names of
-    the fields to read; None reads all. The other arguments, and the errors, are those of `Source`.
+    grouped by "parent", "session", "name", "user", "cgroup", "container", "pod" or "unit".
+    `fields` are the kernel's names of the fields to read; None reads all. The other arguments, and
+    the errors, are those of `Source`.
 
     ```python
     import taskstats

@@ -213,7 +213,7 @@ def test_under_sudo_the_users_file_is_read_as_the_user(
     class Entry:
         pw_dir = str(tmp_path)
 
-    monkeypatch.setattr(config.pwd, "getpwuid", lambda _: Entry)
+    monkeypatch.setattr("pwd.getpwuid", lambda _: Entry)
     assert config.load(_is_column).values["theme"] == "dark"
     # What root alone may read stays unread: nothing was read as root.
     path.chmod(0o000)

@@ -294,8 +294,8 @@ impl PyInterval {
     ///
     /// Besides the columns of `select` there are `interval_ns`, `time_ns` (the interval's end),
     /// `monotonic_ns`, `host`, `boot_id`, `source`, and `user`, `cgroup` (its path), `container`,
-    /// `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this machine's
-    /// current ones, which the dead lack.
+    /// `pod`, `unit` (names in it) and `cmdline` (quoted for a shell): as recorded, or this
+    /// machine's current ones, which the dead lack.
     /// None selects time, host, CPU times and all known fields. Raises ValueError for an unknown
     /// column.
     #[pyo3(signature = (columns=None))]

@@ -197,7 +197,7 @@ impl PyRow {
         self.int(Metric::CpuNs)
     }
 
-    /// Path of the cgroup (v2), recorded or asked now; of a group the one that its tasks share.
+    /// Path of the cgroup (v2), recorded or asked now; of a group the one of all its tasks.
     #[getter]
     fn cgroup(&self) -> Option<String> {
         self.cgroup_path().as_deref().map(lossy)
