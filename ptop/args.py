@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import taskstats
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
+from ptop.filters import what_is_wrong
 from ptop.live.state import LAYOUTS, THEMES, Limits, Setup, State
 from ptop.live.tree import Tree
 from ptop.text import safe
@@ -144,9 +145,12 @@ def _sort_column(text: str) -> TableColumn:
 
 
 def _filter(text: str) -> str:
-    """A part of a name. The arguments are UTF-8, whatever the locale says; bytes that are not
+    """A condition on rows. The arguments are UTF-8, whatever the locale says; bytes that are not
     become surrogates."""
-    return os.fsencode(text).decode("utf-8", "surrogateescape")
+    text = os.fsencode(text).decode("utf-8", "surrogateescape")
+    if wrong := what_is_wrong(text):
+        raise argparse.ArgumentTypeError(wrong)
+    return text
 
 
 def _pids(text: str) -> tuple[int, ...]:
@@ -317,7 +321,8 @@ def add_table(options: argparse.ArgumentParser) -> None:
         "--filter",
         type=_filter,
         metavar="TEXT",
-        help="show only tasks with TEXT in their name, or with that pid",
+        help="show only tasks that match: words in name or command line, a pid, /a regex/,"
+        " column>10M, user=root, cgroup:docker, state=R; ! is not, | is or",
     )
     options.add_argument(
         "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"

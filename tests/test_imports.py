@@ -38,6 +38,7 @@ LAYERS = (
         "ptop.text",
         "ptop.times",
     ),
+    ("ptop.filters",),
     ("ptop.feed", "ptop.live.terminal", "ptop.live.tree", "ptop.recordings", "ptop.tasks"),
     ("ptop.live.state",),
     (
@@ -75,6 +76,7 @@ OUTSIDE = {"pyarrow": "ptop.commands.export", "tomli_w": "ptop.config", "tqdm": 
 # Modules without a machine behind them, and the pure modules of taskstats that they may import.
 PURE = {
     "ptop.columns": (),
+    "ptop.filters": ("taskstats.screen",),
     "ptop.live.acting": (),
     "ptop.live.decoder": (),
     "ptop.live.details": ("taskstats.screen",),

@@ -19,6 +19,7 @@ from taskstats.screen import Screen, missing
 
 from ptop.args import shown_columns
 from ptop.columns import NAMES, TableColumn, for_groups
+from ptop.filters import row_filter
 from ptop.text import CsvLines, offset_s, stamp
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
@@ -72,7 +73,7 @@ class RowQuery:
             offset_s=offset_s,
             sort=self.sort,
             descending=self.descending,
-            text=self.filter,
+            where=row_filter(self.filter or ""),
             pids=self.pids,
             limit=self.rows,
         )

@@ -11,6 +11,7 @@ import taskstats
 
 from ptop.args import EXIT_USAGE, first_state, needs_ascii, shown_columns, theme
 from ptop.columns import fields_of
+from ptop.filters import fields_of_filter
 from ptop.live.state import Acting, Past
 from ptop.text import as_root
 
@@ -73,6 +74,7 @@ def _write(options: argparse.Namespace) -> int:
 
     columns, sort = shown_columns(options)
     fields = fields_of((*columns, sort), options.group_by)
+    fields |= fields_of_filter(options.filter or "")
     write = batch.writer(batch.row_query(options), options.format, sys.stdout)
     with taskstats.Source(
         options.source, threads=options.threads, fields=sorted(fields), exact=True, cpu_times=True

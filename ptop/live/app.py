@@ -52,6 +52,8 @@ def _canvas(terminal: Terminal, theme: str) -> Canvas:
     )
 
 
+# How long to wait for a key before more command lines are read.
+SEARCH_S = 0.01
 # How long a message stays on the screen, if no key comes before.
 NOTICE_S = 8.0
 NO_HISTORY = "nothing is kept: start ptop without --history 0"
@@ -159,6 +161,8 @@ class _Loop:
         self.page_rows, self.total_rows = state.page_rows, state.total_rows
         self.inspector = Inspector()
         self.guard = Guard()
+        # Whether the filter does not know all texts yet.
+        self.searching = False
         self.poller = select.poll()
         for descriptor in (terminal.descriptor, signals.descriptor):
             self.poller.register(descriptor, select.POLLIN)
@@ -205,6 +209,10 @@ class _Loop:
             left_s.append(work_s)
         if self.writing is not None:
             left_s.append(0.0)
+        if self.searching:
+            # Each frame reads some of the texts that the filter goes by.
+            left_s.append(SEARCH_S)
+            self.stale = True
         polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
         if self.writing is not None:
             self._write_on(self.writing)
@@ -507,6 +515,7 @@ class _Loop:
     def _update_selection(self, lines: Lines) -> None:
         """Store where the selected row is, and the numbers of rows for the next key."""
         state = self.state
+        self.searching = lines.searching
         self.page_rows, self.total_rows = lines.room, lines.rows
         selected = state.selected if lines.selected_row is None else lines.selected_row
         drawn = (lines.top, lines.selected_key)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from taskstats.screen import RowKey
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, WAIT_COLUMNS
+from ptop.filters import what_is_wrong
 from ptop.live import tree
 from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
@@ -91,6 +92,8 @@ class State:
     group_by: str = ""
     tree: Tree = field(default_factory=Tree)
     filter: str = ""
+    # While a filter is typed, the last text that was one.
+    trial: str = ""
     delay: float = 1.0
     paused: bool = False
     top: int = 0
@@ -104,6 +107,7 @@ class State:
     tagged: frozenset[RowKey] = frozenset()
     user: tuple[int, str] | None = None
     no_kernel_threads: bool = False
+    no_dead: bool = False
     scroll: int = 0
     # What was searched for last, and the selection before this search.
     search: str = ""
@@ -382,6 +386,11 @@ def hide_kernel_threads(state: State, exist: bool) -> State:
     return replace(state, no_kernel_threads=not state.no_kernel_threads, top=0)
 
 
+def hide_dead(state: State) -> State:
+    """Hides tasks that died, or shows them again."""
+    return replace(state, no_dead=not state.no_dead, top=0)
+
+
 def untag_all(state: State) -> State:
     """Takes all tags away."""
     return replace(state, tagged=frozenset(), notice="no row is tagged")
@@ -414,7 +423,7 @@ def type_in(mode: str) -> Action:
         history = state.history.get(mode, ())
         entry = Line.of(state.filter if mode == "filter" else "", history)
         origin = (state.selected, state.top, state.selected_key, state.selecting)
-        return replace(state, mode=mode, entry=entry, wrong="", origin=origin)
+        return replace(state, mode=mode, entry=entry, wrong="", origin=origin, trial=state.filter)
 
     return action
 
@@ -425,7 +434,11 @@ def typed(state: State, entry: Line) -> State:
     state = replace(state, entry=entry)
     if state.mode == "search" and changed:
         return replace(state, request="match here")
-    return replace(state, top=0) if state.mode == "filter" and changed else state
+    if state.mode != "filter":
+        return state
+    if wrong := what_is_wrong(entry.text):
+        return replace(state, wrong=wrong)
+    return replace(state, trial=entry.text, top=0) if changed else state
 
 
 def commit(state: State) -> State:
@@ -434,7 +447,8 @@ def commit(state: State) -> State:
     history = {**state.history, mode: remembered(state.history.get(mode, ()), text)}
     done = replace(leave(state), history=history)
     if mode == "filter":
-        return replace(done, filter=text, top=0)
+        wrong = what_is_wrong(text)
+        return replace(state, wrong=wrong) if wrong else replace(done, filter=text, top=0)
     if mode == "search":
         return replace(done, search=text or state.search)
     if not text:

@@ -9,6 +9,7 @@ import taskstats
 from taskstats.screen import Lines, Screen
 
 from ptop.columns import TableColumn, fields_of, for_groups, with_context
+from ptop.filters import fields_of_filter, row_filter
 from ptop.live import details, inspector, keys, pages
 from ptop.live.state import Limits, State
 from ptop.text import offset_s
@@ -21,7 +22,13 @@ def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
     """The kernel fields that a screen of `state` needs."""
     shown = [columns[key] for key in {*_shown(state), state.sort}]
     looked_at = inspector.FIELDS if state.mode in details.MODES else frozenset()
-    return fields_of(shown, state.group_by, state.tree.of) | {"state"} | looked_at
+    filtered = fields_of_filter(_filter(state))
+    return fields_of(shown, state.group_by, state.tree.of) | filtered | {"state"} | looked_at
+
+
+def _filter(state: State) -> str:
+    """The filter of a screen: it is live while it is typed."""
+    return state.trial if state.mode == "filter" else state.filter
 
 
 def _shown(state: State) -> tuple[str, ...]:
@@ -66,12 +73,12 @@ class Renderer:
         return {
             "sort": for_groups(self.columns[state.sort], state.group_by or state.tree.of).source,
             "descending": state.descending,
-            # The filter is live while it is typed.
-            "text": (state.entry.text if state.mode == "filter" else state.filter) or None,
+            "where": row_filter(_filter(state)),
             "pids": self.limits.pids,
             "user_id": state.user[0] if state.user else None,
             "user_name": state.user[1] if state.user else "",
             "no_kernel_threads": state.no_kernel_threads,
+            "no_dead": state.no_dead,
             "limit": self.limits.rows,
             "top": state.top,
             "fold": state.group_by,

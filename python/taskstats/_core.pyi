@@ -1781,6 +1781,27 @@ def same_start(one_ns: int | None, other_ns: int | None) -> bool:
     """
 
 @final
+class RowFilter:
+    """A condition on rows, as a user types it.
+
+    Terms beside each other must all hold, of terms around `|` one; `!` negates a term. A word,
+    "words in quotes", /a regex/ or ~regex is found in name and command line; a number is a pid as
+    well. `column>10M` compares a number (= != > < >= <=), with a unit or without. `name`,
+    `command`, `user` and `cgroup` are texts: = compares the whole, : finds a part, ~ a regex;
+    `state=R,D` has letters. ASCII letters of either case are equal. `columns` are names for
+    columns of `Interval.select`, which have their own names too. Raises ValueError with a message
+    for the user.
+    """
+
+    def __new__(cls, text: str, columns: Mapping[str, str] = {}) -> Self: ...
+    @property
+    def columns(self) -> list[str]:
+        """The columns of `Interval.select` that it compares."""
+    @property
+    def fields(self) -> list[str]:
+        """The kernel fields that it needs."""
+
+@final
 class TaskNow:
     """The task that has a pid now, as /proc shows it; `task_now` returns it."""
 
@@ -1853,10 +1874,12 @@ class _Settings(TypedDict, total=False):
     sort: Required[str]
     descending: bool
     text: str | None
+    where: RowFilter | None
     pids: Iterable[int] | None
     user_id: int | None
     user_name: str
     no_kernel_threads: bool
+    no_dead: bool
     limit: int | None
     top: int
     fold: str
@@ -1912,8 +1935,8 @@ class Screen:
 
     The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
     `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above.
-    `user_id` keeps the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out
-    pid 2 and its children.
+    `where` is a condition on rows. `user_id` keeps the tasks of a user, whose name is `user_name`;
+    `no_kernel_threads` leaves out pid 2 and its children, and `no_dead` tasks that died.
     With `tree` the rows of an interval are shown under what started them ("task") or as the tree
     of their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are
     collapsed, except for the `toggled` rows.
@@ -1968,9 +1991,9 @@ class Screen:
         *,
         backwards: bool = False,
     ) -> int | None:
-        """Return the number of the next row, from row `start` on, whose title contains `text` or
-        whose pid it is; `backwards` goes up. The list goes on at its other end. None if there is
-        none.
+        """Return the number of the next row, from row `start` on, that meets the condition `text`
+        (see `RowFilter`) or contains it; `backwards` goes up. The list goes on at its other end.
+        None if there is none.
         """
     def table(self, rows: Interval | Fold) -> list[str]:
         """Return titles, units, the selected rows and the sums of all rows, one string a line.
@@ -2007,6 +2030,11 @@ class Lines:
     @property
     def rows(self) -> int:
         """Number of task rows, shown or scrolled off; 0 for lines made of text."""
+    @property
+    def searching(self) -> bool:
+        """Whether the filter has not read all texts that it goes by: the next screen has more of
+        them.
+        """
     @property
     def top(self) -> int:
         """Number of rows that are scrolled off above."""

@@ -1,6 +1,7 @@
 """Intervals as lines of text: the screens and tables of ptop.
 
 * `Screen` lays out the table of tasks of each interval, with its header and footer.
+* `RowFilter` is a condition that a user typed.
 * `Lines` are the lines of a screen, `RowKey` the identity of one of its rows.
 * `Canvas` knows what a terminal shows, so that only lines that change are written.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from taskstats._core import (
     Canvas,
     Lines,
+    RowFilter,
     RowKey,
     Screen,
     bytes_rate,
@@ -24,6 +26,7 @@ from taskstats._core import (
 __all__ = [
     "Canvas",
     "Lines",
+    "RowFilter",
     "RowKey",
     "Screen",
     "bytes_rate",

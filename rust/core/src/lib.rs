@@ -45,6 +45,6 @@ pub use record::{Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
 pub use table::{
-    Arranged, Branch, Cell, Dead, Filter, GroupBy, GroupKey, Groups, Key, MergedRow, Metric, Query,
-    TaskTable, TaskTree, compare,
+    Arranged, Branch, Cell, Condition, Conditions, Dead, Filter, GroupBy, GroupKey, Groups, Key,
+    MergedRow, Metric, Query, TaskTable, TaskTree, Texts, compare, parse_condition,
 };

@@ -3,8 +3,11 @@
 //! ```text
 //! metric (what a table shows) <- query (TaskTable, sort, filter) <- waits <- tasks, unchanged
 //! members (rows that count as one) <- group, tree
+//! filter (conditions on rows) <- filter_parse (what a user typed)
 //! ```
 
+mod filter;
+mod filter_parse;
 mod group;
 mod members;
 mod metric;
@@ -14,6 +17,8 @@ mod tree;
 mod unchanged;
 pub mod waits;
 
+pub use filter::{Condition, Conditions, Texts};
+pub use filter_parse::parse_condition;
 pub use group::{GroupBy, GroupKey, Groups};
 pub use metric::Metric;
 pub use query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};

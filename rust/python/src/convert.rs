@@ -38,6 +38,12 @@ pub(crate) fn metrics(names: &[String]) -> PyResult<Vec<Metric>> {
 /// A part of a name, in any encoding: Python has surrogates for bytes that are not UTF-8.
 pub(crate) struct NamePart(Vec<u8>);
 
+impl NamePart {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl<'py> FromPyObject<'_, 'py> for NamePart {
     type Error = PyErr;
 

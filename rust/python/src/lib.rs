@@ -20,6 +20,7 @@ mod psutil;
 mod recorded;
 mod recorder;
 mod recording;
+mod row_filter;
 mod row_key;
 mod rows;
 mod scan;
@@ -86,6 +87,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tree::PyTree>()?;
     module.add_class::<screen::PyScreen>()?;
     module.add_class::<row_key::PyRowKey>()?;
+    module.add_class::<row_filter::PyRowFilter>()?;
     module.add_class::<acting::PyTaskNow>()?;
     module.add_function(wrap_pyfunction!(acting::task_now, module)?)?;
     module.add_function(wrap_pyfunction!(acting::tgkill, module)?)?;

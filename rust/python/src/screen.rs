@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::names::quoted;
-use precise_top_core::{Arranged, Cell, CgroupName, Field, Interval, Metric, TaskTable, TaskTree};
+use precise_top_core::{
+    Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, Interval, Metric, TaskTable,
+    TaskTree, parse_condition,
+};
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
     Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, ViewRows, ViewSettings,
     draw, find, missing,
 };
-use precise_top_sources::CommandLines;
+use precise_top_sources::{CommandLines, FilterTexts};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -112,9 +116,9 @@ impl RowsArgument<'_> {
 /// time in seconds since 1970; it is called every quarter of an hour.
 ///
 /// The other arguments choose what is shown; `configure` changes them. `sort`, `descending`,
-/// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above. `user_id` keeps
-/// the tasks of a user, whose name is `user_name`; `no_kernel_threads` leaves out pid 2 and its
-/// children.
+/// `text`, `pids` and `limit` are as of `Interval.select`; `top` rows are scrolled off above. `where` is a
+/// condition on rows. `user_id` keeps the tasks of a user, whose name is `user_name`;
+/// `no_kernel_threads` leaves out pid 2 and its children, and `no_dead` tasks that died.
 /// With `tree` the rows of an interval are shown under what started them ("task") or as the tree of
 /// their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are collapsed,
 /// except for the `toggled` rows.
@@ -134,6 +138,8 @@ pub(crate) struct PyScreen {
     offset_s: Py<PyAny>,
     users: Users,
     commands: CommandLines,
+    condition: Option<Arc<Condition>>,
+    texts: Arc<FilterTexts>,
     selected: Option<Remembered>,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
@@ -149,9 +155,12 @@ impl PyScreen {
         offset_s: Py<PyAny>,
         chosen: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyScreen> {
+        let (settings, condition) = settings(chosen)?;
         Ok(PyScreen {
             table: table(columns)?,
-            settings: settings(chosen)?,
+            settings,
+            condition,
+            texts: Arc::default(),
             user,
             offset_s,
             users: Users::default(),
@@ -171,7 +180,8 @@ impl PyScreen {
         columns: Vec<ColumnAttributes>,
         chosen: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        (self.table, self.settings) = (table(columns)?, settings(chosen)?);
+        self.table = table(columns)?;
+        (self.settings, self.condition) = settings(chosen)?;
         Ok(())
     }
 
@@ -200,6 +210,8 @@ impl PyScreen {
         replay.clone_into(&mut self.settings.replay);
         (self.settings.age_s, self.settings.exact_s) = ages_s;
         let offset_s = self.offset_s(py, rows.interval())?;
+        self.settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
         let chosen = self.chosen(py, &rows, resting.as_ref())?;
         let (interval, rows, table) = (chosen.interval(&rows), chosen.rows(&rows), &self.table);
         self.commands.begin(interval.cur());
@@ -215,8 +227,8 @@ impl PyScreen {
         Ok(PyLines(lines))
     }
 
-    /// Return the number of the next row, from row `start` on, whose title contains `text` or whose
-    /// pid it is; `backwards` goes up. The list goes on at its other end. None if there is none.
+    /// Return the number of the next row, from row `start` on, that meets the condition `text` (see
+    /// `RowFilter`) or contains it; `backwards` goes up. The list goes on at its other end. None if there is none.
     #[pyo3(signature = (rows, resting, text, start, *, backwards=false))]
     fn find(
         &self,
@@ -228,13 +240,29 @@ impl PyScreen {
         backwards: bool,
     ) -> PyResult<Option<usize>> {
         let chosen = self.chosen(py, &rows, resting.as_ref())?;
-        Ok(find(chosen.rows(&rows), &self.settings, &filter(Some(text), None)?, start, backwards))
+        let interval = rows.interval();
+        let rows = chosen.rows(&rows);
+        let mut settings = self.settings.clone();
+        settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, interval, READING);
+        let wanted = match parse_condition(text.bytes(), &Metric::from_name) {
+            Ok(condition) => {
+                let condition = condition.map(Arc::new);
+                let conditions = conditions(condition, &self.texts, interval, READING);
+                Filter { conditions, ..Filter::default() }
+            }
+            // What is no condition is a part of a title.
+            Err(_) => filter(Some(text), None)?,
+        };
+        Ok(find(rows, &settings, &wanted, start, backwards))
     }
 
     /// Return titles, units, the selected rows and the sums of all rows, one string a line.
     ///
     /// Raises what `user` raises, and TypeError where it returns another type.
     fn table(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
+        self.settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, rows.interval(), None);
         let (table, settings) = (&self.table, &self.settings);
         self.commands.begin(rows.interval().cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
@@ -256,6 +284,8 @@ impl PyScreen {
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let columns = columns.iter().map(|name| ValueColumn::from_name(name));
         let columns = columns.collect::<PyResult<Vec<_>>>()?;
+        self.settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, rows.interval(), None);
         let table = rows.table();
         self.commands.begin(rows.interval().cur());
         let chosen = table.select(&self.settings.query()).into_iter();
@@ -335,6 +365,21 @@ impl PyScreen {
     }
 }
 
+/// How long a screen reads texts for its filter; what is missing comes in the next ones.
+const READING: Option<Duration> = Some(Duration::from_millis(1));
+
+/// The condition on the rows of an interval, and the texts for it.
+fn conditions(
+    condition: Option<Arc<Condition>>,
+    texts: &Arc<FilterTexts>,
+    interval: &Interval,
+    budget: Option<Duration>,
+) -> Option<Conditions> {
+    let condition = condition?;
+    texts.begin(interval.cur(), budget);
+    Some(Conditions::new(condition, Arc::clone(texts) as _))
+}
+
 /// Columns and lines of a terminal, which are 16-bit numbers (ioctl_tty(2)).
 fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
     (columns.into(), lines.into())
@@ -387,6 +432,12 @@ impl PyLines {
     #[getter]
     fn rows(&self) -> usize {
         self.0.rows
+    }
+
+    /// Whether the filter has not read all texts that it goes by: the next screen has more of them.
+    #[getter]
+    fn searching(&self) -> bool {
+        self.0.searching
     }
 
     /// Number of rows that are scrolled off above.

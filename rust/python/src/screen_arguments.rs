@@ -1,6 +1,8 @@
 //! Columns and settings of a screen, as Python passes them.
 
-use precise_top_core::Filter;
+use std::sync::Arc;
+
+use precise_top_core::{Condition, Filter};
 use precise_top_screen::text::Side;
 use precise_top_screen::{CellFormat, TextColumn, TextTable, TreeSettings, ViewSettings};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -8,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::convert::{NamePart, filter, metric};
+use crate::row_filter::PyRowFilter;
 use crate::row_key::PyRowKey;
 use crate::text::safe;
 
@@ -54,6 +57,8 @@ struct SettingsArguments {
     descending: bool,
     #[pyo3(default)]
     text: Option<NamePart>,
+    #[pyo3(default, item("where"))]
+    condition: Option<PyRowFilter>,
     #[pyo3(default)]
     pids: Option<Py<PyAny>>,
     #[pyo3(default)]
@@ -62,6 +67,8 @@ struct SettingsArguments {
     user_name: String,
     #[pyo3(default)]
     no_kernel_threads: bool,
+    #[pyo3(default)]
+    no_dead: bool,
     #[pyo3(default)]
     limit: Option<usize>,
     #[pyo3(default)]
@@ -99,14 +106,16 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 26] = [
     "sort",
     "descending",
     "text",
+    "where",
     "pids",
     "user_id",
     "user_name",
     "no_kernel_threads",
+    "no_dead",
     "limit",
     "top",
     "fold",
@@ -153,9 +162,11 @@ impl<'py> FromPyObject<'_, 'py> for SafeText {
     }
 }
 
-/// The settings of a view from keyword arguments. TypeError for an unknown one, and where
+/// The settings of a view, and the condition on its rows, from keyword arguments. TypeError for an unknown one, and where
 /// `sort` is missing.
-pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSettings> {
+pub(crate) fn settings(
+    arguments: Option<&Bound<'_, PyDict>>,
+) -> PyResult<(ViewSettings, Option<Arc<Condition>>)> {
     let arguments =
         arguments.ok_or_else(|| PyTypeError::new_err("the keyword argument sort is missing"))?;
     for name in arguments.keys() {
@@ -170,12 +181,13 @@ pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSe
     }
     let given: SettingsArguments = arguments.extract()?;
     let pids = given.pids.as_ref().map(|pids| pids.bind(arguments.py()));
-    Ok(ViewSettings {
+    let settings = ViewSettings {
         sort: metric(&given.sort)?,
         descending: given.descending,
         filter: Filter {
             user: given.user_id,
             no_kernel_threads: given.no_kernel_threads,
+            no_dead: given.no_dead,
             ..filter(given.text, pids)?
         },
         user: given.user_name,
@@ -198,5 +210,6 @@ pub(crate) fn settings(arguments: Option<&Bound<'_, PyDict>>) -> PyResult<ViewSe
         key_bar: given.key_bar,
         prompt: given.prompt.map(|text| text.0),
         notice: given.notice,
-    })
+    };
+    Ok((settings, given.condition.and_then(|filter| filter.0)))
 }

@@ -159,12 +159,21 @@ fn tasks(data: &ViewData<'_>, settings: &ViewSettings) -> String {
     line
 }
 
+/// How many per cent of the texts that the filter goes by are known; None for all.
+pub(crate) fn progress(settings: &ViewSettings) -> Option<u8> {
+    settings.filter.conditions.as_ref()?.progress()
+}
+
 fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     let mut line = ScreenLine::default();
     line.push("filter", Style::Warn);
     if let Some(part) = &settings.filter.text {
         let part = String::from_utf8_lossy(part);
         push(&mut line.text, format_args!(" \"{}\"", text::safe(&part)));
+    }
+    if let Some(conditions) = &settings.filter.conditions {
+        let part = conditions.condition().text();
+        push(&mut line.text, format_args!(" {}", text::safe(part)));
     }
     if let Some(pids) = &settings.filter.pids {
         push(&mut line.text, format_args!(" of {} pids", pids.len()));
@@ -175,7 +184,13 @@ fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     if settings.filter.no_kernel_threads {
         line.text.push_str(" without kernel threads");
     }
+    if settings.filter.no_dead {
+        line.text.push_str(" without the dead");
+    }
     push(&mut line.text, format_args!(": {} of {} rows", data.rows, data.unfiltered));
+    if let Some(progress) = progress(settings) {
+        push(&mut line.text, format_args!(", searching {progress} %"));
+    }
     if let Some(share) = data.share_pct {
         push(&mut line.text, format_args!(", {share:.1}% of the tasks' CPU time"));
     }

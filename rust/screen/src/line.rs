@@ -221,6 +221,8 @@ pub struct ScreenLines {
     pub selected_key: Option<RowKey>,
     /// Whether the selected task is gone.
     pub died: bool,
+    /// Whether the filter does not know all texts yet.
+    pub searching: bool,
 }
 
 impl ScreenLines {
@@ -240,6 +242,7 @@ impl ScreenLines {
             selected: None,
             selected_key: None,
             died: false,
+            searching: false,
         }
     }
 }

@@ -53,6 +53,7 @@ pub fn lines(
         room: heights.tasks,
         rows: data.rows,
         top: data.top,
+        searching: head::progress(settings).is_some(),
         ..ScreenLines::of_texts([], (0, 0))
     };
     select(&mut screen, &mut shown, data.selected, settings, selected);

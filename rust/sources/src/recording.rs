@@ -3,6 +3,7 @@
 mod append;
 mod command_lines;
 mod file;
+mod filter_texts;
 mod name_strings;
 mod ordered;
 mod parallel_read;
@@ -13,6 +14,7 @@ mod scan;
 
 pub use command_lines::CommandLines;
 pub use file::{DumpFile, read_columns};
+pub use filter_texts::FilterTexts;
 pub use name_strings::with_names;
 pub use parallel_read::Lost;
 pub use process_names::group_names;

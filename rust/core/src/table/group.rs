@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::members::Members;
 use super::metric::Metric;
-use super::query::{Cell, Filter, Key, TaskTable};
+use super::query::{Cell, Key, TaskTable};
 use super::tasks::key_of;
 use crate::cgroup::CgroupName;
 use crate::header::Header;
@@ -228,10 +228,8 @@ impl TaskTable for Groups {
         self.interval.cur().get(*self.members(row).first()?)
     }
 
-    /// A group is kept if one of its members is, or by its title.
-    fn keeps(&self, row: usize, filter: &Filter) -> bool {
-        let title = self.title(row);
-        self.values(row).records().any(|(_, record)| filter.keeps(&record, title))
+    fn any_record(&self, row: usize, test: &dyn Fn(&Record<'_>) -> bool) -> bool {
+        self.values(row).records().any(|(_, record)| test(&record))
     }
 
     fn group_name(&self, row: usize) -> Option<&[u8]> {

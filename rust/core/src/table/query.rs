@@ -10,6 +10,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
+use super::filter::{Conditions, FilteredRow};
 use super::metric::Metric;
 use crate::header::Header;
 use crate::identity::Identity;
@@ -55,13 +56,20 @@ pub struct Filter {
     pub user: Option<u32>,
     /// No kernel threads: neither pid 2 nor its children. In a pid namespace those are others.
     pub no_kernel_threads: bool,
+    /// No tasks that died in the interval.
+    pub no_dead: bool,
+    /// What a user typed.
+    pub conditions: Option<Conditions>,
 }
 
 impl Filter {
     /// Whether it keeps all rows.
     pub fn is_empty(&self) -> bool {
         let is_any = self.pids.is_none() && self.user.is_none() && !self.no_kernel_threads;
-        is_any && self.text.as_ref().is_none_or(Vec::is_empty)
+        is_any
+            && !self.no_dead
+            && self.conditions.is_none()
+            && self.text.as_ref().is_none_or(Vec::is_empty)
     }
 
     pub(super) fn keeps(&self, record: &Record<'_>, title: Option<&[u8]>) -> bool {
@@ -139,9 +147,31 @@ pub trait TaskTable {
         self.record(row)?.ac_comm()
     }
 
-    /// Whether a filter keeps the row. It keeps no row without a record.
+    /// Whether the test holds for the row's record; of a group, for one of them.
+    fn any_record(&self, row: usize, test: &dyn Fn(&Record<'_>) -> bool) -> bool {
+        self.record(row).is_some_and(|record| test(&record))
+    }
+
+    /// Whether a filter keeps the row. It keeps no row without a record; a group is kept if one
+    /// of its members is, or by its title.
     fn keeps(&self, row: usize, filter: &Filter) -> bool {
-        self.record(row).is_some_and(|record| filter.keeps(&record, self.title(row)))
+        self.has_kept_task(row, filter)
+    }
+
+    /// Whether a filter keeps a task of the row, or its title.
+    fn has_kept_task(&self, row: usize, filter: &Filter) -> bool {
+        let name = self.group_name(row);
+        let is_dead =
+            self.dead(row).is_some() || name.is_none() && self.cell(row, Metric::Exited).is_some();
+        if filter.no_dead && is_dead {
+            return false;
+        }
+        let title = name.or_else(|| self.title(row));
+        self.any_record(row, &|record| filter.keeps(record, title))
+            && filter.conditions.as_ref().is_none_or(|conditions| {
+                let of_table = RowOf { table: self, row };
+                self.record(row).is_some_and(|record| conditions.hold(&record, &of_table))
+            })
     }
 
     /// Whether a metric is the same in all rows, so that they need no sorting.
@@ -227,6 +257,30 @@ pub trait TaskTable {
             };
         }
         sum
+    }
+}
+
+/// A row as a condition asks for it.
+struct RowOf<'a, T: ?Sized> {
+    table: &'a T,
+    row: usize,
+}
+
+impl<T: TaskTable + ?Sized> FilteredRow for RowOf<'_, T> {
+    fn title(&self) -> Option<&[u8]> {
+        self.table.title(self.row)
+    }
+
+    fn number(&self, metric: Metric) -> Option<f64> {
+        match self.table.cell(self.row, metric)? {
+            Cell::Int(number) => Some(number as f64),
+            Cell::Float(number) => Some(number),
+            Cell::Text(_) => None,
+        }
+    }
+
+    fn any_record(&self, test: &dyn Fn(&Record<'_>) -> bool) -> bool {
+        self.table.any_record(self.row, test)
     }
 }
 

@@ -326,13 +326,13 @@ impl TaskTable for TaskTree {
         self.interval.cur().get(*self.members(row).rows.first()?)
     }
 
-    /// A node is kept if one of its own rows is, or by its name.
+    /// A cgroup without tasks of its own has no record.
     fn keeps(&self, row: usize, filter: &Filter) -> bool {
-        if filter.is_empty() {
-            return true;
-        }
-        let title = self.group_name(row).or_else(|| self.title(row));
-        self.own(row).records().any(|(_, record)| filter.keeps(&record, title))
+        filter.is_empty() || self.has_kept_task(row, filter)
+    }
+
+    fn any_record(&self, row: usize, test: &dyn Fn(&Record<'_>) -> bool) -> bool {
+        self.own(row).records().any(|(_, record)| test(&record))
     }
 
     fn group_name(&self, row: usize) -> Option<&[u8]> {

@@ -85,6 +85,16 @@ impl CommandLines {
         Some(path)
     }
 
+    /// The arguments of the process of a record, if they need not be read.
+    pub(super) fn known(&mut self, record: &Record<'_>) -> Option<Option<Arc<[u8]>>> {
+        if self.source.is_recorded() {
+            return Some(self.of(record, false));
+        }
+        let known = self.known.get_mut(&TaskKey::of(record))?;
+        known.shown_ns = self.now_ns;
+        known.image.is_of(record).then(|| known.text.clone())
+    }
+
     /// The arguments of the process of a record, each ended by a NUL: empty for a kernel
     /// thread, None where they are unknown. `ran` is whether the task ran in the interval.
     pub fn of(&mut self, record: &Record<'_>, ran: bool) -> Option<Arc<[u8]>> {

@@ -1,0 +1,126 @@
+//! The texts that a filter goes by: command lines, users and cgroups, some read at a time.
+//!
+//! Design decisions
+//!
+//! * A key must be answered at once, and thousands of command lines take long. So a frame reads for
+//!   a limited time; what is missing after it counts as unknown until a later frame.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use precise_top_core::{Record, SharedBytes, Snapshot, Texts};
+
+use super::command_lines::CommandLines;
+use super::process_names::NameSource;
+
+type Text = Option<Arc<[u8]>>;
+
+/// The texts that a filter goes by.
+#[derive(Default)]
+pub struct FilterTexts(Mutex<Inner>);
+
+struct Inner {
+    commands: CommandLines,
+    names: NameSource,
+    boot_id: Option<[u8; 16]>,
+    users: HashMap<u32, Text>,
+    cgroups: HashMap<u64, Text>,
+    /// When to stop reading; None for no limit.
+    end: Option<Instant>,
+    /// Texts that the present frame asked for, and those that it did not get.
+    asked: usize,
+    missing: usize,
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner {
+            commands: CommandLines::default(),
+            names: NameSource::Unknown,
+            boot_id: None,
+            users: HashMap::new(),
+            cgroups: HashMap::new(),
+            end: None,
+            asked: 0,
+            missing: 0,
+        }
+    }
+}
+
+impl Inner {
+    /// Whether there is no time to read another text.
+    fn is_late(&mut self) -> bool {
+        let is_late = self.end.is_some_and(|end| Instant::now() >= end);
+        self.missing += usize::from(is_late);
+        is_late
+    }
+}
+
+impl FilterTexts {
+    fn locked(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes to the snapshot that is filtered next. Texts are read for `budget`, without one all.
+    pub fn begin(&self, snapshot: &Snapshot<SharedBytes>, budget: Option<Duration>) {
+        let mut inner = self.locked();
+        let boot_id = snapshot.header().boot_id;
+        if inner.boot_id != Some(boot_id) || snapshot.names().is_some() {
+            inner.names = NameSource::of(snapshot);
+            inner.users.clear();
+            inner.cgroups.clear();
+        }
+        inner.boot_id = Some(boot_id);
+        inner.commands.begin(snapshot);
+        inner.end = budget.map(|budget| Instant::now() + budget);
+        (inner.asked, inner.missing) = (0, 0);
+    }
+}
+
+impl std::fmt::Debug for FilterTexts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FilterTexts").finish_non_exhaustive()
+    }
+}
+
+impl Texts for FilterTexts {
+    fn arguments(&self, record: &Record<'_>) -> Text {
+        let inner = &mut *self.locked();
+        inner.asked += 1;
+        if let Some(known) = inner.commands.known(record) {
+            return known;
+        }
+        if inner.is_late() { None } else { inner.commands.of(record, false) }
+    }
+
+    fn user(&self, uid: u32) -> Text {
+        let Inner { users, names, .. } = &mut *self.locked();
+        users.entry(uid).or_insert_with(|| names.user(uid).map(Arc::from)).clone()
+    }
+
+    fn cgroup(&self, record: &Record<'_>) -> Text {
+        // The kernel numbers cgroups from 1.
+        let id = record.cgroup_id().filter(|&id| id != 0)?;
+        let inner = &mut *self.locked();
+        inner.asked += 1;
+        if let Some(known) = inner.cgroups.get(&id) {
+            return known.clone();
+        }
+        if inner.is_late() {
+            return None;
+        }
+        let path = inner.names.cgroup(record, id).map(Arc::from);
+        // Another task of the cgroup may be there still.
+        if path.is_some() {
+            inner.cgroups.insert(id, path.clone());
+        }
+        path
+    }
+
+    fn progress(&self) -> Option<u8> {
+        let inner = self.locked();
+        let known = inner.asked.saturating_sub(inner.missing);
+        (inner.missing > 0).then(|| (known * 100 / inner.asked.max(1)) as u8)
+    }
+}
