@@ -212,12 +212,14 @@ def _trigger(text: str) -> tuple[TableColumn, float, bool]:
     """A column, the value that it has to reach, and whether its sum has to."""
     name, _, number = text.removeprefix("sum:").rpartition(":")
     try:
-        (column,), value = _columns(name), float(number)
+        value = float(number)
     except ValueError:
+        name = ""
+    if not name:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not COLUMN:VALUE or sum:COLUMN:VALUE, such as total_pct:90"
-        ) from None
-    return column, value, text.startswith("sum:")
+        )
+    return _sort_column(name), value, text.startswith("sum:")
 
 
 def add_history(options: argparse.ArgumentParser) -> None:

@@ -378,7 +378,7 @@ class _Loop:
                 self.writing = Writing(feed.history, path, cmdlines, why)
                 notice = f"writing {safe(path)}"
             except FileExistsError:
-                notice = f"{safe(path)} exists: W and another name"
+                notice = f"the file exists, choose another name: {safe(path)}"
             except (OSError, taskstats.TaskstatsError) as error:
                 notice = f"{safe(path)} was not written: {safe(str(error))}"
         self._say(notice)

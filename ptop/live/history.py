@@ -123,7 +123,7 @@ class Writing:
             self.abandon()
             return f"{safe(self.path)} was not written: {safe(str(error))}"
         why = f" for {self.why}" if self.why else ""
-        return f"{self.done} intervals{why} are in {safe(self.path)}: ptop replay shows them"
+        return f"{self.done} intervals written{why}; type: ptop replay {safe(self.path)}"
 
     def abandon(self) -> None:
         """Remove the unfinished file."""
