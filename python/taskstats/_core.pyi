@@ -601,6 +601,14 @@ class Snapshot:
         `swap_total_kb` and `swap_free_kb`. See proc_meminfo(5).
         """
     @property
+    def all_read_ns(self) -> int:
+        """CLOCK_MONOTONIC when the values of all tasks were read, in ns.
+
+        `monotonic_ns`, or before it: in a recording of tasks that ran, values of others are older.
+        They have not run since, so their CPU time is exact; memory, cgroup and priority may have
+        changed.
+        """
+    @property
     def machine(self) -> Machine:
         """Pressure, disks, networks and limits, as far as they were read."""
     @property
@@ -1068,7 +1076,8 @@ class Recorder:
     def write(self, snapshot: Snapshot) -> None:
         """Append a snapshot in one write, with the names that are new in it.
 
-        Raises ParseError for a snapshot of a source opened with `changed`, OSError where the write
+        Snapshots of a source opened with `changed` are read as whole ones; none may be left out.
+        Raises ParseError where the one before is missing, OSError where the write
         fails (the file is then as before, or the message says that it could not be cut back), and
         ValueError after `close`.
         """

@@ -52,6 +52,7 @@ mod section {
     pub(super) const DISKS: u16 = 14;
     pub(super) const NETWORKS: u16 = 15;
     pub(super) const CGROUP: u16 = 16;
+    pub(super) const ALL_READ: u16 = 17;
 }
 
 /// Whether `bytes` begin as a snapshot does.
@@ -61,17 +62,26 @@ pub fn is_snapshot(bytes: &[u8]) -> bool {
 
 /// The byte form of a snapshot.
 pub fn encode<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> Vec<u8> {
-    let (header, layout) = (snapshot.header(), snapshot.layout());
+    let mut out = encode_head(snapshot.header(), snapshot.layout(), snapshot.len());
+    out.reserve_exact(snapshot.record_bytes().len() + snapshot.mask_indices().len());
+    out.extend_from_slice(snapshot.record_bytes());
+    out.extend_from_slice(snapshot.mask_indices());
+    out
+}
+
+/// What the byte form of a snapshot of so many records has before them.
+pub(crate) fn encode_head(header: &Header, layout: &Layout, records: usize) -> Vec<u8> {
     let sections = encode_sections(header);
     let records_at = (PREAMBLE + sections.len()).next_multiple_of(RECORD_ALIGNMENT);
-    let total = records_at + snapshot.record_bytes().len() + snapshot.mask_indices().len();
-    let mut out = Writer(Vec::with_capacity(total));
+    let indices = if header.masks.len() == 1 { 0 } else { records };
+    let total = records_at + records * layout.record_size() + indices;
+    let mut out = Writer(Vec::with_capacity(records_at));
     out.bytes(&MAGIC);
     out.u16(BYTE_ORDER_MARK);
     out.u16(FORMAT_VERSION);
     // A layout's record size fits in 16 bits, a snapshot's count in 32.
     out.u32(layout.record_size() as u32);
-    out.u64(snapshot.len() as u64);
+    out.u64(records as u64);
     // Records keep the byte order they came in; the version is in it as well.
     let version = layout.version();
     out.u16(if layout.is_swapped() { version.swap_bytes() } else { version });
@@ -81,8 +91,6 @@ pub fn encode<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> Vec<u8> {
     out.u64(total as u64);
     out.bytes(&sections);
     out.0.resize(records_at, 0);
-    out.bytes(snapshot.record_bytes());
-    out.bytes(snapshot.mask_indices());
     out.0
 }
 
@@ -250,6 +258,9 @@ fn encode_sections(header: &Header) -> Vec<u8> {
         out.section(section::TASK_ID_SPACE, |out| out.u64(space));
     }
     machine::encode(&header.machine, &mut out);
+    if let Some(all_read_ns) = header.all_read_ns {
+        out.section(section::ALL_READ, |out| out.u64(all_read_ns));
+    }
     out.0
 }
 
@@ -340,6 +351,7 @@ fn decode_section(header: &mut Header, kind: u16, mut input: Reader<'_>) -> Resu
         section::SYSTEM => header.system = Some(input.system()?),
         section::COUNTS => decode_counts(header, &mut input)?,
         section::TASK_ID_SPACE => header.task_id_space = Some(input.u64()?),
+        section::ALL_READ => header.all_read_ns = Some(input.u64()?),
         _ => machine::decode(header, kind, &mut input)?,
     }
     Ok(())

@@ -299,6 +299,9 @@ pub struct Header {
     pub cpu_clocks: Vec<CpuClocks>,
     /// Load and memory; None where not read.
     pub system: Option<System>,
+    /// CLOCK_MONOTONIC in ns when the values of all tasks were read; those of tasks that did
+    /// not run since may be that old. None where they were read for this snapshot.
+    pub all_read_ns: Option<u64>,
     /// Pressure, disks, networks, and limits, as far as they were read.
     pub machine: Machine,
     /// Per field, in table order: held, or why not.
@@ -355,6 +358,7 @@ impl Header {
             cpu_times: Vec::new(),
             cpu_clocks: Vec::new(),
             system: None,
+            all_read_ns: None,
             machine: Machine::default(),
             status,
             masks: vec![filled],

@@ -202,6 +202,14 @@ impl PySnapshot {
         Ok(Some(memory))
     }
 
+    /// CLOCK_MONOTONIC when the values of all tasks were read, in ns.
+    ///
+    /// `monotonic_ns`, or before it: in a recording of tasks that ran, values of others are older.
+    #[getter]
+    fn all_read_ns(&self) -> u64 {
+        self.header().all_read_ns.unwrap_or(self.header().begin.monotonic_ns)
+    }
+
     /// Pressure, disks, networks and limits, as far as they were read.
     #[getter]
     fn machine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

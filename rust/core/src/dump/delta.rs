@@ -15,11 +15,13 @@ mod chain;
 mod decode;
 mod encode;
 mod rows;
+mod tasks;
 
 pub(crate) use chain::{ChainReader, ChainWriter};
 pub(super) use decode::Apply;
 pub(super) use encode::Encoder;
 pub(super) use rows::Rows;
+pub(super) use tasks::Tasks;
 
 /// The operations on rows, in the low two bits of a number with their argument above.
 mod op {
@@ -63,6 +65,20 @@ impl<B: AsRef<[u8]>> Whole<B> {
             layout,
             bytes,
         })
+    }
+
+    /// A snapshot of living tasks alone, whose `records` in `bytes` are followed by the indices
+    /// of their masks.
+    fn of_living(bytes: B, records: Range<usize>, layout: Layout, clock_ns: u64) -> Whole<B> {
+        Whole {
+            living: records.len() / layout.record_size(),
+            flags: Flags::default(),
+            clock_ns,
+            pid: layout.offset(Field::ac_pid),
+            layout,
+            records,
+            bytes,
+        }
     }
 
     /// Number of rows.

@@ -166,14 +166,21 @@ impl FieldTable {
 
 /// The number at `offset`, of up to eight bytes, in the byte order of the data.
 pub(super) fn number(bytes: &[u8], offset: usize, width: usize, swapped: bool) -> u64 {
+    /// The first bytes, whose number the caller knows.
+    fn first<const N: usize>(place: &[u8]) -> [u8; N] {
+        place.first_chunk().copied().unwrap_or([0; N])
+    }
+    // A copy of bytes whose number the compiler does not know costs a call.
     let place = &bytes[offset..offset + width];
-    let mut word = [0; 8];
-    if swapped == cfg!(target_endian = "little") {
-        word[8 - width..].copy_from_slice(place);
-        u64::from_be_bytes(word)
-    } else {
-        word[..width].copy_from_slice(place);
-        u64::from_le_bytes(word)
+    match (width, swapped) {
+        (8, false) => u64::from_ne_bytes(first(place)),
+        (8, true) => u64::from_ne_bytes(first(place)).swap_bytes(),
+        (4, false) => u32::from_ne_bytes(first(place)).into(),
+        (4, true) => u32::from_ne_bytes(first(place)).swap_bytes().into(),
+        (2, false) => u16::from_ne_bytes(first(place)).into(),
+        (2, true) => u16::from_ne_bytes(first(place)).swap_bytes().into(),
+        // Numbers have no other width.
+        _ => u64::from(first::<1>(place)[0]),
     }
 }
 

@@ -274,7 +274,21 @@ fn unpack(stored: &[u8], length: usize) -> Option<Vec<u8>> {
     (unpacked.len() == length).then_some(unpacked)
 }
 
+/// Packs a payload as a zstd frame.
+fn pack(payload: &[u8], level: i32) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|known| {
+        if let Some((_, compressor)) = known.as_mut().filter(|(of, _)| *of == level) {
+            return compressor.compress(payload).ok();
+        }
+        let compressor = zstd::bulk::Compressor::new(level).ok()?;
+        known.insert((level, compressor)).1.compress(payload).ok()
+    })
+}
+
 thread_local! {
+    /// With its level. To make one takes longer than to pack a small delta.
+    static COMPRESSOR: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> =
+        const { RefCell::new(None) };
     /// To make one takes as long as to unpack a small delta.
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
         const { RefCell::new(None) };
@@ -347,7 +361,7 @@ pub(super) fn put(
     offset: usize,
     draft: &Draft<'_>,
 ) -> Result<Frame, ParseError> {
-    let packed = draft.level.and_then(|level| zstd::bulk::compress(draft.payload, level).ok());
+    let packed = draft.level.and_then(|level| pack(draft.payload, level));
     let packed = packed.filter(|packed| packed.len() < draft.payload.len());
     let stored = packed.as_deref().unwrap_or(draft.payload);
     if u32::try_from(draft.payload.len()).is_err() {

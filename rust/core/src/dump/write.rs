@@ -1,6 +1,6 @@
 //! Writes snapshots as frames.
 
-use super::delta::{Encoder, Whole};
+use super::delta::{Encoder, Tasks, Whole};
 use super::field_table::FieldTable;
 use super::frame::{self, Draft, Frame, FrameKind};
 use super::index::{self, Entry, Index};
@@ -32,6 +32,13 @@ impl Default for Options {
 /// Frames from one index to the next.
 const INDEX_EVERY: usize = 4096;
 
+/// The last snapshot.
+enum Last {
+    Whole(Whole<Vec<u8>>),
+    /// After one of only the tasks that ran.
+    Tasks(Box<Tasks>),
+}
+
 /// Turns snapshots into the bytes to be appended to a dump.
 pub struct Writer {
     options: Options,
@@ -40,7 +47,9 @@ pub struct Writer {
     entries: Vec<Entry>,
     last_index: u64,
     table: Option<(Layout, FieldTable, Frame)>,
-    last: Option<(Whole<Vec<u8>>, Frame)>,
+    last: Option<Last>,
+    /// The frame of the last snapshot, which the next delta continues.
+    frame: Option<Frame>,
     encoder: Encoder,
     since_full: u32,
 }
@@ -65,6 +74,7 @@ impl Writer {
             last_index,
             table: None,
             last: None,
+            frame: None,
             encoder: Encoder::default(),
             since_full: 0,
         }
@@ -77,7 +87,7 @@ impl Writer {
 
     /// Whether the next snapshot becomes a full frame.
     pub fn is_full_next(&self) -> bool {
-        self.last.is_none() || self.since_full >= self.options.full_every
+        self.frame.is_none() || self.since_full >= self.options.full_every
     }
 
     /// Makes the next snapshot a full frame. Called when bytes did not reach the file, which
@@ -85,48 +95,126 @@ impl Writer {
     pub fn restart(&mut self, offset: usize) {
         self.offset = offset;
         self.entries.retain(|entry| entry.offset < offset as u64);
-        (self.table, self.last) = (None, None);
+        (self.table, self.frame) = (None, None);
     }
 
-    /// The frames of a snapshot. BadValue for a partial snapshot, which lacks tasks.
+    /// Takes over the tasks of the writer of another file, so that the next snapshot may be one of
+    /// only the tasks that ran.
+    pub fn take_over(&mut self, other: Writer) {
+        self.last = other.last;
+    }
+
+    /// Where `snapshot` has only the tasks that ran, and a full frame is next: the whole snapshot,
+    /// which is to be written instead.
+    pub fn completed<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+    ) -> Result<Option<Snapshot<Vec<u8>>>, ParseError> {
+        if !is_partial(snapshot) || !self.is_full_next() {
+            return Ok(None);
+        }
+        self.tasks_before(snapshot)?.complete(snapshot).map(Some)
+    }
+
+    /// The tasks of the last snapshot, which `partial` has to follow. BadValue where there is
+    /// none, MissingBase where another one is between them.
+    fn tasks_before<B: AsRef<[u8]>>(
+        &mut self,
+        partial: &Snapshot<B>,
+    ) -> Result<&mut Tasks, ParseError> {
+        if let Some(Last::Whole(whole)) = &self.last {
+            self.last = Some(Last::Tasks(Box::new(Tasks::of(whole)?)));
+        }
+        let Some(Last::Tasks(tasks)) = &mut self.last else {
+            return Err(ParseError::new(ErrorKind::BadValue, 0));
+        };
+        let base_ns = partial.base().map(|base| base.header().begin.monotonic_ns);
+        if base_ns != Some(tasks.clock_ns()) || partial.layout() != tasks.layout() {
+            return Err(ParseError::new(ErrorKind::MissingBase, 0));
+        }
+        Ok(tasks)
+    }
+
+    /// The frames of a snapshot. One of only the tasks that ran has to follow the one that it is
+    /// based on: BadValue for the first of a writer, MissingBase where one is left out.
     pub fn snapshot<B: AsRef<[u8]>>(
         &mut self,
         snapshot: &Snapshot<B>,
     ) -> Result<Vec<u8>, ParseError> {
-        if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
-            return Err(ParseError::new(ErrorKind::BadValue, 0));
+        if let Some(whole) = self.completed(snapshot)? {
+            return self.snapshot(&whole);
         }
         let mut out = Vec::new();
+        if is_partial(snapshot) {
+            self.partial(snapshot, &mut out)?;
+        } else {
+            self.whole(snapshot, &mut out)?;
+        }
+        self.since_full += 1;
+        if self.entries.len() >= INDEX_EVERY {
+            out.append(&mut self.finish()?);
+        }
+        Ok(out)
+    }
+
+    /// Appends the delta of a snapshot of only the tasks that ran.
+    fn partial<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ParseError> {
+        self.tasks_before(snapshot)?;
+        let (Some(Last::Tasks(tasks)), Some((_, table, _)), Some(before)) =
+            (&mut self.last, &self.table, self.frame.take())
+        else {
+            return Err(ParseError::new(ErrorKind::BadValue, 0));
+        };
+        let tolerance = tolerance_ns(snapshot);
+        let (delta, rows) = tasks.encode(&mut self.encoder, table, snapshot, tolerance)?;
+        let (rows, time) = (rows as u32, snapshot.header().begin.realtime_ns);
+        let frame = self.put(out, FrameKind::Delta, &delta, rows, time, before.checksum)?;
+        self.frame = Some(frame);
+        Ok(())
+    }
+
+    /// Appends the frames of a snapshot of all tasks.
+    fn whole<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ParseError> {
         let mut whole = Whole::new(codec::encode(snapshot))?;
         let layout = snapshot.layout();
         if self.table.as_ref().is_none_or(|(known, ..)| known != layout) {
             let table = FieldTable::of_layout(layout);
-            let frame = self.put(&mut out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
+            let frame = self.put(out, FrameKind::Table, &table.encode(), 0, 0, 0)?;
             self.table = Some((layout.clone(), table, frame));
-            self.last = None;
+            self.frame = None;
         }
         let (rows, time) = (snapshot.len() as u32, snapshot.header().begin.realtime_ns);
-        let frame = match (&self.last, &self.table) {
-            (Some((last, before)), Some((_, table, _))) if !self.is_full_next() => {
+        let frame = match (&self.last, &self.table, &self.frame) {
+            (Some(last), Some((_, table, _)), Some(before)) if !self.is_full_next() => {
                 let tolerance = tolerance_ns(snapshot);
-                let delta = self.encoder.encode(table, last, &mut whole, tolerance);
+                let delta = match last {
+                    Last::Whole(last) => self.encoder.encode(table, last, &mut whole, tolerance),
+                    Last::Tasks(tasks) => {
+                        let last = tasks.to_whole(table);
+                        self.encoder.encode(table, &last, &mut whole, tolerance)
+                    }
+                };
                 let after = before.checksum;
-                self.put(&mut out, FrameKind::Delta, &delta, rows, time, after)?
+                self.put(out, FrameKind::Delta, &delta, rows, time, after)?
             }
             _ => {
                 self.encoder = Encoder::default();
                 self.since_full = 0;
                 let after = self.table.as_ref().map_or(0, |(_, _, frame)| frame.checksum);
-                self.put(&mut out, FrameKind::Full, &whole.bytes, rows, time, after)?
+                self.put(out, FrameKind::Full, &whole.bytes, rows, time, after)?
             }
         };
-        self.since_full += 1;
         // It has the times that a reader will see: the next delta builds on them.
-        self.last = Some((whole, frame));
-        if self.entries.len() >= INDEX_EVERY {
-            out.append(&mut self.finish()?);
-        }
-        Ok(out)
+        (self.last, self.frame) = (Some(Last::Whole(whole)), Some(frame));
+        Ok(())
     }
 
     /// A frame of strings; empty where there are none.
@@ -179,6 +267,11 @@ impl Writer {
         self.entries.push(Entry::of(&frame));
         Ok(frame)
     }
+}
+
+/// Whether a snapshot has only the tasks that ran.
+fn is_partial<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> bool {
+    snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED)
 }
 
 /// Largest difference of a record's time from the snapshot's: the duration of the walk.

@@ -55,7 +55,7 @@ impl Encoder {
                 settle(table, &base, row, swapped, tolerance_ns);
             }
             if matched.is_some() && *row == base && new_mask.is_none() {
-                ops.keep();
+                ops.keep(1);
                 continue;
             }
             let (set, values) = differences(table, &base, row, swapped, new_mask);
@@ -69,7 +69,7 @@ impl Encoder {
     }
 
     /// The number of a set, which is defined if it is new.
-    fn number(&mut self, set: Vec<usize>, new_sets: &mut NewSets) -> u64 {
+    pub(super) fn number(&mut self, set: Vec<usize>, new_sets: &mut NewSets) -> u64 {
         let next = self.sets.len() as u64;
         *self.sets.entry(set).or_insert_with_key(|set| {
             new_sets.count += 1;
@@ -81,14 +81,14 @@ impl Encoder {
 
 /// The sets that a delta defines.
 #[derive(Default)]
-struct NewSets {
-    count: u64,
-    bytes: Vec<u8>,
+pub(super) struct NewSets {
+    pub(super) count: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The entries in which a row differs from its prediction, and their values. A changed
 /// mask index counts as the entry after the last.
-fn differences(
+pub(super) fn differences(
     table: &FieldTable,
     base: &[u8],
     row: &[u8],
@@ -125,7 +125,13 @@ const fn sign_extend(number: u64, width: usize) -> u64 {
 }
 
 /// Sets times that follow the clock to their prediction where they are near it.
-fn settle(table: &FieldTable, base: &[u8], row: &mut [u8], swapped: bool, tolerance_ns: u64) {
+pub(super) fn settle(
+    table: &FieldTable,
+    base: &[u8],
+    row: &mut [u8],
+    swapped: bool,
+    tolerance_ns: u64,
+) {
     for entry in &table.entries {
         let tolerance = match entry.rule {
             Rule::Same => continue,
@@ -167,7 +173,7 @@ impl<'a, B: AsRef<[u8]>> Pids<'a, B> {
 
 /// Writes operations on rows. Consecutive kept rows become one operation.
 #[derive(Default)]
-struct Ops {
+pub(super) struct Ops {
     out: Vec<u8>,
     kept: u64,
     /// The writer's row in the snapshot before.
@@ -186,7 +192,7 @@ impl Ops {
     }
 
     /// Moves the writer to a row.
-    fn seek(&mut self, row: usize) {
+    pub(super) fn seek(&mut self, row: usize) {
         if row != self.cursor {
             self.flush();
             self.cursor = row;
@@ -202,15 +208,15 @@ impl Ops {
         }
     }
 
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self, rows: u64) {
         if self.kept == 0 {
             self.move_reader();
         }
-        self.kept += 1;
-        self.cursor += 1;
+        self.kept += rows;
+        self.cursor += rows as usize;
     }
 
-    fn row(&mut self, operation: u64, set: u64, values: &[u8]) {
+    pub(super) fn row(&mut self, operation: u64, set: u64, values: &[u8]) {
         self.flush();
         if operation == op::CHANGE {
             self.move_reader();
@@ -221,7 +227,7 @@ impl Ops {
         self.out.extend_from_slice(values);
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
         self.flush();
         self.out
     }
@@ -237,7 +243,7 @@ fn put_set(out: &mut Vec<u8>, set: &[usize]) {
 }
 
 /// Writes the header's words that differ, or the whole header where its length differs.
-fn put_header(out: &mut Vec<u8>, prev: &[u8], cur: &[u8], swapped: bool) {
+pub(super) fn put_header(out: &mut Vec<u8>, prev: &[u8], cur: &[u8], swapped: bool) {
     if prev.len() != cur.len() {
         put_varint(out, cur.len() as u64);
         out.extend_from_slice(cur);
