@@ -2,7 +2,8 @@
 
 Design decisions
 
-* Every snapshot is whole and raw. What to show of it is decided by its reader.
+* Every snapshot is read as a whole one, and is raw. What to show of it is decided by its reader.
+* The source reads the tasks that ran, and all of them once a minute.
 * A signal ends the recording between two snapshots, never within one.
 """
 
@@ -120,6 +121,8 @@ def main(words: Sequence[str]) -> int:
         options.source,
         threads=options.threads,
         exact=True,
+        # Whole snapshots in place need no reader that applies differences.
+        changed=not options.uncompressed,
         cpu_times=True,
         system=True,
         meters=["pressure", "disks", "networks", "cgroup"],

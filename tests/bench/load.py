@@ -22,7 +22,8 @@ def _child(work: Callable[[], None]) -> int:
 
 
 @contextlib.contextmanager
-def _running(*works: Callable[[], None]) -> Iterator[None]:
+def running(*works: Callable[[], None]) -> Iterator[None]:
+    """Runs each of these in a process of its own, and ends them."""
     pids = [_child(work) for work in works]
     try:
         yield
@@ -99,7 +100,7 @@ def _spin(cpu: int) -> Callable[[], None]:
 def busy(cpus: int | None = None) -> contextlib.AbstractContextManager[None]:
     """Pins a busy loop to each of the first CPUs, or to all."""
     count = cpus or os.cpu_count() or 1
-    return _running(*(_spin(cpu) for cpu in range(count)))
+    return running(*(_spin(cpu) for cpu in range(count)))
 
 
 def ping_pong() -> contextlib.AbstractContextManager[None]:
@@ -116,7 +117,7 @@ def ping_pong() -> contextlib.AbstractContextManager[None]:
             os.read(there[0], 1)
             os.write(back[1], b"x")
 
-    return _running(one, other)
+    return running(one, other)
 
 
 def fork_storm(reap: bool = True) -> contextlib.AbstractContextManager[None]:
@@ -132,4 +133,4 @@ def fork_storm(reap: bool = True) -> contextlib.AbstractContextManager[None]:
             if reap:
                 os.waitpid(pid, 0)
 
-    return _running(work)
+    return running(work)

@@ -126,17 +126,27 @@ print(len(taskstats.open(f"/proc/self/fd/{{file}}").check()), recorder.size > si
     assert after == "0 True"
 
 
-def test_partial_snapshots_are_not_recorded(dump: Path, needs: Callable[[bool, str], None]) -> None:
+def test_a_partial_snapshot_needs_the_one_before(
+    dump: Path, needs: Callable[[bool, str], None]
+) -> None:
     report = next(report for report in taskstats.sources() if report.name == "bpf")
     needs(report.available, report.reason)
     with taskstats.Source("bpf", changed=True) as source:
         whole = source.snapshot()
         changed = source.snapshot()
+        skipped = source.snapshot()
     with taskstats.Recorder(dump) as recorder:
         with pytest.raises(taskstats.ParseError):
             recorder.write(changed)
         assert len(taskstats.open(dump)) == 0
         recorder.write(whole)
-    (kept,) = taskstats.open(dump)
+        with pytest.raises(taskstats.ParseError):
+            recorder.write(skipped)
+        recorder.write(whole)
+        recorder.write(changed)
+    kept, again, after = taskstats.open(dump)
+    assert again.to_bytes() == kept.to_bytes()
+    assert after.monotonic_ns == changed.monotonic_ns
+    assert len(after) == len(changed) + changed.unchanged
     # With the names that were to go with the refused one.
     assert all(task.cmdline for task in kept if task.ac_pid == os.getpid())

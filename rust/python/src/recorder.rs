@@ -98,7 +98,8 @@ impl PyRecorder {
 
     /// Append a snapshot in one write, with the names that are new in it.
     ///
-    /// Raises ParseError for a snapshot of a source opened with `changed`, OSError where the write
+    /// Snapshots of a source opened with `changed` are read as whole ones; none may be left out.
+    /// Raises ParseError where the one before is missing, OSError where the write
     /// fails (the file is then as before, or the message says that it could not be cut back), and
     /// ValueError after `close`.
     fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {

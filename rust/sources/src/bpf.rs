@@ -107,6 +107,8 @@ pub(crate) struct Bpf {
     was_forgotten: bool,
     /// Whether the programs are attached, as in exact snapshots.
     watching: bool,
+    /// Whether the last values may be of tasks whose exit was lost.
+    has_lost: bool,
     /// Notes lost up to the last snapshot.
     notes_lost: u64,
     /// Exits, and those without a slot, when skipped runs were last counted.

@@ -202,6 +202,7 @@ impl Bpf {
             hidden_watchers: Vec::new(),
             was_forgotten: false,
             watching: false,
+            has_lost: false,
             notes_lost: 0,
             exits_counted: (0, 0),
             skipped_ends: 0,

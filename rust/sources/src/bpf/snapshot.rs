@@ -70,7 +70,7 @@ impl Bpf {
         if looks {
             header.syscalls += self.look_for_hidden()?;
         }
-        let plan = self.plan(request, looks);
+        let plan = self.plan(request, looks || self.has_lost);
         let shared = Arc::clone(&self.exits);
         let mut exits = locked(&shared);
         let kept = plan.last.as_ref().filter(|_| plan.since != 0 && !plan.threads);
@@ -235,6 +235,8 @@ impl Bpf {
         run: &Control,
     ) -> Result<Snapshot<SharedBytes>, Error> {
         let base = plan.last.as_ref().map(|last| last.values_before(&snapshot)).transpose()?;
+        let lost = snapshot.header().exits_lost;
+        self.has_lost = plan.last.as_ref().is_some_and(|last| last.exits_lost() != lost);
         self.changed = match plan.last {
             Some(mut last) if plan.since != 0 => {
                 Arc::make_mut(&mut last).merge(&snapshot);

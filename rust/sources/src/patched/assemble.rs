@@ -23,7 +23,7 @@ use precise_top_core::{
 
 use super::threads::{ThreadSums, Threads};
 use crate::errors::Error;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::netlink::fields::off_fields;
 use crate::procfs::reader::{IO, Reader};
 use crate::source::Request;
@@ -52,7 +52,13 @@ struct Last {
     threads: Threads,
     /// The instant of the last snapshot, CLOCK_MONOTONIC.
     mono_ns: u64,
+    /// That of the last one for which all threads were read.
+    all_read_ns: u64,
 }
+
+/// How often all threads are read, also those that did not run: their memory, cgroup and priority
+/// may have changed.
+const READ_ALL_EVERY_NS: u64 = 60_000_000_000;
 
 /// The outcome of a fetch into a buffer.
 pub(crate) struct Fetched {
@@ -114,16 +120,22 @@ impl Assembler {
             .last
             .take()
             .filter(|last| request.changed && last.values.is_for(request.threads, request.fields));
-        let since_ns = last.as_ref().map_or(0, |last| last.mono_ns);
+        let now_ns = host::now().monotonic_ns;
+        let is_due = |last: &Last| now_ns.saturating_sub(last.all_read_ns) >= READ_ALL_EVERY_NS;
+        let recent = last.as_ref().filter(|last| !is_due(last));
+        let since_ns = recent.map_or(0, |last| last.mono_ns);
         let (mut records, mut outcome) = self.fetch(&mut fetch, since_ns)?;
-        let changed = last.as_ref().is_some_and(|last| self.all_live(last, &records));
-        if last.is_some() && !changed {
+        let changed = recent.is_some_and(|last| self.all_live(last, &records));
+        if recent.is_some() && !changed {
             let syscalls = records.fetched.syscalls;
             self.buffers.push(records.buffer);
             (records, outcome) = self.fetch(&mut fetch, 0)?;
             records.fetched.syscalls += syscalls;
         }
         let bytes = &records.buffer[..records.fetched.count * size];
+        let mono_ns = records.fetched.mono_ns;
+        let before_ns = last.as_ref().map_or(mono_ns, |last| last.all_read_ns);
+        let all_read_ns = if changed { before_ns } else { mono_ns };
         let (values, threads) = match last {
             None => (None, request.changed.then(|| Threads::new(&self.sums, bytes))),
             Some(Last { values, .. }) if !changed => {
@@ -134,7 +146,6 @@ impl Assembler {
                 (Some(values), Some(threads))
             }
         };
-        let mono_ns = records.fetched.mono_ns;
         let known = threads.as_ref().filter(|_| changed);
         let snapshot = self.rows(request, header(outcome), records, known)?;
         let base = values.as_ref().map(|values| {
@@ -152,7 +163,7 @@ impl Assembler {
             }
             _ => return Ok(snapshot),
         };
-        self.last = threads.map(|threads| Last { values, threads, mono_ns });
+        self.last = threads.map(|threads| Last { values, threads, mono_ns, all_read_ns });
         Ok(match base {
             Some(base) => snapshot.with_base(Arc::new(base)),
             None => snapshot,

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::mem;
 
 use precise_top_core::names::{NamesAt, RecordedName, StringKey, UNKNOWN};
-use precise_top_core::{Record, SharedBytes, Snapshot};
+use precise_top_core::{Flags, Record, SharedBytes, Snapshot};
 
 use super::process_names::{Image, LONGEST_CMDLINE, NameSource};
 use crate::privilege::ReadingOthers;
@@ -34,6 +34,9 @@ pub(super) struct NameStrings {
 struct Arguments {
     image: Image,
     hash: Option<u64>,
+    /// The CPU time of the record when they were read: who did not run cannot have written
+    /// over them.
+    cpu_ns: Option<u64>,
 }
 
 fn hash(text: &[u8]) -> u64 {
@@ -116,7 +119,16 @@ impl NameStrings {
                 place.insert(arguments);
             }
         }
-        self.processes = processes;
+        if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
+            if !snapshot.header().threads() {
+                for record in snapshot.iter().skip(living) {
+                    StringKey::of_cmdline(&record).map(|key| self.processes.remove(&key));
+                }
+            }
+            self.processes.extend(processes);
+        } else {
+            self.processes = processes;
+        }
         names
     }
 
@@ -177,12 +189,14 @@ impl NameStrings {
     ) -> (Arguments, Option<RecordedName>) {
         let image = Image::of(record);
         let known = self.processes.get(&key);
-        let look_again = look_again || self.source.is_recorded();
+        let cpu_ns = record.cpu_ns();
+        let has_run = known.is_some_and(|known| cpu_ns.is_none() || known.cpu_ns != cpu_ns);
+        let look_again = look_again && has_run || self.source.is_recorded();
         if let Some(known) = known.filter(|known| known.image == image && !look_again) {
             return (known.clone(), None);
         }
         let text = self.source.cmdline(record).map(cut);
-        let arguments = Arguments { hash: text.as_deref().map(hash), image };
+        let arguments = Arguments { hash: text.as_deref().map(hash), image, cpu_ns };
         let same = |known: &Arguments| {
             known.hash == arguments.hash && known.image.start_ns == arguments.image.start_ns
         };

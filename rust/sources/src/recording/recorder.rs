@@ -129,7 +129,8 @@ impl Recorder {
     }
 
     /// Appends a snapshot, with the names that are new in it: those of its recording, or
-    /// this machine's where it is of its present boot. Where that fails, the file is left as
+    /// this machine's where it is of its present boot. One of only the tasks that ran has to
+    /// follow the one before it, and is read as a whole one. Where that fails, the file is left as
     /// it was before, and can be read; where even that fails, the error says so.
     pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
         let now_ns = snapshot.header().begin.realtime_ns;
@@ -138,16 +139,29 @@ impl Recorder {
             self.rotate(&host)?;
         }
         self.check_length()?;
-        let begin = self.writer.offset();
-        let names = self.strings.of(snapshot, self.writer.is_full_next());
-        let bytes = self.frames(&snapshot.with_host(&host), &names);
-        let bytes = bytes.inspect_err(|_| self.restart(begin))?;
-        self.append(&bytes, begin)?;
-        self.is_described = true;
+        match self.writer.completed(snapshot)? {
+            Some(whole) => self.write_next(&whole, &host)?,
+            None => self.write_next(snapshot, &host)?,
+        }
         self.begun_ns.get_or_insert(now_ns);
         if self.policy.sync.is_some_and(|longest| self.synced.elapsed() >= longest) {
             self.sync()?;
         }
+        Ok(())
+    }
+
+    /// Appends a snapshot; a whole one where its frame has to be full.
+    fn write_next<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+        host: &str,
+    ) -> Result<(), Error> {
+        let begin = self.writer.offset();
+        let names = self.strings.of(snapshot, self.writer.is_full_next());
+        let bytes = self.frames(&snapshot.with_host(host), &names);
+        let bytes = bytes.inspect_err(|_| self.restart(begin))?;
+        self.append(&bytes, begin)?;
+        self.is_described = true;
         Ok(())
     }
 
@@ -201,7 +215,8 @@ impl Recorder {
         }
         let (writer, preamble) = Writer::new(self.policy.options);
         self.file.write_all_at(&preamble, 0).map_err(|error| self.failed(error))?;
-        self.writer = writer;
+        let before = std::mem::replace(&mut self.writer, writer);
+        self.writer.take_over(before);
         self.strings.restart();
         self.is_described = false;
         self.begun_ns = None;
@@ -272,7 +287,9 @@ impl Recorder {
         if let Some(keep) = self.policy.keep {
             remove_old(&self.path, keep, host)?;
         }
-        *self = Recorder::open_as(&self.path, self.policy.clone(), Place::Free)?;
+        let next = Recorder::open_as(&self.path, self.policy.clone(), Place::Free)?;
+        let before = std::mem::replace(self, next);
+        self.writer.take_over(before.writer);
         Ok(())
     }
 }
