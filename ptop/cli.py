@@ -183,12 +183,10 @@ ADVICE = {
 def _reason(error: Exception) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
-    # An error of the core has the file name in its text, and the number as Rust writes it.
-    text = error.strerror.removesuffix(f" (os error {error.errno})")
     if error.filename:
-        return f"{os.fsdecode(error.filename)}: {text}"
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
     full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    return f"standard output: {text}" if full and text == error.strerror else text
+    return f"standard output: {error.strerror}" if full else error.strerror
 
 
 def _advice(error: Exception, root_may: bool) -> str:
@@ -210,7 +208,9 @@ def _root_may(error: Exception, command: str) -> bool:
     Files are written as the user who calls sudo, so root gains nothing there."""
     if os.geteuid() == 0 or not isinstance(error, PermissionError):
         return False
-    reads = command in READERS and not error.filename
+    from ptop.outputs import DeniedOutputError
+
+    reads = command in READERS and not isinstance(error, DeniedOutputError)
     return isinstance(error, taskstats.AccessDenied) or reads
 
 

@@ -53,6 +53,17 @@ class Audience:
         return (self.mode | 0o700) & (0o777 if group == self.group else 0o707)
 
 
+class DeniedOutputError(PermissionError):
+    """A file may not be written."""
+
+
+def not_written(error: OSError, path: str) -> OSError:
+    """The error of a write, which names the file as the user typed it."""
+    number = error.errno or errno.EIO
+    kind = DeniedOutputError if isinstance(error, PermissionError) else OSError
+    return kind(number, error.strerror or os.strerror(number), path)
+
+
 class Output:
     """A file to write. Leaving the block without `finish` leaves no regular file."""
 
@@ -113,8 +124,7 @@ class Output:
         try:
             yield
         except OSError as error:
-            number = error.errno or errno.EIO
-            raise OSError(number, error.strerror or os.strerror(number), self._path) from None
+            raise not_written(error, self._path) from None
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Self
 
 import taskstats
 
+from ptop.outputs import not_written
+
 if TYPE_CHECKING:
     from taskstats.arrow import ParquetWriter
 
@@ -56,14 +58,17 @@ class Partitions:
         from taskstats.arrow import ParquetWriter
 
         folder = self._directory.joinpath(*key)
-        folder.mkdir(parents=True, exist_ok=True)
         final, number = folder / f"{name}.parquet", 1
         # Inputs of one name, in different directories.
         while final in self._files.values():
             number += 1
             final = folder / f"{name}-{number}.parquet"
         part = folder / f".{final.name}.part"
-        stream = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stream = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        except OSError as error:
+            raise not_written(error, error.filename or str(folder)) from None
         self._files[part] = final
         self._writers[key] = ParquetWriter(stream, self._names, closing=stream)
         return self._writers[key]

@@ -28,7 +28,6 @@ LAYERS = (
         "ptop.live.editor",
         "ptop.live.tools",
         "ptop.outputs",
-        "ptop.partitions",
         "ptop.privilege",
         "ptop.signals",
         "ptop.spikes",
@@ -40,6 +39,7 @@ LAYERS = (
     ),
     ("ptop.filters",),
     ("ptop.feed", "ptop.live.terminal", "ptop.live.tree", "ptop.recordings", "ptop.tasks"),
+    ("ptop.partitions",),
     ("ptop.live.state",),
     (
         "ptop.config",

@@ -27,7 +27,7 @@ import taskstats
 from taskstats.recorded import COLUMNS, ScanReader, check, tuples
 
 from ptop.args import Parser, add_quote_formulas
-from ptop.outputs import Audience, Output
+from ptop.outputs import Audience, Output, not_written
 from ptop.partitions import KEYS, Partitions
 from ptop.recordings import (
     Span,
@@ -164,12 +164,12 @@ def _output(path: str | None, inputs: Sequence[str]) -> Iterator[Output | None]:
 
 @contextlib.contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """Errors of a write name the file. Errors of a dump contain the name of the dump."""
+    """Errors of a write name the file. Errors of a dump name the dump."""
     try:
         yield
     except OSError as error:
-        if error.errno and error.strerror == os.strerror(error.errno):
-            raise OSError(error.errno, error.strerror, path) from None
+        if error.errno and error.filename is None:
+            raise not_written(error, path) from None
         raise
 
 

@@ -99,7 +99,11 @@ def test_other_files_are_refused_with_the_place(dump: Path) -> None:
         with pytest.raises(taskstats.ParseError, match=f"{dump}: .* \\(byte ") as raised:
             taskstats.open(dump)
         assert 0 <= raised.value.offset <= len(content)
-    with pytest.raises(FileNotFoundError, match=r"none\.tsd"):
-        taskstats.open(dump.with_name("none.tsd"))
+    missing = str(dump.with_name("none.tsd"))
+    for function in (taskstats.open, taskstats.read):
+        with pytest.raises(FileNotFoundError) as missed:
+            function(missing)
+        assert missed.value.filename == missing
+        assert missed.value.strerror == "No such file or directory"
     with pytest.raises(IsADirectoryError):
         taskstats.open(dump.parent)

@@ -410,6 +410,16 @@ def test_without_privilege(tmp_path: Path, as_nobody: list[str]) -> None:
     assert denied.stderr == (
         f"ptop: {dump}: Permission denied\ntype: sudo /opt/venv/bin/ptop check {dump}\n"
     )
+    # Nor does root write an export.
+    own = tmp_path / "own.tsd"
+    assert run(as_nobody, "record", "-o", own, "-d", "0.1", "--for", "0.2").returncode == 0
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o755)
+    denied = run(as_nobody, "export", own, "-o", locked / "a.csv")
+    assert denied.returncode == 1
+    assert denied.stderr == (
+        f"ptop: {locked}/a.csv: Permission denied; give the name of a file that you may open\n"
+    )
     denied = run(as_nobody, "record", "-o", dump, "--for", "0.1")
     assert denied.returncode == 1
     assert denied.stderr == (

@@ -103,7 +103,7 @@ impl From<sources::Error> for Failure {
             sources::Error::AccessDenied { .. } => (Status::Access, 0),
             sources::Error::NoSuchTask(_) => (Status::NoTask, 0),
             sources::Error::Unsupported { .. } => (Status::Unsupported, 0),
-            sources::Error::Os { .. } => (Status::System, 0),
+            sources::Error::Os { .. } | sources::Error::File { .. } => (Status::System, 0),
             sources::Error::Parse(parse) | sources::Error::Damaged { error: parse, .. } => {
                 (Status::Parse, parse.offset as u64)
             }

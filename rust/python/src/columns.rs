@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StringArray
 use arrow_schema::{ArrowError, SchemaRef};
 use precise_top_core::columns::{ColumnKind, Columns, SnapshotRows, ValueType};
 use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot, TaskTable};
-use precise_top_sources::{DumpFile, Error, Lost};
+use precise_top_sources::{DumpFile, Error, Lost, in_words};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
@@ -68,7 +68,7 @@ impl LostRow {
                 (Some(error.offset), error.kind.message().into())
             }
             Error::GivenUp(_) => return None,
-            Error::Os { error, .. } => (None, error.to_string()),
+            Error::Os { error, .. } | Error::File { error, .. } => (None, in_words(error)),
             other => (None, other.to_string()),
         };
         Some(LostRow { path: path.to_owned(), snapshot: None, offset, reason })

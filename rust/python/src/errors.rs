@@ -3,8 +3,8 @@
 
 use precise_top_core::ParseError;
 use precise_top_core::error::ErrorKind;
-use precise_top_sources::Error;
-use pyo3::exceptions::PyMemoryError;
+use precise_top_sources::{Error, in_words};
+use pyo3::exceptions::{PyMemoryError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
@@ -35,9 +35,10 @@ pub(crate) fn python_error(py: Python<'_>, error: Error) -> PyErr {
         Error::Unsupported { .. } => raise(py, "Unsupported", (errno, message)),
         Error::Parse(error) | Error::GivenUp(error) => parse_error(py, error),
         Error::Damaged { error, .. } => raise(py, "ParseError", (message, error.offset)),
-        Error::Os { error: os, .. } => match os.raw_os_error() {
-            Some(errno) => pyo3::exceptions::PyOSError::new_err((errno, message)),
-            None => pyo3::exceptions::PyOSError::new_err(message),
-        },
+        Error::Os { .. } if errno == 0 => PyOSError::new_err(message),
+        Error::Os { .. } => PyOSError::new_err((errno, message)),
+        Error::File { path, error } => {
+            PyOSError::new_err((errno, in_words(&error), path.into_os_string()))
+        }
     }
 }

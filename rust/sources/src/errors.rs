@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use precise_top_core::{ErrorKind, ParseError, wire};
 
@@ -34,6 +35,13 @@ pub enum Error {
         /// The system's error.
         error: io::Error,
     },
+    /// A system call failed on a file that the caller has named.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
     /// The kernel sent data that cannot be parsed.
     Parse(ParseError),
     /// Reading a recorded file was given up: OutOfMemory or Interrupted.
@@ -51,6 +59,11 @@ impl Error {
     /// A failed system call; `context` names the action.
     pub fn os(context: impl Into<String>, error: io::Error) -> Error {
         Error::Os { context: context.into(), error }
+    }
+
+    /// A failed system call on a file that the caller has named.
+    pub fn file(path: impl Into<PathBuf>, error: io::Error) -> Error {
+        Error::File { path: path.into(), error }
     }
 
     /// The error of a netlink reply's code, a negative errno. Parse where it is none.
@@ -88,7 +101,9 @@ impl Error {
             Error::AccessDenied { .. } => libc::EPERM,
             Error::NoSuchTask(_) => libc::ESRCH,
             Error::Unsupported { .. } => libc::EOPNOTSUPP,
-            Error::Os { error, .. } => error.raw_os_error().unwrap_or(0),
+            Error::Os { error, .. } | Error::File { error, .. } => {
+                error.raw_os_error().unwrap_or(0)
+            }
             Error::Parse(_) | Error::GivenUp(_) | Error::Damaged { .. } => 0,
         }
     }
@@ -109,7 +124,8 @@ impl fmt::Display for Error {
             }
             Error::NoSuchTask(0) => f.write_str("no such task"),
             Error::NoSuchTask(pid) => write!(f, "no task {pid}"),
-            Error::Os { context, error } => write!(f, "{context}: {error}"),
+            Error::Os { context, error } => write!(f, "{context}: {}", in_words(error)),
+            Error::File { path, error } => write!(f, "{}: {}", path.display(), in_words(error)),
             Error::Parse(error) => write!(f, "unexpected data from the kernel: {error}"),
             Error::GivenUp(error) => f.write_str(error.kind.message()),
             Error::Damaged { path, error } => write!(f, "{path}: {error}"),
@@ -119,9 +135,28 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The system's words for an error, without its number, which [`Error::errno`] returns.
+pub fn in_words(error: &io::Error) -> String {
+    let mut words = error.to_string();
+    if let Some(errno) = error.raw_os_error() {
+        let number = format!(" (os error {errno})");
+        words.truncate(words.strip_suffix(&number).unwrap_or(&words).len());
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_a_file_has_its_text_once() {
+        let error = Error::file("/none", io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(error.to_string(), "/none: No such file or directory");
+        assert_eq!(error.errno(), libc::ENOENT);
+        let error = Error::os("act", io::Error::other("it failed"));
+        assert_eq!(error.to_string(), "act: it failed");
+    }
 
     #[test]
     fn a_code_that_is_no_errno_is_a_parse_error() {

@@ -24,7 +24,7 @@ mod sys;
 mod users;
 
 pub use bpf::{CommandSums, Tree, TreeSums};
-pub use errors::Error;
+pub use errors::{Error, in_words};
 pub use exits::{Exit, Exits};
 pub use mounts::cgroup_mount;
 pub use netlink::{Event, Listener, Netlink};

@@ -52,7 +52,7 @@ pub(super) enum Place {
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    |error| Error::os(path.display().to_string(), error)
+    move |error| Error::file(path, error)
 }
 
 fn refused(path: &Path, reason: &str, hint: &str) -> Error {

@@ -68,7 +68,7 @@ impl DumpFile {
     /// as in [`Snapshot::from_bare_records`]. Unsupported for other than regular files, which
     /// may have no end, or wait for a writer.
     pub fn open(path: &Path, map: bool, record_size: Option<usize>) -> Result<DumpFile, Error> {
-        let file = open(path).map_err(|error| Error::os(path.display().to_string(), error))?;
+        let file = open(path).map_err(|error| Error::file(path, error))?;
         DumpFile::of(file, path, map, record_size)
     }
 
@@ -80,8 +80,7 @@ impl DumpFile {
         map: bool,
         record_size: Option<usize>,
     ) -> Result<DumpFile, Error> {
-        let file = sys::duplicate(descriptor)
-            .map_err(|error| Error::os(path.display().to_string(), error))?;
+        let file = sys::duplicate(descriptor).map_err(|error| Error::file(path, error))?;
         DumpFile::of(file, path, map, record_size)
     }
 
@@ -91,7 +90,7 @@ impl DumpFile {
         map: bool,
         record_size: Option<usize>,
     ) -> Result<DumpFile, Error> {
-        let failed = |error| Error::os(path.display().to_string(), error);
+        let failed = |error| Error::file(path, error);
         let metadata = file.metadata().map_err(failed)?;
         // Reading a directory is an error of its own.
         if !metadata.is_file() && !metadata.is_dir() {
@@ -145,10 +144,8 @@ impl DumpFile {
         if self.identity == (0, 0) {
             return Ok(None);
         }
-        let file =
-            open(&self.path).map_err(|error| Error::os(self.path.display().to_string(), error))?;
-        let metadata =
-            file.metadata().map_err(|error| Error::os(self.path.display().to_string(), error))?;
+        let file = open(&self.path).map_err(|error| Error::file(&self.path, error))?;
+        let metadata = file.metadata().map_err(|error| Error::file(&self.path, error))?;
         let has_grown = metadata.len() > self.reader.size() as u64;
         if identity(&metadata) != self.identity || !has_grown {
             return Ok(None);
@@ -229,7 +226,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 fn still_whole(path: &Path, map: Option<&FileMap>, damage: bool) -> Result<(), Error> {
     if map.is_some_and(|map| map.failed() || (damage && map.is_short())) {
         let cut = io::Error::other("the file was cut short while it was read");
-        return Err(Error::os(path.display().to_string(), cut));
+        return Err(Error::file(path, cut));
     }
     Ok(())
 }

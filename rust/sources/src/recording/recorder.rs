@@ -250,7 +250,7 @@ impl Recorder {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::os(self.path.display().to_string(), error)
+        Error::file(&self.path, error)
     }
 
     fn append(&mut self, bytes: &[u8], begin: usize) -> Result<(), Error> {

@@ -26,7 +26,7 @@ const DIGITS: usize = 6;
 const LARGEST_NUMBER: u32 = 999_999;
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    |error| Error::os(path.display().to_string(), error)
+    move |error| Error::file(path, error)
 }
 
 /// `dump.tsd` as `dump-000001.tsd`.
