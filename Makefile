@@ -12,7 +12,7 @@ RUST_SOURCES := $(shell find rust \( -name '*.rs' -o -name '*.bpf.o' \) -not -pa
 	$(wildcard rust/*/Cargo.toml) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python ptop pyspark_taskstats -name '*.py' -o -name '*.pyi' -o -name 'py.typed')
 
-.PHONY: run picture test test-rust test-python test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man capi capi-header install-capi wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
+.PHONY: run picture test test-rust test-python test-s390x test-guest kernel check-series test-kernel test-kernel-debug bpf check-bpf lint format docs bench bench-kernel fuzz man capi capi-header install-capi wheel wheel-x86_64 wheel-aarch64 check-wheel clean system
 .DELETE_ON_ERROR:
 # No built-in rules: one would make a BPF object with the C compiler where its source is newer.
 .SUFFIXES:
@@ -29,6 +29,16 @@ test-rust: system
 test-python: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/pytest
+
+# What reads records, on a big-endian machine that QEMU emulates.
+S390X := s390x-unknown-linux-gnu
+test-s390x:
+	@sh tools/system.sh $(RUST_MINIMUM) s390x
+	CC_s390x_unknown_linux_gnu=s390x-linux-gnu-gcc \
+		CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_LINKER=s390x-linux-gnu-gcc \
+		CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUNNER="qemu-s390x -L /usr/s390x-linux-gnu" \
+		cargo test --quiet --target $(S390X) -p precise-top-core \
+		--lib --test byte_order --test layout --test wire --test snapshot --test delta
 
 # The sources and ptop under stock kernels, in emulated machines. KERNELS chooses: "all", or
 # names as `tools/stock_kernels.py list` prints them; else some each time, others in turn.

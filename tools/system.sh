@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks for what cannot be had from PyPI or crates.io; installs it where it may.
-#   tools/system.sh RUST_VERSION [test|fuzz|guest|kernel|bpf]...   with what these targets need besides
+#   tools/system.sh RUST_VERSION [test|fuzz|guest|kernel|bpf|s390x]...   with what these targets need besides
 set -eu
 rust_minimum=$1
 shift
@@ -41,6 +41,10 @@ for target in "$@"; do
         done
         [ -e /usr/include/gelf.h ] || missing="$missing libelf-dev"
         ;;
+    s390x)
+        command -v qemu-s390x >/dev/null 2>&1 || missing="$missing qemu-user"
+        command -v s390x-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-s390x-linux-gnu libc6-dev-s390x-cross"
+        ;;
     bpf)
         command -v clang-14 >/dev/null 2>&1 || missing="$missing clang-14"
         command -v llvm-strip-14 >/dev/null 2>&1 || missing="$missing llvm-14"
@@ -70,3 +74,9 @@ if [ "$oldest" != "$rust_minimum" ]; then
     echo "Rust $version is too old ($rust_minimum or newer is needed); update with:  rustup update stable" >&2
     exit 1
 fi
+case " $* " in
+*" s390x "*)
+    target=s390x-unknown-linux-gnu
+    [ -d "$(rustc --print target-libdir --target $target)" ] || rustup target add --toolchain "$(rustup show active-toolchain | cut -d' ' -f1)" $target
+    ;;
+esac
