@@ -53,10 +53,13 @@ test-guest: $(STAMPS)/installed $(ARM_WHEEL)
 	$(BIN)/python tools/stock_kernels.py chosen $(KERNELS)
 	PRECISE_TOP_KERNELS="$(KERNELS)" PRECISE_TOP_PARTS="$(PARTS)" $(BIN)/pytest -m guest tests/guest
 
-# A kernel with the series of kernel-patches/, built once and kept in the cache.
+# Kernels with the series of kernel-patches/, built once and kept in the cache. SERIES chooses:
+# "all", or versions; else the version whose turn it is by date, and those in the cache.
+SERIES := today
+export PRECISE_TOP_SERIES := $(SERIES)
 kernel:
 	@sh tools/system.sh $(RUST_MINIMUM) kernel
-	$(PYTHON) tools/kernel.py
+	$(PYTHON) tools/kernel.py --version "$(SERIES)"
 
 # Each patch of the series by itself: git am, checkpatch, objects without a warning.
 check-series: $(STAMPS)/installed
@@ -68,10 +71,12 @@ test-kernel: $(STAMPS)/installed kernel
 	@sh tools/system.sh $(RUST_MINIMUM) guest
 	$(BIN)/pytest -m 'kernel and not debug_kernel' tests/kernel
 
-# The same under the kernel's own checks; building that kernel takes a quarter of an hour.
+# The same under the kernel's own checks: KASAN and lockdep in one kernel, KCSAN in another.
+# Building them takes a quarter of an hour each.
 test-kernel-debug: $(STAMPS)/installed kernel
 	@sh tools/system.sh $(RUST_MINIMUM) guest
-	$(PYTHON) tools/kernel.py --debug
+	$(PYTHON) tools/kernel.py --version "$(SERIES)" --checks debug
+	$(PYTHON) tools/kernel.py --version "$(SERIES)" --checks kcsan
 	$(BIN)/pytest -m debug_kernel tests/kernel
 
 # Rebuild the committed BPF objects.
@@ -130,6 +135,7 @@ bench: $(STAMPS)/installed
 # The same for the patched kernel, in emulated machines: some 10 minutes.
 bench-kernel: $(STAMPS)/installed kernel
 	@sh tools/system.sh $(RUST_MINIMUM) guest
+	$(PYTHON) tools/kernel.py
 	$(PYTHON) tools/kernel.py --plain
 	$(BIN)/python -m tests.bench.kernel
 

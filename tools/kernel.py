@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""Builds a kernel with this project's series, for tests in a virtual machine.
+"""Builds kernels with this project's series, for tests in a virtual machine.
 
-    tools/kernel.py            # builds it unless the cache has it; prints its path
-    tools/kernel.py --plain    # the same kernel without the series, to compare with
-    tools/kernel.py --debug    # with lockdep, KASAN and DEBUG_ATOMIC_SLEEP
+    tools/kernel.py                    # the newest version, unless the cache has it; prints its path
+    tools/kernel.py --version 6.12     # another one
+    tools/kernel.py --version today    # those whose turn it is, as CI does; or all
+    tools/kernel.py --plain            # the same kernel without the series, to compare with
+    tools/kernel.py --checks debug     # with lockdep, KASAN and DEBUG_ATOMIC_SLEEP; or kcsan
     tools/guest.py --kernel "$(tools/kernel.py)" -- cat /proc/version
 
-The source is Debian's linux-source-6.12. Each build unpacks it again, so that no build leaves
-anything behind. The cache keeps image and selftests, keyed by the hash of source version,
-patches and configuration.
+The sources are Debian's linux-source packages. Each build unpacks one again, so that no build
+leaves anything behind. The cache keeps image and selftests, keyed by the hash of the source's
+version, patches and configuration.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import os
 import re
@@ -23,13 +26,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "precise-top" / "kernels"
+import debian
+
+CACHE = debian.CACHE / "kernels"
+SOURCES = CACHE / "sources"
 PATCHES = Path(__file__).resolve().parent.parent / "kernel-patches"
-SOURCE = Path("/usr/src/linux-source-6.12.tar.xz")
+# Each has a directory of patches; the newest first.
+VERSIONS = ("7.3", "6.12")
+SUITES = {"trixie": ["amd64"], "trixie-backports": ["amd64"]}
 SELFTESTS = "tools/testing/selftests/taskstats"
+CHECKS = ("debug", "kcsan")
 # Messages of a kernel that found a fault in itself.
 COMPLAINTS = re.compile(r"WARNING:|BUG:|Oops|possible .* detected|INFO: .*lock|general prot")
 # Keep place and time of the build out of the image.
@@ -45,72 +55,125 @@ class KernelError(Exception):
     """The kernel could not be built."""
 
 
-def series(*, plain: bool = False) -> list[Path]:
-    """The patches of a variant, in order; the steal clock for tests is always the last."""
-    names = [] if plain else (PATCHES / "series").read_text().splitlines()
-    listed = [PATCHES / name for name in names if name and not name.startswith("#")]
-    return [*listed, *sorted((PATCHES / "test").glob("*.patch"))]
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that is built here: without the series if `plain`; `checks` of itself."""
+
+    version: str = VERSIONS[0]
+    plain: bool = False
+    checks: str = ""
+
+    @property
+    def patches(self) -> Path:
+        """The directory of the version's patches."""
+        return PATCHES / self.version
+
+    def series(self) -> list[Path]:
+        """The patches in order; the steal clock for tests is always the last."""
+        names = [] if self.plain else (self.patches / "series").read_text().splitlines()
+        listed = [self.patches / name for name in names if name and not name.startswith("#")]
+        return [*listed, *sorted((self.patches / "test").glob("*.patch"))]
+
+    def configuration(self) -> str:
+        """The options set on top of allnoconfig."""
+        files = [PATCHES / "config", self.patches / "config"]
+        if self.checks:
+            files.append(PATCHES / f"config.{self.checks}")
+        return "".join(file.read_text() for file in files)
+
+    def kept_source(self) -> Path | None:
+        """The kernel's source in the cache; the newest of this version."""
+        found = SOURCES.glob(f"linux-source-{self.version}.*.tar.xz")
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+    def source(self) -> Path:
+        """The kernel's source; fetched if the cache has none of this version."""
+        return self.kept_source() or _fetch(f"linux-source-{self.version}")
+
+    def kept(self) -> Path:
+        """The cache directory."""
+        digest = hashlib.sha256(self.source().name.encode())
+        for patch in self.series():
+            digest.update(patch.read_bytes())
+        digest.update(self.configuration().encode())
+        return CACHE / digest.hexdigest()[:16]
+
+    def is_kept(self) -> bool:
+        """Whether the cache has the image."""
+        return self.kept_source() is not None and (self.kept() / "vmlinuz").exists()
+
+    def image(self) -> Path:
+        """The image; builds it where the cache lacks it."""
+        target = self.kept()
+        if not self.is_kept():
+            CACHE.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix="building-", dir=CACHE) as scratch:
+                made = _build(self, Path(scratch))
+                shutil.rmtree(target, ignore_errors=True)
+                made.rename(target)
+        return target / "vmlinuz"
+
+    def selftests(self) -> list[Path]:
+        """The series' selftests, linked statically."""
+        return sorted((self.image().parent / "selftests").iterdir())
 
 
-def configuration(*, debug: bool = False) -> str:
-    """The options set on top of allnoconfig."""
-    text = (PATCHES / "config").read_text()
-    return text + (PATCHES / "config.debug").read_text() if debug else text
+def turn(day: datetime.date | None = None) -> str:
+    """The version whose turn it is: by date, each in turn."""
+    return VERSIONS[(day or datetime.date.today()).toordinal() % len(VERSIONS)]
 
 
-def kept(*, plain: bool = False, debug: bool = False) -> Path:
-    """The cache directory of a variant."""
-    version = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Version}", "linux-source-6.12"],
-        check=False,
-        text=True,
-        capture_output=True,
-    ).stdout
-    if not version or not SOURCE.is_file():
-        raise KernelError(
-            "the kernel's source is missing; install with:  sudo apt-get install linux-source-6.12"
-        )
-    digest = hashlib.sha256(version.encode())
-    for patch in series(plain=plain):
-        digest.update(patch.read_bytes())
-    digest.update(configuration(debug=debug).encode())
-    return CACHE / digest.hexdigest()[:16]
+def chosen(words: str = os.environ.get("PRECISE_TOP_SERIES") or "today") -> list[str]:
+    """The versions that words name: "all", versions, or "today": the version whose turn it is,
+    and those that the cache has, which cost no build."""
+    if words == "all":
+        return list(VERSIONS)
+    if words == "today":
+        return [each for each in VERSIONS if each == turn() or Kernel(each).is_kept()]
+    unknown = [word for word in words.split() if word not in VERSIONS]
+    if unknown:
+        raise KernelError(f"no version {unknown[0]}; there are {', '.join(VERSIONS)}, today, all")
+    return words.split()
 
 
-def image(*, plain: bool = False, debug: bool = False) -> Path:
-    """The image of a variant; builds it where the cache lacks it."""
-    target = kept(plain=plain, debug=debug)
-    if not (target / "vmlinuz").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="building-", dir=CACHE) as scratch:
-            made = _build(Path(scratch), plain=plain, debug=debug)
-            shutil.rmtree(target, ignore_errors=True)
-            made.rename(target)
-    return target / "vmlinuz"
+def _fetch(name: str) -> Path:
+    say(f"fetching {name}")
+    try:
+        packages = debian.Debian("kernel-sources", SUITES, "amd64")
+        packages.update()
+        package = packages.same_version([name])[0]
+        target = SOURCES / f"linux-source-{package.partition('=')[2]}.tar.xz"
+        SOURCES.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="fetching-", dir=CACHE) as scratch:
+            packages.unpack(package, Path(scratch))
+            (Path(scratch) / f"usr/src/{name}.tar.xz").rename(target)
+    except debian.DebianError as error:
+        raise KernelError(str(error)) from error
+    return target
 
 
-def selftests() -> list[Path]:
-    """The series' selftests, linked statically."""
-    return sorted((image().parent / "selftests").iterdir())
+def unpack(kernel: Kernel, tree: Path) -> None:
+    """Unpacks the source of a kernel."""
+    say(f"unpacking {kernel.source().name}")
+    run(["tar", "-xJf", str(kernel.source()), "--strip-components=1"], tree)
 
 
-def _build(scratch: Path, *, plain: bool, debug: bool) -> Path:
-    say("unpacking the source")
-    run(["tar", "-xJf", str(SOURCE), "--strip-components=1"], scratch)
-    for patch in series(plain=plain):
+def _build(kernel: Kernel, scratch: Path) -> Path:
+    unpack(kernel, scratch)
+    for patch in kernel.series():
         say(f"applying {patch.name}")
         with patch.open() as text:
             run(["patch", "-p1", "-s", "-N", "--no-backup-if-mismatch"], scratch, stdin=text)
-    (scratch / "fragment").write_text(configuration(debug=debug))
+    (scratch / "fragment").write_text(kernel.configuration())
     make = make_command()
     run([*make, "KCONFIG_ALLCONFIG=fragment", "allnoconfig"], scratch)
-    _check_config(scratch, plain=plain)
+    _check_config(scratch, plain=kernel.plain)
     _make(make, scratch)
     made = scratch / "made"
     (made / "selftests").mkdir(parents=True)
     shutil.copy(scratch / "arch/x86/boot/bzImage", made / "vmlinuz")
     shutil.copy(scratch / ".config", made / "config")
-    if not plain:
+    if not kernel.plain:
         say("building the selftests")
         run([*make, "headers"], scratch)
         for source in sorted((scratch / SELFTESTS).glob("*.c")):
@@ -195,15 +258,31 @@ def say(text: str) -> None:
     print(f"kernel: {text}", file=sys.stderr, flush=True)
 
 
+def say_turn(versions: Sequence[str]) -> None:
+    """Reports which versions are left out, and what runs them."""
+    left = [version for version in VERSIONS if version not in versions]
+    if left:
+        say(
+            f"{', '.join(versions)} today; {', '.join(left)} takes its turn on another day;"
+            " SERIES=all runs both"
+        )
+
+
 def main() -> int:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    options.add_argument(
+        "--version", default=VERSIONS[0], help="today, all, or versions (default the newest)"
+    )
     options.add_argument("--plain", action="store_true", help="without the series")
-    options.add_argument("--debug", action="store_true", help="with the kernel's own checks")
-    chosen = options.parse_args()
+    options.add_argument("--checks", default="", choices=["", *CHECKS], help="of the kernel itself")
+    wanted = options.parse_args()
     try:
-        print(image(plain=chosen.plain, debug=chosen.debug))
+        versions = chosen(wanted.version)
+        say_turn(versions)
+        for version in versions:
+            print(Kernel(version, plain=wanted.plain, checks=wanted.checks).image())
     except KernelError as error:
         print(f"kernel: {error}", file=sys.stderr)
         return 1

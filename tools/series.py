@@ -30,30 +30,36 @@ GIT = ("git", "-c", "user.name=series", "-c", "user.email=series@localhost")
 
 
 def main() -> int:
-    patches = [patch for patch in kernel.series() if patch.parent == kernel.PATCHES]
     try:
-        right = kernel.kept().with_suffix(".checked")
-        if right.exists():
-            return 0
-        kernel.CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="checking-", dir=kernel.CACHE) as scratch:
-            _check(Path(scratch), patches)
-        right.touch()
+        versions = kernel.chosen()
+        kernel.say_turn(versions)
+        for version in versions:
+            _check_once(kernel.Kernel(version))
     except kernel.KernelError as error:
         print(f"series: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _check(tree: Path, patches: list[Path]) -> None:
-    kernel.say("unpacking the source")
-    kernel.run(["tar", "-xJf", str(kernel.SOURCE), "--strip-components=1"], tree)
+def _check_once(patched: kernel.Kernel) -> None:
+    right = patched.kept().with_suffix(".checked")
+    if right.exists():
+        return
+    kernel.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="checking-", dir=kernel.CACHE) as scratch:
+        _check(patched, Path(scratch))
+    right.touch()
+
+
+def _check(patched: kernel.Kernel, tree: Path) -> None:
+    kernel.unpack(patched, tree)
+    patches = [patch for patch in patched.series() if patch.parent == patched.patches]
     touched = _touched(patches)
     # git am needs only the files that it changes.
     kernel.run([*GIT, "init", "-q"], tree)
     kernel.run([*GIT, "add", "-f", *(name for name in touched if (tree / name).exists())], tree)
     kernel.run([*GIT, "commit", "-q", "-m", "base"], tree)
-    fragment = [line for line in kernel.configuration().splitlines() if "TEST_STEAL" not in line]
+    fragment = [line for line in patched.configuration().splitlines() if "TEST_STEAL" not in line]
     known = {}
     for variant in ("on", "off"):
         (tree / variant).mkdir()

@@ -33,7 +33,6 @@ for target in "$@"; do
         command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
         ;;
     kernel)
-        [ -e /usr/src/linux-source-6.12.tar.xz ] || missing="$missing linux-source-6.12"
         for tool in make gcc git perl patch flex bison bc xz; do
             package=$tool
             [ $tool = xz ] && package=xz-utils

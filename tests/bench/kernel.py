@@ -38,7 +38,7 @@ def refreshes(scratch: Path, counts: list[int]) -> None:
     files += [(PROGRAMS, "/bench"), (loop, "/stat_loop"), (sleepers, "/sleepers")]
     words = " ".join(map(str, counts))
     status, output = guest.boot(
-        kernel.image(),
+        kernel.Kernel().image(),
         files,
         f"{python} /bench/refresh.py {words}",
         memory="6G",
@@ -63,7 +63,7 @@ def costs(scratch: Path) -> None:
     # Alternate, so that other load affects both.
     for plain in [False, True] * BOOTS:
         _, output = guest.boot(
-            kernel.image(plain=plain), [(program, "/costs")], "/costs", cpus=1, show=False
+            kernel.Kernel(plain=plain).image(), [(program, "/costs")], "/costs", cpus=1, show=False
         )
         found = pattern.search(output)
         if not found:

@@ -43,7 +43,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Path, s
 
 
 @pytest.fixture
-def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
+def run(version: str, python: tuple[list[tuple[Path, str]], str]) -> Any:
     """`run(command)` returns a command's output; $PYTHON and $PTOP are replaced."""
 
     def boot(command: str, *, image: Path | None = None, cpus: int = 2, **more: Any) -> str:
@@ -51,7 +51,7 @@ def run(python: tuple[list[tuple[Path, str]], str]) -> Any:
         files = [*files, (PROGRAMS, "/programs"), *more.pop("files", [])]
         command = f"PYTHON='{words}'; PTOP='{words} -m ptop'; {command}"
         status, output = guest.boot(
-            image or kernel.image(),
+            image or kernel.Kernel(version).image(),
             files,
             command,
             cpus=cpus,
@@ -183,19 +183,19 @@ MEASURED = (
 
 
 def _fields(record: bytes) -> dict[str, Any]:
-    """The stable fields of a bare record of version 14."""
+    """The stable fields of a bare record."""
     task = taskstats.parse(record)[0]
     values = {field["name"]: getattr(task, field["name"]) for field in FIELDS}
     return {name: value for name, value in values.items() if name not in VARIES}
 
 
-def test_replies_equal_those_of_the_unpatched_kernel(run: Any) -> None:
+def test_replies_equal_those_of_the_unpatched_kernel(run: Any, version: str) -> None:
     """The same program runs on Debian's kernel of the same base. Framing, length, version
     and every field that is not a measurement have the same bytes."""
     pattern = re.compile(r"answer (\w+) (\w+) (\d+) ([0-9a-f]+)")
     command = "$PYTHON /programs/replies.py"
     patched = pattern.findall(run(command))
-    plain = pattern.findall(run(command, image=stock_kernels.find("6.12").image))
+    plain = pattern.findall(run(command, image=stock_kernels.find(version).image))
     assert len(patched) == len(plain) == 4
     for (name, known, pid, one), (_, _, other_pid, other) in zip(patched, plain, strict=True):
         ours, theirs = bytes.fromhex(one), bytes.fromhex(other)
@@ -208,10 +208,10 @@ def test_replies_equal_those_of_the_unpatched_kernel(run: Any) -> None:
         head = [bytes.fromhex(text)[16:36] for text in (one, other)]
         ids = [struct.pack("=I", int(text)) for text in (pid, other_pid)]
         assert head[0].replace(ids[0], b"") == head[1].replace(ids[1], b""), name
-        assert len(ours) == 36 + 432
+        assert len(ours) == 36 + {"6.12": 432, "7.3": 688}[version]
         fields = _fields(ours[36:])
         assert fields == _fields(theirs[36:]), name
-        assert fields["version"] == 14
+        assert fields["version"] == {"6.12": 14, "7.3": 17}[version]
         assert fields["ac_nice"] == (5 if name == "pid" else 0)
         # The same measurements are non-zero.
         measured = [
@@ -223,14 +223,14 @@ def test_replies_equal_those_of_the_unpatched_kernel(run: Any) -> None:
 
 
 @pytest.mark.debug_kernel
-def test_a_storm_under_the_kernels_own_checks(run: Any) -> None:
+def test_a_storm_under_the_kernels_own_checks(run: Any, version: str) -> None:
     """lockdep, KASAN and DEBUG_ATOMIC_SLEEP stay silent while ptop reads by file and by
     netlink in a storm, and the books close."""
     sources = ("proc", "netlink")
     audits = " && ".join(f"$PTOP audit -n 5 --format json --source {source}" for source in sources)
     output = run(
         f"{LOOPS}{STORM} {audits} && $PTOP -b -n 3 --threads --format json > /dev/null && dmesg",
-        image=kernel.image(debug=True),
+        image=kernel.Kernel(version, checks="debug").image(),
     )
     table, version, _ = output.partition("Linux version")
     assert version, "the kernel's messages are missing"

@@ -25,13 +25,13 @@ NAMES = ["exits", "netlink", "proc", "steal"]
 
 
 def run(
-    image: Path, name: str, *, cpus: int = 2, append: str = "", timeout: float = 900
+    booted: kernel.Kernel, name: str, *, cpus: int = 2, append: str = "", timeout: float = 900
 ) -> tuple[int, str]:
-    programs = {program.name: program for program in kernel.selftests()}
+    programs = {program.name: program for program in booted.selftests()}
     # Skip the kernel's own output.
     command = f"/tests/{name}; status=$?; echo the kernel says; dmesg; exit $status"
-    return guest.boot(
-        image,
+    status, output = guest.boot(
+        booted.image(),
         [(programs[name], f"/tests/{name}")],
         command,
         cpus=cpus,
@@ -40,6 +40,16 @@ def run(
         timeout=timeout,
         show=False,
     )
+    keep(booted, f"{name}-{cpus}{append and '-' + append}", output)
+    return status, output
+
+
+def keep(booted: kernel.Kernel, name: str, output: str) -> None:
+    """Keeps a selftest's output and the kernel's messages in dist/kselftest, for reviewers."""
+    variant = f"{booted.version}{booted.checks and '-' + booted.checks}"
+    kept = ROOT / "dist/kselftest" / variant / f"{name}.tap"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(output)
 
 
 def assert_passed(status: int, output: str) -> None:
@@ -49,23 +59,25 @@ def assert_passed(status: int, output: str) -> None:
     assert not kernel.COMPLAINTS.search(messages), messages
 
 
-def test_every_selftest_is_run() -> None:
-    assert [program.name for program in kernel.selftests()] == NAMES
+def test_every_selftest_is_run(version: str) -> None:
+    assert [program.name for program in kernel.Kernel(version).selftests()] == NAMES
 
 
 @pytest.mark.parametrize("cpus", [2, 4])
 @pytest.mark.parametrize("name", NAMES)
-def test_selftest(name: str, cpus: int) -> None:
-    assert_passed(*run(kernel.image(), name, cpus=cpus))
+def test_selftest(version: str, name: str, cpus: int) -> None:
+    assert_passed(*run(kernel.Kernel(version), name, cpus=cpus))
 
 
-def test_steal_time_that_only_the_tick_accounts() -> None:
-    assert_passed(*run(kernel.image(), "steal", append="test_steal.tick=1"))
+def test_steal_time_that_only_the_tick_accounts(version: str) -> None:
+    assert_passed(*run(kernel.Kernel(version), "steal", append="test_steal.tick=1"))
 
 
 def test_a_kernel_without_the_series_skips() -> None:
     """The harness reports a skip as a skip, not as a success."""
-    status, output = run(stock_kernels.find("6.12").image, "proc")
+    programs = {program.name: program for program in kernel.Kernel().selftests()}
+    image = stock_kernels.find("6.12").image
+    status, output = guest.boot(image, [(programs["proc"], "/proc-test")], "/proc-test", show=False)
     assert "SKIP this kernel has no /proc/taskstats" in output
     with pytest.raises(AssertionError):
         assert_passed(status, output)
@@ -73,7 +85,16 @@ def test_a_kernel_without_the_series_skips() -> None:
 
 @pytest.mark.debug_kernel
 @pytest.mark.parametrize("name", NAMES)
-def test_under_the_kernels_own_checks(name: str) -> None:
+def test_under_the_kernels_own_checks(version: str, name: str) -> None:
     """lockdep, KASAN and DEBUG_ATOMIC_SLEEP stay silent."""
-    status, output = run(kernel.image(debug=True), name, timeout=3000)
-    assert_passed(status, output)
+    booted = kernel.Kernel(version, checks="debug")
+    assert_passed(*run(booted, name, timeout=3000))
+
+
+@pytest.mark.debug_kernel
+def test_no_data_race_in_a_storm(version: str) -> None:
+    """KCSAN stays silent about the series' functions."""
+    booted = kernel.Kernel(version, checks="kcsan")
+    _, output = run(booted, "exits", timeout=3000)
+    reports = re.findall(r"BUG: KCSAN: .*", output)
+    assert not [report for report in reports if re.search("exact|taskstats", report)], output

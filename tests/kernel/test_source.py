@@ -28,7 +28,7 @@ def programs() -> dict[str, Path]:
     [("proc", "", ""), ("live", "", ""), ("live", "", "sweep"), ("unit", "proc::", "")],
 )
 def test_live_tests_pass(
-    program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
+    version: str, program: str, chosen: str, way: str, cpus: int, programs: dict[str, Path]
 ) -> None:
     """`way` makes the netlink source ask task by task, as on stock kernels."""
     command = (
@@ -36,7 +36,7 @@ def test_live_tests_pass(
         f"/tests/{program} --test-threads=1 {chosen} 2>&1"
     )
     status, output = guest.boot(
-        kernel.image(),
+        kernel.Kernel(version).image(),
         [(programs[program], f"/tests/{program}")],
         command,
         cpus=cpus,

@@ -1,0 +1,19 @@
+"""The versions of the kernel that run today; tools/kernel.py chooses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
+
+import kernel  # noqa: E402, the path is set just before
+
+
+@pytest.fixture(params=kernel.chosen())
+def version(request: pytest.FixtureRequest) -> str:
+    """A version of the kernel."""
+    chosen: str = request.param
+    return chosen
