@@ -146,8 +146,11 @@ pub(crate) fn decode_head(all: &[u8], length: usize) -> Result<Head, ParseError>
         .ok_or(ParseError::new(ErrorKind::BadCount, 16))?;
     let (version, records_swapped) = record_order(stored_version, input.swapped)
         .ok_or(ParseError::new(ErrorKind::BadVersion, 24))?;
-    let layout =
-        Layout::new(version, record_size, records_swapped).map_err(|error| error.shifted(24))?;
+    let layout = match all.get(records_at..records_at + record_size).filter(|_| count > 0) {
+        Some(first) => Layout::of_record(version, first, records_swapped),
+        None => Layout::new(version, record_size, records_swapped),
+    };
+    let layout = layout.map_err(|error| error.shifted(24))?;
     let Some(sections) = all.get(PREAMBLE..records_at) else {
         return Err(ParseError::new(ErrorKind::Truncated, all.len()));
     };

@@ -4,6 +4,9 @@
 //!
 //! * A layout is chosen by the record's version number, never by its size:
 //!   versions 15 and 16 have the same size and different offsets.
+//! * Since v2 of the extension a record ends with the sizes of its two parts. All records
+//!   of one kernel have the same size, so the end of an array suffices to read it,
+//!   whatever the kernel. v1 follows a base whose size the table has to know.
 
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
@@ -13,6 +16,11 @@ use crate::fields::{Field, Place};
 pub const EXTENSION_BIT: u16 = 0x8000;
 /// Size of extension v1 in bytes.
 pub const EXTENSION_SIZE: usize = 136;
+/// Size of extension v2 in bytes, which later ones are not smaller than: v1, then flags
+/// and the sizes of base and extension.
+const STATED_SIZE: usize = EXTENSION_SIZE + 8;
+/// Flag of extension v2: the CPU times are exact, and of one instant.
+const EXACT: u32 = 2;
 /// Newest base version this table knows.
 pub const NEWEST_VERSION: u16 = 17;
 /// Largest version number taken for real; anything beyond is damage.
@@ -30,6 +38,40 @@ pub struct Layout {
 }
 
 const ABSENT: u16 = u16::MAX;
+
+fn u16_at(bytes: &[u8], at: usize, swapped: bool) -> Option<u16> {
+    let value = u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?);
+    Some(if swapped { value.swap_bytes() } else { value })
+}
+
+/// The sizes of base and extension that `bytes`, a record or an array of them, end with;
+/// None where they do not (extension v1), or contradict the table.
+pub(crate) fn stated_sizes(version: u16, bytes: &[u8], swapped: bool) -> Option<(usize, usize)> {
+    if version & EXTENSION_BIT == 0 {
+        return None;
+    }
+    let at = bytes.len().checked_sub(4)?;
+    let base = usize::from(u16_at(bytes, at, swapped)?);
+    let extension = usize::from(u16_at(bytes, at + 2, swapped)?);
+    let fits = match Layout::known_base_size(version & !EXTENSION_BIT) {
+        Some(known) => base == known,
+        None => base > Layout::known_base_size(NEWEST_VERSION)?,
+    };
+    let is_whole = base.is_multiple_of(8) && extension.is_multiple_of(8);
+    (fits && is_whole && extension >= STATED_SIZE && bytes.len() >= base + extension)
+        .then_some((base, extension))
+}
+
+/// Whether the CPU times of a kernel's record are exact and of one instant. Those of
+/// extension v1 always are.
+pub fn is_exact(record: &[u8]) -> bool {
+    let version = u16_at(record, 0, false).unwrap_or(0);
+    if stated_sizes(version, record, false).is_none() {
+        return version & EXTENSION_BIT != 0;
+    }
+    let flags = record.len().checked_sub(8).and_then(|at| record.get(at..)?.first_chunk());
+    flags.is_some_and(|&flags| u32::from_ne_bytes(flags) & EXACT != 0)
+}
 
 impl Layout {
     /// Size of the base of a version that the table knows.
@@ -66,14 +108,32 @@ impl Layout {
         if record_size > usize::from(ABSENT) {
             return Err(ParseError::new(ErrorKind::BadLength, 0));
         }
-        let extension = version & EXTENSION_BIT != 0;
-        let base_size = match (Layout::known_base_size(base_version), extension) {
-            (Some(size), _) => size.min(record_size),
-            (None, false) => record_size,
-            (None, true) => record_size
+        let base_size = match Layout::known_base_size(base_version) {
+            Some(size) => size.min(record_size),
+            None if version & EXTENSION_BIT == 0 => record_size,
+            None => record_size
                 .checked_sub(EXTENSION_SIZE)
                 .ok_or(ParseError::new(ErrorKind::BadLength, 0))?,
         };
+        Ok(Layout::with_base(version, base_size, record_size, swapped))
+    }
+
+    /// The layout of a whole record of that version, in native byte order or `swapped`: by
+    /// the sizes that it ends with, or else by its version.
+    pub fn of_record(version: u16, record: &[u8], swapped: bool) -> Result<Layout, ParseError> {
+        // Refuses versions and lengths that cannot be.
+        let layout = Layout::new(version, record.len(), swapped)?;
+        Ok(match stated_sizes(version, record, swapped) {
+            Some((base, extension)) if base + extension == record.len() => {
+                Layout::with_base(version, base, record.len(), swapped)
+            }
+            _ => layout,
+        })
+    }
+
+    fn with_base(version: u16, base_size: usize, record_size: usize, swapped: bool) -> Layout {
+        let base_version = version & !EXTENSION_BIT;
+        let extension = version & EXTENSION_BIT != 0;
         let mut layout = Layout {
             version,
             swapped,
@@ -96,7 +156,7 @@ impl Layout {
                 layout.fields = layout.fields.with(field);
             }
         }
-        Ok(layout)
+        layout
     }
 
     /// The layout of a known version at its full size, in native byte order.

@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, ParseError};
 use crate::field_set::{FieldSet, mask_index};
 use crate::fields::Field;
 use crate::header::{Header, SourceKind};
-use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, LARGEST_VERSION, Layout};
+use crate::layout::{EXTENSION_BIT, EXTENSION_SIZE, LARGEST_VERSION, Layout, stated_sizes};
 use crate::names::NamesAt;
 use crate::record::Record;
 
@@ -371,13 +371,20 @@ fn bare_layout(bytes: &[u8], record_size: Option<usize>) -> Result<Layout, Parse
         return Err(ParseError::new(ErrorKind::BadVersion, 0));
     }
     let extension = if version & EXTENSION_BIT == 0 { 0 } else { EXTENSION_SIZE };
-    let size = match (record_size, Layout::known_base_size(version & !EXTENSION_BIT)) {
+    // All records have the sizes that the last one ends with.
+    let stated = stated_sizes(version, bytes, swapped)
+        .map(|(base, extension)| base + extension)
+        .filter(|&size| bytes.len().is_multiple_of(size));
+    let size = match (record_size.or(stated), Layout::known_base_size(version & !EXTENSION_BIT)) {
         (Some(size), _) if size < 2 => return Err(ParseError::new(ErrorKind::BadLength, 0)),
         (Some(size), _) => size,
         (None, Some(base)) => base + extension,
         (None, None) => newer_stride(bytes, version, swapped, extension)?,
     };
-    Layout::new(version, size, swapped)
+    match bytes.get(..size) {
+        Some(first) => Layout::of_record(version, first, swapped),
+        None => Layout::new(version, size, swapped),
+    }
 }
 
 /// The stride of records newer than the table.

@@ -39,6 +39,8 @@ pub const TYPE_STATS: u16 = 3;
 pub const TYPE_AGGR_PID: u16 = 4;
 /// TASKSTATS_TYPE_AGGR_TGID.
 pub const TYPE_AGGR_TGID: u16 = 5;
+/// TASKSTATS_TYPE_EXT, of this project's kernel series.
+pub const TYPE_EXT: u16 = 7;
 
 /// Mask off NLA_F_NESTED and NLA_F_NET_BYTEORDER.
 const TYPE_MASK: u16 = 0x3fff;
@@ -242,6 +244,8 @@ pub struct Stats<'a> {
     pub id: Id,
     /// The bytes of `struct taskstats`.
     pub bytes: &'a [u8],
+    /// The bytes of `struct taskstats_ext`; none from stock kernels.
+    pub extension: &'a [u8],
     /// Offset of the bytes in the datagram.
     pub offset: usize,
 }
@@ -257,18 +261,21 @@ pub fn stats(attributes: Attributes<'_>) -> impl Iterator<Item = Result<Stats<'_
 }
 
 fn nest_stats(nest: Attribute<'_>) -> Result<Stats<'_>, ParseError> {
-    let (mut id, mut stats) = (None, None);
+    let (mut id, mut stats, mut extension) = (None, None, &[][..]);
     for attribute in nest.nested() {
         let attribute = attribute?;
         match attribute.kind {
             TYPE_PID => id = Some(Id::Pid(attribute.u32()?)),
             TYPE_TGID => id = Some(Id::Tgid(attribute.u32()?)),
             TYPE_STATS => stats = Some(attribute),
+            TYPE_EXT => extension = attribute.bytes,
             _ => {}
         }
     }
     match (id, stats) {
-        (Some(id), Some(stats)) => Ok(Stats { id, bytes: stats.bytes, offset: stats.offset }),
+        (Some(id), Some(stats)) => {
+            Ok(Stats { id, bytes: stats.bytes, extension, offset: stats.offset })
+        }
         _ => Err(ParseError::new(ErrorKind::MissingAttribute, nest.offset)),
     }
 }

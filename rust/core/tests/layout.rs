@@ -1,7 +1,9 @@
 //! The field table against the kernel's headers: sizes and offsets per version.
 
-use precise_top_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION};
-use precise_top_core::{ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Value};
+use precise_top_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION, is_exact};
+use precise_top_core::{
+    ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Snapshot, Value,
+};
 
 fn offset(version: u16, field: Field) -> Option<usize> {
     Layout::of_version(version).expect("a known version").offset(field)
@@ -191,3 +193,65 @@ fn fields_keep_the_numbers_that_recordings_have() {
 }
 
 const FIRST_FIELDS: usize = 90;
+
+/// A record with extension v2, of a kernel whose base has that version and size.
+fn extended(version: u16, base: usize, extension: usize, swapped: bool) -> Vec<u8> {
+    let order = |value: u16| if swapped { value.swap_bytes() } else { value }.to_ne_bytes();
+    let mut record = vec![0; base + extension];
+    record[..2].copy_from_slice(&order(version | EXTENSION_BIT));
+    let task_id = 0x0123_4567_89ab_cdef_u64;
+    let task_id = if swapped { task_id.swap_bytes() } else { task_id };
+    record[base + 128..base + 136].copy_from_slice(&task_id.to_ne_bytes());
+    let end = record.len();
+    record[end - 4..end - 2].copy_from_slice(&order(base as u16));
+    record[end - 2..].copy_from_slice(&order(extension as u16));
+    record
+}
+
+#[test]
+fn records_state_their_sizes_since_extension_v2() {
+    // Known bases, and kernels to come with a longer base, a longer extension, or both; of
+    // this machine's byte order and, as s390's, of the other one.
+    for (version, base, extension) in
+        [(14, 432, 144), (17, 688, 144), (17, 688, 160), (18, 704, 144), (19, 800, 200)]
+    {
+        for swapped in [false, true] {
+            let array = extended(version, base, extension, swapped).repeat(3);
+            let snapshot = Snapshot::from_bare_records(array, None).expect("records");
+            assert_eq!(snapshot.len(), 3, "v{version}");
+            assert_eq!(snapshot.layout().base_size(), base);
+            assert_eq!(snapshot.layout().is_swapped(), swapped);
+            for record in snapshot.iter() {
+                assert_eq!(record.task_id(), Some(0x0123_4567_89ab_cdef));
+                assert_eq!(record.version(), Some(version | EXTENSION_BIT));
+            }
+        }
+    }
+}
+
+#[test]
+fn extension_v1_stays_readable() {
+    for (version, base) in [(14, 432), (16, 560), (17, 688)] {
+        let mut record = extended(version, base, 144, false);
+        record.truncate(base + EXTENSION_SIZE);
+        // Whatever stands where later ones have the sizes.
+        for high in [0, 0x0230_0090, u32::MAX] {
+            record[base + 132..].copy_from_slice(&u32::to_ne_bytes(high));
+            let snapshot = Snapshot::from_bare_records(record.repeat(5), None).expect("records");
+            assert_eq!(snapshot.len(), 5);
+            assert_eq!(snapshot.layout().offset(Field::task_id), Some(base + 128));
+        }
+    }
+}
+
+#[test]
+fn only_exact_records_are_exact() {
+    let mut record = extended(17, 688, 144, false);
+    assert!(!is_exact(&record));
+    record[688 + 136] = 3;
+    assert!(is_exact(&record));
+    assert!(is_exact(&record[..688 + EXTENSION_SIZE]), "v1 always is");
+    record[..2].copy_from_slice(&17_u16.to_ne_bytes());
+    assert!(!is_exact(&record[..688]), "a stock kernel's");
+    assert!(!is_exact(&[]));
+}

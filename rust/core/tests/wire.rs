@@ -61,7 +61,7 @@ fn a_reply_has_its_record_at_byte_36() {
     let reply = generic(&[nest(wire::TYPE_AGGR_PID, wire::TYPE_PID, 4711, &[9; 560], false)]);
     assert_eq!(reply.len(), 596);
     let found = records(&reply).expect("well formed");
-    assert_eq!(found, [Stats { id: Id::Pid(4711), bytes: &[9; 560], offset: 36 }]);
+    assert_eq!(found, [Stats { id: Id::Pid(4711), bytes: &[9; 560], extension: &[], offset: 36 }]);
 }
 
 #[test]

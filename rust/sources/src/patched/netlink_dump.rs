@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 
 use neli::consts::nl::NlmF;
 use precise_top_core::interval::Unchanged;
-use precise_top_core::wire::{self, Payload};
+use precise_top_core::layout::{EXTENSION_BIT, is_exact};
+use precise_top_core::wire::{self, Payload, Stats};
 use precise_top_core::{
     FieldSet, Header, Instant, Layout, Record, SharedBytes, Snapshot, SourceKind,
 };
@@ -59,9 +60,12 @@ impl NetlinkDump {
             }
             Err(error) => return Err(error),
         }
+        if !is_exact(&first) {
+            return Ok(None);
+        }
         let version = first.first_chunk().map_or(0, |&bytes| u16::from_ne_bytes(bytes));
         dump.record_size = first.len();
-        let layout = Layout::new(version, first.len(), false)?;
+        let layout = Layout::of_record(version, &first, false)?;
         Ok(Some(NetlinkDump { assembler: Assembler::new(host, layout)?, dump }))
     }
 
@@ -150,7 +154,7 @@ impl Dump {
                         }
                         Payload::Generic { attributes, .. } => {
                             for stats in wire::stats(attributes) {
-                                records.extend_from_slice(stats?.bytes);
+                                append_record(records, &stats?);
                                 count += 1;
                             }
                         }
@@ -168,7 +172,21 @@ impl Dump {
         let size = if self.record_size == 0 { records.len() } else { self.record_size };
         let first = records.get(..size)?;
         let version = first.first_chunk().map(|&bytes| u16::from_ne_bytes(bytes))?;
-        let layout = Layout::new(version, size, false).ok()?;
+        let layout = Layout::of_record(version, first, false).ok()?;
         Record::new(first, &layout, FieldSet::ALL)?.ac_time_ns()
+    }
+}
+
+/// Appends a record as /proc/taskstats has it: the extension, which is an attribute of its
+/// own here, follows the base, whose version tells so.
+fn append_record(records: &mut Vec<u8>, stats: &Stats<'_>) {
+    let start = records.len();
+    records.extend_from_slice(stats.bytes);
+    if stats.extension.is_empty() {
+        return;
+    }
+    records.extend_from_slice(stats.extension);
+    if let Some(version) = records.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        *version = (u16::from_ne_bytes(*version) | EXTENSION_BIT).to_ne_bytes();
     }
 }

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use precise_top_core::interval::Unchanged;
+use precise_top_core::layout::is_exact;
 use precise_top_core::{
     CpuClocks, FieldSet, Flags, Header, Instant, Layout, SharedBytes, Snapshot, SourceKind,
 };
@@ -96,10 +97,18 @@ impl ProcFile {
         // All records have the layout of the first one.
         let mut asked = taskstats::Request { cnt: 1, ..taskstats::Request::default() };
         let (_, cpus) = taskstats::take_snapshot(&file, &mut asked, &mut []).map_err(failed)?;
-        let mut first = vec![0; asked.record_size as usize];
+        let mut first = vec![0; asked.record_size()];
         file.read_exact(&mut first).map_err(failed)?;
         let version = first.first_chunk().map_or(0, |&bytes| u16::from_ne_bytes(bytes));
         let record_size = first.len();
+        if !is_exact(&first) {
+            return Err(Error::Unsupported {
+                reason: format!("{FILE} of this kernel has no exact times"),
+                hint: "build the kernel with CONFIG_TASKSTATS_EXACT, and boot it without \
+                       taskstats_exact=0; or take the bpf source"
+                    .into(),
+            });
+        }
         Ok(ProcFile {
             device: Device {
                 file,
@@ -107,7 +116,7 @@ impl ProcFile {
                 cpus: vec![Cpu::default(); cpus],
                 longest_read: usize::MAX,
             },
-            assembler: Assembler::new(&host, Layout::new(version, record_size, false)?)?,
+            assembler: Assembler::new(&host, Layout::of_record(version, &first, false)?)?,
             host,
             delayacct: host::delayacct(),
         })
@@ -176,7 +185,7 @@ fn refused(error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => Error::Unsupported {
             reason: format!("the kernel has no {FILE}"),
-            hint: "it comes with this project's kernel-patches, for Linux 6.12; without it take \
+            hint: "it comes with this project's kernel-patches, for Linux 7.3 and 6.12; without it take \
                    the bpf source"
                 .into(),
         },

@@ -26,10 +26,19 @@ pub(crate) struct Request {
     pub(crate) boot_ns: u64,
     pub(crate) real_ns: u64,
     pub(crate) sched_ns: u64,
-    /// Out: bytes of a record.
-    pub(crate) record_size: u32,
+    /// Out: bytes of a record's two parts. (A kernel with v1 of the extension has one number
+    /// of 32 bits here, which leaves one of them 0.)
+    base_size: u16,
+    ext_size: u16,
     /// Out: tasks left out because they did not run since.
     pub(crate) unchanged: u32,
+}
+
+impl Request {
+    /// Out: bytes of a record.
+    pub(crate) fn record_size(&self) -> usize {
+        usize::from(self.base_size) + usize::from(self.ext_size)
+    }
 }
 
 /// `struct taskstats_cpu`.
