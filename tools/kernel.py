@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds kernels with this project's series, for tests in a virtual machine.
 
-    tools/kernel.py                    # the newest version, unless the cache has it; prints its path
+    tools/kernel.py                    # the newest, unless the cache has it; prints its path
     tools/kernel.py --version 6.12     # another one
     tools/kernel.py --version today    # those whose turn it is, as CI does; or all
     tools/kernel.py --plain            # the same kernel without the series, to compare with

@@ -352,6 +352,7 @@ class _Loop:
         elif self.feed.interval is not None:
             self._update_selection(self._lines(self.feed.interval))
             self.state = actor.begin(self.state, self.feed.interval)
+
     def _answer_of_past(self, request: str) -> None:
         """Do what the state requests of the frames that were kept."""
         feed = self.feed

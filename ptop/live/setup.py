@@ -156,8 +156,8 @@ def document(state: State) -> dict[str, Any]:
     if state.setup.views != Setup().views:
         found["views"] = list(state.setup.views)
     screens = {}
-    now = (state.columns, state.sort, state.descending)
-    for view, (columns, sort, descending, *_) in {**state.views, state.view: now}.items():
+    now = (state.columns, state.sort, state.descending, state.tree)
+    for view, (columns, sort, descending, _) in {**state.views, state.view: now}.items():
         own = COLUMN_SETS[view]
         table: dict[str, Any] = {}
         if columns != own.columns:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tools"))
 
-import kernel  # noqa: E402, the path is set just before
+import kernel
 
 
 @pytest.fixture(params=kernel.chosen())

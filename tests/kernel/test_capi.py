@@ -28,8 +28,10 @@ cat /proc/taskstats > /tmp/taskstats
 """
 
 
-def test_programs_pass(tmp_path: Path) -> None:
+def test_programs_pass(tmp_path: Path, version: str) -> None:
     check = library.installed(tmp_path / "root").program("check", tmp_path, static=True)
-    status, output = guest.boot(kernel.image(), [(check, "/check")], COMMAND, show=False)
+    status, output = guest.boot(
+        kernel.Kernel(version).image(), [(check, "/check")], COMMAND, show=False
+    )
     assert status == 0, output
     assert re.search(r"\d+ records, pids [1-9]\d*, cpu_ns [1-9]\d*, native", output), output

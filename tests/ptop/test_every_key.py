@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import taskstats
+from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 from ptop.columns import COLUMN_SETS
 from ptop.live import keys, pages
 from ptop.live.state import LAYOUTS, State
-from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 ROWS, COLUMNS = 40, 120
 # What a terminal sends for a key, by the name that the table has for it.
@@ -86,7 +86,7 @@ def modes() -> Iterator[tuple[str, str, str]]:
     for view in ("live", "replay"):
         for layout in LAYOUTS:
             for mode in keys.MODES:
-                if view == "replay" and mode == "delay" or view == "live" and mode == "time":
+                if (view == "replay" and mode == "delay") or (view == "live" and mode == "time"):
                     continue
                 yield view, layout, mode
 

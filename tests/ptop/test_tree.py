@@ -21,7 +21,7 @@ from ptop.live import keys, state, tree
 from ptop.live.keys import press
 from ptop.live.state import Limits, State
 from ptop.live.tree import Tree
-from ptop.live.view import Renderer, needed_fields
+from ptop.live.view import Renderer, Unchanged, needed_fields
 from ptop.recordings import frames_of
 
 # Short, because the kernel keeps 15 bytes, and of this test alone.
@@ -118,7 +118,7 @@ def test_a_row_is_closed_and_opened(family: subprocess.Popen[bytes]) -> None:
         assert live.ended() == 128 + signal.SIGTERM
 
 
-def roots(interval: taskstats.Interval, of: str, unchanged: taskstats.Source | None) -> float:
+def roots(interval: taskstats.Interval, of: str, unchanged: Unchanged | None) -> float:
     """The sum of the CPU time of the roots of a tree, in per cent."""
     columns = ("total_pct", "command")
     only = State(tree=Tree(of, level=0), columns=columns)

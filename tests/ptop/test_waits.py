@@ -32,11 +32,11 @@ def test_the_largest_wait_is_one_of_eight(interval: taskstats.Interval) -> None:
     deltas = [f"{field}_delta" for field in FIELDS]
     for wait, *each in interval.select(["wait_ns", *deltas]):
         known = [ns for ns in each if ns is not None]
-        assert wait == (max(known) if known else None)  # type: ignore[type-var]
+        assert wait == (max(known) if known else None)
     # Of a group the sums count: their largest, not the sum of the largest.
     for wait, *each in interval.fold("user").select(["wait_ns", *deltas]):
         known = [ns for ns in each if ns is not None]
-        assert wait == (max(known) if known else None)  # type: ignore[type-var]
+        assert wait == (max(known) if known else None)
 
 
 def cells(interval: taskstats.Interval, key: str) -> list[str]:

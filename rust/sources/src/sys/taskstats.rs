@@ -28,8 +28,8 @@ pub(crate) struct Request {
     pub(crate) sched_ns: u64,
     /// Out: bytes of a record's two parts. (A kernel with v1 of the extension has one number
     /// of 32 bits here, which leaves one of them 0.)
-    base_size: u16,
-    ext_size: u16,
+    pub(crate) base_size: u16,
+    pub(crate) ext_size: u16,
     /// Out: tasks left out because they did not run since.
     pub(crate) unchanged: u32,
 }
