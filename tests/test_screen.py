@@ -180,7 +180,7 @@ def test_users_and_the_zone_are_asked_once(interval: taskstats.Interval) -> None
     assert sorted(map(str, asked)) == sorted({*map(str, asked)})
     assert sum(text.strip() == "user␛0" for text in rows_of(drawn)) > 5
     local = time.gmtime(interval.cur.time_ns // 10**9 + 3600)
-    assert lines[0].startswith(time.strftime("%H:%M:%S", local))
+    assert lines[0].startswith(time.strftime("◉ LIVE %H:%M:%S", local))
 
 
 def test_the_zone_is_asked_again_when_it_may_have_changed(interval: taskstats.Interval) -> None:
@@ -210,7 +210,7 @@ def test_the_zone_is_asked_again_when_it_may_have_changed(interval: taskstats.In
         for _ in range(2):
             (first, _), *_ = made.lines(at, None, SIZE).texts
             local = time.gmtime(at.cur.time_ns // 10**9 + 3600 * (number + 1))
-            assert first.startswith(time.strftime("%H:%M:%S", local))
+            assert first.startswith(time.strftime("◉ LIVE %H:%M:%S", local))
     assert [time_s % 900 for time_s in asked] == [0, 0, 0]
 
 

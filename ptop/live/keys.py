@@ -103,7 +103,7 @@ _VIEW: tuple[Key, ...] = (
         old="T"),
     Key("w", "what tasks wait for most: as a bar, in %, in ms, the longest wait, when it ended",
         state.next_wait_form),
-    Key("W", "sort by what tasks wait for most", state.sort_by_wait),
+    Key("D", "sort by what tasks wait for most", state.sort_by_wait),
     Key("I r", "reverse the order", lambda now: replace(now, descending=not now.descending),
         htop="I", top="R", old="r I"),
     Key("H", "processes or threads", lambda now: replace(now, threads=not now.threads),
