@@ -67,11 +67,23 @@ impl Packed {
         self.bytes.len()
     }
 
-    pub(super) fn unpack(&self) -> Result<Vec<u8>, ParseError> {
-        match self.unpacked {
-            0 => Ok(self.bytes.to_vec()),
-            length => zstd::bulk::decompress(&self.bytes, length as usize).map_err(|_| damaged()),
+    pub(super) fn unpack(&self, unpacker: &mut Unpacker) -> Result<Vec<u8>, ParseError> {
+        match (self.unpacked, &mut unpacker.0) {
+            (0, _) => Ok(self.bytes.to_vec()),
+            (length, Some(context)) => {
+                context.decompress(&self.bytes, length as usize).map_err(|_| damaged())
+            }
+            (_, None) => Err(ParseError::new(ErrorKind::OutOfMemory, 0)),
         }
+    }
+}
+
+/// Decompresses frames with one context.
+pub(super) struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
+
+impl Unpacker {
+    pub(super) fn new() -> Unpacker {
+        Unpacker(zstd::bulk::Decompressor::new().ok())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Kept;
-use super::frame::{Frame, base_of, has_whole_base, take_pids};
+use super::frame::{Frame, Unpacker, base_of, has_whole_base, take_pids};
 use super::run::Run;
 use crate::codec;
 use crate::dump::ChainReader;
@@ -15,12 +15,15 @@ use crate::identity::TaskKey;
 use crate::interval::{Interval, LastValues};
 use crate::snapshot::{SharedBytes, Snapshot};
 
+type Snap = Snapshot<SharedBytes>;
+
 /// A place in a run.
 pub(super) struct Cursor {
     run: u64,
     /// The index of the next frame.
     next: usize,
     chain: ChainReader,
+    unpacker: Unpacker,
     state: State,
     last: Option<Kept>,
 }
@@ -28,7 +31,7 @@ pub(super) struct Cursor {
 /// What the next frame is a delta from.
 enum State {
     /// A snapshot of all tasks.
-    Whole(Arc<Snapshot<SharedBytes>>),
+    Whole(Arc<Snap>),
     /// The last values of all tasks.
     Values(Box<Values>),
 }
@@ -43,18 +46,20 @@ struct Values {
 
 /// The two snapshots of a frame.
 pub(super) struct Ends {
-    pub(super) prev: Arc<Snapshot<SharedBytes>>,
-    pub(super) cur: Arc<Snapshot<SharedBytes>>,
+    pub(super) prev: Arc<Snap>,
+    pub(super) cur: Arc<Snap>,
 }
 
 impl Cursor {
     /// A cursor at the begin of a run.
     pub(super) fn new(run: &Run) -> Result<Cursor, ParseError> {
-        let key = codec::decode(SharedBytes::new(run.key.unpack()?))?;
+        let mut unpacker = Unpacker::new();
+        let key = codec::decode(SharedBytes::new(run.key.unpack(&mut unpacker)?))?;
         Ok(Cursor {
             run: run.number,
             next: 0,
             chain: ChainReader::new(&run.layout),
+            unpacker,
             state: State::Whole(Arc::new(key)),
             last: None,
         })
@@ -75,8 +80,10 @@ impl Cursor {
         };
         while at.next <= index {
             at.last = None;
-            let ends = at.step(&run.frames[at.next])?;
-            if at.next > index {
+            if at.next < index {
+                at.pass(&run.frames[at.next])?;
+            } else {
+                let ends = at.step(&run.frames[at.next])?;
                 at.last = Some(at.kept(ends));
             }
         }
@@ -103,7 +110,24 @@ impl Cursor {
 
     /// Reads the next frame.
     pub(super) fn step(&mut self, frame: &Frame) -> Result<Ends, ParseError> {
-        let bytes = frame.packed.unpack()?;
+        self.go_on(frame, |last, cur| {
+            let whole = has_whole_base(cur.header());
+            if whole { last.all() } else { last.values_before(cur) }
+        })
+    }
+
+    /// Passes over the next frame: what its tasks had before is not needed.
+    fn pass(&mut self, frame: &Frame) -> Result<(), ParseError> {
+        self.go_on(frame, |_, cur| Ok(cur.clone())).map(|_| ())
+    }
+
+    /// Goes to the next frame; `before` makes the base of its later snapshot.
+    fn go_on(
+        &mut self,
+        frame: &Frame,
+        before: impl FnOnce(&LastValues, &Snap) -> Result<Snap, ParseError>,
+    ) -> Result<Ends, ParseError> {
+        let bytes = frame.packed.unpack(&mut self.unpacker)?;
         self.next += 1;
         if frame.is_partial
             && let State::Whole(whole) = &self.state
@@ -111,7 +135,12 @@ impl Cursor {
             self.state = State::Values(Box::new(Values::of(whole)));
         }
         match &mut self.state {
-            State::Values(values) => values.step(&mut self.chain, frame.rows as usize, &bytes),
+            State::Values(values) => {
+                let (cur, prev) =
+                    values.step(&mut self.chain, frame.rows as usize, &bytes, before)?;
+                let prev = Arc::new(prev);
+                Ok(Ends { cur: Arc::new(cur.with_base(Arc::clone(&prev))), prev })
+            }
             State::Whole(prev) => {
                 let cur = Arc::new(self.chain.read(prev, frame.rows as usize, &bytes)?);
                 let prev = std::mem::replace(prev, Arc::clone(&cur));
@@ -122,7 +151,7 @@ impl Cursor {
 }
 
 impl Values {
-    fn of(whole: &Snapshot<SharedBytes>) -> Values {
+    fn of(whole: &Snap) -> Values {
         let header = whole.header().clone();
         let last = LastValues::new(whole, header.threads(), FieldSet::ALL);
         let mut values = Values { last: Arc::new(last), header, by_pid: HashMap::new() };
@@ -131,7 +160,7 @@ impl Values {
     }
 
     /// Notes the pids of a snapshot's tasks. A living task has the pid of a dead one.
-    fn note_pids(&mut self, snapshot: &Snapshot<SharedBytes>) {
+    fn note_pids(&mut self, snapshot: &Snap) {
         let living = 0..snapshot.living();
         let rows = (snapshot.living()..snapshot.len()).chain(living);
         for record in rows.filter_map(|row| snapshot.get(row)) {
@@ -139,13 +168,15 @@ impl Values {
         }
     }
 
-    /// Reads a frame of the tasks that ran, and merges it as the source did.
+    /// Reads a frame of the tasks that ran, and merges it as the source did. Returns its snapshot
+    /// and what `before` makes of the state before.
     fn step(
         &mut self,
         chain: &mut ChainReader,
         rows: usize,
         bytes: &[u8],
-    ) -> Result<Ends, ParseError> {
+        before: impl FnOnce(&LastValues, &Snap) -> Result<Snap, ParseError>,
+    ) -> Result<(Snap, Snap), ParseError> {
         let (pids, begin) = take_pids(bytes)?;
         let mut records = Vec::new();
         for pid in pids {
@@ -155,11 +186,7 @@ impl Values {
         }
         let layout = self.last.layout();
         let cur = chain.read(&base_of(&self.header, layout, records)?, rows, &bytes[begin..])?;
-        let before = if has_whole_base(cur.header()) {
-            self.last.all()?
-        } else {
-            self.last.values_before(&cur)?
-        };
+        let before = before(&self.last, &cur)?;
         if cur.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
             Arc::make_mut(&mut self.last).merge(&cur);
         } else {
@@ -168,7 +195,6 @@ impl Values {
         }
         self.note_pids(&cur);
         self.header.clone_from(cur.header());
-        let prev = Arc::new(before);
-        Ok(Ends { cur: Arc::new(cur.with_base(Arc::clone(&prev))), prev })
+        Ok((cur, before))
     }
 }
