@@ -88,6 +88,9 @@ class Feed(Protocol):
         """Go to the next interval; returns False at the end. The first call of a live feed
         only starts an interval."""
 
+    def earlier(self, count: int) -> Iterator[taskstats.Interval]:
+        """Up to `count` intervals right before the current one, the oldest first."""
+
     def wait_s(self, delay: float, speed: float) -> float:
         """How long to show the current interval, in seconds."""
 
@@ -159,6 +162,9 @@ class LiveFeed:
 
     def measure(self, columns: Sequence[str]) -> None:
         pass
+
+    def earlier(self, count: int) -> Iterator[taskstats.Interval]:
+        return iter(())
 
     def wait_s(self, delay: float, speed: float) -> float:
         return delay if self._has_begun() else min(FIRST_DELAY_S, delay)
@@ -372,6 +378,12 @@ class HistoryFeed(LiveFeed):
             self._peaks = {column: {at: found for at, found in peaks.items() if at >= first}}
         return "" if self.show(found) else "none at all"
 
+    def earlier(self, count: int) -> Iterator[taskstats.Interval]:
+        number = self.number
+        if number is not None:
+            for at in range(max(self.history.first, number - count), number):
+                yield self.history.interval(at).interval
+
     def mark(self) -> str:
         """Mark the frame that is shown. Returns a message."""
         number = self.number
@@ -489,6 +501,12 @@ class RecordedFeed:
 
     def measure(self, columns: Sequence[str]) -> None:
         pass
+
+    def earlier(self, count: int) -> Iterator[taskstats.Interval]:
+        for index in range(max(0, self.index - count), self.index):
+            interval = self.frames.interval(index)
+            if interval is not None:
+                yield interval
 
     def wait_s(self, delay: float, speed: float) -> float:
         following = self.index + 1

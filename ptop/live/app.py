@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import cast
 
 import taskstats
-from taskstats.screen import Canvas, Lines, width
+from taskstats.screen import Canvas, Lines, RowKey, width
 
 from ptop import config, streams
 from ptop.columns import TableColumn
@@ -31,7 +31,7 @@ from ptop.live import actor, details, keys, pages, setup
 from ptop.live.decoder import Event
 from ptop.live.guard import Guard
 from ptop.live.history import OnSpike, Writing
-from ptop.live.inspector import Inspector
+from ptop.live.inspector import EARLIER, Inspector
 from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, type_in, with_row
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
@@ -281,8 +281,6 @@ class _Loop:
         if self.feed.interval is None:
             # The first interval has only started.
             return
-        if self.state.mode in details.MODES:
-            self.inspector.add(self.feed.interval)
         self._watch()
         if self.state.mode == "search" and self.state.wrong:
             self._search("here")
@@ -303,7 +301,7 @@ class _Loop:
             self.feed.hold(self.state.paused)
         if self.state.mode in details.MODES and before.mode == "table" and self.feed.interval:
             # The next interval may have no row of it.
-            self.inspector.follow(self.state.selected_key, self.feed.interval, self.feed.is_live)
+            self._inspect(self.state.selected_key, self.feed.interval)
         if self.state.setup.theme != self.look.theme:
             self.look = replace(self.look, theme=self.state.setup.theme)
             self._measure()
@@ -486,10 +484,21 @@ class _Loop:
             if self.state.mode == "table" and self.inspector.key is not None:
                 self.inspector.close()
             return lines
-        self.inspector.follow(lines.selected_key, interval, live=self.feed.is_live)
+        self._inspect(lines.selected_key, interval)
         self.inspector.use(self.state.details)
         pane = self.inspector.pane(self.state.details)
-        return self.renderer.with_pane(lines, pane, self.terminal.size)
+        if self.feed.place:
+            # The line of the screen that has it may be hidden.
+            pane = replace(pane, title=f"{pane.title}  {self.feed.place}")
+        both, top = self.renderer.with_pane(lines, pane, self.terminal.size)
+        if top != self.state.details.top:
+            # There was no more to scroll.
+            self.state = replace(self.state, details=replace(self.state.details, top=top))
+        return both
+
+    def _inspect(self, key: RowKey | None, interval: taskstats.Interval) -> None:
+        """Let the pane show the task of a row."""
+        self.inspector.follow(key, interval, self.feed.is_live, self.feed.earlier(EARLIER))
 
     def _cursor(self) -> str:
         """Shows the cursor in a prompt, and hides it elsewhere."""

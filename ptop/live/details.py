@@ -62,13 +62,15 @@ def table_lines(height: int) -> int:
 
 def lines(
     pane: Pane, details: Details, size: tuple[int, int], bar: str, notice: str, ascii_only: bool
-) -> list[StyledLine]:
-    """The pane on `size` (columns, lines): title, graphs, text, and keys or a message."""
+) -> tuple[list[StyledLine], int]:
+    """The pane on `size` (columns, lines): title, graphs, text, and keys or a message; and from
+    which line on its text is shown."""
     width, height = size
     room = max(0, height - 2)
     if pane.output is not None:
         # The end, from which the user scrolls back.
-        end = max(min(room, len(pane.output)), len(pane.output) - details.top)
+        top = min(details.top, max(0, len(pane.output) - room))
+        end = len(pane.output) - top
         body: list[StyledLine] = [
             (safe(line), "plain") for line in pane.output[max(0, end - room) : end]
         ]
@@ -81,7 +83,7 @@ def lines(
         more = f"  {top + room} of {len(body)} lines" if top + room < len(body) else ""
     shown += [("", "plain")] * (room - len(shown))
     foot = safe(notice) if notice else f"{bar}{more}"
-    return [(safe(pane.title), "reverse"), *shown, (foot, "bold")][:height]
+    return [(safe(pane.title), "reverse"), *shown, (foot, "bold")][:height], top
 
 
 def _text(sections: Mapping[str, Sequence[str]], width: int) -> Iterable[StyledLine]:

@@ -3,6 +3,7 @@
 Design decisions
 
 * It follows the selection: another task, and all that was known of the one before is forgotten.
+* Graphs end at the interval that is shown, whichever way the user came there.
 * Files are read between keys, a slice at a time, and only so many milliseconds a frame; slow
   ones (open files, sockets, locks) every few seconds. A closed pane reads nothing.
 * Replays and the dead are shown from the intervals alone.
@@ -11,8 +12,9 @@ Design decisions
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import taskstats
@@ -41,7 +43,7 @@ _GRAPHS = (
 )  # fmt: skip
 _SOURCES = tuple(source for _, _, source in _GRAPHS)
 _FACTS = (
-    "ac_start_ns", "exited", "ac_exitcode", "ac_comm", "ac_uid", "ac_ppid", "ac_nice", "cpu_ns",
+    "ac_start_ns", "exited", "ac_exitcode", "ac_comm", "ac_uid", "ac_ppid", "ac_btime", "cpu_ns",
     "num_threads", "hiwater_rss",
 )  # fmt: skip
 # The kernel fields that they need, beside those that every snapshot has.
@@ -53,13 +55,28 @@ FIELDS = frozenset(
     for field in COLUMNS[key].fields
 ) | {"hiwater_rss"}  # fmt: skip
 
-# Intervals that the graphs remember, and dead children that are listed.
-_REMEMBERED, _CHILDREN = 300, 50
+# Intervals that the graphs remember, and those that are fetched of before the first one.
+REMEMBERED, EARLIER = 300, 60
+# Dead children that are listed.
+_LISTED = 50
 # Time for files: of one slice, and of all in one frame.
 _SLICE_S, _FRAME_S = 0.001, 0.010
-_DELAYS_OFF = "delay accounting is off; as root type: sysctl kernel.task_delayacct=1"
 # How often slow files are read again.
 _SLOW_S = 5.0
+_DELAYS_OFF = "delay accounting is off; as root type: sysctl kernel.task_delayacct=1"
+_UNKNOWN: tuple[float | None, ...] = (None,) * len(_GRAPHS)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """What one interval says of the task: values of the graphs, facts, and its fate."""
+
+    values: tuple[float | None, ...] = _UNKNOWN
+    facts: dict[str, Any] = field(default_factory=dict)
+    fate: str = ""
+    # Lines of the children that died, and how many of each kind.
+    children: list[str] = field(default_factory=list)
+    died: Counter[str] = field(default_factory=Counter)
 
 
 class Inspector:
@@ -70,18 +87,21 @@ class Inspector:
         self._forget()
 
     def _forget(self) -> None:
-        self._values: deque[tuple[float | None, ...]] = deque(maxlen=_REMEMBERED)
-        self._facts: dict[str, Any] = {}
+        # What was seen, by the ends of the intervals; and the end of the one that is shown.
+        self._frames: dict[int, _Frame] = {}
+        self._now_ns = 0
+        self._shown: taskstats.Interval | None = None
+        self._start_ns: int | None = None
         # The graphs that this machine does not measure.
         self._off: list[str] = []
         self._sections: dict[str, list[str]] = {}
-        self._children: deque[str] = deque(maxlen=_CHILDREN)
-        self._dead_children: Counter[str] = Counter()
+        self._memory: list[str] | None = None
         self._files: TaskFiles | None = None
         self._reading: Iterator[Section | None] | None = None
+        self._earlier: Iterator[taskstats.Interval] | None = None
         self._left_s = 0.0
         self._slow_due_s = 0.0
-        self._fate = ""
+        self._is_gone = False
         self._tool: Tool | None = None
 
     def close(self) -> None:
@@ -93,80 +113,95 @@ class Inspector:
         self.key = None
         self._forget()
 
-    def follow(self, key: RowKey | None, interval: taskstats.Interval, live: bool) -> None:
-        """Show the task of a row, which the interval's screen has."""
-        if key == self.key:
-            return
-        self.close()
-        self.key = key
-        if key is None or key.pid is None:
-            return
-        if live:
-            try:
-                self._files = TaskFiles(key.pid, interval.cur.boottime_ns)
-            except GoneError:
-                self._fate = "died"
-        self.add(interval)
+    def follow(
+        self,
+        key: RowKey | None,
+        interval: taskstats.Interval,
+        live: bool,
+        earlier: Iterator[taskstats.Interval],
+    ) -> None:
+        """Show the task of a row, which the interval's screen has. `earlier` are intervals before
+        it, read when there is time."""
+        if key != self.key:
+            self.close()
+            self.key = key
+            if key is None or key.pid is None:
+                return
+            self._earlier = earlier
+            if live:
+                try:
+                    self._files = TaskFiles(key.pid, interval.cur.boottime_ns)
+                except GoneError:
+                    self._is_gone = True
+        if interval is not self._shown and key is not None and key.pid is not None:
+            self._shown = interval
+            self._show(interval, key.pid)
 
-    def add(self, interval: taskstats.Interval) -> None:
-        """Take the next interval."""
-        if self.key is None or self.key.pid is None:
-            return
-        pid = self.key.pid
-        rows = interval.select([*_SOURCES, *_FACTS], pids=[pid])
-        start = self._facts.get("ac_start_ns")
-        own = [row for row in rows if start is None or row[len(_SOURCES)] == start]
-        if own:
-            self._take(own[0], interval)
-        elif self._files is not None and self._files.is_alive():
-            # It did not run.
-            rss = self._values[-1][-1] if self._values else None
-            self._values.append((*(0.0,) * (len(_SOURCES) - 1), rss))
-        else:
-            self._values.append((None,) * len(_SOURCES))
-            self._die("died")
-        self._take_children(interval, pid)
+    def _show(self, interval: taskstats.Interval, pid: int) -> None:
+        """Take the interval that is shown."""
+        self._now_ns = interval.cur.time_ns
+        self._off = [label for label, _, source in _GRAPHS if interval.status(source) == "off"]
+        frame = self._frames[self._now_ns] = self._frame_of(interval, pid)
+        if not frame.facts and self._files is not None:
+            if self._files.is_alive():
+                # It did not run.
+                rss = next((known.values[-1] for known in self._until_now()[-2::-1]), None)
+                frame.values = (*(0.0,) * (len(_GRAPHS) - 1), rss)
+            else:
+                self._die()
+        elif frame.fate:
+            self._die()
+        if "command" not in self._sections and self._files is None:
+            found = interval.by_pid(pid)
+            arguments = found.task.cmdline if found is not None and found.task else None
+            if arguments and not (self._is_gone or frame.fate):
+                self._sections["command"] = [" ".join(arguments)]
+        while len(self._frames) > REMEMBERED:
+            del self._frames[min(self._frames)]
         if self._reading is None and self._files is not None:
             slow = time.monotonic() >= self._slow_due_s
             self._slow_due_s = time.monotonic() + _SLOW_S if slow else self._slow_due_s
             self._reading = self._files.sections(slow)
-        self._left_s = _FRAME_S
+        self._left_s, self._memory = _FRAME_S, None
 
-    def _take(self, row: tuple[Any, ...], interval: taskstats.Interval) -> None:
-        self._off = [label for label, _, source in _GRAPHS if interval.status(source) == "off"]
-        self._facts = dict(zip(_FACTS, row[len(_SOURCES) :], strict=True))
-        *values, rss_kb = row[: len(_SOURCES)]
-        rss = None if rss_kb is None else rss_kb * 1024.0
-        if self._facts["exited"]:
-            self._die(exit_words(self._facts["ac_exitcode"]))
-            rss = None
-        self._values.append((*values, rss))
-        if self._files is None and "command" not in self._sections:
-            found = interval.by_pid(self.key.pid) if self.key and self.key.pid else None
-            arguments = found.task.cmdline if found and found.task and not self._fate else None
-            if arguments:
-                self._sections["command"] = [" ".join(arguments)]
-
-    def _take_children(self, interval: taskstats.Interval, pid: int) -> None:
+    def _frame_of(self, interval: taskstats.Interval, pid: int) -> _Frame:
+        frame = _Frame()
+        rows = interval.select([*_SOURCES, *_FACTS], pids=[pid])
+        starts = [row[len(_SOURCES)] for row in rows]
+        if self._start_ns is None and starts:
+            self._start_ns = starts[0]
+        if self._start_ns in starts:
+            row = rows[starts.index(self._start_ns)]
+            frame.facts = dict(zip(_FACTS, row[len(_SOURCES) :], strict=True))
+            *values, rss_kb = row[: len(_SOURCES)]
+            if frame.facts["exited"]:
+                frame.fate, rss_kb = exit_words(frame.facts["ac_exitcode"]), None
+            frame.values = (*values, None if rss_kb is None else rss_kb * 1024.0)
+        when = stamp(interval.cur.time_ns)[11:]
         dead = interval.dead_children(pid)
         for child, name, status, used_ns in dead.select(
             ["ac_pid", "ac_comm", "ac_exitcode", "total_ns"]
         ):
             words = exit_words(status)
-            self._dead_children[f"{name}: {words}"] += 1
-            used = "" if used_ns is None else f"  {used_ns / 1e9:.3f} s"
-            when = stamp(interval.cur.time_ns)[11:]
-            self._children.append(f"{when}  {child} {name}  {words}{used}")
+            frame.died[f"{name}: {words}"] += 1
+            if len(frame.children) < _LISTED:
+                used = "" if used_ns is None else f"  {used_ns / 1e9:.3f} s"
+                frame.children.append(f"{when}  {child} {name}  {words}{used}")
+        return frame
 
-    def _die(self, fate: str) -> None:
+    def _until_now(self) -> list[_Frame]:
+        """The frames up to the one that is shown, the newest last."""
+        return [self._frames[at] for at in sorted(self._frames) if at <= self._now_ns]
+
+    def _die(self) -> None:
         if self._files is not None:
             self._files.close()
         self._files = self._reading = None
-        self._fate = self._fate if self._fate not in {"", "died"} else fate
+        self._is_gone = True
 
     def wait_s(self) -> float | None:
         """How long until there is something to do between keys; None for not at all."""
-        if self._reading is not None and self._left_s > 0:
+        if (self._reading is not None or self._earlier is not None) and self._left_s > 0:
             return 0.0
         return PERIOD_S if self._tool is not None and self._tool.is_running else None
 
@@ -174,8 +209,10 @@ class Inspector:
         """Read a slice of the files, and what a tool has written; returns whether the pane has
         changed."""
         changed = self._tool is not None and self._tool.take()
-        if self._reading is None or self._left_s <= 0:
+        if self._left_s <= 0:
             return changed
+        if self._reading is None:
+            return self._fetch() or changed
         start = now = time.perf_counter()
         try:
             while now - start < _SLICE_S:
@@ -186,10 +223,21 @@ class Inspector:
         except StopIteration:
             self._reading, changed = None, True
         except GoneError:
-            self._die("died")
+            self._die()
             changed = True
         self._left_s -= time.perf_counter() - start
         return changed
+
+    def _fetch(self) -> bool:
+        """Take one of the intervals before; returns whether that was the last."""
+        if self._earlier is None or self.key is None or self.key.pid is None:
+            return False
+        interval = next(self._earlier, None)
+        if interval is None:
+            self._earlier = None
+            return True
+        self._frames.setdefault(interval.cur.time_ns, self._frame_of(interval, self.key.pid))
+        return False
 
     def _put(self, title: str, lines: list[str]) -> None:
         """Put a section in its place; its title may have a number."""
@@ -222,42 +270,53 @@ class Inspector:
         if details.tool:
             lines = self._tool.lines if self._tool is not None else ["the task is gone"]
             return Pane(f"{details.tool} of {self.key.pid}", output=list(lines))
-        series = tuple(
-            Series(label, form, [values[at] for values in self._values])
+        frames = self._until_now()
+        series = (
+            Series(label, form, [frame.values[at] for frame in frames])
             for at, (label, form, _) in enumerate(_GRAPHS)
         )
         known = [one for one in series if any(value is not None for value in one.values)]
-        return Pane(self._title(), known, self._all_sections(details))
+        return Pane(self._title(frames), known, self._all_sections(frames, details))
 
-    def _title(self) -> str:
-        facts = self._facts
-        name = facts.get("ac_comm") or ""
-        parts = [f"{self.key.pid if self.key else ''} {name}", self._fate]
-        if facts.get("ac_uid") is not None:
-            parts.append(f"user {taskstats.user_name(facts['ac_uid']) or facts['ac_uid']}")
+    def _title(self, frames: list[_Frame]) -> str:
+        assert self.key is not None
+        facts = next((frame.facts for frame in reversed(frames) if frame.facts), {})
+        fate = next((frame.fate for frame in reversed(frames) if frame.fate), "")
+        parts = [f"{self.key.pid} {facts.get('ac_comm') or ''}"]
+        parts.append(fate or ("died" if self._is_gone else ""))
+        if (uid := facts.get("ac_uid")) is not None:
+            parts.append(f"user {taskstats.user_name(uid) or uid}")
+        if facts.get("ac_btime"):
+            parts.append(f"since {stamp(facts['ac_btime'] * 10**9)}")
         if facts.get("ac_ppid") is not None:
             parts.append(f"parent {facts['ac_ppid']}")
         if facts.get("num_threads"):
-            parts.append(f"{facts['num_threads']} threads")
+            parts.append(f"threads {facts['num_threads']}")
         if facts.get("cpu_ns") is not None:
             parts.append(f"CPU time {facts['cpu_ns'] / 1e9:.2f} s")
         return "  ".join(filter(None, parts))
 
-    def _all_sections(self, details: Details) -> dict[str, list[str]]:
-        sections = dict(self._sections)
-        if self._off:
-            sections = {"not measured": [f"{', '.join(self._off)}: {_DELAYS_OFF}"], **sections}
-        if self._dead_children:
-            counts = [f"{number} x {what}" for what, number in self._dead_children.most_common(10)]
-            title = f"children that died: {self._dead_children.total()}"
-            sections[title] = [", ".join(counts), *reversed(self._children)]
+    def _all_sections(self, frames: list[_Frame], details: Details) -> dict[str, list[str]]:
+        sections: dict[str, list[str]] = {}
         if self._files is not None:
             try:
-                if details.memory:
-                    sections["proportional memory"] = self._files.proportional()
+                # What the user has asked for comes first.
                 if details.environment:
                     shown = details.environment == "values"
                     sections["environment"] = self._files.environment(shown)
+                if details.memory:
+                    if self._memory is None:
+                        self._memory = self._files.proportional()
+                    sections["proportional memory"] = self._memory
             except GoneError:
-                self._die("died")
+                self._die()
+        if self._off:
+            sections["not measured"] = [f"{', '.join(self._off)}: {_DELAYS_OFF}"]
+        sections |= self._sections
+        died: Counter[str] = sum((frame.died for frame in frames), Counter())
+        if died:
+            counts = [f"{number} x {what}" for what, number in died.most_common(10)]
+            children = [line for frame in reversed(frames) for line in frame.children]
+            title = f"children that died: {died.total()}"
+            sections[title] = [", ".join(counts), *children[:_LISTED]]
         return sections

@@ -25,6 +25,7 @@ _TEXTS = ("filter", "search", "delay", "time", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
 PAGES = ("help", "books", "refused", *LISTS)
 _PANE = ("details",)
+_WITH_PANE = ("table", *_PANE)
 MODES = ("table", *_PANE, "strace", *PAGES, *PROMPTS)
 
 # Rows that the wheel of the mouse moves.
@@ -95,17 +96,21 @@ _VIEW: tuple[Key, ...] = (
         htop="F5 t", top="V"),
     Key("F6", "choose the column to sort by", state.choose_sort, "Sort", htop="F6",
         old="p U u y e i o n"),
-    Key("<", "sort by the column to the left", state.sort_by_neighbor(-1), top="<", old="< ,"),
-    Key(">", "sort by the column to the right", state.sort_by_neighbor(1), top=">", old="> ."),
-    Key("P", "sort by CPU time of the interval", state.sort_by_cpu, htop="P", top="P", old="c"),
-    Key("M", "sort by resident memory", state.sort_by("rss_kb"), htop="M", top="M", old="m"),
+    Key("<", "sort by the column to the left", state.sort_by_neighbor(-1), top="<", old="< ,",
+        modes=_WITH_PANE),
+    Key(">", "sort by the column to the right", state.sort_by_neighbor(1), top=">", old="> .",
+        modes=_WITH_PANE),
+    Key("P", "sort by CPU time of the interval", state.sort_by_cpu, htop="P", top="P", old="c",
+        modes=_WITH_PANE),
+    Key("M", "sort by resident memory", state.sort_by("rss_kb"), htop="M", top="M", old="m",
+        modes=_WITH_PANE),
     Key("T", "sort by CPU time since the start", state.sort_by("cpu_ns"), htop="T", top="T",
-        old="T"),
+        old="T", modes=_WITH_PANE),
     Key("w", "what tasks wait for most: as a bar, in %, in ms, the longest wait, when it ended",
         state.next_wait_form),
     Key("D", "sort by what tasks wait for most", state.sort_by_wait),
     Key("I r", "reverse the order", lambda now: replace(now, descending=not now.descending),
-        htop="I", top="R", old="r I"),
+        htop="I", top="R", old="r I", modes=_WITH_PANE),
     Key("H", "processes or threads", lambda now: replace(now, threads=not now.threads),
         views=_LIVE, htop="H", top="H", old="H"),
     Key("K", "hide or show kernel threads", state.ask("kernel threads"), htop="K"),

@@ -137,14 +137,19 @@ class Renderer:
             return interval.fold(self.state.group_by, resting=unchanged), None
         return interval, unchanged
 
-    def with_pane(self, table: Lines, pane: details.Pane, size: tuple[int, int]) -> Lines:
-        """The table with the pane of a task below it, on a screen of `size`."""
+    def with_pane(
+        self, table: Lines, pane: details.Pane, size: tuple[int, int]
+    ) -> tuple[Lines, int]:
+        """The table with the pane of a task below it, on a screen of `size`; and from which line
+        on the text of the pane is shown."""
         state, height = self.state, size[1] - details.table_lines(size[1])
         if height <= 0:
-            return table
+            return table, state.details.top
         bar = "  ".join(f"{key} {word}" for key, word in keys.bar(state))
-        texts = details.lines(pane, state.details, (size[0], height), bar, state.notice, self.ascii)
-        return table.above(Lines(texts, (size[0], height)))
+        texts, top = details.lines(
+            pane, state.details, (size[0], height), bar, state.notice, self.ascii
+        )
+        return table.above(Lines(texts, (size[0], height))), top
 
     def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
         """The page that replaces the table of an interval, or None."""

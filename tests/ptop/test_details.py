@@ -171,11 +171,13 @@ def test_graphs_show_unknown_zero_and_the_highest() -> None:
 def test_the_pane_has_its_size_and_no_escape(size: tuple[int, int]) -> None:
     pane = Pane("1 \x1b[2Jevil", [Series("cpu", "percent", [1.0])], {"a\x1b": ["b\x1bc " * 50]})
     for details_of in (Details(), Details(top=1000)):
-        lines = details.lines(pane, details_of, size, "Esc Close", "", ascii_only=False)
+        lines, top = details.lines(pane, details_of, size, "Esc Close", "", ascii_only=False)
+        assert top < 20
         assert len(lines) == size[1]
         assert not any("\x1b" in text for text, _ in lines)
     output = Pane("strace", output=["x\x1b" * 10] * 99)
-    assert len(details.lines(output, Details(tool="strace"), size, "", "", True)) == size[1]
+    lines, _ = details.lines(output, Details(tool="strace"), size, "", "", ascii_only=True)
+    assert len(lines) == size[1]
 
 
 @pytest.mark.parametrize(
@@ -275,11 +277,12 @@ def test_the_environment_is_masked_until_a_further_key() -> None:
     live.until("Environment")
     assert "SECRET" not in live.text()
     live.child.send("e")
-    for _ in range(100):
+    for _ in range(20):
+        for _ in range(5):
+            live.pump()
         if "SECRET_WORD=********" in live.text():
             break
         live.child.send("\x1b[6~")
-        live.pump()
     assert "SECRET_WORD=********" in live.text()
     assert "swordfish" not in live.text()
     live.child.send("v")
@@ -321,6 +324,16 @@ def test_a_task_that_dies_is_shown_with_its_fate(task: tuple[subprocess.Popen[st
     quit_(live)
 
 
+def bars(live: Live) -> int:
+    """How many intervals the graph of CPU time has, once all are there."""
+    found = 0
+    for _ in range(10):
+        live.pump()
+        (line,) = [line for line in live.screen.display if line.startswith("cpu ")]
+        found = sum(line[: len(line) // 2].count(step) for step in "▁▂▃▄▅▆▇█")
+    return found
+
+
 def test_a_replay_shows_what_is_known_and_reads_nothing(
     task: tuple[subprocess.Popen[str], int], tmp_path: Path
 ) -> None:
@@ -332,12 +345,20 @@ def test_a_replay_shows_what_is_known_and_reads_nothing(
             time.sleep(0.3)
     # A replay has no delay.
     replay = ["sh", "-c", f'shift 2; exec {PTOP[0]} -m ptop replay "$@"', "ptop"]
-    live = Live(str(path), "--pid", str(child.pid), command=replay, rows=40, columns=100)
+    words = (str(path), "--pid", str(child.pid), "--at=-0s")
+    live = Live(*words, command=replay, rows=40, columns=100)
     live.until(f" {child.pid} ")
     live.child.send("\r")
     live.until("fcntl.LOCK_EX")
     live.until("cpu ")
     assert "cwd" not in live.text()
+    # Wherever one comes from, graphs begin before the frame that is shown.
+    assert bars(live) == 3
+    live.child.send(",")
+    live.until("frame 2 of 3")
+    assert bars(live) == 2
+    live.child.send(".")
+    live.until("frame 3 of 3")
     quit_(live)
 
 
