@@ -85,7 +85,7 @@ class TaskFiles:
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
             try:
-                data = os.read(descriptor, MOST_BYTES)
+                data = _all(descriptor)
             finally:
                 os.close(descriptor)
         except PermissionError:
@@ -191,14 +191,18 @@ class TaskFiles:
         except OSError:
             return
         try:
+            names: list[str] = []
+            count = 0
             with os.scandir(folder) as entries:
-                names = []
-                for number, entry in enumerate(entries):
-                    names.append(entry.name)
-                    if number % STEP == STEP - 1:
+                for entry in entries:
+                    # They come in order.
+                    if len(names) < MOST_LISTED:
+                        names.append(entry.name)
+                    count += 1
+                    if count % STEP == 0:
                         yield None
             listed, sockets = [], {}
-            for number, name in enumerate(sorted(names, key=int)[:MOST_LISTED]):
+            for number, name in enumerate(names):
                 target = _target(name, folder)
                 if target is None:
                     listed = [self.refusal]
@@ -210,8 +214,8 @@ class TaskFiles:
                     yield None
         finally:
             os.close(folder)
-        more = max(0, len(names) - MOST_LISTED)
-        yield f"open files: {len(names)}", [*listed, *([f"{more} more"] if more else [])]
+        more = count - len(names)
+        yield f"open files: {count}", [*listed, *([f"{more} more"] if more else [])]
         if sockets:
             yield from self._sockets(sockets)
 
@@ -245,11 +249,20 @@ def _read(path: str) -> str:
     except OSError:
         return ""
     try:
-        return os.read(descriptor, MOST_BYTES).decode("utf-8", "replace")
+        return _all(descriptor).decode("utf-8", "replace")
     except OSError:
         return ""
     finally:
         os.close(descriptor)
+
+
+def _all(descriptor: int) -> bytes:
+    """What a file has; one read returns a page of most files of /proc."""
+    parts, left = [], MOST_BYTES
+    while left > 0 and (part := os.read(descriptor, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _target(name: str, folder: int) -> str | None:

@@ -82,12 +82,15 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def cost(command: Sequence[str], seconds: float) -> float:
-    """CPU use of a command on a terminal, in per cent, after its start."""
+def cost(command: Sequence[str], seconds: float, keys: str = "") -> float:
+    """CPU use of a command on a terminal, in per cent, after its start and some keys."""
     child = pexpect.spawn(command[0], list(command[1:]), dimensions=(40, 120), timeout=5)
     assert child.pid is not None
     try:
         drain(child, 3)
+        if keys:
+            child.send(keys)
+            drain(child, 2)
         before, began = cpu_ns(child.pid), time.monotonic_ns()
         drain(child, seconds)
         return 100 * (cpu_ns(child.pid) - before) / (time.monotonic_ns() - began)

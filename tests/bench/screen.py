@@ -33,6 +33,8 @@ PEERS = (
     ("btop", ["btop"]),
     ("atop", ["atop", "1"]),
 )
+# Panels that a user opens, with the keys for it.
+PANELS = {"ptop, a task's pane": "\r"}
 # Goals in ms of CPU time a second, of each load.
 GOALS = {"ptop --view snap": (0.44, None), "ptop": (0.75, 2.0), "ptop --view waits": (None, 2.0)}
 
@@ -52,7 +54,7 @@ def measured(
     found: dict[str, list[float]] = {name: [] for name, _ in tools}
     for _ in range(rounds):
         for name, command in tools:
-            found[name].append(10 * cost(command, seconds))
+            found[name].append(10 * cost(command, seconds, PANELS.get(name, "")))
     return found
 
 
@@ -88,6 +90,7 @@ def main() -> None:
     program = shutil.which("ptop") or os.path.join(os.path.dirname(sys.executable), "ptop")
     tools = own(program, "ptop")
     tools.append(("ptop --view waits", [program, "-d", "1", "--view", "waits"]))
+    tools += [(name, [program, "-d", "1"]) for name in PANELS]
     for path in chosen.ptop:
         tools += own(path, path)
     for name, command in PEERS:

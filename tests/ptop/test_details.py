@@ -19,7 +19,7 @@ from live_view import PTOP, Live  # type: ignore[import-not-found]
 from ptop.live import details, inspector, looking, tools
 from ptop.live.details import Details, Pane, Series
 from ptop.live.state import State
-from ptop.taskfiles import GoneError, Section, TaskFiles, _address, cgroup_sections
+from ptop.taskfiles import GoneError, Section, TaskFiles, _address, _all, cgroup_sections
 
 # A process with a socket, a locked file, a secret, a strange name and children that die.
 PROGRAM = """
@@ -155,6 +155,20 @@ def test_cgroups_of_v2_have_limits_throttling_and_pressure(tmp_path: Path) -> No
     assert hybrid == ["path /", "memory: not on v2 (/old on v1)"]
     ((_, old),) = cgroup_sections("4:memory:/old\n", str(tmp_path))
     assert old == ["4:memory:/old", "not on v2"]
+
+
+def test_files_of_many_pages_are_read_whole(tmp_path: Path) -> None:
+    # One read of mountinfo returns a page; what comes later must be seen too.
+    pipe, written = os.pipe()
+    with os.fdopen(written, "wb", buffering=0) as out:
+        out.write(b"a" * 4096)
+        child = os.fork()
+        if child == 0:
+            out.write(b"b" * 60_000)
+            os._exit(0)
+    assert _all(pipe) == b"a" * 4096 + b"b" * 60_000
+    os.close(pipe)
+    os.waitpid(child, 0)
 
 
 def graph_of(values: list[float | None], ascii_only: bool = False) -> str:
