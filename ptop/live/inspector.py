@@ -53,7 +53,7 @@ FIELDS = frozenset(
                 "compact_delay", "wpcopy_delay", "irq_delay", "read", "write", "rss_kb",
                 "num_threads")
     for field in COLUMNS[key].fields
-) | {"hiwater_rss"}  # fmt: skip
+) | {"hiwater_rss", "cgroup_id"}  # fmt: skip
 
 # Intervals that the graphs remember, and those that are fetched of before the first one.
 REMEMBERED, EARLIER = 300, 60
@@ -96,6 +96,8 @@ class Inspector:
         self._off: list[str] = []
         self._sections: dict[str, list[str]] = {}
         self._memory: list[str] | None = None
+        # Container, pod and unit; None before they are known.
+        self._names: list[str] | None = None
         self._files: TaskFiles | None = None
         self._reading: Iterator[Section | None] | None = None
         self._earlier: Iterator[taskstats.Interval] | None = None
@@ -151,11 +153,9 @@ class Inspector:
                 self._die()
         elif frame.fate:
             self._die()
-        if "command" not in self._sections and self._files is None:
-            found = interval.by_pid(pid)
-            arguments = found.task.cmdline if found is not None and found.task else None
-            if arguments and not (self._is_gone or frame.fate):
-                self._sections["command"] = [" ".join(arguments)]
+        row = None if self._names is not None or not frame.facts else interval.by_pid(pid)
+        if row is not None:
+            self._take_names(row, is_living=not (self._is_gone or frame.fate))
         while len(self._frames) > REMEMBERED:
             del self._frames[min(self._frames)]
         if self._reading is None and self._files is not None:
@@ -163,6 +163,20 @@ class Inspector:
             self._slow_due_s = time.monotonic() + _SLOW_S if slow else self._slow_due_s
             self._reading = self._files.sections(slow)
         self._left_s, self._memory = _FRAME_S, None
+
+    def _take_names(self, row: taskstats.Row, is_living: bool) -> None:
+        """Take the names that records do not have: of the cgroup, and where no file is read the
+        command line."""
+        names = (("container", row.container), ("pod", row.pod), ("unit", row.unit))
+        shown = "  ".join(f"{kind} {name}" for kind, name in names if name)
+        self._names = [shown] if shown else []
+        if self._files is not None:
+            return
+        if row.cgroup:
+            self._names.append(f"cgroup {row.cgroup}")
+        arguments = row.task.cmdline if row.task is not None and is_living else None
+        if arguments:
+            self._sections["command"] = [" ".join(arguments)]
 
     def _frame_of(self, interval: taskstats.Interval, pid: int) -> _Frame:
         frame = _Frame()
@@ -312,6 +326,8 @@ class Inspector:
                 self._die()
         if self._off:
             sections["not measured"] = [f"{', '.join(self._off)}: {_DELAYS_OFF}"]
+        if self._names:
+            sections["runs in"] = self._names
         sections |= self._sections
         died: Counter[str] = sum((frame.died for frame in frames), Counter())
         if died:

@@ -106,6 +106,14 @@ def test_the_live_view_shows_and_groups_them(member: subprocess.Popen[bytes]) ->
     live.until(ID[:12])
     live.child.send("q")
     assert live.ended() == 0
+    live = Live("--pid", str(member.pid), rows=40, columns=120)
+    live.until(f" {member.pid} ")
+    live.child.send("\r")
+    live.until(f"container {ID[:12]}  pod {POD}  unit")
+    live.child.send("\x1b")
+    live.until("F1Help")
+    live.child.send("q")
+    assert live.ended() == 0
     live = Live("--fold", "container", "--filter", ID[:12])
     live.until(ID[:12])
     live.child.send("q")
