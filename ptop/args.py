@@ -353,6 +353,7 @@ def add_table(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--no-color", action="store_true", help="the same as --theme mono; so is NO_COLOR"
     )
+    options.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     options.add_argument(
         "--ascii",
         action="store_true",
@@ -445,6 +446,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         group_by=options.group_by or "",
         tree=Tree("" if options.group_by else COLUMN_SETS[options.view].tree),
         setup=setup,
+        mouse=not options.no_mouse,
     )
     if options.tree and not state.tree.of:
         state = replace(state, tree=Tree("task"), group_by="")

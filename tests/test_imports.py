@@ -50,7 +50,7 @@ LAYERS = (
     ),
     ("ptop.args", "ptop.live.actor", "ptop.live.guard", "ptop.live.history"),
     ("ptop.live.keys",),
-    ("ptop.live.pages", "ptop.live.theme", "ptop.commands.batch"),
+    ("ptop.live.pages", "ptop.live.pointing", "ptop.live.theme", "ptop.commands.batch"),
     ("ptop.live.view",),
     ("ptop.live.app",),
     (
@@ -86,6 +86,7 @@ PURE = {
     "ptop.live.looking": (),
     "ptop.live.setup": (),
     "ptop.live.pages": (),
+    "ptop.live.pointing": ("taskstats.screen",),
     "ptop.live.state": ("taskstats.screen",),
     "ptop.live.tree": ("taskstats.screen",),
     "ptop.outputs": (),

@@ -28,10 +28,11 @@ from ptop import config, streams
 from ptop.columns import TableColumn
 from ptop.feed import Feed, FrameFeed, HistoryFeed, LiveFeed
 from ptop.live import actor, details, keys, pages, setup
-from ptop.live.decoder import Event
+from ptop.live.decoder import Event, Mouse
 from ptop.live.guard import Guard
 from ptop.live.history import OnSpike, Writing
 from ptop.live.inspector import EARLIER, Inspector
+from ptop.live.pointing import Pointer, click
 from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, type_in, with_row
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
@@ -103,6 +104,7 @@ def show(
         loop = _Loop(
             terminal, feed, state, columns, limits, intervals, look, user, signals, on_spike
         )
+        terminal.mouse = state.mouse
         # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
@@ -161,6 +163,9 @@ class _Loop:
         self.page_rows, self.total_rows = state.page_rows, state.total_rows
         self.inspector = Inspector()
         self.guard = Guard()
+        self.pointer = Pointer()
+        # The lines that were drawn last.
+        self.lines: Lines | None = None
         # Whether the filter does not know all texts yet.
         self.searching = False
         self.poller = select.poll()
@@ -254,12 +259,28 @@ class _Loop:
         read = list(events)
         now_s = time.monotonic()
         for event in read:
+            if isinstance(event, Mouse) and event.button == 0:
+                self._click(event, now_s)
+                continue
             if not self.guard.admits(self.state.mode, event, now_s, alone=len(read) == 1):
                 continue
             self.stale = True
             self._press(event)
             if self.state.quit:
                 return
+
+    def _click(self, mouse: Mouse, now_s: float) -> None:
+        """Apply a click of the first button."""
+        if not (mouse.pressed and self.state.mouse):
+            return
+        double = self.pointer.is_double(mouse.line, now_s)
+        before = self._with_counts()
+        self.state, key = click(before, mouse, self.lines, self.columns, double)
+        self.stale = True
+        if key is None:
+            self._configure()
+        elif self.guard.admits(self.state.mode, key, now_s, alone=True):
+            self._press(key)
 
     def _measure(self) -> None:
         """Read the size of the terminal, and redraw the whole screen."""
@@ -319,6 +340,8 @@ class _Loop:
         elif request == "save setup":
             notice = config.write(self.state.setup.path, setup.document(self.state))
             self.state = replace(self.state, notice=notice)
+        elif request == "mouse":
+            self.terminal.set_mouse(self.state.mouse)
         elif request == "tag":
             if self.feed.interval is not None:
                 # Several keys may come at once: where is the selection?
@@ -467,7 +490,7 @@ class _Loop:
         if interval is None or not self.stale:
             return
         self.stale = False
-        lines = self._lines(interval)
+        lines = self.lines = self._lines(interval)
         self._update_selection(lines)
         text = self.canvas.draw(
             self.renderer.page(self.terminal.size, interval) or self._with_pane(lines, interval)

@@ -115,6 +115,7 @@ _VIEW: tuple[Key, ...] = (
         views=_LIVE, htop="H", top="H", old="H"),
     Key("K", "hide or show kernel threads", state.ask("kernel threads"), htop="K"),
     Key("X", "hide or show the tasks that died", state.hide_dead),
+    Key("Alt-m", "let ptop or the terminal have the mouse", state.switch_mouse),
     Key("Tab v", "the next view: " + ", ".join(COLUMN_SETS), state.switch_view, htop="Tab",
         old="v"),
     Key("+ -", "open or close the selected row of the tree", state.toggle_row, views=_LIVE,
@@ -323,6 +324,22 @@ def _answer(now: State, name: str) -> str:
     if now.recorded and (live := _bound(now.layout, "live", now.mode).get(name)):
         return f"{name} works in the live view alone: {live.doc}"
     return f"{name} is not a key; F1 lists the keys" if name.isprintable() else ""
+
+
+def is_bound(now: State, name: str) -> bool:
+    """Whether a key does something here."""
+    return name in _bound(now.layout, _view(now), now.mode)
+
+
+def bar_key(now: State, column: int) -> str | None:
+    """The key of the key bar at a column of the terminal; None beside them."""
+    at = 0
+    for name, word in bar(now):
+        at += len(name) + len(word)
+        if column < at:
+            return name
+        at += 1
+    return None
 
 
 def bar(now: State) -> list[tuple[str, str]]:

@@ -77,7 +77,8 @@ class State:
     there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the
     last one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what
     only the data can answer: frame and where it is, time and what was typed, match and where it
-    is, users, tag, kernel threads, redraw, act and what, mark, name, write and a file, save setup.
+    is, users, tag, kernel threads, redraw, mouse, act and what, mark, name, write and a file, save
+    setup.
     """
 
     view: str = "live"
@@ -108,6 +109,8 @@ class State:
     user: tuple[int, str] | None = None
     no_kernel_threads: bool = False
     no_dead: bool = False
+    # Whether the terminal reports the mouse.
+    mouse: bool = True
     scroll: int = 0
     # What was searched for last, and the selection before this search.
     search: str = ""
@@ -389,6 +392,12 @@ def hide_kernel_threads(state: State, exist: bool) -> State:
 def hide_dead(state: State) -> State:
     """Hides tasks that died, or shows them again."""
     return replace(state, no_dead=not state.no_dead, top=0)
+
+
+def switch_mouse(state: State) -> State:
+    """Lets the terminal report the mouse, or keep it for itself."""
+    has = "is the terminal's: it marks text" if state.mouse else "is ptop's"
+    return replace(state, mouse=not state.mouse, request="mouse", notice=f"the mouse {has}")
 
 
 def untag_all(state: State) -> State:

@@ -34,7 +34,8 @@ ANSI = {
 # Of a terminal that does not know its own size, such as a serial line.
 USUAL_SIZE = os.terminal_size((80, 24))
 # Buttons and wheel of the mouse (1000) in decimal numbers (1006), and marked pastes (2004).
-_INPUT_MODES = ("1000", "1006", "2004")
+_MOUSE_MODES = ("1000", "1006")
+_INPUT_MODES = (*_MOUSE_MODES, "2004")
 _CAPABILITIES = {
     "clear": "clear", "move": "cup", "bold": "bold", "underline": "smul", "dim": "dim",
     "reverse": "rev", "normal": "sgr0",
@@ -139,6 +140,8 @@ class Terminal:
         self.descriptor = sys.stdin.fileno()
         self.decoder = Decoder(_escape_s(), self.sequences.keys)
         self.size = USUAL_SIZE
+        # Whether the terminal reports the mouse.
+        self.mouse = True
 
     def measure(self) -> os.terminal_size:
         """Read the size of the terminal. A dimension that it does not know is the usual one."""
@@ -160,12 +163,19 @@ class Terminal:
         sys.stdout.write(text)
         sys.stdout.flush()
 
+    def set_mouse(self, reports: bool) -> None:
+        """Let the terminal report the mouse, or keep it for itself."""
+        self.mouse = reports
+        if self.sequences.is_ansi:
+            self.write("".join(f"\x1b[?{mode}{'h' if reports else 'l'}" for mode in _MOUSE_MODES))
+
     @contextlib.contextmanager
     def modes(self) -> Iterator[None]:
         """The terminal in the modes of the view. `HungUp` if it is gone, whatever failed."""
         sequences = self.sequences
         ansi = _INPUT_MODES if sequences.is_ansi else ()
-        begin = "".join(f"\x1b[?{mode}h" for mode in ansi)
+        wanted = (mode for mode in ansi if self.mouse or mode not in _MOUSE_MODES)
+        begin = "".join(f"\x1b[?{mode}h" for mode in wanted)
         end = "".join(f"\x1b[?{mode}l" for mode in ansi)
         try:
             before = termios.tcgetattr(self.descriptor)

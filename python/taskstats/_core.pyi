@@ -2040,6 +2040,11 @@ class Lines:
     def rows(self) -> int:
         """Number of task rows, shown or scrolled off; 0 for lines made of text."""
     @property
+    def headings_line(self) -> int:
+        """The line of the headings, counted from 0; the rows follow it."""
+    def heading(self, cell: int) -> str | None:
+        """Return the heading of the column at a cell of a line; None for lines made of text."""
+    @property
     def searching(self) -> bool:
         """Whether the filter has not read all texts that it goes by: the next screen has more of
         them.

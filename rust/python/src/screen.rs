@@ -434,6 +434,18 @@ impl PyLines {
         self.0.rows
     }
 
+    /// The line of the headings, counted from 0; the rows follow it.
+    #[getter]
+    fn headings_line(&self) -> usize {
+        self.0.headings_line
+    }
+
+    /// Return the heading of the column at a cell of a line; None for lines made of text.
+    fn heading(&self, cell: usize) -> Option<&str> {
+        let found = self.0.headings.iter().find(|(end, _)| cell < *end)?;
+        Some(&found.1)
+    }
+
     /// Whether the filter has not read all texts that it goes by: the next screen has more of them.
     #[getter]
     fn searching(&self) -> bool {

@@ -223,6 +223,10 @@ pub struct ScreenLines {
     pub died: bool,
     /// Whether the filter does not know all texts yet.
     pub searching: bool,
+    /// The line of the headings; the rows follow it.
+    pub headings_line: usize,
+    /// The headings from left to right, each with the cell after its column.
+    pub headings: Vec<(usize, String)>,
 }
 
 impl ScreenLines {
@@ -243,6 +247,8 @@ impl ScreenLines {
             selected_key: None,
             died: false,
             searching: false,
+            headings_line: 0,
+            headings: Vec::new(),
         }
     }
 }

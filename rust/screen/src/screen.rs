@@ -47,6 +47,7 @@ pub fn lines(
     let mut headings = ScreenLine { style: Style::Heading, ..ScreenLine::plain(" ") };
     data.table.push_headings(&mut headings, settings);
     headings.fit(cells);
+    let headings_line = lines.len();
     lines.push(headings);
     let mut shown = std::mem::take(&mut data.shown);
     let mut screen = ScreenLines {
@@ -54,6 +55,8 @@ pub fn lines(
         rows: data.rows,
         top: data.top,
         searching: head::progress(settings).is_some(),
+        headings_line,
+        headings: data.table.headings(1),
         ..ScreenLines::of_texts([], (0, 0))
     };
     select(&mut screen, &mut shown, data.selected, settings, selected);

@@ -165,6 +165,19 @@ impl TextTable {
         self.line(|column, line| line.text.push_str(&column.unit)).text
     }
 
+    /// The headings, each with the cell after its column; the first column begins at `begin`. A
+    /// space after a column belongs to it.
+    pub(crate) fn headings(&self, begin: usize) -> Vec<(usize, String)> {
+        let mut end = begin;
+        let last = self.columns.len() - 1;
+        let columns = self.columns.iter().enumerate();
+        let heading = columns.map(|(at, column)| {
+            end += column.width + 1;
+            (if at == last { usize::MAX } else { end }, column.heading.clone())
+        });
+        heading.collect()
+    }
+
     /// Appends the headings. The column that rows are sorted by has a mark.
     pub(crate) fn push_headings(&self, line: &mut ScreenLine, settings: &ViewSettings) {
         let mark = if settings.descending { '▼' } else { '▲' };
