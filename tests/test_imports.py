@@ -52,6 +52,7 @@ LAYERS = (
     ("ptop.live.keys",),
     ("ptop.live.pages", "ptop.live.pointing", "ptop.live.theme", "ptop.commands.batch"),
     ("ptop.live.view",),
+    ("ptop.live.saving",),
     ("ptop.live.app",),
     (
         "ptop.commands.audit",

@@ -172,15 +172,21 @@ def json_object(interval: taskstats.Interval, query: RowQuery, screen: Screen) -
     known = {key: field for key, field in fields.items() if field != TEXTS["command"]}
     states = {key: interval.status(field) for key, field in known.items()}
     rows = screen.values(query.rows_of(interval), list(keys.values()))
+    return json_head(interval) | {
+        "unavailable": {key: state for key, state in states.items() if state != "filled"},
+        "sum": _sums(interval),
+        "tasks": [task_object(keys, row) for row in rows],
+    }
+
+
+def json_head(interval: taskstats.Interval) -> dict[str, Any]:
+    """What a JSON object says of its interval."""
     return {
         "schema": SCHEMA,
         "time": interval.cur.time_ns / 1e9,
         "interval_ns": interval.interval_ns,
         "cpus": interval.cpus,
         "source": interval.cur.source,
-        "unavailable": {key: state for key, state in states.items() if state != "filled"},
-        "sum": _sums(interval),
-        "tasks": [_task_object(keys, row) for row in rows],
     }
 
 
@@ -198,7 +204,8 @@ def _sums(interval: taskstats.Interval) -> dict[str, int | None]:
     return sums
 
 
-def _task_object(keys: dict[str, str], row: Sequence[Any]) -> dict[str, Any]:
+def task_object(keys: dict[str, str], row: Sequence[Any]) -> dict[str, Any]:
+    """A row as an object."""
     task = dict(zip(keys, row, strict=True))
     # Only exited tasks have this key.
     if task.pop("exited"):

@@ -33,10 +33,20 @@ from ptop.live.guard import Guard
 from ptop.live.history import OnSpike, Writing
 from ptop.live.inspector import EARLIER, Inspector
 from ptop.live.pointing import Pointer, click
-from ptop.live.state import Limits, State, hide_kernel_threads, offer_users, tag, type_in, with_row
+from ptop.live.state import (
+    Limits,
+    State,
+    hide_kernel_threads,
+    offer_name,
+    offer_users,
+    tag,
+    type_in,
+    with_row,
+)
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look, styles
 from ptop.live.view import Renderer, needed_fields
+from ptop.privilege import sudo_user
 from ptop.signals import ENDING, Queue
 from ptop.text import safe
 from ptop.times import Pace, parse_time
@@ -81,6 +91,9 @@ def run(
         cpu_times=True,
         system=True,
     ) as opened:
+        if sudo_user() is not None:
+            # The interpreter's files may be root's alone.
+            from ptop.live import saving  # noqa: F401
         if not state.acting.keep_root:
             taskstats.drop_privileges(opened.name)
         feed = LiveFeed(opened) if history is None else HistoryFeed(opened, history)
@@ -337,7 +350,7 @@ class _Loop:
         request, self.state = self.state.request, replace(self.state, request="")
         if request == "redraw":
             self._measure()
-        elif request == "save setup":
+        elif request == "setup":
             notice = config.write(self.state.setup.path, setup.document(self.state))
             self.state = replace(self.state, notice=notice)
         elif request == "mouse":
@@ -347,6 +360,13 @@ class _Loop:
                 # Several keys may come at once: where is the selection?
                 self._update_selection(self._lines(self.feed.interval))
             self.state = tag(self.state)
+        elif request in {"name", "name with arguments"}:
+            if self.feed.interval is not None:
+                when_s = self.feed.interval.cur.time_ns / 1e9
+                name = time.strftime("ptop-%Y%m%d-%H%M%S.csv", time.localtime(when_s))
+                self.state = offer_name(self.state, name, arguments=request != "name")
+        elif request.startswith("save "):
+            self._save(request.removeprefix("save "))
         elif request.startswith("act "):
             self._act(request)
         elif request == "kernel threads":
@@ -355,11 +375,30 @@ class _Loop:
             self.state = offer_users(self.state, self._users())
         elif request.startswith("match "):
             self._search(request.removeprefix("match "))
-        elif request in {"mark", "frame difference", "name"} or request.startswith("write "):
+        elif request in {"mark", "frame difference", "name of history"} or request.startswith("write "):
             self._answer_of_past(request)
         else:
             notice = _go(self.feed, request, self.columns[self.state.sort])
             self.state = replace(self.state, notice=notice)
+
+    def _save(self, path: str) -> None:
+        """Save what is shown to a file."""
+        if self.feed.interval is None:
+            return
+        # Few views need it.
+        from ptop.live import saving
+
+        self.renderer.show(self.state)
+        arguments = self.state.save_arguments
+        try:
+            rows = saving.save(
+                path, self.feed.interval, self.feed.unchanged, self.renderer, arguments
+            )
+        except OSError as error:
+            notice = f"{error.strerror}: {path}"
+        else:
+            notice = f"{rows} rows saved to {path}"
+        self.state = replace(self.state, notice=notice)
 
     def _act(self, request: str) -> None:
         """Act on tasks, or ask what to do."""
@@ -383,7 +422,7 @@ class _Loop:
             self.state = replace(self.state, notice=feed.mark())
         elif request == "frame difference":
             self.state = replace(self.state, notice=feed.compare())
-        elif request == "name":
+        elif request == "name of history":
             self.state = type_in("write")(
                 replace(self.state, past=replace(self.state.past, span_s=feed.span_s()))
             )

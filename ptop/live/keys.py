@@ -21,7 +21,7 @@ from ptop.live.state import Action, State
 
 # Where the user looks at something, chooses from a list, and types a text.
 LISTS = ("columns", "setup", "sort", "users", *acting.LISTS)
-_TEXTS = ("filter", "search", "delay", "time", "write")
+_TEXTS = ("filter", "search", "delay", "time", "save", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
 PAGES = ("help", "books", "refused", *LISTS)
 _PANE = ("details",)
@@ -115,6 +115,9 @@ _VIEW: tuple[Key, ...] = (
         views=_LIVE, htop="H", top="H", old="H"),
     Key("K", "hide or show kernel threads", state.ask("kernel threads"), htop="K"),
     Key("X", "hide or show the tasks that died", state.hide_dead),
+    Key("x", "save the rows as CSV or JSON, without arguments", state.ask("name"), top="W"),
+    Key("Alt-x", "save the rows with the arguments of command lines",
+        state.ask("name with arguments")),
     Key("Alt-m", "let ptop or the terminal have the mouse", state.switch_mouse),
     Key("Tab v", "the next view: " + ", ".join(COLUMN_SETS), state.switch_view, htop="Tab",
         old="v"),
@@ -190,7 +193,7 @@ _FRAMES: tuple[Key, ...] = (
     Key("m", "mark this moment", state.ask("mark"), views=_LIVE),
     Key("=", "what happened between the marked moment and this one",
         state.step("difference"), views=_LIVE),
-    Key("W", "write the kept frames to a file for ptop replay", state.ask("name"), views=_LIVE),
+    Key("W", "write the kept frames to a file for ptop replay", state.ask("name of history"), views=_LIVE),
     Key("+ =", "twice as fast; in a tree, open or close the selected row",
         state.toggle_row_or(state.multiply_speed(2)), views=_REPLAY, old="+ ="),
     Key("-", "half as fast; in a tree as +", state.toggle_row_or(state.multiply_speed(0.5)),

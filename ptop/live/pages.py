@@ -21,6 +21,9 @@ PROMPTS: Mapping[str, Callable[[State], str]] = {
     "search": lambda _: "search",
     "delay": lambda state: f"seconds (now {state.delay:g})",
     "time": lambda _: "time (12:34:56, or from here +90s, -5m)",
+    "save": lambda state: (
+        "save with arguments to" if state.save_arguments else "save to (.csv or .json)"
+    ),
     **dict.fromkeys(acting.PROMPTS, acting.prompt),
     "write": lambda state: (
         f"file for the last {state.past.span_s:.0f} s,"

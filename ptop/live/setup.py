@@ -142,7 +142,7 @@ def _with_cursor(state: State, kind: str, key: str) -> State:
 
 def save(state: State) -> State:
     """Requests that the setup is written."""
-    return replace(state, request="save setup")
+    return replace(state, request="setup")
 
 
 def document(state: State) -> dict[str, Any]:

@@ -73,12 +73,12 @@ class State:
     """What the user has chosen, and the position on the screen.
 
     `mode` is table, help, books, setup, columns, sort or users, or what is typed: filter, search,
-    delay, time or write; details is the table with the pane of a task below it, strace a question
-    there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that replaces the
-    last one for a while, `wrong` says in a prompt what is wrong with it. `request` asks for what
-    only the data can answer: frame and where it is, time and what was typed, match and where it
-    is, users, tag, kernel threads, redraw, mouse, act and what, mark, name, write and a file, save
-    setup.
+    delay, time, save or write; details is the table with the pane of a task below it, strace a
+    question there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that
+    replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
+    asks for what only the data can answer: frame and where it is, time and what was typed, match
+    and where it is, users, tag, kernel threads, redraw, mouse, setup, name, save and where, act
+    and what, mark, name of history, write and a file.
     """
 
     view: str = "live"
@@ -114,6 +114,8 @@ class State:
     scroll: int = 0
     # What was searched for last, and the selection before this search.
     search: str = ""
+    # Whether a file that is saved has the arguments of command lines.
+    save_arguments: bool = False
     acting: Acting = field(default_factory=Acting)
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
     details: Details = field(default_factory=Details)
@@ -437,6 +439,12 @@ def type_in(mode: str) -> Action:
     return action
 
 
+def offer_name(state: State, name: str, arguments: bool) -> State:
+    """Opens the prompt for the name of a file to save to."""
+    entry = Line.of(name, state.history.get("save", ()))
+    return replace(state, mode="save", entry=entry, wrong="", save_arguments=arguments)
+
+
 def typed(state: State, entry: Line) -> State:
     """The state after the line of a prompt has changed. A search follows it."""
     changed = entry.text != state.entry.text
@@ -462,6 +470,8 @@ def commit(state: State) -> State:
         return replace(done, search=text or state.search)
     if not text:
         return done
+    if mode == "save":
+        return replace(done, request=f"save {text}")
     if mode == "time":
         return replace(done, request=f"time {text}", paused=True)
     if mode == "write":

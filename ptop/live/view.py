@@ -50,7 +50,7 @@ class Renderer:
         self.limits = limits
         self.ascii_only = ascii_only
         self.state = state
-        self.screen = Screen(self._columns(), user=user, offset_s=offset_s, **self._settings())
+        self.screen = Screen(self.shown(), user=user, offset_s=offset_s, **self._settings())
 
     @property
     def ascii(self) -> bool:
@@ -60,9 +60,10 @@ class Renderer:
     def show(self, state: State) -> None:
         """Render the next intervals for another state."""
         self.state = state
-        self.screen.configure(self._columns(), **self._settings())
+        self.screen.configure(self.shown(), **self._settings())
 
-    def _columns(self) -> list[TableColumn]:
+    def shown(self) -> list[TableColumn]:
+        """The columns of the table."""
         state = self.state
         named = state.group_by or state.tree.of
         return [for_groups(self.columns[key], named) for key in _shown(state)]
@@ -128,6 +129,16 @@ class Renderer:
         """The number of the next row that `text` finds from row `start` on."""
         rows, resting = self._rows(interval, unchanged)
         return self.screen.find(rows, resting, text, start, backwards=backwards)
+
+    def values(
+        self,
+        interval: taskstats.Interval,
+        unchanged: taskstats.Source | None,
+        sources: list[str],
+    ) -> list[tuple[int | float | str | None, ...]]:
+        """All rows that the filter keeps, on the screen or not, as tuples of columns."""
+        rows, resting = self._rows(interval, unchanged)
+        return self.screen.values(rows, sources, resting=resting)
 
     def _rows(
         self, interval: taskstats.Interval, unchanged: Unchanged | None

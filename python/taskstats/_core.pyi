@@ -2009,13 +2009,20 @@ class Screen:
 
         Raises what `user` raises, and TypeError where it returns another type.
         """
-    def values(self, rows: Interval | Fold, columns: list[str]) -> list[tuple[_Cell, ...]]:
+    def values(
+        self,
+        rows: Interval | Fold,
+        columns: list[str],
+        *,
+        resting: Source | KeptInterval | None = None,
+    ) -> list[tuple[_Cell, ...]]:
         """Return the selected rows as tuples of `columns`, as `Interval.select` does.
 
         More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
         thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
         and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
-        path is unknown. Raises ValueError for an unknown column.
+        path is unknown. `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for
+        an unknown column.
         """
 
 @final

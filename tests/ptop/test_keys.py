@@ -70,10 +70,10 @@ def test_every_key_changes_something(layout: str, view: str) -> None:
 
 
 def test_a_key_that_is_not_bound_is_answered() -> None:
-    assert press(FULL, "x").notice == "x is not a key; F1 lists the keys"
+    assert press(FULL, "%").notice == "% is not a key; F1 lists the keys"
     assert press(FULL, "Ctrl-F5").notice == "Ctrl-F5 is not a key; F1 lists the keys"
-    assert press(replace(FULL, mode="help"), "x").notice == "x is not a key; F1 lists the keys"
-    assert replace(press(FULL, "x"), notice="") == FULL
+    assert press(replace(FULL, mode="help"), "%").notice == "% is not a key; F1 lists the keys"
+    assert replace(press(FULL, "%"), notice="") == FULL
 
 
 def test_a_key_of_the_version_before_is_answered_with_its_new_place() -> None:

@@ -7,13 +7,13 @@ use std::time::Duration;
 use precise_top_core::interval::Unchanged;
 use precise_top_core::names::quoted;
 use precise_top_core::{
-    Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, Interval, Metric, TaskTable,
-    TaskTree, parse_condition,
+    Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, Interval, Metric, Query,
+    TaskTable, TaskTree, parse_condition,
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, ViewRows, ViewSettings,
-    draw, find, missing,
+    Canvas, ControlSequences, Remembered, ScreenLines, Style, TableRow, TextTable, ViewRows,
+    ViewSettings, draw, find, missing,
 };
 use precise_top_sources::{CommandLines, FilterTexts};
 use pyo3::exceptions::PyValueError;
@@ -275,23 +275,27 @@ impl PyScreen {
     /// More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
     /// thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
     /// and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
-    /// path is unknown. Raises ValueError for an unknown column.
+    /// path is unknown. `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for
+    /// an unknown column.
+    #[pyo3(signature = (rows, columns, *, resting=None))]
     fn values<'py>(
         &mut self,
         py: Python<'py>,
         rows: RowsArgument<'py>,
         columns: Vec<String>,
+        resting: Option<Resting<'_>>,
     ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let columns = columns.iter().map(|name| ValueColumn::from_name(name));
         let columns = columns.collect::<PyResult<Vec<_>>>()?;
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), None);
-        let table = rows.table();
         self.commands.begin(rows.interval().cur());
-        let chosen = table.select(&self.settings.query()).into_iter();
+        let limit = self.settings.limit;
+        let query = Query { offset: 0, limit, ..self.settings.query() };
+        let shown_as = self.chosen(py, &rows, resting.as_ref())?;
+        let chosen = shown_as.rows(&rows).chosen(&query).into_iter();
         chosen
-            .map(|row| {
-                let row = row as usize;
+            .map(|TableRow { table, row, .. }| {
                 let commands = &mut self.commands;
                 let cells = columns.iter().map(|column| column.value(py, table, row, commands));
                 PyTuple::new(py, cells.collect::<PyResult<Vec<_>>>()?)

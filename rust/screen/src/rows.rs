@@ -47,7 +47,7 @@ impl<'a> ViewRows<'a> {
     }
 
     /// The rows that the query chooses.
-    pub(crate) fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
+    pub fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
         fn of<'a>(table: &'a dyn TaskTable, row: u32) -> TableRow<'a> {
             let row = row as usize;
             let ran = table.part(row, Metric::TotalNs) != Some(Cell::Int(0));
