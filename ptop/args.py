@@ -398,7 +398,8 @@ def parse_with_config(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
 
 def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...], TableColumn]:
     """The columns that the table options ask for, and the one to sort by."""
-    columns = options.columns or column_set(options.view)
+    as_text = options.batch or options.format
+    columns = options.columns or column_set(options.view, on_screen=not as_text)
     return columns, options.sort or COLUMNS[COLUMN_SETS[options.view].sort]
 
 

@@ -43,7 +43,9 @@ class TableColumn:
     @property
     def summed(self) -> bool:
         """Whether the sum over all rows is meaningful."""
-        is_rate = self.source.endswith(("_pct", "_per_sec")) and self.form != "raw"
+        is_rate = self.source.endswith(("_pct", "_per_sec"))
+        # A sum of largest waits would be of no kind.
+        is_rate = is_rate and self.form != "raw" and not self.form.startswith("wait")
         return is_rate or self.key in {"num_threads", "tasks"}
 
 
@@ -151,6 +153,17 @@ _TABLE = (
     TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), False),
     TableColumn("rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",)),
     TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
+    TableColumn(
+        "spark",
+        "60s",
+        "(str)",
+        6,
+        "total_ns",
+        "spark",
+        "its own CPU time in each ten seconds of the last minute; a full bar is one CPU",
+        right=False,
+        rank=7,
+    ),
     _wait("wait", "wait", 5, "what it waits for most: the share of the interval as a bar"),
     _wait("wait_pct", "wait(%)", 10, "the same with the share in %"),
     _wait("wait_ms", "wait(ms)", 10, "the same with the time in ms"),
@@ -268,6 +281,7 @@ _RANKS = {
     "user_pct": 6,
     "state": 4,
     "USER": 3,
+    "spark": 6,
     "rss_kb": 2,
     "tgid": 2,
     "tasks": 1,
@@ -306,6 +320,13 @@ class ColumnSet:
     sort: str
     # What the rows are a tree of: task, cgroup, or empty for a list.
     tree: str = ""
+    # Columns before the last one that a screen has, but text has not.
+    on_screen: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns of a screen."""
+        return (*self.columns[:-1], *self.on_screen, *self.columns[-1:])
 
 
 # What --view chooses from; `snap` is the snapshot view of the tool of 2010.
@@ -325,6 +346,7 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "command",
         ),
         sort="total_pct",
+        on_screen=("wait", "spark"),
     ),
     "waits": ColumnSet(
         (
@@ -471,9 +493,10 @@ def parse_columns(names: str, raw_units: Mapping[str, str]) -> tuple[TableColumn
     return tuple(found)
 
 
-def column_set(name: str) -> tuple[TableColumn, ...]:
-    """The columns of `COLUMN_SETS[name]`."""
-    return tuple(COLUMNS[key] for key in COLUMN_SETS[name].columns)
+def column_set(name: str, on_screen: bool = False) -> tuple[TableColumn, ...]:
+    """The columns of `COLUMN_SETS[name]` in text or on a screen."""
+    chosen = COLUMN_SETS[name]
+    return tuple(COLUMNS[key] for key in (chosen.shown if on_screen else chosen.columns))
 
 
 def for_groups(column: TableColumn, group_by: str | None) -> TableColumn:

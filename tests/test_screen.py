@@ -16,7 +16,7 @@ import pytest
 import taskstats
 from taskstats.screen import Canvas, Lines, Screen
 
-SIZE = (100, 30)
+SIZE = (100, 40)
 
 
 @dataclass

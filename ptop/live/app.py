@@ -90,6 +90,7 @@ def run(
         changed=True,
         cpu_times=True,
         system=True,
+        meters=("pressure", "disks", "networks"),
     ) as opened:
         if sudo_user() is not None:
             # The interpreter's files may be root's alone.

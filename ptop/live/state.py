@@ -84,7 +84,7 @@ class State:
     view: str = "live"
     # The columns, sort key, order and tree of the other views.
     views: Mapping[str, tuple[tuple[str, ...], str, bool, Tree]] = field(default_factory=dict)
-    columns: tuple[str, ...] = COLUMN_SETS["live"].columns
+    columns: tuple[str, ...] = COLUMN_SETS["live"].shown
     sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
     # All columns that may be chosen.
@@ -268,7 +268,7 @@ def switch_view(state: State) -> State:
     following = names[at % len(names)]
     kept = {**state.views, state.view: (state.columns, state.sort, state.descending, state.tree)}
     new = COLUMN_SETS[following]
-    first = (new.columns, new.sort, True, Tree(new.tree))
+    first = (new.shown, new.sort, True, Tree(new.tree))
     columns, sort, descending, its_tree = kept.get(following, first)
     state = replace(state, view=following, views=kept, columns=columns, sort=sort)
     state = replace(state, tree=its_tree, group_by="" if its_tree.of else state.group_by)

@@ -89,7 +89,7 @@ def test_the_machine_has_the_sum_of_each_kind(interval: taskstats.Interval) -> N
 
 
 def test_w_shows_them_in_five_ways() -> None:
-    now, seen = State(), []
+    now, seen = State(columns=("pid", "command")), []
     for _ in range(6):
         now = press(now, "w")
         seen += [key for key in now.columns if key in WAIT_COLUMNS]
@@ -102,7 +102,7 @@ def test_w_shows_them_in_five_ways() -> None:
 
 
 def test_the_longest_wait_comes_first() -> None:
-    now = press(State(), "W")
+    now = press(State(columns=("pid", "command")), "W")
     assert (now.sort, now.descending, "wait" in now.columns) == ("wait", True, True)
     # The order stays with the form.
     assert press(now, "w").sort == "wait_pct"

@@ -544,7 +544,7 @@ def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
     until("frame 1 of 7")
     child.send("dnever\r")
     until("'never' is not a time")
-    child.send("?\x1b[6~")
+    child.send("?\x1b[6~\x1b[6~")
     until("the next spike of the sorted column")
     # Until the key after Escape is sent with it, it is Alt and that key.
     child.send("\x1b")

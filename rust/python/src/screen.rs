@@ -12,8 +12,8 @@ use precise_top_core::{
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, Remembered, ScreenLines, Style, TableRow, TextTable, ViewRows,
-    ViewSettings, draw, find, missing,
+    Canvas, ControlSequences, History, Remembered, ScreenLines, Style, TableRow, TextTable,
+    ViewRows, ViewSettings, draw, find, missing,
 };
 use precise_top_sources::{CommandLines, FilterTexts};
 use pyo3::exceptions::PyValueError;
@@ -141,6 +141,7 @@ pub(crate) struct PyScreen {
     condition: Option<Arc<Condition>>,
     texts: Arc<FilterTexts>,
     selected: Option<Remembered>,
+    history: History,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
 }
@@ -166,6 +167,7 @@ impl PyScreen {
             users: Users::default(),
             commands: CommandLines::default(),
             selected: None,
+            history: History::default(),
             quarter: None,
         })
     }
@@ -213,7 +215,9 @@ impl PyScreen {
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
         let chosen = self.chosen(py, &rows, resting.as_ref())?;
-        let (interval, rows, table) = (chosen.interval(&rows), chosen.rows(&rows), &self.table);
+        self.history.observe(chosen.interval(&rows), self.table.has_history());
+        let (interval, table) = (chosen.interval(&rows), &self.table);
+        let rows = ViewRows { history: Some(&self.history), ..chosen.rows(&rows) };
         self.commands.begin(interval.cur());
         let selected = &self.selected;
         let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
@@ -321,11 +325,14 @@ impl Chosen {
 
     fn rows<'a>(&'a self, rows: &'a RowsArgument<'_>) -> ViewRows<'a> {
         match self {
-            Chosen::List(unchanged) => {
-                ViewRows { table: rows.table(), unchanged: unchanged.as_ref(), tree: None }
-            }
+            Chosen::List(unchanged) => ViewRows {
+                table: rows.table(),
+                unchanged: unchanged.as_ref(),
+                tree: None,
+                history: None,
+            },
             Chosen::Tree(tree, arranged) => {
-                ViewRows { table: tree, unchanged: None, tree: Some(arranged) }
+                ViewRows { table: tree, unchanged: None, tree: Some(arranged), history: None }
             }
         }
     }

@@ -9,7 +9,9 @@
 use precise_top_core::{CpuTimes, System};
 
 use crate::line::{ScreenLine, Style};
+use crate::meters;
 use crate::settings::ViewSettings;
+use crate::spark;
 use crate::text::{self, UNKNOWN, push};
 use crate::view::{Heights, ViewData};
 
@@ -25,19 +27,27 @@ pub(crate) fn lines(
     if shows(1) {
         lines.push(machine(data, settings));
     }
-    lines.push(cpus(data, settings));
+    lines.push(cpus(data, settings, cells));
     lines.extend(bars(&data.cpus, cells, heights));
     if shows(2) {
         lines.push(ScreenLine::plain(tasks(data, settings)));
     }
-    if let Some(system) = data.system.filter(|_| shows(4)) {
-        lines.push(ScreenLine::plain(memory(&system)));
+    let mut fact = 4;
+    let mut shows_next = |is_known: bool| {
+        fact += usize::from(is_known);
+        is_known && heights.facts >= fact
+    };
+    if let Some(system) = data.system.filter(|_| shows_next(true)) {
+        lines.push(meters::memory(&system));
     }
     if shows(3) {
         lines.push(source(data, settings));
     }
-    if data.waits.is_known() && shows(4 + usize::from(data.system.is_some())) {
+    if shows_next(data.waits.is_known()) {
         lines.push(data.waits.line());
+    }
+    if shows_next(data.rates.is_known()) {
+        lines.push(data.rates.line());
     }
     if heights.filter > 0 {
         lines.push(filter(data, settings));
@@ -197,22 +207,9 @@ fn filter(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     line
 }
 
-fn memory(system: &System) -> String {
-    let swapped_kb = system.swap_total_kb.saturating_sub(system.swap_free_kb);
-    let mut line = String::with_capacity(128);
-    for (name, kb) in [
-        ("mem ", system.mem_total_kb),
-        ("  available ", system.mem_available_kb),
-        ("  free ", system.mem_free_kb),
-        ("  cache ", system.cached_kb.saturating_add(system.buffers_kb)),
-        ("  swap ", swapped_kb),
-        ("/", system.swap_total_kb),
-    ] {
-        line.push_str(name);
-        text::push_kibibytes(&mut line, kb as f64);
-    }
-    line
-}
+/// Least and most intervals before this one that are shown.
+const LEAST_SPARKS: usize = 6;
+const MOST_SPARKS: usize = 60;
 
 /// Shares of a CPU's time in per cent: user, system, iowait, interrupts, steal.
 type Shares = [f64; 5];
@@ -223,7 +220,7 @@ fn shares(times: &CpuTimes) -> Shares {
 }
 
 /// The mean of all CPUs, and the lamp.
-fn cpus(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
+fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLine {
     let mut mean = [0.0; 5];
     for times in &data.cpus {
         for (sum, share) in mean.iter_mut().zip(shares(times)) {
@@ -247,6 +244,13 @@ fn cpus(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
              steal {steal:.1}  iowait {iowait:.1}"
         ),
     );
+    let room = cells.saturating_sub(text::width(&line.text) + 2);
+    if let Some(history) = data.history.filter(|_| room >= LEAST_SPARKS) {
+        line.text.push_str("  ");
+        let begin = line.text.len();
+        spark::push_values(&mut line.text, history.cpus(room.min(MOST_SPARKS)), 1.0);
+        line.mark(begin, Style::User);
+    }
     line
 }
 

@@ -1,5 +1,6 @@
 //! The rows that a view chooses from.
 
+use crate::history::History;
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
     Arranged, Branch, Cell, Filter, Header, MergedRow, Metric, Query, TaskTable,
@@ -16,6 +17,8 @@ pub struct TableRow<'a> {
     pub ran: bool,
     /// Where it stands in a tree.
     pub branch: Option<Branch>,
+    /// What tasks used before.
+    pub history: Option<&'a History>,
 }
 
 /// The rows that a view chooses from.
@@ -27,6 +30,8 @@ pub struct ViewRows<'a> {
     pub unchanged: Option<&'a Unchanged>,
     /// The nodes of a tree in their order.
     pub tree: Option<&'a Arranged>,
+    /// What tasks and CPUs used before.
+    pub history: Option<&'a History>,
 }
 
 impl<'a> ViewRows<'a> {
@@ -48,11 +53,12 @@ impl<'a> ViewRows<'a> {
 
     /// The rows that the query chooses.
     pub fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
-        fn of<'a>(table: &'a dyn TaskTable, row: u32) -> TableRow<'a> {
+        let history = self.history;
+        let of = |table: &'a dyn TaskTable, row: u32| {
             let row = row as usize;
             let ran = table.part(row, Metric::TotalNs) != Some(Cell::Int(0));
-            TableRow { table, row, ran, branch: None }
-        }
+            TableRow { table, row, ran, branch: None, history }
+        };
         if let Some(tree) = self.tree {
             let nodes = tree.nodes.iter().zip(&tree.branches).skip(query.offset);
             let nodes = nodes.take(query.limit.unwrap_or(usize::MAX));

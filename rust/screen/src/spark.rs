@@ -20,13 +20,20 @@ pub(crate) fn push_values(text: &mut String, values: impl Iterator<Item = f64>, 
     }));
 }
 
-/// Appends a bar of `share` of `cells` cells after a space, in eighths of a cell; nothing for what
-/// is shorter than that.
+/// Appends a bar of `share` of `cells` cells after a space; nothing for what is too short to be
+/// seen.
 pub(crate) fn push_meter(text: &mut String, share: f64, cells: usize) {
-    let eighths = (share.clamp(0.0, 1.0) * cells as f64 * 8.0).round() as usize;
-    if eighths > 0 {
-        text.push(' ');
+    let begin = text.len();
+    text.push(' ');
+    if push_cells(text, share, cells) == 0 {
+        text.truncate(begin);
     }
+}
+
+/// Appends a bar of `share` of `cells` cells, in eighths of a cell. Returns how many cells it has.
+pub(crate) fn push_cells(text: &mut String, share: f64, cells: usize) -> usize {
+    let eighths = (share.clamp(0.0, 1.0) * cells as f64 * 8.0).round() as usize;
     text.extend(std::iter::repeat_n('█', eighths / 8));
     text.extend((eighths % 8).checked_sub(1).map(|rest| WIDTHS[rest]));
+    eighths.div_ceil(8)
 }

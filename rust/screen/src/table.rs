@@ -11,6 +11,7 @@ use crate::command::{Names, push_cgroup, push_command};
 use crate::line::{ScreenLine, Style};
 use crate::rows::TableRow;
 use crate::settings::ViewSettings;
+use crate::spark;
 use crate::text::{self, Side, UNKNOWN};
 use crate::tree;
 use crate::waits::{self, WaitForm};
@@ -44,13 +45,15 @@ pub enum CellFormat {
     Cgroup(Option<CgroupName>),
     /// What the row waits for.
     Wait(WaitForm),
+    /// The CPU time of the task itself in the last minute, as bars.
+    Spark,
     /// Any value, unchanged.
     Raw,
 }
 
 impl CellFormat {
     /// All formats with their names.
-    pub const ALL: [(&'static str, CellFormat); 21] = [
+    pub const ALL: [(&'static str, CellFormat); 22] = [
         ("percent", CellFormat::Percent),
         ("integer", CellFormat::Integer),
         ("kibibytes", CellFormat::Kibibytes),
@@ -66,6 +69,7 @@ impl CellFormat {
         ("container", CellFormat::Cgroup(Some(CgroupName::Container))),
         ("pod", CellFormat::Cgroup(Some(CgroupName::Pod))),
         ("unit", CellFormat::Cgroup(Some(CgroupName::Unit))),
+        ("spark", CellFormat::Spark),
         ("wait", CellFormat::Wait(WaitForm::Letter)),
         ("wait_pct", CellFormat::Wait(WaitForm::Percent)),
         ("wait_ms", CellFormat::Wait(WaitForm::Milliseconds)),
@@ -125,6 +129,11 @@ impl TextTable {
     /// A table with these columns.
     pub fn new(columns: Vec<TextColumn>) -> TextTable {
         TextTable { columns, cells: None, offset_s: 0 }
+    }
+
+    /// Whether it shows what tasks used before.
+    pub fn has_history(&self) -> bool {
+        self.columns.iter().any(|column| column.format == CellFormat::Spark)
     }
 
     /// The columns from left to right.
@@ -233,6 +242,10 @@ impl TextTable {
                 push_cgroup(&mut line.text, names, row, name);
                 return Style::Plain;
             }
+            if column.format == CellFormat::Spark {
+                push_spark(line, row);
+                return Style::Plain;
+            }
             if let CellFormat::Wait(form) = column.format {
                 waits::push(line, row, form, self.offset_s);
                 return style(column, cell);
@@ -277,7 +290,10 @@ impl TextTable {
     ) -> Vec<String> {
         let chosen = rows.select(&settings.query()).into_iter();
         let row = |row| {
-            self.row(names, TableRow { table: rows, row: row as usize, ran: true, branch: None })
+            self.row(
+                names,
+                TableRow { table: rows, row: row as usize, ran: true, branch: None, history: None },
+            )
         };
         let sums = self.sums(|metric| interval.sum(metric));
         let mut lines = vec![self.titles(), self.units()];
@@ -317,6 +333,15 @@ impl TextTable {
             }
             line.mark(start, style);
         }
+    }
+}
+
+/// Appends the history of the task of a row; nothing where there is none.
+fn push_spark(line: &mut ScreenLine, row: TableRow<'_>) {
+    let record = row.table.record(row.row).filter(|_| row.table.group_name(row.row).is_none());
+    if let Some(shares) = record.zip(row.history).and_then(|(record, history)| history.of(&record))
+    {
+        spark::push_values(&mut line.text, shares.into_iter(), 1.0);
     }
 }
 

@@ -9,7 +9,9 @@ use precise_top_core::{
 };
 
 use crate::command::Names;
+use crate::history::History;
 use crate::line::{ScreenLine, Style};
+use crate::meters::MachineRates;
 use crate::row_key::{Fate, RowKey};
 use crate::rows::{TableRow, ViewRows};
 use crate::selection::{self, Place};
@@ -25,8 +27,8 @@ const TABLE_FRAME: usize = 2;
 /// The key bar is shown on screens with at least this many lines.
 const LOW: usize = TABLE_FRAME + LEAST_TASKS + 2;
 /// Lines above the table that are not of single CPUs, the most important first: the times of
-/// all CPUs, machine, tasks, source, memory, waits.
-pub(crate) const FACTS: usize = 6;
+/// all CPUs, machine, tasks, source, memory, waits, pressure and devices.
+pub(crate) const FACTS: usize = 7;
 /// Least width of one CPU's bar, with its number and share.
 const BAR: usize = 20;
 /// The same where there would not be room for all CPUs.
@@ -35,7 +37,7 @@ const SMALL_BAR: usize = 13;
 /// How many lines of a screen each part gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heights {
-    /// Times of all CPUs, machine, tasks, source, memory, waits.
+    /// Times of all CPUs, machine, tasks, source, memory, waits, pressure and devices.
     pub facts: usize,
     /// Lines with the bars of single CPUs.
     pub bars: usize,
@@ -165,6 +167,10 @@ pub struct ViewData<'a> {
     pub cpus: Vec<CpuTimes>,
     /// What tasks waited for.
     pub waits: Waits,
+    /// Pressure, disks and networks.
+    pub rates: MachineRates,
+    /// What the CPUs used before.
+    pub history: Option<&'a History>,
     /// Balance of the CPUs' time.
     pub balance: Option<Balance>,
     /// The table with the columns that are filled and fit.
@@ -232,6 +238,8 @@ impl<'a> ViewData<'a> {
             states,
             cpus: interval.cpu_split(),
             waits: Waits::of(interval),
+            rates: MachineRates::of(interval),
+            history: rows.history,
             balance,
             sums: sums(rows, interval, &table, &settings.filter),
             share_pct: share_pct(interval, rows, &settings.filter),
@@ -271,7 +279,7 @@ impl<'a> ViewData<'a> {
 
     /// How many lines of a screen of `size` (columns, lines) each part gets.
     pub fn heights(&self, size: (usize, usize), settings: &ViewSettings) -> Heights {
-        let unknown = [self.system.is_none(), !self.waits.is_known()];
+        let unknown = [self.system.is_none(), !self.waits.is_known(), !self.rates.is_known()];
         let facts = FACTS - unknown.into_iter().filter(|&is_unknown| is_unknown).count();
         Heights::new(size, self.cpus.len(), facts, !settings.filter.is_empty())
     }

@@ -8,21 +8,12 @@ use crate::rows::TableRow;
 use crate::spark;
 use crate::text::{self, UNKNOWN};
 
-/// Letters of each kind in a cell, and its word in the line of the machine.
-const NAMES: [(&str, &str); 8] = [
-    ("cpu", "cpu"),
-    ("blk", "blkio"),
-    ("swp", "swapin"),
-    ("rcl", "reclaim"),
-    ("thr", "thrash"),
-    ("cmp", "compact"),
-    ("wpc", "wpcopy"),
-    ("irq", "irq"),
-];
+/// The letters of each kind.
+const NAMES: [&str; 8] = ["cpu", "blk", "swp", "rcl", "thr", "cmp", "wpc", "irq"];
 /// From which share of the interval on a wait is shown.
 const LEAST_PCT: f64 = 0.005;
 /// Cells of the largest bar in the line of the machine, which is of one CPU.
-const BAR: usize = 8;
+const BAR: usize = 4;
 
 /// What a cell says of the largest wait of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +48,7 @@ pub(crate) fn push(line: &mut ScreenLine, row: TableRow<'_>, form: WaitForm, off
     if is_none {
         return line.text.push('·');
     }
-    let name = NAMES[kind].0;
+    let name = NAMES[kind];
     match form {
         WaitForm::Letter => {
             line.text.push(spark::bar(share / 100.0));
@@ -119,8 +110,8 @@ impl Waits {
 
     /// The line of the machine.
     pub(crate) fn line(&self) -> ScreenLine {
-        let mut line = ScreenLine::plain("WAIT ");
-        for ((_, name), share) in NAMES.iter().zip(self.shares_pct) {
+        let mut line = ScreenLine::plain("WAIT");
+        for (name, share) in NAMES.into_iter().zip(self.shares_pct) {
             let Some(share) = share else { continue };
             text::push(&mut line.text, format_args!(" {name} "));
             let style = match share {

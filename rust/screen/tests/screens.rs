@@ -7,6 +7,7 @@ use precise_top_core::{
     Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Identity, Interval, Key, Layout,
     Metric, Record, SharedBytes, Snapshot, SourceKind, System, TaskTable,
 };
+use precise_top_screen::meters::MachineRates;
 use precise_top_screen::screen::lines;
 use precise_top_screen::selection::Place;
 use precise_top_screen::text::{Side, width};
@@ -108,7 +109,7 @@ fn row_of(
     row: usize,
     cell: impl Fn(Metric, usize) -> Option<Cell<'static>>,
 ) -> String {
-    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true, branch: None })
+    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true, branch: None, history: None })
 }
 
 fn cell(metric: Metric, row: usize) -> Option<Cell<'static>> {
@@ -184,6 +185,8 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
             .collect(),
         cpus: (0..cpus).map(cpu).collect(),
         waits: Waits::default(),
+        rates: MachineRates::default(),
+        history: None,
         balance: Some(Balance {
             cpus,
             available_ns: 2_000_000_000,

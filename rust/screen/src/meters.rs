@@ -1,0 +1,136 @@
+//! What the machine did in an interval: pressure, disks and networks, in a line.
+
+use precise_top_core::machine::{Machine, Pressure};
+use precise_top_core::{Interval, System};
+
+use crate::line::{ScreenLine, Style};
+use crate::spark;
+use crate::text;
+
+/// Cells of a bar of memory.
+const BAR: usize = 8;
+/// From which share of time on a pressure warns, and from which it alarms.
+const PRESSED: (f64, f64) = (10.0, 40.0);
+
+/// Rates of the machine in an interval; None is unknown.
+#[derive(Clone, Debug, Default)]
+pub struct MachineRates {
+    /// Share of time in which some task waited for CPU, I/O and memory, in per cent.
+    pub pressures_pct: [Option<f64>; 3],
+    /// Bytes a second that disks read and wrote, and the mean share of time in which they were
+    /// busy, in per cent.
+    pub disks: Option<(f64, f64, f64)>,
+    /// Bytes a second that came in and went out.
+    pub networks: Option<(f64, f64)>,
+}
+
+impl MachineRates {
+    /// The rates of an interval, of the meters that both snapshots have.
+    pub(crate) fn of(interval: &Interval) -> MachineRates {
+        let (before, now) = (&interval.prev().header().machine, &interval.cur().header().machine);
+        let seconds = interval.interval_ns() as f64 / 1e9;
+        let pressure = |of: fn(&Machine) -> Option<Pressure>| {
+            of(now)?.some.share_pct(&of(before)?.some, interval.interval_ns())
+        };
+        let mut rates = MachineRates {
+            pressures_pct: [
+                pressure(|machine| machine.cpu_pressure),
+                pressure(|machine| machine.io_pressure),
+                pressure(|machine| machine.memory_pressure),
+            ],
+            ..MachineRates::default()
+        };
+        if seconds <= 0.0 {
+            return rates;
+        }
+        let per_s = |count: u64| count as f64 / seconds;
+        rates.disks = now.all_disks().zip(before.all_disks()).map(|(now_counts, before)| {
+            let counts = now_counts.since(&before);
+            let disks = now.disks.as_ref().map_or(1, Vec::len).max(1);
+            let busy = (per_s(counts.busy_ms) / 10.0 / disks as f64).min(100.0);
+            (per_s(counts.read_bytes), per_s(counts.written_bytes), busy)
+        });
+        rates.networks = now.all_networks().zip(before.all_networks()).map(|(now, before)| {
+            let counts = now.since(&before);
+            (per_s(counts.received_bytes), per_s(counts.sent_bytes))
+        });
+        rates
+    }
+
+    /// Whether there is something to show.
+    pub(crate) fn is_known(&self) -> bool {
+        let is_pressed = self.pressures_pct.iter().any(Option::is_some);
+        is_pressed || self.disks.is_some() || self.networks.is_some()
+    }
+
+    /// The line of these rates.
+    pub(crate) fn line(&self) -> ScreenLine {
+        let mut line = ScreenLine::default();
+        if self.pressures_pct.iter().any(Option::is_some) {
+            line.text.push_str("PSI");
+        }
+        for (name, share) in ["cpu", "io", "mem"].into_iter().zip(self.pressures_pct) {
+            let Some(share) = share else { continue };
+            text::push(&mut line.text, format_args!(" {name} "));
+            let style = match share {
+                _ if share >= PRESSED.1 => Style::Bad,
+                _ if share >= PRESSED.0 => Style::Warn,
+                _ => Style::Plain,
+            };
+            let begin = line.text.len();
+            let digits = usize::from(share < 10.0);
+            text::push(&mut line.text, format_args!("{share:.digits$}%"));
+            line.mark(begin, style);
+        }
+        let between = if line.text.is_empty() { "" } else { "  " };
+        if let Some((read, written, busy)) = self.disks {
+            text::push(&mut line.text, format_args!("{between}disk r "));
+            text::push_bytes_rate(&mut line.text, read);
+            line.text.push_str("/s w ");
+            text::push_bytes_rate(&mut line.text, written);
+            text::push(&mut line.text, format_args!("/s {busy:.0}%"));
+        }
+        let between = if line.text.is_empty() { "" } else { "  " };
+        if let Some((received, sent)) = self.networks {
+            text::push(&mut line.text, format_args!("{between}net in "));
+            text::push_bytes_rate(&mut line.text, received);
+            line.text.push_str("/s out ");
+            text::push_bytes_rate(&mut line.text, sent);
+            line.text.push_str("/s");
+        }
+        line
+    }
+}
+
+/// The line of memory: bars of what is used, in numbers too.
+pub(crate) fn memory(system: &System) -> ScreenLine {
+    let mut line = ScreenLine::plain(String::with_capacity(128));
+    let used_kb = system.mem_total_kb.saturating_sub(system.mem_available_kb);
+    line.text.push_str("mem ");
+    push_bar(&mut line, used_kb, system.mem_total_kb);
+    line.text.push_str("  free ");
+    text::push_kibibytes(&mut line.text, system.mem_free_kb as f64);
+    line.text.push_str("  cache ");
+    let cache_kb = system.cached_kb.saturating_add(system.buffers_kb);
+    text::push_kibibytes(&mut line.text, cache_kb as f64);
+    line.text.push_str("  swap ");
+    let swapped_kb = system.swap_total_kb.saturating_sub(system.swap_free_kb);
+    push_bar(&mut line, swapped_kb, system.swap_total_kb);
+    line
+}
+
+/// Appends a bar, and the two numbers; without a bar where there is nothing to use.
+fn push_bar(line: &mut ScreenLine, used_kb: u64, total_kb: u64) {
+    if total_kb > 0 {
+        let share = used_kb as f64 / total_kb as f64;
+        line.text.push('[');
+        let begin = line.text.len();
+        let cells = spark::push_cells(&mut line.text, share, BAR);
+        line.mark(begin, if share < 0.9 { Style::User } else { Style::Bad });
+        line.text.extend(std::iter::repeat_n('·', BAR - cells));
+        line.text.push_str("] ");
+    }
+    text::push_kibibytes(&mut line.text, used_kb as f64);
+    line.text.push('/');
+    text::push_kibibytes(&mut line.text, total_kb as f64);
+}
