@@ -376,7 +376,9 @@ class _Loop:
             self.state = offer_users(self.state, self._users())
         elif request.startswith("match "):
             self._search(request.removeprefix("match "))
-        elif request in {"mark", "frame difference", "name of history"} or request.startswith("write "):
+        elif request in {"mark", "frame difference", "name of history"} or request.startswith(
+            "write "
+        ):
             self._answer_of_past(request)
         else:
             notice = _go(self.feed, request, self.columns[self.state.sort])

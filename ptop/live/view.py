@@ -133,7 +133,7 @@ class Renderer:
     def values(
         self,
         interval: taskstats.Interval,
-        unchanged: taskstats.Source | None,
+        unchanged: Unchanged | None,
         sources: list[str],
     ) -> list[tuple[int | float | str | None, ...]]:
         """All rows that the filter keeps, on the screen or not, as tuples of columns."""
