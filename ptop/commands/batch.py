@@ -39,8 +39,10 @@ TASK_KEYS = (
     ("total_pct", "total_pct"),
     ("exited", "exited"),
 )
+# The column with the command line, which is no field.
+CMDLINE = "cmdline"
 # The columns of text that is no field, by the form of their values, and the field of each.
-TEXTS = {"command": "cmdline", **{form: form for form in NAMES}}
+TEXTS = {"command": CMDLINE, **{form: form for form in NAMES}}
 TEXT_FIELDS = dict.fromkeys(NAMES, "cgroup_id")
 # The version of JSON lines; it grows when a key changes its meaning or goes.
 SCHEMA = 2
@@ -169,7 +171,7 @@ def json_object(interval: taskstats.Interval, query: RowQuery, screen: Screen) -
     the query."""
     keys = query.keys()
     fields = {key: TEXT_FIELDS.get(source, source) for key, source in keys.items()}
-    known = {key: field for key, field in fields.items() if field != TEXTS["command"]}
+    known = {key: field for key, field in fields.items() if field != CMDLINE}
     states = {key: interval.status(field) for key, field in known.items()}
     rows = screen.values(query.rows_of(interval), list(keys.values()))
     return json_head(interval) | {
