@@ -124,7 +124,7 @@ docs: $(STAMPS)/installed
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 # Each prints a table; machines are shared, so compare ratios.
-BENCHES := start snapshots compat books exits proposal screen harm dumps scan recorder
+BENCHES := start snapshots compat books exits proposal screen history harm dumps scan recorder
 bench: $(STAMPS)/installed
 	@sh tools/system.sh $(RUST_MINIMUM) test
 	$(BIN)/python tools/requirements.py bench > $(VENV)/requirements.txt

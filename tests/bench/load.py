@@ -43,6 +43,13 @@ def sleepers(count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def wakers(count: int) -> Iterator[None]:
+    """Starts processes that run twenty times a second."""
+    with _sleeping(SLEEPING_PROCESSES.replace("signal.pause()", WAKING), count):
+        yield
+
+
+@contextlib.contextmanager
 def sleeping_threads(count: int) -> Iterator[None]:
     """Starts sleeping threads, a thousand a process: cheap to start and to end."""
     with contextlib.ExitStack() as stack:
@@ -61,6 +68,8 @@ SLEEPING_PROCESSES = (
     "print(flush=True)\n"
     "time.sleep(3600)\n"
 )
+# The end of a child of these, for which the others sleep.
+WAKING = "[time.sleep(0.05) for _ in iter(int, 1)]"
 SLEEPING_THREADS = (
     "import ctypes, os, sys, threading, time\n"
     "ctypes.CDLL(None).prctl(1, 9)\n"
