@@ -67,6 +67,8 @@ def _canvas(terminal: Terminal, theme: str) -> Canvas:
 SEARCH_S = 0.01
 # How long a message stays on the screen, if no key comes before.
 NOTICE_S = 8.0
+# What is requested of the frames that were kept.
+OF_PAST = ("mark", "frame difference", "name of history")
 NO_HISTORY = "nothing is kept: start ptop without --history 0"
 
 
@@ -376,9 +378,7 @@ class _Loop:
             self.state = offer_users(self.state, self._users())
         elif request.startswith("match "):
             self._search(request.removeprefix("match "))
-        elif request in {"mark", "frame difference", "name of history"} or request.startswith(
-            "write "
-        ):
+        elif request in OF_PAST or request.startswith("write "):
             self._answer_of_past(request)
         else:
             notice = _go(self.feed, request, self.columns[self.state.sort])
