@@ -339,6 +339,11 @@ def add_table(options: argparse.ArgumentParser) -> None:
     )
     add_quote_formulas(options)
     options.add_argument(
+        "--plain",
+        action="store_true",
+        help="write sentences for screen readers, of the first 10 tasks or --rows",
+    )
+    options.add_argument(
         "--keys",
         choices=LAYOUTS,
         default="htop",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 import taskstats
@@ -46,6 +46,12 @@ TEXTS = {"command": CMDLINE, **{form: form for form in NAMES}}
 TEXT_FIELDS = dict.fromkeys(NAMES, "cgroup_id")
 # The version of JSON lines; it grows when a key changes its meaning or goes.
 SCHEMA = 2
+# Tasks that are told of an interval.
+PLAIN_ROWS = 10
+# Words for the titles that are no words.
+_WORDS = {"s": "state", "ni": "nice", "thr": "threads", "rss": "memory", "vm": "virtual memory",
+          "USER": "user", "user": "user time", "sys": "system time", "ste": "steal time",
+          "total": "all CPU time"}  # fmt: skip
 SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
 
 
@@ -103,17 +109,24 @@ def row_query(
         sort.descending,
         options.filter,
         options.pid,
-        options.rows,
+        PLAIN_ROWS if options.plain and options.rows is None else options.rows,
         options.group_by,
         user,
         options.quote_formulas,
     )
 
 
+def style(options: argparse.Namespace) -> str | None:
+    """How to write intervals."""
+    chosen: str | None = options.format
+    return chosen or ("plain" if options.plain else None)
+
+
 def writer(query: RowQuery, style: str | None, out: TextIO) -> Callable[[taskstats.Interval], None]:
     """A function that writes an interval to `out` as `style` says: table (also for None),
-    json or csv."""
-    make = {"csv": _csv_writer, "json": _json_writer}.get(style or "table", _table_writer)
+    plain, json or csv."""
+    makers = {"csv": _csv_writer, "json": _json_writer, "plain": _plain_writer}
+    make = makers.get(style or "table", _table_writer)
     write = make(query, out)
 
     def write_and_flush(interval: taskstats.Interval) -> None:
@@ -136,6 +149,29 @@ def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval]
         for line in screen.table(query.rows_of(interval)):
             out.write(line.rstrip() + "\n")
         out.write("\n")
+
+    return write
+
+
+def _plain_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
+    # A command line takes long to be heard.
+    columns = (
+        replace(column, title=_WORDS.get(column.title, column.title),
+                form="name" if column.form == "command" else column.form)
+        for column in query.columns
+    )  # fmt: skip
+    screen = replace(query, columns=tuple(columns)).screen()
+
+    def write(interval: taskstats.Interval) -> None:
+        now, rows = interval.cur, query.rows_of(interval)
+        (used,) = interval.sum(["total_pct"])
+        share = "unknown" if used is None else f"{used:.1f} %"
+        out.write(f"{stamp(now.time_ns)}: {len(interval)} tasks use {share}")
+        out.write(f" of {100 * interval.cpus} % of the CPUs.\n")
+        if lacks := missing(interval):
+            out.write(f"Missing: {lacks}.\n")
+        for line in screen.plain(rows):
+            out.write(f"{line}.\n")
 
     return write
 

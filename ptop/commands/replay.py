@@ -75,7 +75,7 @@ def main(words: Sequence[str]) -> int:
     options = parse_with_config(options_of, words)
     if options.group_by == "session":
         options_of.error("sessions are not recorded; fold by parent, name, user or cgroup")
-    as_text = options.batch or options.format
+    as_text = options.batch or options.format or options.plain
     # Before privileges are dropped: the interpreter's files may be root's alone.
     importlib.import_module("ptop.commands.batch" if as_text else "ptop.live.app")
     try:
@@ -111,7 +111,7 @@ def _write(
     count = options.intervals or (1 if options.at else None)
     if feed.notice:
         sys.stderr.write(f"ptop: {options.file}: {feed.notice}\n")
-    write = batch.writer(batch.row_query(options, user), options.format, sys.stdout)
+    write = batch.writer(batch.row_query(options, user), batch.style(options), sys.stdout)
     for interval in recorded_intervals(feed, count):
         write(interval)
     report_damage(feed.frames)

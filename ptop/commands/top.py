@@ -19,7 +19,7 @@ from ptop.text import as_root
 def main(options: argparse.Namespace) -> int:
     """Show or write intervals of this machine; returns the exit status."""
     taskstats.share_heap()
-    if options.batch or options.format:
+    if options.batch or options.format or options.plain:
         return _write(options)
     return _show(options)
 
@@ -75,7 +75,7 @@ def _write(options: argparse.Namespace) -> int:
     columns, sort = shown_columns(options)
     fields = fields_of((*columns, sort), options.group_by)
     fields |= fields_of_filter(options.filter or "")
-    write = batch.writer(batch.row_query(options), options.format, sys.stdout)
+    write = batch.writer(batch.row_query(options), batch.style(options), sys.stdout)
     with taskstats.Source(
         options.source, threads=options.threads, fields=sorted(fields), exact=True, cpu_times=True
     ) as source:

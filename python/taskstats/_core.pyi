@@ -2009,6 +2009,12 @@ class Screen:
 
         Raises what `user` raises, and TypeError where it returns another type.
         """
+    def plain(self, rows: Interval | Fold) -> list[str]:
+        """Return the selected rows as sentences, for those who listen to them: each value with the
+        title of its column. What is unknown is left out.
+
+        Raises what `user` raises, and TypeError where it returns another type.
+        """
     def values(
         self,
         rows: Interval | Fold,

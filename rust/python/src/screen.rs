@@ -13,7 +13,7 @@ use precise_top_core::{
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
     Canvas, ControlSequences, History, Remembered, ScreenLines, Style, TableRow, TextTable,
-    ViewRows, ViewSettings, draw, find, missing,
+    ViewRows, ViewSettings, draw, find, missing, plain_lines,
 };
 use precise_top_sources::{CommandLines, FilterTexts};
 use pyo3::exceptions::PyValueError;
@@ -271,6 +271,20 @@ impl PyScreen {
         self.commands.begin(rows.interval().cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
             table.lines(rows.interval(), rows.table(), settings, names)
+        })
+    }
+
+    /// Return the selected rows as sentences, for those who listen to them: each value with the title
+    /// of its column. What is unknown is left out.
+    ///
+    /// Raises what `user` raises, and TypeError where it returns another type.
+    fn plain(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
+        self.settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, rows.interval(), None);
+        let (table, settings) = (&self.table, &self.settings);
+        self.commands.begin(rows.interval().cur());
+        with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
+            plain_lines(table, rows.table(), settings, names)
         })
     }
 

@@ -24,6 +24,8 @@ struct Inner {
     commands: CommandLines,
     names: NameSource,
     boot_id: Option<[u8; 16]>,
+    /// The begin of the snapshot.
+    begin_ns: u64,
     users: HashMap<u32, Text>,
     cgroups: HashMap<u64, Text>,
     /// When to stop reading; None for no limit.
@@ -39,6 +41,7 @@ impl Default for Inner {
             commands: CommandLines::default(),
             names: NameSource::Unknown,
             boot_id: None,
+            begin_ns: 0,
             users: HashMap::new(),
             cgroups: HashMap::new(),
             end: None,
@@ -72,6 +75,12 @@ impl FilterTexts {
             inner.cgroups.clear();
         }
         inner.boot_id = Some(boot_id);
+        let begin_ns = snapshot.header().begin.boottime_ns;
+        if begin_ns != inner.begin_ns {
+            // Another task of a cgroup may be there still.
+            inner.cgroups.retain(|_, path| path.is_some());
+        }
+        inner.begin_ns = begin_ns;
         inner.commands.begin(snapshot);
         inner.end = budget.map(|budget| Instant::now() + budget);
         (inner.asked, inner.missing) = (0, 0);
@@ -111,10 +120,7 @@ impl Texts for FilterTexts {
             return None;
         }
         let path = inner.names.cgroup(record, id).map(Arc::from);
-        // Another task of the cgroup may be there still.
-        if path.is_some() {
-            inner.cgroups.insert(id, path.clone());
-        }
+        inner.cgroups.insert(id, path.clone());
         path
     }
 
