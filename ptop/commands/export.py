@@ -55,7 +55,7 @@ def parser() -> Parser:
     )
     options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
     options.add_argument(
-        "-o", "--output", metavar="FILE", help="write to FILE (default standard output)"
+        "-o", "--output", metavar="FILE", help="write to FILE (default, and as -: standard output)"
     )
     options.add_argument(
         "--format",
@@ -257,6 +257,8 @@ def main(words: Sequence[str]) -> int:
     """Run `ptop export`; returns the exit status."""
     options_of = parser()
     options = options_of.parse_args(words)
+    if options.output == "-":
+        options.output = None
     style = _style(options, options_of)
     files = expanded(options.files)
     if options.output is not None and os.path.exists(options.output):

@@ -21,7 +21,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import taskstats
 
@@ -64,7 +64,9 @@ def parser() -> Parser:
         default="text",
         help="format of the report (default text)",
     )
-    options.add_argument("-o", "--output", metavar="FILE", help="write the report to FILE")
+    options.add_argument(
+        "-o", "--output", metavar="FILE", help="write the report to FILE; - is standard output"
+    )
     options.add_argument(
         "--by-command", action="store_true", help="add a row for each command name (needs root)"
     )
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         options_of.error("give a command, for example: ptop run -- make -j4")
     with contextlib.ExitStack() as opened:
         output = None
-        if options.output:
+        if options.output and options.output != "-":
             # Opened first, so that the command does not run for a report that cannot be written.
             try:
                 output = opened.enter_context(Output(options.output))
@@ -311,7 +313,7 @@ def _text(report: dict[str, Any]) -> str:
 def _write(text: str, output: Output | None, name: str | None) -> None:
     """Write the report to its file, or to standard error if there is none or that fails."""
     if output is None:
-        _complain(text)
+        _show(text, sys.stdout if name == "-" else sys.stderr)
         return
     try:
         output.stream.write(text.encode(errors="replace"))
@@ -322,8 +324,13 @@ def _write(text: str, output: Output | None, name: str | None) -> None:
 
 def _complain(text: str) -> None:
     """Write to standard error, if that can be done."""
+    _show(text, sys.stderr)
+
+
+def _show(text: str, stream: TextIO) -> None:
+    """Write to a stream, if that can be done."""
     try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        stream.write(text)
+        stream.flush()
     except OSError:
-        streams.discard(sys.stderr)
+        streams.discard(stream)
