@@ -10,6 +10,7 @@ Design decisions
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import signal
 import sys
@@ -19,6 +20,7 @@ import taskstats
 
 from ptop.args import Parser, add_delay, add_source, add_threads, count, length, size
 from ptop.feed import warn_of_lacks
+from ptop.logs import default_output
 from ptop.privilege import became
 from ptop.signals import ENDING, heeded, wait_for
 from ptop.text import safe
@@ -37,7 +39,12 @@ def parser() -> Parser:
         description="Writes snapshots of all tasks to a file, for `ptop replay` and"
         " taskstats.open. If the file is a recording already, it is continued.",
     )
-    options.add_argument("-o", "--output", metavar="FILE", required=True, help="the dump to write")
+    options.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the dump to write (default /var/log/ptop/ptop.tsd, the service's)",
+    )
     add_delay(options)
     options.add_argument(
         "--for", dest="length", type=length, metavar="T", help="stop after T, such as 90, 30m or 7d"
@@ -69,6 +76,33 @@ def parser() -> Parser:
     )
     options.add_argument("--keep", type=count, metavar="N", help="keep at most N renamed files")
     options.add_argument(
+        "--keep-size",
+        type=size,
+        metavar="SIZE",
+        help="keep at most SIZE in all files, the open one too; it is renamed at half of SIZE at"
+        " the latest",
+    )
+    options.add_argument(
+        "--keep-age",
+        type=length,
+        metavar="T",
+        help="keep renamed files for T after they were last written to; the open one is renamed"
+        " after half of T at the latest",
+    )
+    options.add_argument(
+        "--min-free",
+        type=size,
+        metavar="SIZE",
+        help="end the recording, and remove nothing, when less than SIZE is free on the disk",
+    )
+    options.add_argument(
+        "--mode",
+        type=_mode,
+        default=0o600,
+        metavar="MODE",
+        help="permissions of new files (default 600); 640 lets the group read them",
+    )
+    options.add_argument(
         "--no-cmdline",
         action="store_true",
         help="without the command lines of processes, which may hold passwords",
@@ -94,6 +128,25 @@ def _host(text: str) -> str:
     return text
 
 
+def _mode(text: str) -> int:
+    mode = int(text, 8) if re.fullmatch("0?[0-7]{3}", text) else 0
+    if mode & 0o600 != 0o600 or mode & 0o133:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no mode of a file that its owner alone writes: give 600, 640 or 644"
+        )
+    return mode
+
+
+def _output(options: argparse.Namespace, options_of: Parser) -> str:
+    """The file to record to."""
+    if options.output == "-":
+        options_of.error("a recording is a file that is read at any place: name one with -o")
+    try:
+        return options.output or default_output()
+    except ValueError as error:
+        options_of.error(str(error))
+
+
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
@@ -112,7 +165,9 @@ def _metadata(options: argparse.Namespace, words: Sequence[str]) -> dict[str, st
 
 def main(words: Sequence[str]) -> int:
     """Run `ptop record`; returns the exit status."""
-    options = parser().parse_args(words)
+    options_of = parser()
+    options = options_of.parse_args(words)
+    output = _output(options, options_of)
     # Blocked signals stay pending until `_record` waits for them, between two snapshots.
     taskstats.share_heap()
     ending = heeded(ENDING)
@@ -129,13 +184,17 @@ def main(words: Sequence[str]) -> int:
     ) as source:
         taskstats.drop_privileges(source.name)
         with taskstats.Recorder(
-            options.output,
+            output,
             level=None if options.uncompressed else COMPRESSION_LEVEL,
             full_every=1 if options.uncompressed else FULL_EVERY,
             sync=options.sync,
             rotate_bytes=options.rotate_size,
             rotate_after=options.rotate_time,
             keep=options.keep,
+            keep_bytes=options.keep_size,
+            keep_for=options.keep_age,
+            min_free=options.min_free,
+            mode=options.mode,
             cmdlines=not options.no_cmdline,
             host=options.host,
             metadata=_metadata(options, words),
@@ -159,7 +218,7 @@ def main(words: Sequence[str]) -> int:
                 raise
             finally:
                 if not removed:
-                    name = safe(options.output)
+                    name = safe(output)
                     writer = f" as {safe(user)}" if (user := became()) else ""
                     sys.stderr.write(f"ptop: {written} snapshots were written to {name}{writer}\n")
     return 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import taskstats
+from taskstats.recorded import Frames
 
 from ptop.args import (
     EXIT_USAGE,
@@ -21,6 +24,7 @@ from ptop.args import (
 )
 from ptop.feed import RecordedFeed, recorded_intervals
 from ptop.live.state import FASTEST, SLOWEST
+from ptop.logs import newest
 from ptop.recordings import (
     extent,
     frame_begin,
@@ -51,7 +55,12 @@ def parser() -> Parser:
         " keys , and . step, d goes to a time, n and N to the spikes of a column.",
     )
     add_table(options)
-    options.add_argument("file", metavar="FILE", help="a dump that `ptop record` wrote")
+    options.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a dump that `ptop record` wrote (default: the newest in /var/log/ptop)",
+    )
     options.add_argument(
         "--at",
         metavar="TIME",
@@ -79,7 +88,7 @@ def main(words: Sequence[str]) -> int:
     # Before privileges are dropped: the interpreter's files may be root's alone.
     importlib.import_module("ptop.commands.batch" if as_text else "ptop.live.app")
     try:
-        feed = open_feed(options.file, options.at)
+        feed = open_feed([options.file] if options.file else newest(), options.at)
     except taskstats.ParseError:
         raise
     except ValueError as error:
@@ -88,11 +97,11 @@ def main(words: Sequence[str]) -> int:
     return show(options, feed, feed.frames.dump.user)
 
 
-def open_feed(path: str, at: str | None) -> RecordedFeed:
-    """The frames of a file, from the time `at` on if that is given. The notice of the feed
-    says if no frame contains that time. ValueError if there is no frame or `at` is not a time."""
-    (dump,) = open_dumps([path])
-    frames = frames_of(dump)
+def open_feed(paths: Sequence[str], at: str | None) -> RecordedFeed:
+    """The frames of the first file that has any, from the time `at` on if that is given. The
+    notice of the feed says if no frame contains that time. ValueError if there is no frame or
+    `at` is not a time."""
+    frames = _first_frames(list(open_dumps(paths)))
     time_ns = None if at is None else time_in(frames, at)
     index = frames.step(0, 1) if time_ns is None else frames.at(time_ns)
     assert index is not None, "frames_of has found a frame"
@@ -100,6 +109,14 @@ def open_feed(path: str, at: str | None) -> RecordedFeed:
     if time_ns is not None and not frame_begin(frames, index) <= time_ns <= feed.time_ns:
         feed.notice = f"no interval at {at}, this is the nearest; {extent([frames])}"
     return feed
+
+
+def _first_frames(dumps: Sequence[taskstats.Dump]) -> Frames:
+    """The frames of the first dump that has any. ValueError where none has."""
+    for dump in dumps[:-1]:
+        with contextlib.suppress(ValueError):
+            return frames_of(dump)
+    return frames_of(dumps[-1])
 
 
 def _write(
@@ -110,7 +127,7 @@ def _write(
     # With a time, that frame alone is wanted.
     count = options.intervals or (1 if options.at else None)
     if feed.notice:
-        sys.stderr.write(f"ptop: {options.file}: {feed.notice}\n")
+        sys.stderr.write(f"ptop: {os.fspath(feed.frames.dump.path)}: {feed.notice}\n")
     write = batch.writer(batch.row_query(options, user), batch.style(options), sys.stdout)
     for interval in recorded_intervals(feed, count):
         write(interval)

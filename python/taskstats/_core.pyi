@@ -1042,14 +1042,17 @@ def sum_tasks(dump: Dump, start: int, stop: int) -> _Sums:
 class Recorder:
     """Append snapshots to a dump; a context manager.
 
-    A new file has mode 0600; an existing dump is continued. `level` is zstd's (1 to 22); None
-    writes frames uncompressed, and a reader then maps full frames without a copy. Every
+    A new file has the permissions `mode`; an existing dump is continued. `level` is zstd's (1 to
+    22); None writes frames uncompressed, and a reader then maps full frames without a copy. Every
     `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
-    time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
-    that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
-    to NAME-000001.EXT and so on; the last `keep` of these remain. Only recordings of the same
-    host and owner are removed. Command lines are cut at 4 KiB and then end with "…"; without
-    `cmdlines` there are none. A snapshot of a recording keeps its names.
+    time in seconds of data that a power loss may cost; None leaves that to the kernel. A file that
+    reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed to
+    NAME-000001.EXT and so on. The last `keep` of these remain, those that have `keep_bytes`
+    together with the open one, and those written to in the last `keep_for` seconds; such files are
+    set aside at half of that. Only recordings of the same host and owner are removed. Where the
+    file system has less than `min_free` bytes, `write` raises OSError and removes nothing. Command
+    lines are cut at 4 KiB and then end with "…"; without `cmdlines` there are none. A snapshot of
+    a recording keeps its names.
 
     `host` is recorded instead of the host's name, and `metadata` with the snapshots:
     `Dump.metadata` returns it.
@@ -1069,6 +1072,10 @@ class Recorder:
         rotate_bytes: int | None = None,
         rotate_after: float | None = None,
         keep: int | None = None,
+        keep_bytes: int | None = None,
+        keep_for: float | None = None,
+        min_free: int | None = None,
+        mode: int = 0o600,
         cmdlines: bool = True,
         host: str | None = None,
         metadata: Mapping[str, str] | None = None,

@@ -476,7 +476,8 @@ def test_the_unit_for_systemd_bounds_what_is_kept() -> None:
     options = record.parser().parse_args(shlex.split(line))
     # Any user can make a recorder write much: a file also ends by its size.
     assert options.rotate_time == 86_400
-    assert options.keep * options.rotate_size <= 4 << 30
+    assert options.keep_size <= 4 << 30
+    assert options.min_free
 
 
 IN_AN_UNNAMED_HOST = """

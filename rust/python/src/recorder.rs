@@ -15,13 +15,15 @@ use crate::snapshot::PySnapshot;
 
 /// Append snapshots to a dump; a context manager.
 ///
-/// A new file has mode 0600; an existing dump is continued. `level` is zstd's (1 to 22); None
+/// A new file has the permissions `mode`; an existing dump is continued. `level` is zstd's (1 to 22); None
 /// writes frames uncompressed, and a reader then maps full frames without a copy. Every
 /// `full_every`-th snapshot is written in full, the others as differences. `sync` is the longest
 /// time in seconds of data that a power loss may cost; None leaves that to the kernel. A file
 /// that reaches `rotate_bytes`, or whose first snapshot is `rotate_after` seconds old, is renamed
-/// to NAME-000001.EXT and so on; `keep` of these remain. `host` is recorded instead of the host's
-/// name, and `metadata` with the snapshots: `Dump.metadata` returns it.
+/// to NAME-000001.EXT and so on. `keep` of these remain, and as many as have `keep_bytes` together with
+/// the open one, and those written to in the last `keep_for` seconds. Where the file system has less
+/// than `min_free` bytes, `write` raises OSError and removes nothing. `host` is recorded instead of the
+/// host's name, and `metadata` with the snapshots: `Dump.metadata` returns it.
 ///
 /// Raises OSError, ValueError for an argument out of range, and Unsupported for a file that is
 /// no dump or that another recorder has open.
@@ -60,7 +62,7 @@ impl PyRecorder {
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     #[pyo3(signature = (
         path, *, level=3, full_every=300, sync=10.0, rotate_bytes=None, rotate_after=None, keep=None,
-        cmdlines=true, host=None, metadata=None
+        keep_bytes=None, keep_for=None, min_free=None, mode=0o600, cmdlines=true, host=None, metadata=None
     ))]
     fn new(
         py: Python<'_>,
@@ -71,6 +73,10 @@ impl PyRecorder {
         rotate_bytes: Option<u64>,
         rotate_after: Option<f64>,
         keep: Option<usize>,
+        keep_bytes: Option<u64>,
+        keep_for: Option<f64>,
+        min_free: Option<u64>,
+        mode: u32,
         cmdlines: bool,
         host: Option<String>,
         metadata: Option<BTreeMap<String, String>>,
@@ -81,12 +87,21 @@ impl PyRecorder {
         if full_every == 0 {
             return Err(PyValueError::new_err("full_every is a number of snapshots from 1 up"));
         }
+        if mode & !0o666 != 0 || mode & 0o600 != 0o600 {
+            return Err(PyValueError::new_err(
+                "mode is of a file that its owner reads and writes: as 0o640",
+            ));
+        }
         let policy = Policy {
             options: Options { full_every, level },
             sync: seconds("sync", sync)?,
             rotate_bytes,
             rotate_after: seconds("rotate_after", rotate_after)?,
             keep,
+            keep_bytes,
+            keep_for: seconds("keep_for", keep_for)?,
+            min_free,
+            mode,
             cmdlines,
             host,
             metadata: metadata.into_iter().flatten().collect(),

@@ -7,25 +7,24 @@
 //!   directories a link is the user's own.
 //! * A new file is made exclusively, so that nobody can put another one in its place.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::FlockArg;
 use nix::unistd::geteuid;
-use precise_top_core::dump::{Index, Options, Writer, is_dump};
+use precise_top_core::dump::{Index, Writer, is_dump};
 
+use super::policy::Policy;
 use crate::errors::Error;
 use crate::sys;
 use crate::sys::map::FileMap;
 
 /// Permission to write, for the group and for others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// The mode of a recording, which may hold the command lines of others.
-const RECORDING_MODE: u32 = 0o600;
 
 /// The errors of flock(2), fsync(2) and fdatasync(2) on file systems without them.
 const CANNOT: [i32; 4] = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL, libc::ENOLCK];
@@ -59,9 +58,9 @@ fn refused(path: &Path, reason: &str, hint: &str) -> Error {
     Error::Unsupported { reason: format!("{} {reason}", path.display()), hint: hint.into() }
 }
 
-pub(super) fn open_file(path: &Path, options: Options, expected: Place) -> Result<Opened, Error> {
-    let failed = failed(path);
-    let mut file = create_or_open(path, expected)?;
+pub(super) fn open_file(path: &Path, policy: &Policy, expected: Place) -> Result<Opened, Error> {
+    let (options, failed) = (policy.options, failed(path));
+    let mut file = create_or_open(path, policy.mode, expected)?;
     let locked = match lock(&file) {
         Err(Errno::EWOULDBLOCK) => {
             return Err(refused(path, "is being recorded to", "give another name"));
@@ -106,14 +105,19 @@ fn is_begun(file: &mut File, preamble: &[u8]) -> io::Result<bool> {
 }
 
 /// Makes the file, or opens one that is there and may be continued.
-fn create_or_open(path: &Path, expected: Place) -> Result<File, Error> {
+fn create_or_open(path: &Path, mode: u32, expected: Place) -> Result<File, Error> {
     let failed = failed(path);
     let shared = is_shared(path);
     let mut open = OpenOptions::new();
-    open.read(true).write(true).mode(RECORDING_MODE);
+    open.read(true).write(true).mode(mode);
     match open.clone().create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && expected == Place::New => {}
-        made => return made.map_err(failed),
+        made => {
+            let file = made.map_err(&failed)?;
+            // Whatever the umask leaves.
+            file.set_permissions(Permissions::from_mode(mode)).map_err(&failed)?;
+            return Ok(file);
+        }
     }
     let no_links = if shared { libc::O_NOFOLLOW } else { 0 };
     // A dangling link of the user's own names the file to be made.

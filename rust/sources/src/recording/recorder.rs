@@ -19,50 +19,16 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use precise_top_core::dump::{Metadata, Options, Writer};
+use precise_top_core::dump::Writer;
 use precise_top_core::names::RecordedName;
 use precise_top_core::{ParseError, Snapshot};
 
 use super::append::{Opened, Place, open_file, where_possible};
 use super::name_strings::NameStrings;
-use super::rotation::{remove_old, set_aside};
+use super::policy::Policy;
+use super::retention::{Retention, check_free};
+use super::rotation::set_aside;
 use crate::errors::Error;
-
-/// How a recording is kept.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// How snapshots become frames.
-    pub options: Options,
-    /// The longest time that a power failure may cost. None leaves it to the kernel.
-    pub sync: Option<Duration>,
-    /// A file of that many bytes is finished and set aside.
-    pub rotate_bytes: Option<u64>,
-    /// A file whose first snapshot is that old is finished and set aside.
-    pub rotate_after: Option<Duration>,
-    /// How many files that were set aside are kept. None keeps all.
-    pub keep: Option<usize>,
-    /// Whether the command lines of processes are recorded, which may hold passwords.
-    pub cmdlines: bool,
-    /// The name of the host to record; None for the snapshots' own.
-    pub host: Option<String>,
-    /// What the recorder says of itself, such as labels.
-    pub metadata: Metadata,
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            options: Options::default(),
-            sync: Some(Duration::from_secs(10)),
-            rotate_bytes: None,
-            rotate_after: None,
-            keep: None,
-            cmdlines: true,
-            host: None,
-            metadata: Vec::new(),
-        }
-    }
-}
 
 /// A dump that is being written.
 pub struct Recorder {
@@ -81,6 +47,8 @@ pub struct Recorder {
     dropped: u64,
     lacks: Vec<String>,
     strings: NameStrings,
+    /// The files that were set aside, once they are known.
+    retention: Option<Retention>,
     /// Whether the metadata is in the file.
     is_described: bool,
 }
@@ -94,8 +62,7 @@ impl Recorder {
     }
 
     fn open_as(path: &Path, policy: Policy, expected: Place) -> Result<Recorder, Error> {
-        let Opened { file, writer, begun_ns, dropped, lacks } =
-            open_file(path, policy.options, expected)?;
+        let Opened { file, writer, begun_ns, dropped, lacks } = open_file(path, &policy, expected)?;
         let place = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Recorder {
             path: path.to_owned(),
@@ -109,6 +76,7 @@ impl Recorder {
             synced: Instant::now(),
             dropped,
             lacks,
+            retention: None,
             is_described: false,
         })
     }
@@ -136,9 +104,12 @@ impl Recorder {
         let now_ns = snapshot.header().begin.realtime_ns;
         let host = self.policy.host.as_ref().unwrap_or(&snapshot.header().host).clone();
         if self.is_full(now_ns) {
-            self.rotate(&host)?;
+            self.rotate()?;
         }
         self.check_length()?;
+        if let Some(least) = self.policy.min_free {
+            check_free(&self.file, &self.path, least)?;
+        }
         match self.writer.completed(snapshot)? {
             Some(whole) => self.write_next(&whole, &host)?,
             None => self.write_next(snapshot, &host)?,
@@ -160,6 +131,7 @@ impl Recorder {
         let names = self.strings.of(snapshot, self.writer.is_full_next());
         let bytes = self.frames(&snapshot.with_host(host), &names);
         let bytes = bytes.inspect_err(|_| self.restart(begin))?;
+        self.make_room(host).inspect_err(|_| self.restart(begin))?;
         self.append(&bytes, begin)?;
         self.is_described = true;
         Ok(())
@@ -185,8 +157,24 @@ impl Recorder {
         let Some(begun_ns) = self.begun_ns else { return false };
         // The difference has no sign: a clock that was set back does not stop rotation.
         let age = Duration::from_nanos(now_ns.abs_diff(begun_ns));
-        self.policy.rotate_bytes.is_some_and(|most| self.size() >= most)
-            || self.policy.rotate_after.is_some_and(|longest| age >= longest)
+        let policy = &self.policy;
+        let most = [policy.rotate_bytes, policy.keep_bytes.map(|bytes| bytes / 2)];
+        let longest = [policy.rotate_after, policy.keep_for.map(|longest| longest / 2)];
+        most.into_iter().flatten().any(|most| self.size() >= most)
+            || longest.into_iter().flatten().any(|longest| age >= longest)
+    }
+
+    /// Removes the files that are not kept when the file has its present length.
+    fn make_room(&mut self, host: &str) -> Result<(), Error> {
+        if !self.policy.is_limited() {
+            return Ok(());
+        }
+        let size = self.size();
+        let retention = match &mut self.retention {
+            Some(retention) => retention,
+            None => self.retention.insert(Retention::list(&self.path, host)?),
+        };
+        retention.enforce(&self.policy, size)
     }
 
     /// Waits until all snapshots are on the disk. ENOENT where the file was removed or
@@ -281,12 +269,9 @@ impl Recorder {
     }
 
     /// Sets the file aside under the next number, and begins a new one.
-    fn rotate(&mut self, host: &str) -> Result<(), Error> {
+    fn rotate(&mut self) -> Result<(), Error> {
         self.finish()?;
         set_aside(&self.path)?;
-        if let Some(keep) = self.policy.keep {
-            remove_old(&self.path, keep, host)?;
-        }
         let next = Recorder::open_as(&self.path, self.policy.clone(), Place::Free)?;
         let before = std::mem::replace(self, next);
         self.writer.take_over(before.writer);

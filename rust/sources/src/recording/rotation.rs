@@ -1,4 +1,4 @@
-//! Sets full recordings aside under numbered names, and removes old ones.
+//! Sets full recordings aside under numbered names, and finds them.
 //!
 //! Design decisions
 //!
@@ -80,17 +80,10 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the recordings of `host` that were set aside, but for the last `keep`.
-pub(super) fn remove_old(path: &Path, keep: usize, host: &str) -> Result<(), Error> {
-    let numbered = numbered(path).map_err(failed(path))?;
-    let own: Vec<_> = numbered.into_iter().filter(|(_, file)| is_own(file, host)).collect();
-    for (_, old) in &own[..own.len().saturating_sub(keep)] {
-        match fs::remove_file(old) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(old)(error)),
-            _ => {}
-        }
-    }
-    Ok(())
+/// The recordings of `host` that were set aside, the oldest first.
+pub(super) fn set_aside_by(path: &Path, host: &str) -> Result<Vec<PathBuf>, Error> {
+    let numbered = numbered(path).map_err(failed(path))?.into_iter();
+    Ok(numbered.map(|(_, file)| file).filter(|file| is_own(file, host)).collect())
 }
 
 /// Whether a file is a recording of `host` that the caller made.
