@@ -38,7 +38,14 @@ LAYERS = (
         "ptop.times",
     ),
     ("ptop.filters",),
-    ("ptop.feed", "ptop.live.terminal", "ptop.live.tree", "ptop.logs", "ptop.recordings", "ptop.tasks"),
+    (
+        "ptop.feed",
+        "ptop.live.terminal",
+        "ptop.live.tree",
+        "ptop.logs",
+        "ptop.recordings",
+        "ptop.tasks",
+    ),
     ("ptop.partitions",),
     ("ptop.live.state",),
     (
