@@ -49,13 +49,14 @@ _TABLE = (
     ("check", "report which parts of a dump are readable", "ptop.commands.check"),
     ("replay", "show a dump in the live view", "ptop.commands.replay"),
     ("report", "report who used most in dumps", "ptop.commands.report"),
+    ("diff", "compare two spans of dumps", "ptop.commands.diff"),
     ("signal", "signal tasks by pid and start", "ptop.commands.signal"),
     ("export", "write dumps as CSV, JSON lines, Arrow or Parquet", "ptop.commands.export"),
 )
 SUMMARIES = {name: summary for name, summary, _ in _TABLE}
 MODULES = {name: module for name, _, module in _TABLE}
 # The commands whose files are dumps to read, not files to write.
-READERS = {"check", "replay", "report", "export"}
+READERS = {"check", "replay", "report", "diff", "export"}
 
 
 def parser() -> Parser:

@@ -31,7 +31,10 @@ MODULES = [*sorted((ROOT / "python/taskstats").rglob("*.py")), STUB]
 # Keys that end what waits for keys.
 KEYS = {"ptop": "q", "ptop replay day.tsd": "q"}
 # Statuses of what reports by its status.
-STATUSES = {"ptop audit -n 3": {0, 1, 2}}
+STATUSES = {
+    "ptop audit -n 3": {0, 1, 2},
+    "ptop diff fleet/one.tsd day.tsd --fail-above cpu:20 --min-change cpu:5": {0, 3},
+}
 
 
 def shell(example: Example) -> None:

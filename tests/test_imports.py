@@ -64,6 +64,7 @@ LAYERS = (
     (
         "ptop.commands.audit",
         "ptop.commands.check",
+        "ptop.commands.diff",
         "ptop.commands.doctor",
         "ptop.commands.export",
         "ptop.commands.record",
