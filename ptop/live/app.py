@@ -139,6 +139,8 @@ def show(
             return 128 + signal.SIGHUP
         finally:
             loop.inspector.close()
+            if loop.writing is not None:
+                loop.writing.finish()
     # The keyboard sends these two: they are ways to quit.
     if loop.ended_by in {None, signal.SIGINT, signal.SIGQUIT}:
         return 0
@@ -318,6 +320,8 @@ class _Loop:
         if self.feed.interval is None:
             # The first interval has only started.
             return
+        # The first interval of a paused view.
+        self.feed.hold(self.state.paused)
         self._watch()
         if self.state.mode == "search" and self.state.wrong:
             self._search("here")

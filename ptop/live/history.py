@@ -11,6 +11,7 @@ Design decisions
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -74,7 +75,10 @@ class OnSpike:
         if reached is None:
             return None
         self.written_s = now_s
-        names = os.listdir(self.directory)
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            # What is wrong with the directory is told by the attempt to write.
+            names = os.listdir(self.directory)
         if sum(name.startswith(SPIKE_BEGIN) for name in names) >= self.files:
             return None
         name = time.strftime(f"{SPIKE_BEGIN}%Y%m%dT%H%M%S.tsd")
@@ -124,6 +128,10 @@ class Writing:
             return f"{safe(self.path)} was not written: {safe(str(error))}"
         why = f" for {self.why}" if self.why else ""
         return f"{self.done} intervals written{why}; type: ptop replay {safe(self.path)}"
+
+    def finish(self) -> None:
+        """Write the rest."""
+        self.go_on(math.inf)
 
     def abandon(self) -> None:
         """Remove the unfinished file."""

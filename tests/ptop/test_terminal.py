@@ -269,7 +269,7 @@ def test_a_paused_screen_follows_a_resize(stopped: bool) -> None:
 
 
 def test_a_paused_screen_costs_nothing() -> None:
-    live = Live()
+    live = Live("--history", "0")
     live.until("Name")
     live.child.send("Z")
     live.until("⏸")
@@ -288,7 +288,7 @@ def test_a_paused_screen_costs_nothing() -> None:
 
 
 def test_an_idle_screen_is_not_written_again() -> None:
-    live = Live()
+    live = Live("--history", "0")
     live.until("Name")
     live.child.send("Z")
     for _ in range(20):

@@ -11,9 +11,9 @@ use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Frames of a run at most.
-const FRAMES: usize = 80;
+const FRAMES: usize = 120;
 /// Rows of a run, beyond those of one frame: each costs about a microsecond to read.
-const ROWS: usize = 4_000;
+const ROWS: usize = 5_500;
 
 /// See the module.
 pub(super) struct Run {
