@@ -111,12 +111,15 @@ class Renderer:
         ages_s: tuple[float | None, float | None] = (None, None),
     ) -> Lines:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
-        leave out unchanged tasks, `unchanged` holds them. `lacks`, `replay` and `ages_s` are as
-        of `Screen.lines`."""
+        leave out unchanged tasks, `unchanged` holds them. `lacks` and `replay` are as of
+        `Screen.lines`, `ages_s` as of `Feed`."""
         rows, resting = self._rows(interval, unchanged)
         if self.state.mode in details.MODES:
             size = (size[0], min(size[1], details.table_lines(size[1])))
-        return self.screen.lines(rows, resting, size, lacks=lacks, replay=replay, ages_s=ages_s)
+        age_s, exact_s = ages_s
+        return self.screen.lines(
+            rows, resting, size, lacks=lacks, replay=replay, age_s=age_s, exact_s=exact_s
+        )
 
     def find(
         self,

@@ -1988,15 +1988,16 @@ class Screen:
         *,
         lacks: str = "",
         replay: str = "",
-        ages_s: tuple[float | None, float | None] = (None, None),
+        age_s: float | None = None,
+        exact_s: float | None = None,
     ) -> Lines:
         """Return the whole screen of `size` (columns, lines) for an interval or its groups.
 
         `resting` is a source whose last snapshot holds only tasks that ran, or a kept interval: its
         other tasks are then among the rows. `lacks` is why CPU time may be missing, in words, and
-        `replay` the date and position of a recorded frame. `ages_s` are the age of the interval,
-        and of the oldest one that was kept without loss. Raises what `user` and `offset_s` raise,
-        and TypeError where they return another type.
+        `replay` the date and position of a recorded frame. `age_s` is the age of an interval
+        before the newest, `exact_s` that of the oldest one that was kept without loss, in seconds.
+        Raises what `user` and `offset_s` raise, and TypeError where they return another type.
         """
     def find(
         self,

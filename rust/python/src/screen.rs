@@ -192,10 +192,10 @@ impl PyScreen {
     /// `resting` is a source whose last snapshot holds only tasks that ran, or a kept interval: its
     /// other tasks are
     /// then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
-    /// and position of a recorded frame. `ages_s` are the age of the interval, and of the oldest
-    /// one that was kept without loss. Raises what `user` and `offset_s` raise, and TypeError
+    /// and position of a recorded frame. `age_s` is the age of an interval before the newest,
+    /// `exact_s` that of the oldest one that was kept without loss, in seconds. Raises what `user` and `offset_s` raise, and TypeError
     /// where they return another type.
-    #[pyo3(signature = (rows, resting, size, *, lacks="", replay="", ages_s=(None, None)))]
+    #[pyo3(signature = (rows, resting, size, *, lacks="", replay="", age_s=None, exact_s=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn lines(
         &mut self,
@@ -205,12 +205,13 @@ impl PyScreen {
         size: (u16, u16),
         lacks: &str,
         replay: &str,
-        ages_s: (Option<f64>, Option<f64>),
+        age_s: Option<f64>,
+        exact_s: Option<f64>,
     ) -> PyResult<PyLines> {
         let size = cells(size);
         lacks.clone_into(&mut self.settings.lacks);
         replay.clone_into(&mut self.settings.replay);
-        (self.settings.age_s, self.settings.exact_s) = ages_s;
+        (self.settings.age_s, self.settings.exact_s) = (age_s, exact_s);
         let offset_s = self.offset_s(py, rows.interval())?;
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
