@@ -282,6 +282,17 @@ def add_quote_formulas(options: argparse.ArgumentParser) -> None:
     )
 
 
+def add_filter(options: argparse.ArgumentParser) -> None:
+    """Add --filter."""
+    options.add_argument(
+        "--filter",
+        type=_filter,
+        metavar="TEXT",
+        help="show only tasks that match: words in name or command line, a pid, /a regex/,"
+        " column>10M, user=root, cgroup:docker, state=R; ! is not, | is or",
+    )
+
+
 def add_table(options: argparse.ArgumentParser) -> None:
     """Add the options that say what a table shows, on a terminal or as text."""
     options.add_argument(
@@ -319,13 +330,7 @@ def add_table(options: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show tasks under what started them, each with the sums of all below it",
     )
-    options.add_argument(
-        "--filter",
-        type=_filter,
-        metavar="TEXT",
-        help="show only tasks that match: words in name or command line, a pid, /a regex/,"
-        " column>10M, user=root, cgroup:docker, state=R; ! is not, | is or",
-    )
+    add_filter(options)
     options.add_argument(
         "--pid", type=_pids, metavar="PIDS", help="show only these pids, separated by commas"
     )

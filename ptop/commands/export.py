@@ -26,7 +26,8 @@ from typing import IO
 import taskstats
 from taskstats.recorded import COLUMNS, ScanReader, check, tuples
 
-from ptop.args import Parser, add_quote_formulas
+from ptop.args import Parser, add_filter, add_quote_formulas
+from ptop.filters import row_filter
 from ptop.outputs import Audience, Output, not_written
 from ptop.partitions import KEYS, Partitions
 from ptop.recordings import (
@@ -76,6 +77,7 @@ def parser() -> Parser:
         help="write Parquet files to the directory of --output, in directories by host, date (of"
         " UTC) or host,date, such as host=db1/date=2026-11-27",
     )
+    add_filter(options)
     add_quote_formulas(options)
     add_skip(options)
     add_span(options)
@@ -240,7 +242,13 @@ def _export_partitions(
     with _ended_by_signals(), Partitions(options.output, keys, names) as partitions:
         for frames, start, stop in found:
             part = (frames.dump, start, stop)
-            reader = ScanReader([part], partitions.needed(), rows="interval", skip=True)
+            reader = ScanReader(
+                [part],
+                partitions.needed(),
+                rows="interval",
+                condition=row_filter(options.filter or ""),
+                skip=True,
+            )
             for batch in _batches(reader, [(frames, start, stop)]):
                 partitions.write(batch, Path(frames.dump.path).stem)
             partitions.end_input()
@@ -283,7 +291,8 @@ def main(words: Sequence[str]) -> int:
         if options.quote_formulas and style == "csv":
             write = functools.partial(_write_csv, quote_formulas=True)
         parts = [(frames.dump, start, stop) for frames, start, stop in found]
-        reader = ScanReader(parts, names, rows="interval", skip=True)
+        condition = row_filter(options.filter or "")
+        reader = ScanReader(parts, names, rows="interval", condition=condition, skip=True)
         with _naming(options.output) if output else contextlib.nullcontext():
             write(_batches(reader, found), names, stream)
         for frames, _, _ in found:

@@ -996,7 +996,7 @@ class ScanReader:
     """The batches of the rows of dumps, in order: an iterator of `Columns`.
 
     Each part is a dump, and the range of its snapshots to read. `rows` is "interval", "changed" or
-    "record". `hosts` is asked once for each host.
+    "record". `hosts` is asked once for each host. `condition` keeps rows of intervals.
     """
 
     def __new__(
@@ -1008,6 +1008,7 @@ class ScanReader:
         begin_ns: int | None = None,
         end_ns: int | None = None,
         hosts: Callable[[str], bool] | None = None,
+        condition: RowFilter | None = None,
         skip: bool = False,
     ) -> Self: ...
     def __iter__(self) -> Self: ...

@@ -218,6 +218,17 @@ def test_batch_export_and_replay_filter_alike(
     assert recorded
     for line in recorded:
         assert [task["pid"] for task in json.loads(line)["tasks"]] == [sleeper.pid]
+    exported = output("export", path, "--format", "json", *words).splitlines()
+    rows = [json.loads(line) for line in exported]
+    assert [row["ac_pid"] for row in rows] == [sleeper.pid] * len(recorded)
+    # A row has the same values as without a filter.
+    everything = [
+        json.loads(line) for line in output("export", path, "--format", "json").splitlines()
+    ]
+    assert rows == [row for row in everything if row["ac_pid"] == sleeper.pid]
+    assert output("export", path, "--filter", "no-such-word").count("\n") == 1
+    busy = output("export", path, "--format", "json", "--filter", "total_ns>0").splitlines()
+    assert [json.loads(line) for line in busy] == [row for row in everything if row["total_ns"]]
 
 
 def test_a_wrong_filter_is_a_wrong_option() -> None:

@@ -312,6 +312,20 @@ impl<B: AsRef<[u8]>> Snapshot<B> {
         Ok(Snapshot { base: self.base.clone(), names: self.names.clone(), ..joined })
     }
 
+    /// A snapshot of some of the records, by ascending indices, with a copy of their bytes.
+    pub fn subset(&self, indices: &[usize]) -> Result<Snapshot<Vec<u8>>, ParseError> {
+        let mut header = self.header.clone();
+        header.exited = indices.iter().filter(|&&index| self.is_exited(index)).count() as u32;
+        let records = indices.iter().filter_map(|&index| self.get(index));
+        let mut bytes: Vec<u8> = records.flat_map(|record| record.bytes()).copied().collect();
+        let records = 0..bytes.len();
+        let masks = self.mask_indices();
+        bytes.extend(indices.iter().filter_map(|&index| masks.get(index)));
+        let masks = records.end..bytes.len();
+        let some = Snapshot::new(header, self.layout.clone(), bytes, records, masks)?;
+        Ok(Snapshot { base: self.base.clone(), names: self.names.clone(), ..some })
+    }
+
     /// A snapshot of the record at `index` alone, with a copy of its bytes.
     pub fn extract(&self, index: usize) -> Option<Snapshot<Vec<u8>>> {
         let record = self.get(index)?;

@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 use crate::columns::{LostRow, PyColumns, kinds, kinds_of_interval};
 use crate::dump::PyDump;
 use crate::errors::python_error;
+use crate::row_filter::PyRowFilter;
 use crate::signals::Signals;
 
 /// A dump, and a range of its snapshots.
@@ -62,7 +63,7 @@ fn asking(wants: Py<PyAny>) -> WantsHost {
 #[pymethods]
 impl PyScanReader {
     #[new]
-    #[pyo3(signature = (parts, columns, *, rows, begin_ns=None, end_ns=None, hosts=None, skip=false))]
+    #[pyo3(signature = (parts, columns, *, rows, begin_ns=None, end_ns=None, hosts=None, condition=None, skip=false))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn new(
         py: Python<'_>,
@@ -72,6 +73,7 @@ impl PyScanReader {
         begin_ns: Option<u64>,
         end_ns: Option<u64>,
         hosts: Option<Py<PyAny>>,
+        condition: Option<PyRowFilter>,
         skip: bool,
     ) -> PyResult<PyScanReader> {
         let rows = rows_of(rows)?;
@@ -86,7 +88,11 @@ impl PyScanReader {
         let files = files.collect();
         let times = begin_ns.unwrap_or(0)..end_ns.unwrap_or(u64::MAX);
         let hosts = hosts.map(asking);
-        let options = ScanOptions { kinds, rows, times, hosts, skip };
+        let condition = condition.and_then(|filter| filter.0);
+        if condition.is_some() && matches!(rows, ScanRows::Records) {
+            return Err(PyValueError::new_err("a condition needs rows of intervals"));
+        }
+        let options = ScanOptions { kinds, rows, times, hosts, condition, skip };
         let scan = py.detach(|| Scan::new(files, options));
         Ok(PyScanReader { scan: Mutex::new(Some(scan)) })
     }

@@ -158,6 +158,11 @@ impl ColumnBuilder {
     /// Appends a snapshot's records. OutOfMemory where there is no memory for them.
     pub fn add(&mut self, rows: &SnapshotRows<'_>) -> Result<(), ParseError> {
         let snapshot = rows.snapshot;
+        if snapshot.is_empty() {
+            // There may be no memory yet.
+            self.rows_before = 0;
+            return Ok(());
+        }
         let (records, size) = (snapshot.record_bytes(), snapshot.layout().record_size());
         let end = self.len + snapshot.len();
         if end > self.memory.room {

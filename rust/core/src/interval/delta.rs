@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::matching::{Match, match_all};
 use super::usage::{Children, Split, Use, us_to_ns, used};
+use crate::error::ParseError;
 use crate::fields::{Field, Kind};
 use crate::header::{FieldStatus, Flags};
 use crate::record::Record;
@@ -93,6 +94,21 @@ impl Interval {
             });
         }
         Interval { prev, cur, matches, splits, uses, children: OnceLock::new() }
+    }
+
+    /// The interval with those of its rows that `keeps` returns true for. Its balance lacks the
+    /// others.
+    pub fn kept(&self, keeps: impl Fn(usize) -> bool) -> Result<Interval, ParseError> {
+        let rows: Vec<usize> = (0..self.len()).filter(|&row| keeps(row)).collect();
+        let children = rows.iter().map(|&row| self.children(row)).collect::<Vec<_>>();
+        Ok(Interval {
+            prev: Arc::clone(&self.prev),
+            cur: Arc::new(self.cur.subset(&rows)?.into_shared()),
+            matches: rows.iter().map(|&row| self.matches[row]).collect(),
+            splits: rows.iter().map(|&row| self.splits[row]).collect(),
+            uses: rows.iter().map(|&row| self.uses[row]).collect(),
+            children: OnceLock::from(children),
+        })
     }
 
     /// The earlier snapshot.

@@ -15,9 +15,12 @@ use std::sync::Arc;
 
 use precise_top_core::columns::{ColumnBuilder, ColumnKind, Columns, Dictionary, SnapshotRows};
 use precise_top_core::dump::{Cursor, Stop, Tasks, Walk};
-use precise_top_core::{ErrorKind, Header, ParseError, TaskSums};
+use precise_top_core::{
+    Condition, Conditions, ErrorKind, Filter, Header, ParseError, TaskSums, TaskTable,
+};
 
 use super::file::DumpFile;
+use super::filter_texts::FilterTexts;
 use super::ordered::{NoResult, Ordered};
 use super::parallel_read::Lost;
 use crate::errors::Error;
@@ -42,6 +45,8 @@ pub struct ScanOptions {
     pub times: Range<u64>,
     /// Only the hosts for which this returns true; None for all.
     pub hosts: Option<WantsHost>,
+    /// Only rows of intervals that meet this condition.
+    pub condition: Option<Arc<Condition>>,
     /// Whether to leave out what is damaged, instead of returning an error.
     pub skip: bool,
 }
@@ -215,9 +220,18 @@ impl Shared {
             return given_up.get().map_or(Ok(()), Err);
         };
         let mut walk = Walk::new(reader, cursor, tasks);
+        let texts = Arc::new(FilterTexts::default());
         for index in job.snapshots.clone().take_while(|_| given_up.get().is_none()) {
             if let Ok(interval) = walk.get(index, &mut lose) {
-                let interval = &*interval;
+                let kept = self.options.condition.as_ref().map(|condition| {
+                    texts.begin(interval.cur(), None);
+                    let conditions =
+                        Conditions::new(Arc::clone(condition), Arc::clone(&texts) as _);
+                    let filter = Filter { conditions: Some(conditions), ..Filter::default() };
+                    interval.kept(|row| interval.keeps(row, &filter))
+                });
+                let kept = kept.transpose()?;
+                let interval = kept.as_ref().unwrap_or(&interval);
                 add(SnapshotRows { snapshot: interval.cur(), interval: Some(interval), path })?;
             }
         }
