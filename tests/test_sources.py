@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +35,37 @@ def test_a_forked_child_cannot_use_its_parents_source(source: taskstats.Source) 
     pids = [task.ac_pid for task in source.snapshot()]
     assert pids
     assert len(pids) == len(set(pids))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.permutations(["bpf", "netlink", "procfs"], 2))
+)
+def test_snapshots_of_two_sources_match(
+    first: str, second: str, needs: Callable[[bool, str], None]
+) -> None:
+    """procfs rounds a start down to a tick, netlink derives it from the age."""
+    for report in taskstats.sources():
+        needs(report.available or report.name == "proc", f"{report.name}: {report.reason}")
+    with contextlib.ExitStack() as ending:
+        pids = set()
+        for _ in range(8):
+            child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+            ending.enter_context(child)
+            ending.callback(child.kill)
+            pids.add(child.pid)
+        # The kernel's name of a program that is not yet loaded is Python's.
+        while [taskstats.task(pid).ac_comm for pid in pids] != ["cat"] * len(pids):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        interval = taskstats.usage(taskstats.snapshot(first), taskstats.snapshot(second))
+    rows = interval.select(["ac_pid", "total_ns"])
+    assert {pid for pid, used in rows if pid in pids and used is not None} == pids
+
+
+def test_every_start_is_known_or_unknown(source: taskstats.Source) -> None:
+    """No start of a process is 1970, also of one that is hidden from BPF."""
+    starts = [task.ac_btime64 for task in source.snapshot()]
+    assert all(start is None or start > 1_000_000_000 for start in starts)
 
 
 FOREIGN_HOST_NAME = r"""

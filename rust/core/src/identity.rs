@@ -136,21 +136,36 @@ pub(crate) struct Continuity<'a> {
     earlier: &'a Header,
     /// Whether equal tasks have equal task_ids.
     has_common_ids: bool,
+    has_derived_starts: bool,
+    /// How far starts that are not derived may differ.
+    tolerance_ns: u64,
 }
 
 impl<'a> Continuity<'a> {
     /// The rule for the records of two snapshots, of which these are the headers and tasks.
     pub(crate) fn of(
         headers: [&'a Header; 2],
-        earlier: impl Iterator<Item = Identity> + Clone,
-        later: impl Iterator<Item = Identity> + Clone,
+        earlier_tasks: impl Iterator<Item = Identity> + Clone,
+        later_tasks: impl Iterator<Item = Identity> + Clone,
     ) -> Continuity<'a> {
         let has_common_ids = match headers.map(|header| header.task_id_space) {
             [Some(a), Some(b)] => a == b,
             // Recordings of earlier versions do not tell. Only the bpf source makes ids.
-            _ => headers[0].source != SourceKind::Bpf || !have_other_ids(earlier, later),
+            _ => {
+                headers[0].source != SourceKind::Bpf || !have_other_ids(earlier_tasks, later_tasks)
+            }
         };
-        Continuity { earlier: headers[0], has_common_ids }
+        let [earlier, later] = headers;
+        // Only procfs has starts in ticks, rounded down.
+        let is_rounded =
+            (earlier.source == SourceKind::Procfs) != (later.source == SourceKind::Procfs);
+        let tick_ns = earlier.cpu_times_step_ns.max(later.cpu_times_step_ns);
+        Continuity {
+            earlier,
+            has_common_ids,
+            has_derived_starts: headers.into_iter().any(has_derived_starts),
+            tolerance_ns: if is_rounded { tick_ns } else { 0 },
+        }
     }
 
     /// Whether the later record's task is the earlier record's.
@@ -170,10 +185,10 @@ impl<'a> Continuity<'a> {
         }
         match (earlier.start_ns, later.start_ns) {
             // A task may have started while the earlier snapshot was taken.
-            (Some(a), Some(b)) if has_derived_starts(header) => {
+            (Some(a), Some(b)) if self.has_derived_starts => {
                 !is_after_begin(header, b) || a.abs_diff(b) <= DERIVED_TOLERANCE_NS
             }
-            (Some(a), Some(b)) => a == b,
+            (Some(a), Some(b)) => a.abs_diff(b) <= self.tolerance_ns,
             _ => true,
         }
     }

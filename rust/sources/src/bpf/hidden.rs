@@ -91,6 +91,9 @@ impl Hidden {
             .filter(|pid| !shown.contains(pid) && after.contains(pid))
             .collect();
         self.processes.clear();
+        let realtime_ns = sys::clock_ns(libc::CLOCK_REALTIME).unwrap_or(0);
+        let boottime_ns = sys::clock_ns(libc::CLOCK_BOOTTIME).unwrap_or(0);
+        self.reader.epoch_ns = realtime_ns.saturating_sub(boottime_ns);
         for pid in pids {
             let mut record = vec![0; layout.record_size()];
             let Some(mut view) = RecordMut::new(&mut record, layout) else { continue };
