@@ -153,3 +153,23 @@ def test_names_that_decode_alike_are_one_category(tmp_path: Path) -> None:
     # A snapshot is exported through the buffers of its records.
     frame = pd.DataFrame.from_arrow(second)  # type: ignore[attr-defined]
     assert set(frame[frame["ac_pid"].isin(pids)]["ac_comm"]) == {"bad\ufffd"}
+
+
+def test_times_are_timestamps_in_arrow(intervals: list[taskstats.Interval]) -> None:
+    interval = intervals[-1]
+    names = ["time_ns", "ac_btime", "ac_btime64", "cpu_delay_max_ts", "ac_start_ns"]
+    columns = interval.columns(names)
+    table = pa.table(columns)
+    assert [str(kind) for kind in table.schema.types] == [
+        *("timestamp[ns, tz=UTC]", "timestamp[s, tz=UTC]", "timestamp[s, tz=UTC]"),
+        *("timestamp[ns, tz=UTC]", "uint64"),
+    ]
+    assert pa.schema(columns) == table.schema
+    for name in names[:4]:
+        numbers = [
+            number if known and number else None
+            for number, known in zip(columns[name], columns.valid(name), strict=True)
+        ]
+        assert table[name].cast(pa.int64()).to_pylist() == numbers, name
+    assert table["time_ns"].to_pandas()[0].tz is not None
+    assert set(pa.table(interval)["ac_btime64"].to_pylist()) >= {table["ac_btime64"][0].as_py()}

@@ -16,6 +16,7 @@ import polars
 from polars.io.plugins import register_io_source
 
 from taskstats._core import Columns, Dump
+from taskstats.recorded import TIMES
 
 if TYPE_CHECKING:
     from taskstats._scan import Scan
@@ -36,7 +37,8 @@ _TYPES: dict[str, polars.DataType] = {
 def lazy_frame(scan: Scan) -> polars.LazyFrame:
     """Return the rows of a scan."""
     types = {name: _TYPES[kind] for name, kind in scan.types.items()}
-    schema: dict[str, polars.DataType] = types | ({"time_ns": _TIME} if "time_ns" in types else {})
+    # Polars has no unit of seconds.
+    schema = {name: _TIME if name in TIMES else kind for name, kind in types.items()}
 
     def source(
         with_columns: list[str] | None,
@@ -68,12 +70,7 @@ def _frame(batch: Columns, schema: dict[str, polars.DataType]) -> polars.DataFra
     if not batch.names:
         return polars.DataFrame(height=len(batch))
     frame = polars.DataFrame(batch)
-    casts = [
-        polars.col(name).cast(polars.Int64).cast(polars.Datetime("ns")).dt.replace_time_zone("UTC")
-        if schema[name] == _TIME
-        else polars.col(name).cast(schema[name])
-        for name in frame.columns
-    ]
+    casts = [polars.col(name).cast(schema[name]) for name in frame.columns]
     return frame.select(casts)
 
 

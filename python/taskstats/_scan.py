@@ -194,7 +194,7 @@ class Scan:
     def to_arrow(self) -> pyarrow.RecordBatchReader:
         """Return a reader of the rows, which can be read once; needs pyarrow.
 
-        `time_ns` is a timestamp in UTC, text is dictionary-encoded.
+        Times since 1970 are timestamps in UTC, text is dictionary-encoded.
         """
         from taskstats.arrow import record_batches, schema_of
 
@@ -207,7 +207,7 @@ class Scan:
         """Return the rows as a LazyFrame; needs Polars.
 
         Only the columns, the times and the hosts that a query selects are read, and no more rows
-        than its head. `time_ns` is a datetime in UTC.
+        than its head. Times since 1970 are datetimes in UTC.
         """
         from taskstats._polars import lazy_frame
 

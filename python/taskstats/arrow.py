@@ -12,15 +12,12 @@ import pyarrow
 from pyarrow import compute, parquet
 
 from taskstats._core import Columns, Interval, columns
-from taskstats.recorded import COLUMNS
+from taskstats.recorded import COLUMNS, TIMES
 
 # A batch of intervals, and a row group, have at least this many rows, but for the last.
 BATCH_ROWS = 65_536
 
 _DAY_NS = 86_400 * 10**9
-
-# Units of the columns that are times since 1970, which may become timestamps.
-_TIMES = {"time_ns": "ns", "ac_btime": "s", "ac_btime64": "s"}
 
 _TYPES = {
     "bool": pyarrow.bool_(),
@@ -36,9 +33,10 @@ _TYPES = {
 
 def schema_of(types: Mapping[str, str]) -> pyarrow.Schema:
     """Return the schema of columns of these types, as of `Scan.types`."""
-    fields = {name: _TYPES[kind] for name, kind in types.items()}
-    if "time_ns" in fields:
-        fields["time_ns"] = pyarrow.timestamp("ns", tz="UTC")
+    fields = {
+        name: pyarrow.timestamp(TIMES[name], tz="UTC") if name in TIMES else _TYPES[kind]
+        for name, kind in types.items()
+    }
     return pyarrow.schema(list(fields.items()))
 
 
@@ -50,10 +48,10 @@ def schema_of_files(names: Iterable[str], time_unit: str) -> pyarrow.Schema:
         "text": pyarrow.string(),
         "flag": pyarrow.bool_(),
     }
-    fields = {name: types[COLUMNS[name]] for name in names}
-    if "time_ns" in fields:
-        fields["time_ns"] = pyarrow.timestamp(time_unit, tz="UTC")
-    return pyarrow.schema(list(fields.items()))
+    time = pyarrow.timestamp(time_unit, tz="UTC")
+    return pyarrow.schema(
+        [(name, time if name in TIMES else types[COLUMNS[name]]) for name in names]
+    )
 
 
 def record_batches(
@@ -61,13 +59,12 @@ def record_batches(
 ) -> Iterator[pyarrow.RecordBatch]:
     """Yield `found` as batches of `schema`, whose names it has.
 
-    `time_ns`, `ac_btime` and `ac_btime64` may be timestamps of any unit, rounded down. Raises
-    ValueError for a timestamp of another column, and pyarrow.ArrowInvalid for a value that does not
-    fit its type.
+    Times since 1970 may be timestamps of any unit, rounded down, or numbers. Raises ValueError for
+    a timestamp of another column, and pyarrow.ArrowInvalid for a value that does not fit its type.
     """
     for field in schema:
-        if pyarrow.types.is_timestamp(field.type) and field.name not in _TIMES:
-            raise ValueError(f"{field.name} is no time: timestamps are {', '.join(_TIMES)}")
+        if pyarrow.types.is_timestamp(field.type) and field.name not in TIMES:
+            raise ValueError(f"{field.name} is no time: timestamps are {', '.join(TIMES)}")
     for one in found:
         table = pyarrow.table(one)
         if not schema.names:
@@ -103,11 +100,12 @@ def batches(intervals: Iterable[Interval], schema: pyarrow.Schema) -> Iterator[p
 def _cast(values: pyarrow.ChunkedArray, field: pyarrow.Field) -> pyarrow.ChunkedArray:
     if values.type == field.type:
         return values
+    if field.name in TIMES:
+        values = values.cast(pyarrow.int64())
     if not pyarrow.types.is_timestamp(field.type):
         return values.cast(field.type)
-    # Arrow casts only signed integers to timestamps.
-    unit = pyarrow.timestamp(_TIMES[field.name], tz=field.type.tz)
-    return values.cast(pyarrow.int64()).cast(unit).cast(field.type, safe=False)
+    unit = pyarrow.timestamp(TIMES[field.name], tz=field.type.tz)
+    return values.cast(unit).cast(field.type, safe=False)
 
 
 class ParquetWriter:
@@ -166,7 +164,7 @@ def partitioned(
     table = pyarrow.table(rows)
     values = {
         "host": lambda: table.column("host").cast(pyarrow.string()),
-        "date": lambda: compute.divide(table.column("time_ns"), pyarrow.scalar(_DAY_NS, "uint64")),
+        "date": lambda: compute.divide(table.column("time_ns").cast(pyarrow.int64()), _DAY_NS),
     }
     columns = {key: values[key]() for key in keys}
     for found in pyarrow.table(columns).group_by(list(keys)).aggregate([]).to_pylist():

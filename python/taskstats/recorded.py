@@ -40,6 +40,7 @@ from taskstats._core import (
 
 __all__ = [
     "COLUMNS",
+    "TIMES",
     "Cell",
     "Frames",
     "Lost",
@@ -140,6 +141,13 @@ _KINDS = {"text": "text", "bool": "flag", "i8": "signed"}
 #: The columns of `rows` by name, with their kind: integer (0 to 2^64 - 1), signed, text, flag.
 COLUMNS: dict[str, str] = {
     name: _KINDS.get(value_type, "integer") for name, value_type in recorded_columns().items()
+}
+
+
+#: The columns that are times since 1970, with their units. Arrow consumers get timestamps in UTC;
+#: 0 is no time.
+TIMES: dict[str, str] = {"time_ns": "ns", "ac_btime": "s", "ac_btime64": "s"} | {
+    name: "ns" for name in COLUMNS if name.endswith("_max_ts")
 }
 
 

@@ -17,7 +17,8 @@ Design decisions
   false, its default. So filters are taken only with the option `pushFilters`.
 * A stream's offset has the number of snapshots of each file, by inode and first time: a file may be
   renamed, as a rotation does.
-* `time_ns`, `ac_btime` and `ac_btime64` may be timestamps: give `.schema("time_ns timestamp")`.
+* `time_ns`, `ac_btime` and other times since 1970 may be timestamps: give
+  `.schema("time_ns timestamp")`.
 * Spark has no unsigned integers. A value that does not fit its type is an error, never
   another number.
 """

@@ -154,6 +154,18 @@ def test_arrow_pandas_and_duckdb_have_the_same_sums(folder: Path) -> None:
     assert relation.columns == NAMES
 
 
+def test_times_are_timestamps_everywhere(folder: Path) -> None:
+    scan = taskstats.scan(folder, columns=["ac_btime64", "ac_btime"])
+    types = scan.to_arrow().schema.types
+    assert [str(kind) for kind in types] == ["timestamp[s, tz=UTC]"] * 2
+    assert {str(kind) for kind in scan.to_pandas().dtypes} == {"datetime64[s, UTC]"}
+    frame = scan.to_polars().collect()
+    assert set(frame.dtypes) == {pl.Datetime("ns", "UTC")}
+    seconds = scan.to_arrow().read_all()["ac_btime64"].cast("int64").to_pylist()
+    assert (frame["ac_btime64"].cast(pl.Int64) // 10**9).to_list() == seconds
+    assert str(scan.to_duckdb().types[0]) == "TIMESTAMP WITH TIME ZONE"
+
+
 def test_polars_reads_only_what_a_query_needs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,9 @@
 //! Columns as Arrow arrays.
+//!
+//! Design decisions
+//!
+//! * Other libraries get times since 1970 as timestamps in UTC, Python their numbers. Those in ns
+//!   stay where they are; ac_btime, which has 32 bits, is copied.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +11,11 @@ use std::sync::Arc;
 use arrow_array::types::Int32Type;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int8Array, Int32Array,
-    RecordBatch, RecordBatchOptions, StringArray, UInt8Array, UInt16Array, UInt32Array,
-    UInt64Array,
+    RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray, TimestampSecondArray,
+    UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use precise_top_core::columns::{Array as Filled, ColumnKind, Columns, ValueType};
 
 /// The batches of columns, on the memory of these.
@@ -91,6 +96,52 @@ fn array(
             Arc::new(DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(words))?)
         }
     })
+}
+
+const UTC: &str = "UTC";
+
+/// The schema with timestamps in the columns that are times since 1970.
+pub(crate) fn schema_with_timestamps(schema: &Schema, kinds: &[ColumnKind]) -> SchemaRef {
+    let fields = schema.fields().iter().zip(kinds).map(|(field, kind)| {
+        let unit = match kind.instant_ns() {
+            None => return Arc::clone(field),
+            Some(1) => TimeUnit::Nanosecond,
+            Some(_) => TimeUnit::Second,
+        };
+        let timestamp = DataType::Timestamp(unit, Some(UTC.into()));
+        Arc::new(Field::new(field.name(), timestamp, true))
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The batch in such a schema. 0 is no time.
+pub(crate) fn with_timestamps(
+    batch: &RecordBatch,
+    schema: SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(array, field)| match field.data_type() {
+        DataType::Timestamp(unit, _) => timestamps(array, *unit),
+        _ => Arc::clone(array),
+    });
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &rows)
+}
+
+fn timestamps(array: &ArrayRef, unit: TimeUnit) -> ArrayRef {
+    let values: ScalarBuffer<i64> = match array.as_any().downcast_ref::<UInt32Array>() {
+        Some(array) => array.values().iter().copied().map(i64::from).collect(),
+        // Arrow's timestamps are signed: the same 64 bits until 2262.
+        None => ScalarBuffer::new(array.to_data().buffers()[0].clone(), 0, array.len()),
+    };
+    let known = BooleanBuffer::collect_bool(values.len(), |row| values[row] != 0);
+    let nulls = NullBuffer::union(array.nulls(), Some(&NullBuffer::new(known)));
+    match unit {
+        TimeUnit::Second => {
+            Arc::new(TimestampSecondArray::new(values, nulls).with_timezone(UTC)) as ArrayRef
+        }
+        _ => Arc::new(TimestampNanosecondArray::new(values, nulls).with_timezone(UTC)),
+    }
 }
 
 /// The array as one of texts, or None.

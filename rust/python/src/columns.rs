@@ -34,7 +34,7 @@ use crate::signals::Signals;
 #[pyclass(frozen, name = "Columns", module = "taskstats", mapping)]
 pub(crate) struct PyColumns {
     schema: SchemaRef,
-    types: Vec<ValueType>,
+    kinds: Vec<ColumnKind>,
     batches: Vec<RecordBatch>,
     len: usize,
     lost: Vec<LostRow>,
@@ -304,10 +304,10 @@ impl PyColumns {
     }
 
     fn new(columns: Columns) -> Result<PyColumns, ArrowError> {
-        let types = columns.kinds.iter().map(|&kind| kind.value_type()).collect();
+        let kinds = columns.kinds.clone();
         let len = columns.batches.iter().map(|batch| batch.len).sum();
         let (schema, batches) = arrow::batches(columns)?;
-        Ok(PyColumns { schema, types, batches, len, lost: Vec::new() })
+        Ok(PyColumns { schema, kinds, batches, len, lost: Vec::new() })
     }
 
     fn index(&self, name: &str) -> PyResult<usize> {
@@ -321,20 +321,22 @@ impl PyColumns {
 
     /// An Arrow stream of all columns on the same memory.
     pub(crate) fn arrow_stream<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let batches: Vec<Result<RecordBatch, ArrowError>> =
-            self.batches.iter().cloned().map(Ok).collect();
-        let batches = RecordBatchIterator::new(batches, Arc::clone(&self.schema));
+        let schema = arrow::schema_with_timestamps(&self.schema, &self.kinds);
+        let batches = self.batches.iter();
+        let batches: Vec<_> =
+            batches.map(|batch| arrow::with_timestamps(batch, Arc::clone(&schema))).collect();
+        let batches = RecordBatchIterator::new(batches, schema);
         let stream = FFI_ArrowArrayStream::new(Box::new(batches));
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
 
     fn is_text(&self, index: usize) -> bool {
-        self.types[index] == ValueType::Text
+        self.kinds[index].value_type() == ValueType::Text
     }
 
     /// A memoryview of the numbers, or of the codes of the texts, of all batches.
     fn view<'py>(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        let value_type = self.types[index];
+        let value_type = self.kinds[index].value_type();
         let width = value_type.width();
         let bytes = PyBytes::new_with(py, self.len * width, |mut room| {
             for array in self.arrays(index) {
@@ -464,11 +466,14 @@ impl PyColumns {
 
     /// Export names and types (Arrow PyCapsule interface).
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(arrow_error)?;
+        let schema = arrow::schema_with_timestamps(&self.schema, &self.kinds);
+        let schema = FFI_ArrowSchema::try_from(schema.as_ref()).map_err(arrow_error)?;
         PyCapsule::new_with_value(py, schema, c"arrow_schema")
     }
 
     /// Export all columns without a copy (Arrow PyCapsule interface).
+    ///
+    /// Times since 1970 are timestamps in UTC; `ac_btime`, of 32 bits, is copied.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(
         &self,

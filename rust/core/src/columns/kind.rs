@@ -242,6 +242,16 @@ impl ColumnKind {
         }
     }
 
+    /// For a time since 1970: nanoseconds of its unit.
+    pub fn instant_ns(self) -> Option<u64> {
+        match self {
+            ColumnKind::TimeNs => Some(1),
+            ColumnKind::Field(Field::ac_btime | Field::ac_btime64) => Some(1_000_000_000),
+            ColumnKind::Field(field) if field.info().repr == Repr::Timespec => Some(1),
+            _ => None,
+        }
+    }
+
     /// Whether a value may be unknown.
     pub fn is_nullable(self) -> bool {
         self.entry().is_none_or(|entry| entry.nullable)
@@ -285,6 +295,8 @@ mod tests {
         assert_eq!(properties("ac_comm"), (ValueType::Text, "".into(), true, false));
         assert_eq!(properties("cpu_ns"), (ValueType::U64, "ns".into(), true, true));
         assert_eq!(properties("read_bytes"), (ValueType::U64, "bytes".into(), true, true));
+        let instants = ColumnKind::of_recording().filter(|kind| kind.instant_ns().is_some());
+        assert_eq!(instants.count(), 1 + 2 + 8);
         let rate = (ValueType::F64, "bytes/s".into(), true, false);
         assert_eq!(properties("read_bytes_per_sec"), rate);
     }
