@@ -15,7 +15,7 @@ import taskstats
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
 from ptop.filters import what_is_wrong
 from ptop.live.state import LAYOUTS, THEMES, Limits, Setup, State
-from ptop.live.tree import Tree
+from ptop.live.tree import Tree, first
 from ptop.text import safe
 from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
 
@@ -316,7 +316,7 @@ def add_table(options: argparse.ArgumentParser) -> None:
         default="live",
         help="live (default); snap: with the time of dead children, as in the tool of 2010;"
         " waits: what tasks wait for; io: storage; tree: tasks under what started them;"
-        " cgroups: the tree of cgroups",
+        " cgroups: the tree of cgroups; dead: those that died, by name",
     )
     options.add_argument(
         "--fold",
@@ -434,7 +434,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         (by,) = parse_columns(screen.sort or usual.sort, _raw_units())
         known |= {by.key: by} if by.key not in known else {}
         order = by.descending if screen.descending is None else screen.descending
-        tree = Tree(usual.tree)
+        tree = first(usual.tree)
         views[name] = (tuple(column.key for column in columns), by.key, order, tree)
     values = config.values
     setup = Setup(
@@ -455,7 +455,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         descending=descending,
         filter=options.filter or "",
         group_by=options.group_by or "",
-        tree=Tree("" if options.group_by else COLUMN_SETS[options.view].tree),
+        tree=first("" if options.group_by else COLUMN_SETS[options.view].tree),
         setup=setup,
         mouse=not options.no_mouse,
     )

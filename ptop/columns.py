@@ -152,6 +152,9 @@ _TABLE = (
     ),
     TableColumn("cpu", "cpu", "(#)", 3, "cpu", "integer", "last processor", ("cpu",), False),
     TableColumn("rss_kb", "rss", "(b)", 6, "rss_kb", "kibibytes", "resident memory", ("rss_kb",)),
+    TableColumn(
+        "peak", "peak", "(b)", 6, "hiwater_rss", "kibibytes", "peak of rss", ("hiwater_rss",)
+    ),
     TableColumn("vm_kb", "vm", "(b)", 6, "vm_kb", "kibibytes", "virtual memory", ("vm_kb",)),
     TableColumn(
         "spark",
@@ -432,6 +435,24 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
         sort="total_pct",
         tree="cgroup",
     ),
+    "dead": ColumnSet(
+        (
+            "pid",
+            "ppid",
+            "USER",
+            "tasks",
+            "ac_etime",
+            "peak",
+            "read",
+            "write",
+            "user_pct",
+            "system_pct",
+            "total_pct",
+            "command",
+        ),
+        sort="total_pct",
+        tree="dead",
+    ),
 }
 
 # The columns of what tasks wait for, of which a table shows one.
@@ -523,4 +544,4 @@ def fields_of(columns: Iterable[TableColumn], group_by: str | None, tree: str = 
     if group_by in NAMES or tree == "cgroup":
         fields.add("cgroup_id")
     # What the dead were at most.
-    return fields | {"hiwater_rss"} if tree == "task" else fields
+    return fields | {"hiwater_rss"} if tree in {"task", "dead"} else fields

@@ -40,6 +40,7 @@ from ptop.live.state import (
     offer_name,
     offer_users,
     tag,
+    toggle_row,
     type_in,
     with_row,
 )
@@ -362,11 +363,11 @@ class _Loop:
             self.state = replace(self.state, notice=notice)
         elif request == "mouse":
             self.terminal.set_mouse(self.state.mouse)
-        elif request == "tag":
+        elif request in {"tag", "toggle"}:
             if self.feed.interval is not None:
                 # Several keys may come at once: where is the selection?
                 self._update_selection(self._lines(self.feed.interval))
-            self.state = tag(self.state)
+            self.state = {"tag": tag, "toggle": toggle_row}[request](self.state)
         elif request in {"name", "name with arguments"}:
             if self.feed.interval is not None:
                 when_s = self.feed.interval.cur.time_ns / 1e9

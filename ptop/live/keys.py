@@ -121,7 +121,7 @@ _VIEW: tuple[Key, ...] = (
     Key("Alt-m", "let ptop or the terminal have the mouse", state.switch_mouse),
     Key("Tab v", "the next view: " + ", ".join(COLUMN_SETS), state.switch_view, htop="Tab",
         old="v"),
-    Key("+ -", "open or close the selected row of the tree", state.toggle_row, views=_LIVE,
+    Key("+ -", "open or close the selected row of the tree", state.ask("toggle"), views=_LIVE,
         htop="+ -"),
     Key("*", "close or open all rows of the tree", state.change_tree(tree.collapsed), htop="*"),
     Key("(", "a level of the tree less", state.change_tree(lambda now: tree.deeper(now, -1))),

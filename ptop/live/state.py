@@ -77,8 +77,8 @@ class State:
     question there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that
     replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
     asks for what only the data can answer: frame and where it is, time and what was typed, match
-    and where it is, users, tag, kernel threads, redraw, mouse, setup, name, save and where, act
-    and what, mark, name of history, write and a file.
+    and where it is, users, tag, toggle, kernel threads, redraw, mouse, setup, name, save and
+    where, act and what, mark, name of history, write and a file.
     """
 
     view: str = "live"
@@ -268,7 +268,7 @@ def switch_view(state: State) -> State:
     following = names[at % len(names)]
     kept = {**state.views, state.view: (state.columns, state.sort, state.descending, state.tree)}
     new = COLUMN_SETS[following]
-    first = (new.shown, new.sort, True, Tree(new.tree))
+    first = (new.shown, new.sort, True, tree.first(new.tree))
     columns, sort, descending, its_tree = kept.get(following, first)
     state = replace(state, view=following, views=kept, columns=columns, sort=sort)
     state = replace(state, tree=its_tree, group_by="" if its_tree.of else state.group_by)
@@ -345,7 +345,7 @@ def toggle_row(state: State) -> State:
 
 def toggle_row_or(otherwise: Action) -> Action:
     """In a tree as `toggle_row`, else another action."""
-    return lambda state: toggle_row(state) if state.tree.of else otherwise(state)
+    return lambda state: ask("toggle")(state) if state.tree.of else otherwise(state)
 
 
 def multiply_speed(by: float) -> Action:

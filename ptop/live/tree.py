@@ -6,19 +6,27 @@ from dataclasses import dataclass, replace
 
 from taskstats.screen import RowKey
 
+# The dead are shown by name, until a row is opened.
+FIRST_LEVELS = {"dead": 0}
 # From the level below the deepest that a key collapses, all rows are open.
 DEEPEST = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What rows are shown under: `of` is task (what started them), cgroup, or empty for a list.
+    """What rows are shown under: `of` is task (what started them), cgroup, dead (those that died,
+    under their names), or empty for a list.
     Rows of `level` and deeper ones are collapsed, all rows are open if it is None; for the
     `toggled` rows it is the other way round."""
 
     of: str = ""
     level: int | None = None
     toggled: frozenset[RowKey] = frozenset()
+
+
+def first(of: str) -> Tree:
+    """A tree as a view begins with it."""
+    return Tree(of, FIRST_LEVELS.get(of))
 
 
 def switched(tree: Tree) -> Tree:

@@ -1955,7 +1955,8 @@ class Screen:
     `where` is a condition on rows. `user_id` keeps the tasks of a user, whose name is `user_name`;
     `no_kernel_threads` leaves out pid 2 and its children, and `no_dead` tasks that died.
     With `tree` the rows of an interval are shown under what started them ("task") or as the tree
-    of their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are
+    of their cgroups ("cgroup"), or the dead under their names ("dead"), each with the sums of all
+    below it; from `level` on they are
     collapsed, except for the `toggled` rows.
     `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
     it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a

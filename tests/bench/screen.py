@@ -36,7 +36,11 @@ PEERS = (
 # Panels that a user opens, with the keys for it.
 PANELS = {"ptop, a task's pane": "\r"}
 # Goals in ms of CPU time a second, of each load.
-GOALS = {"ptop --view snap": (0.44, None), "ptop": (0.75, 2.0), "ptop --view waits": (None, 2.0)}
+GOALS = {"ptop --view snap": (0.44, None), "ptop": (0.95, 2.0), "ptop --view waits": (None, 2.0)}
+# Views that one chooses.
+VIEWS = ("waits", "io", "tree", "cgroups", "dead")
+# The columns of the default screen without waits and sparklines: what these two cost.
+PLAIN = "pid,USER,state,ac_nice,num_threads,rss_kb,user_pct,system_pct,steal_pct,total_pct,command"
 
 
 def own(program: str, name: str) -> list[tuple[str, list[str]]]:
@@ -89,7 +93,8 @@ def main() -> None:
     chosen = options.parse_args()
     program = shutil.which("ptop") or os.path.join(os.path.dirname(sys.executable), "ptop")
     tools = own(program, "ptop")
-    tools.append(("ptop --view waits", [program, "-d", "1", "--view", "waits"]))
+    tools.append(("ptop, no wait, no 60s", [program, "-d", "1", "--columns", PLAIN]))
+    tools += [(f"ptop --view {view}", [program, "-d", "1", "--view", view]) for view in VIEWS]
     tools += [(name, [program, "-d", "1"]) for name in PANELS]
     for path in chosen.ptop:
         tools += own(path, path)

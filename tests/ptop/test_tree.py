@@ -204,6 +204,28 @@ time.sleep(1000)
     assert places == [places[0], *[places[0] + 2] * 3], "a level deeper"
 
 
+def test_the_dead_have_a_view(family: subprocess.Popen[bytes]) -> None:
+    live = Live("--view", "dead", "--filter", NAME, columns=150)
+    try:
+        live.until(f"{NAME}d \u00d7")
+        row = shown(live, f"{NAME}d \u00d7")
+        assert "(died, exit 3, " in row
+        # Those that live are in other views.
+        assert f"{NAME}c" not in live.text().replace(f'filter "{NAME}"', "")
+    finally:
+        live.child.kill(signal.SIGTERM)
+        assert live.ended() == 128 + signal.SIGTERM
+
+
+def test_no_dead_is_said() -> None:
+    with taskstats.Source("procfs") as source:
+        before = source.snapshot()
+        interval = taskstats.usage(before, source.snapshot())
+    chosen = State(tree=tree.first("dead"), columns=COLUMN_SETS["dead"].columns)
+    lines = Renderer(chosen, COLUMNS, Limits()).lines(interval, (80, 24)).texts
+    assert any(text.startswith("no task died in this interval") for text, _ in lines)
+
+
 def test_keys_of_levels() -> None:
     assert press(State(), "t").tree == Tree("task")
     assert press(press(State(), "F5"), "t").tree == Tree()
@@ -216,8 +238,9 @@ def test_keys_of_levels() -> None:
     assert press(TREE, "(").tree.level == tree.DEEPEST - 1
     assert press(press(TREE, "("), ")").tree.level is None
     assert press(replace(TREE, tree=Tree("task", 0)), "(").tree.level == 0
-    assert "t shows the tree" in press(State(), "+").notice
-    assert press(TREE, "+").notice == "select a row, then + opens it"
+    assert press(State(), "+").request == "toggle"
+    assert "t shows the tree" in state.toggle_row(State()).notice
+    assert state.toggle_row(TREE).notice == "select a row, then + opens it"
     # In a list of a replay these keys change its speed.
     recorded = State(recorded=True)
     assert press(recorded, "+").speed == 2

@@ -172,6 +172,19 @@ fn cgroups_are_a_tree_of_their_paths() {
     assert_eq!(tree.title(0), Some(&b"cgroup 1"[..]));
 }
 
+#[test]
+fn the_dead_are_under_their_names() {
+    let dead = [task(70, 50, 10), task(71, 50, 30), task(72, 50, 5)];
+    let interval = named(&[task(50, 1, 7)], &dead, |row| if row < 3 { "cc" } else { "ld" }.into());
+    let tree = TaskTree::of_dead(Arc::clone(&interval));
+    assert_eq!(listed(&tree, &all(), &[]), [(0, 0, 40), (1, 71, 30), (1, 70, 10), (0, 72, 5)]);
+    assert_eq!(listed(&tree, &all(), &[0]), [(0, 0, 40), (0, 72, 5)]);
+    assert_eq!(tree.dead(0).map(|dead| dead.tasks), Some(2));
+    assert_eq!((tree.group_name(0), tree.group_name(3)), (Some(&b"cc"[..]), None));
+    assert_eq!(int(tree.sum(Metric::TotalNs)), Some(45));
+    assert_eq!(int(tree.cell(0, Metric::OwnNs)), Some(0));
+}
+
 fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
     // Parents and processes are any pids: rings, missing ones, threads of threads.
     prop::collection::vec((1..30_u64, 0..30_u64, 1..30_u64, 0..1000_u64, 0..3_u64), 0..most)

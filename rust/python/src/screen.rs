@@ -12,7 +12,7 @@ use precise_top_core::{
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, History, Remembered, ScreenLines, Style, TableRow, TextTable,
+    Canvas, ControlSequences, History, Remembered, ScreenLines, Style, TableRow, TextTable, TreeOf,
     ViewRows, ViewSettings, draw, find, missing, plain_lines,
 };
 use precise_top_sources::{CommandLines, FilterTexts};
@@ -120,7 +120,7 @@ impl RowsArgument<'_> {
 /// condition on rows. `user_id` keeps the tasks of a user, whose name is `user_name`;
 /// `no_kernel_threads` leaves out pid 2 and its children, and `no_dead` tasks that died.
 /// With `tree` the rows of an interval are shown under what started them ("task") or as the tree of
-/// their cgroups ("cgroup"), each with the sums of all below it; from `level` on they are collapsed,
+/// their cgroups ("cgroup"), or the dead under their names ("dead"), each with the sums of all below it; from `level` on they are collapsed,
 /// except for the `toggled` rows.
 /// `fold` is the word that rows are grouped by. The row of `selected_key` is in reverse, wherever
 /// it stands, else the row number `selected`; with `follow` the list scrolls to it. The line of a
@@ -366,11 +366,13 @@ impl PyScreen {
         };
         let interval = interval.completed(py, resting)?;
         Ok(py.detach(|| {
-            let nodes = if tree.of_cgroups {
-                let names = precise_top_sources::group_names(&interval);
-                TaskTree::of_cgroups(Arc::clone(&interval), names)
-            } else {
-                TaskTree::of_tasks(Arc::clone(&interval))
+            let nodes = match tree.of {
+                TreeOf::Tasks => TaskTree::of_tasks(Arc::clone(&interval)),
+                TreeOf::Dead => TaskTree::of_dead(Arc::clone(&interval)),
+                TreeOf::Cgroups => {
+                    let names = precise_top_sources::group_names(&interval);
+                    TaskTree::of_cgroups(Arc::clone(&interval), names)
+                }
             };
             let arranged = arranged(&nodes, &self.settings, tree);
             Chosen::Tree(nodes, arranged)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use precise_top_core::{Condition, Filter};
 use precise_top_screen::text::Side;
-use precise_top_screen::{CellFormat, TextColumn, TextTable, TreeSettings, ViewSettings};
+use precise_top_screen::{CellFormat, TextColumn, TextTable, TreeOf, TreeSettings, ViewSettings};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -141,14 +141,18 @@ fn tree(
     level: Option<usize>,
     toggled: Vec<PyRowKey>,
 ) -> PyResult<Option<TreeSettings>> {
-    let of_cgroups = match name {
+    let of = match name {
         "" => return Ok(None),
-        "task" => false,
-        "cgroup" => true,
-        _ => return Err(PyValueError::new_err(format!("no tree {name:?}: choose task, cgroup"))),
+        "task" => TreeOf::Tasks,
+        "cgroup" => TreeOf::Cgroups,
+        "dead" => TreeOf::Dead,
+        _ => {
+            let message = format!("no tree {name:?}: choose task, cgroup, dead");
+            return Err(PyValueError::new_err(message));
+        }
     };
     let toggled = toggled.into_iter().map(|key| key.0).collect();
-    Ok(Some(TreeSettings { of_cgroups, level, toggled }))
+    Ok(Some(TreeSettings { of, level, toggled }))
 }
 
 /// Text that may hold lone surrogates, without them.

@@ -46,6 +46,6 @@ pub use row_key::{Fate, RowKey};
 pub use rows::{TableRow, ViewRows};
 pub use screen::draw;
 pub use selection::Remembered;
-pub use settings::{TreeSettings, ViewSettings};
+pub use settings::{TreeOf, TreeSettings, ViewSettings};
 pub use table::{CellFormat, TextColumn, TextTable};
 pub use view::{Heights, ShownRow, ViewData, missing};

@@ -9,7 +9,7 @@ use crate::line::{ScreenLine, ScreenLines, Style};
 use crate::row_key::Fate;
 use crate::rows::ViewRows;
 use crate::selection::{Place, Remembered};
-use crate::settings::ViewSettings;
+use crate::settings::{TreeOf, ViewSettings};
 use crate::table::TextTable;
 use crate::text;
 use crate::view::{Heights, ShownRow, ViewData};
@@ -59,11 +59,16 @@ pub fn lines(
         headings: data.table.headings(1),
         ..ScreenLines::of_texts([], (0, 0))
     };
-    select(&mut screen, &mut shown, data.selected, settings, selected);
+    select(&mut screen, &mut shown, (data.selected, data.fate), settings, selected);
     shown.truncate(heights.tasks);
     screen.keys = shown.iter().map(|row| row.key.clone()).collect();
     if shown.is_empty() {
-        let message = if data.tasks > 0 { "no task matches" } else { "no tasks" };
+        let of_dead = settings.tree.as_ref().is_some_and(|tree| tree.of == TreeOf::Dead);
+        let message = match data.tasks {
+            _ if of_dead && settings.filter.is_empty() => "no task died in this interval",
+            0 => "no tasks",
+            _ => "no task matches",
+        };
         lines.push(ScreenLine::fitted(message, cells, Style::Plain));
     }
     lines.extend(shown.into_iter().map(|mut row| {
@@ -77,11 +82,16 @@ pub fn lines(
 fn select(
     screen: &mut ScreenLines,
     shown: &mut Vec<ShownRow>,
-    place: Place,
+    (place, fate): (Place, Fate),
     settings: &ViewSettings,
     remembered: &mut Option<Remembered>,
 ) {
     screen.selected_key.clone_from(&settings.selected_key);
+    if let Some(gone) =
+        remembered.as_mut().filter(|gone| Some(&gone.key) == screen.selected_key.as_ref())
+    {
+        gone.meet(if place == Place::Gone { Fate::Died(None) } else { fate });
+    }
     match place {
         Place::Nowhere => *remembered = None,
         Place::Hidden => {}
@@ -105,11 +115,10 @@ fn select(
         }
         Place::Gone => {
             screen.died = true;
-            let Some(gone) = remembered.as_mut() else { return };
+            let Some(gone) = remembered.as_ref() else { return };
             if Some(&gone.key) != settings.selected_key.as_ref() {
                 return;
             }
-            gone.die();
             let at = gone.row.saturating_sub(screen.top).min(shown.len()).min(screen.room - 1);
             screen.selected = Some(screen.top + at);
             let mut line = gone.line.clone();

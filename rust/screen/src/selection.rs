@@ -31,10 +31,10 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Notes that the task is gone. Its exit status is known where its last row had it.
-    pub(crate) fn die(&mut self) {
-        if self.fate == Fate::Lives {
-            self.fate = Fate::Died(None);
+    /// Notes what became of the task while its row was not on the screen.
+    pub(crate) fn meet(&mut self, fate: Fate) {
+        if self.fate == Fate::Lives && fate != Fate::Lives {
+            self.fate = fate;
             self.line.insert(self.name_at, &format!("{}: ", self.fate.words()));
         }
     }
@@ -53,20 +53,31 @@ pub enum Place {
     Gone,
 }
 
-/// Where the selection is among `rows`.
+/// Where the selection is among `rows`, and what became of it, on the screen or not.
 pub(crate) fn place(
     interval: &Interval,
     rows: ViewRows<'_>,
     settings: &ViewSettings,
     number: usize,
-) -> Place {
+) -> (Place, Fate) {
     let Some(key) = &settings.selected_key else {
-        return settings
-            .selected
-            .map_or(Place::Nowhere, |row| Place::Row(row.min(number.max(1) - 1)));
+        let row = settings.selected.map(|row| row.min(number.max(1) - 1));
+        return (row.map_or(Place::Nowhere, Place::Row), Fate::Lives);
     };
     let header = interval.cur().header();
     let ran = (0..rows.table.rows()).find(|&row| key.is_in(rows.table, row, header));
+    let fate = ran.map_or(Fate::Lives, |row| Fate::of(rows.table, row));
+    (place_of(key, header, rows, settings, ran), fate)
+}
+
+/// Where the row `ran` of the table, or the unchanged task of the key, is on the list.
+fn place_of(
+    key: &RowKey,
+    header: &Header,
+    rows: ViewRows<'_>,
+    settings: &ViewSettings,
+    ran: Option<usize>,
+) -> Place {
     let query = settings.query();
     if let Some(tree) = rows.tree {
         let Some(node) = ran else { return Place::Gone };

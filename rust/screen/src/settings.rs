@@ -4,11 +4,23 @@ use precise_top_core::{Filter, Metric, Query};
 
 use crate::row_key::RowKey;
 
+/// What rows are shown under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TreeOf {
+    /// What started them.
+    #[default]
+    Tasks,
+    /// Their cgroups.
+    Cgroups,
+    /// Their names, the dead alone.
+    Dead,
+}
+
 /// A tree that rows are shown as.
 #[derive(Clone, Debug, Default)]
 pub struct TreeSettings {
-    /// Whether it is of cgroups instead of tasks.
-    pub of_cgroups: bool,
+    /// What it is of.
+    pub of: TreeOf,
     /// Rows of this level and deeper ones are collapsed; None for no row.
     pub level: Option<usize>,
     /// The rows that are collapsed where their level is not, and the other way round.

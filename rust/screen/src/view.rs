@@ -185,6 +185,8 @@ pub struct ViewData<'a> {
     pub top: usize,
     /// Where the selected row is on the list.
     pub selected: Place,
+    /// What became of the selected task.
+    pub fate: Fate,
     /// Known gaps of the later snapshot.
     pub missing: String,
 }
@@ -247,6 +249,7 @@ impl<'a> ViewData<'a> {
             shown: Vec::new(),
             top: settings.top,
             selected: Place::Nowhere,
+            fate: Fate::Lives,
             missing: missing(interval),
         };
         let room = data.heights(size, settings).tasks;
@@ -265,7 +268,7 @@ impl<'a> ViewData<'a> {
     ) {
         let limit = settings.limit.unwrap_or(usize::MAX);
         let mut query = settings.query();
-        self.selected = selection::place(interval, rows, settings, self.rows);
+        (self.selected, self.fate) = selection::place(interval, rows, settings, self.rows);
         if let (true, Place::Row(row)) = (settings.follow, self.selected) {
             self.top = self.top.max((row + 1).saturating_sub(room)).min(row);
         }
@@ -295,6 +298,10 @@ fn sums<'a>(
 ) -> Vec<Option<Cell<'a>>> {
     let totals = rows.unchanged.map(Unchanged::totals);
     table.sums(|metric| {
+        // A tree may be of the dead alone.
+        if filter.is_empty() && rows.tree.is_some() {
+            return rows.table.sum(metric);
+        }
         if filter.is_empty() {
             return match (metric, totals) {
                 (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),

@@ -209,6 +209,7 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
         shown: (0..rows).map(|row| shown(table, row)).collect(),
         top: 0,
         selected: Place::Nowhere,
+        fate: Fate::Lives,
         missing: String::new(),
     }
 }
@@ -509,6 +510,18 @@ fn the_line_of_a_task_that_is_gone_stays() {
             let said: Vec<&str> = texts.filter(|text| text.contains("died")).collect();
             assert_eq!(said.len(), 2, "the row, and the number of the dead: {said:?}");
             assert!(said[1].contains(&format!("{words}the name")), "{said:?}");
+        }
+        if fate != Fate::Lives {
+            // It died where it was scrolled off.
+            let mut remembered = None;
+            let mut seen = ViewData { selected: Place::Row(3), ..view(&table, 10, 2) };
+            seen.shown[3].name_at = 1;
+            lines(seen, &settings, (120, 24), &mut remembered);
+            let hidden = ViewData { selected: Place::Row(30), fate, ..view(&table, 10, 2) };
+            lines(hidden, &settings, (120, 24), &mut remembered);
+            let gone = ViewData { selected: Place::Gone, ..view(&table, 3, 2) };
+            let screen = lines(gone, &settings, (120, 24), &mut remembered);
+            assert!(screen.lines.iter().any(|line| line.text.contains(words)), "{words}");
         }
         // Until another task is selected.
         let other = ViewSettings { selected_key: Some(key(0)), ..settings };

@@ -82,6 +82,7 @@ impl<'a> Members<'a> {
             known.reduce(u64::saturating_add)
         };
         match metric {
+            Metric::OwnNs | Metric::OwnPct if self.own == 0 => Some(0),
             Metric::OwnNs | Metric::OwnPct => sum(self.own_rows(), Metric::TotalNs),
             Metric::LivingNs | Metric::LivingPct => self.descendants(false),
             Metric::DeadNs | Metric::DeadPct => self.descendants(true),

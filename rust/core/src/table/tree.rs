@@ -158,6 +158,27 @@ impl TaskTree {
         plan.tree(interval)
     }
 
+    /// The tasks that died in the interval, under their names. Other rows are left out.
+    pub fn of_dead(interval: Arc<Interval>) -> TaskTree {
+        let mut by_name: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for row in (0..interval.len()).filter(|&row| interval.is_exited(row)) {
+            let name = interval.cur().get(row).and_then(|record| record.ac_comm());
+            by_name.entry(name.unwrap_or_default()).or_default().push(row);
+        }
+        let mut plan = Plan::default();
+        for (name, rows) in by_name {
+            let above = (rows.len() > 1).then(|| plan.add(None));
+            if let Some(node) = above {
+                plan.names[node] = Some((name.to_vec(), name.to_vec()));
+            }
+            for row in rows {
+                let node = plan.add(above);
+                plan.rows[node].push(row);
+            }
+        }
+        plan.tree(Arc::clone(&interval))
+    }
+
     /// The cgroups of tasks, by their paths. `path` returns that of a cgroup from one of its
     /// tasks; one without a path has its number.
     pub fn of_cgroups(
@@ -351,7 +372,10 @@ impl TaskTable for TaskTree {
     }
 
     fn dead(&self, row: usize) -> Option<Dead> {
-        let own = self.own(row);
+        let mut own = self.own(row);
+        if own.rows.is_empty() {
+            own = self.members(row);
+        }
         if own.rows.is_empty() || !own.rows.iter().all(|&row| self.interval.is_exited(row)) {
             return None;
         }
@@ -385,6 +409,10 @@ impl TaskTable for TaskTree {
 
     /// The value of the node without its descendants, so that a sum counts each row once.
     fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
-        self.own(row).cell(metric)
+        match *self.own(row).rows {
+            [only] => self.interval.part(only, metric),
+            _ if metric.is_of_descendants() => None,
+            _ => self.own(row).cell(metric),
+        }
     }
 }
