@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Builds kernels with this project's series, for tests in a virtual machine.
 
-    tools/kernel.py                    # the newest, unless the cache has it; prints its path
+    tools/kernel.py                    # the newest version, unless the cache has it
     tools/kernel.py --version 6.12     # another one
     tools/kernel.py --version today    # those whose turn it is, as CI does; or all
     tools/kernel.py --plain            # the same kernel without the series, to compare with
     tools/kernel.py --checks debug     # with lockdep, KASAN and DEBUG_ATOMIC_SLEEP; or kcsan
     tools/guest.py --kernel "$(tools/kernel.py)" -- cat /proc/version
 
-The sources are Debian's linux-source packages. Each build unpacks one again, so that no build
-leaves anything behind. The cache keeps image and selftests, keyed by the hash of the source's
-version, patches and configuration.
+Prints the paths. The sources are Debian's linux-source packages. Each build unpacks one
+again, so that no build leaves anything behind. The cache keeps image and selftests, keyed by
+the hash of the source's version, patches and configuration.
 """
 
 from __future__ import annotations
@@ -118,18 +118,20 @@ class Kernel:
         return sorted((self.image().parent / "selftests").iterdir())
 
 
-def turn(day: datetime.date | None = None) -> str:
-    """The version whose turn it is: by date, each in turn."""
-    return VERSIONS[(day or datetime.date.today()).toordinal() % len(VERSIONS)]
+def is_turn(version: str, day: datetime.date) -> bool:
+    """Whether a version is built that day where the cache lacks it: the newest always, the
+    others every third day, each on its own."""
+    return day.toordinal() % 3 == VERSIONS.index(version) or version == VERSIONS[0]
 
 
 def chosen(words: str = os.environ.get("PRECISE_TOP_SERIES") or "today") -> list[str]:
-    """The versions that words name: "all", versions, or "today": the version whose turn it is,
-    and those that the cache has, which cost no build."""
+    """The versions that words name: "all", versions, or "today": those whose turn it is, and
+    those that the cache has, which cost no build."""
     if words == "all":
         return list(VERSIONS)
     if words == "today":
-        return [each for each in VERSIONS if each == turn() or Kernel(each).is_kept()]
+        today = datetime.datetime.now(datetime.UTC).date()
+        return [each for each in VERSIONS if is_turn(each, today) or Kernel(each).is_kept()]
     unknown = [word for word in words.split() if word not in VERSIONS]
     if unknown:
         raise KernelError(f"no version {unknown[0]}; there are {', '.join(VERSIONS)}, today, all")
@@ -263,8 +265,8 @@ def say_turn(versions: Sequence[str]) -> None:
     left = [version for version in VERSIONS if version not in versions]
     if left:
         say(
-            f"{', '.join(versions)} today; {', '.join(left)} takes its turn on another day;"
-            " SERIES=all runs both"
+            f"{', '.join(versions)} today; {', '.join(left)} every third day, or where the cache"
+            " has it; SERIES=all runs all"
         )
 
 

@@ -20,12 +20,22 @@ import kernel
 
 # kernel-patches/README.md explains these findings of checkpatch.
 ALLOWED = {
+    "0001": {"UNKNOWN_COMMIT_ID"},
     "0004": {"MACRO_ARG_REUSE"},
-    "0007": {"MEMORY_BARRIER"},
+    "0008": {"MEMORY_BARRIER"},
 }
-ALLOWED_IN_ALL = {"FILE_PATH_CHANGES"}
+ALLOWED_IN_ALL = {"FILE_PATH_CHANGES", "BAD_SIGN_OFF"}
+# What a switch writes, by the field of its own in the same cache line.
+LINES = {
+    "task_struct": {"nvcsw": ("nivcsw", "exact")},
+    "rq": {"clock_task": ("exact_since",)},
+}
 # The scheduler's objects that include the other files of the series.
 SCHEDULER = [f"kernel/sched/{name}.c" for name in ("fair", "build_policy", "build_utility")]
+# A member of pahole's structure itself, which is indented by one tab: name, offset, size.
+MEMBER = re.compile(
+    r"^\t\S.*?\b(\w+)(?:\[.*\])?(?: __attribute__.*)?; +/\* +(\d+) +(\d+) ", re.MULTILINE
+)
 GIT = ("git", "-c", "user.name=series", "-c", "user.email=series@localhost")
 
 
@@ -79,6 +89,7 @@ def _check(patched: kernel.Kernel, tree: Path) -> None:
             if new:
                 text = "\n".join(sorted(new))
                 raise kernel.KernelError(f"{patch.name}, options {variant}: {text}")
+    _check_lines(tree)
 
 
 def _touched(patches: list[Path]) -> list[str]:
@@ -101,6 +112,28 @@ def _warnings(tree: Path, variant: str, touched: list[str]) -> set[str]:
     said = kernel.run([*make, "W=1", *objects], tree)
     places = re.findall(r"^(\S+?):[\d:]+ (warning: .*)$", said, re.MULTILINE)
     return {f"{name}: {text}" for name, text in places}
+
+
+def _check_lines(tree: Path) -> None:
+    """A switch writes to no cache line that it would not write without the series."""
+    made = "kernel/sched/core.o"
+    kernel.run([*kernel.make_command(), "O=on", "KCFLAGS=-g", made], tree)
+    for name, lines in LINES.items():
+        said = kernel.run(["pahole", "-C", name, f"on/{made}"], tree)
+        # Members of the structure itself are indented by one tab.
+        found = re.findall(
+            r"^\t\S.*?\b(\w+)(?:\[.*\])?(?: __attribute__.*)?; +/\* +(\d+) +(\d+) ", said, re.M
+        )
+        at = {field: (int(offset), int(size)) for field, offset, size in found}
+        for owner, fields in lines.items():
+            for field in fields:
+                offset, size = at[field]
+                if {offset // 64, (offset + size - 1) // 64} != {at[owner][0] // 64}:
+                    raise kernel.KernelError(
+                        f"{name}.{field} at {offset} is not in the cache line of {owner} at"
+                        f" {at[owner][0]}"
+                    )
+                kernel.say(f"{name}.{field} at {offset} is beside {owner} at {at[owner][0]}")
 
 
 def _is_object(tree: Path, variant: str, source: Path) -> bool:

@@ -39,6 +39,7 @@ for target in "$@"; do
             command -v $tool >/dev/null 2>&1 || missing="$missing $package"
         done
         [ -e /usr/include/gelf.h ] || missing="$missing libelf-dev"
+        command -v pahole >/dev/null 2>&1 || missing="$missing dwarves"
         ;;
     s390x)
         command -v qemu-s390x >/dev/null 2>&1 || missing="$missing qemu-user"
