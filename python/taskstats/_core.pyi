@@ -1810,7 +1810,7 @@ class RowFilter:
     for the user.
     """
 
-    def __new__(cls, text: str, columns: Mapping[str, str] = {}) -> Self: ...
+    def __new__(cls, text: str, columns: Mapping[str, str] | None = None) -> Self: ...
     @property
     def columns(self) -> list[str]:
         """The columns of `Interval.select` that it compares."""

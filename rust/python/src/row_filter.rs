@@ -25,10 +25,11 @@ pub(crate) struct PyRowFilter(pub(crate) Option<Arc<Condition>>);
 #[pymethods]
 impl PyRowFilter {
     #[new]
-    #[pyo3(signature = (text, columns=HashMap::new()))]
-    fn new(text: NamePart, columns: HashMap<String, String>) -> PyResult<PyRowFilter> {
+    #[pyo3(signature = (text, columns=None))]
+    fn new(text: NamePart, columns: Option<HashMap<String, String>>) -> PyResult<PyRowFilter> {
         let columns: HashMap<String, Metric> = columns
             .iter()
+            .flatten()
             .map(|(name, source)| Ok((name.to_lowercase(), metric(source)?)))
             .collect::<PyResult<_>>()?;
         let column = |name: &str| {
