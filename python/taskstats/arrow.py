@@ -31,6 +31,14 @@ _TYPES = {
 }
 
 
+def table_of(rows: Columns) -> pyarrow.Table:
+    """Return rows as a table, on the same memory.
+
+    `pyarrow.table` imports pandas first, to look whether it got a DataFrame.
+    """
+    return pyarrow.RecordBatchReader.from_stream(rows).read_all()
+
+
 def schema_of(types: Mapping[str, str]) -> pyarrow.Schema:
     """Return the schema of columns of these types, as of `Scan.types`."""
     fields = {
@@ -66,13 +74,13 @@ def record_batches(
         if pyarrow.types.is_timestamp(field.type) and field.name not in TIMES:
             raise ValueError(f"{field.name} is no time: timestamps are {', '.join(TIMES)}")
     for one in found:
-        table = pyarrow.table(one)
+        table = table_of(one)
         if not schema.names:
             # Rows without columns still count.
             yield from table.to_batches()
             continue
         converted = [_cast(table.column(field.name), field) for field in schema]
-        yield from pyarrow.table(converted, schema=schema).to_batches()
+        yield from pyarrow.Table.from_arrays(converted, schema=schema).to_batches()
 
 
 def batches(intervals: Iterable[Interval], schema: pyarrow.Schema) -> Iterator[pyarrow.RecordBatch]:
@@ -133,7 +141,7 @@ class ParquetWriter:
 
     def write(self, rows: Columns | pyarrow.Table) -> None:
         """Write some rows, together with others."""
-        table = pyarrow.table(rows)
+        table = rows if isinstance(rows, pyarrow.Table) else table_of(rows)
         self._waiting.append(table)
         self._rows += len(table)
         if self._rows >= BATCH_ROWS:
@@ -143,7 +151,7 @@ class ParquetWriter:
         if self._rows:
             table = pyarrow.concat_tables(self._waiting).unify_dictionaries()
             converted = [_cast(table.column(field.name), field) for field in self._schema]
-            self._writer.write_table(pyarrow.table(converted, schema=self._schema))
+            self._writer.write_table(pyarrow.Table.from_arrays(converted, schema=self._schema))
         self._waiting, self._rows = [], 0
 
     def close(self) -> None:
@@ -161,13 +169,14 @@ def partitioned(
 
     A partition is the names of its directories, such as ("host=db1", "date=2026-11-27").
     """
-    table = pyarrow.table(rows)
+    table = table_of(rows)
     values = {
         "host": lambda: table.column("host").cast(pyarrow.string()),
         "date": lambda: compute.divide(table.column("time_ns").cast(pyarrow.int64()), _DAY_NS),
     }
     columns = {key: values[key]() for key in keys}
-    for found in pyarrow.table(columns).group_by(list(keys)).aggregate([]).to_pylist():
+    groups = pyarrow.Table.from_arrays(list(columns.values()), names=list(columns))
+    for found in groups.group_by(list(keys)).aggregate([]).to_pylist():
         chosen = functools.reduce(
             compute.and_, (compute.equal(columns[key], found[key]) for key in keys)
         )

@@ -231,6 +231,16 @@ def test_arrow_and_parquet(
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
 
 
+def test_parquet_does_not_load_pandas(recording: Path, tmp_path: Path) -> None:
+    """It takes longer to load than a small export."""
+    code = (
+        "import sys; from ptop.commands import export\n"
+        "assert export.main(sys.argv[1:]) == 0 and 'pandas' not in sys.modules"
+    )
+    words = [str(recording), "-o", str(tmp_path / "out.parquet")]
+    subprocess.run([sys.executable, "-c", code, *words], check=True)
+
+
 def test_all_columns_by_default(recording: Path) -> None:
     done = run("export", str(recording), "--to", "+0s")
     head, *rows = csv.reader(io.StringIO(done.stdout.decode()))
