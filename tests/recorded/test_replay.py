@@ -25,6 +25,7 @@ from taskstats.recorded import Frames
 
 from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed, recorded_intervals
+from ptop.live import keys
 from ptop.live.keys import press
 from ptop.live.state import FASTEST, Limits, State
 from ptop.live.tree import Tree
@@ -432,7 +433,8 @@ def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
     for _ in range(8):
         recorded = press(recorded, "z")
         groupings.add(recorded.group_by)
-    assert groupings == {"", "parent", "name", "user", "cgroup"}, (
+    of_cgroups = {"cgroup", "container", "pod", "unit"}
+    assert groupings == {"", "parent", "name", "user"} | of_cgroups, (
         "sessions are not recorded, and rows are processes"
     )
 
@@ -544,8 +546,10 @@ def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
     until("frame 1 of 7")
     child.send("dnever\r")
     until("'never' is not a time")
-    child.send("?\x1b[6~\x1b[6~")
-    until("the next spike of the sorted column")
+    spike = "the next spike of the sorted column, or of its sum"
+    lines = [doc for _, doc in keys.help_lines(State(recorded=True))]
+    child.send("?" + "\x1b[B" * lines.index(spike))
+    until(spike)
     # Until the key after Escape is sent with it, it is Alt and that key.
     child.send("\x1b")
     until("Name")
