@@ -192,6 +192,9 @@ def load(is_column: Callable[[str], bool], keep_root: bool = False) -> Config:
     except FileNotFoundError:
         return Config(path)
     except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError) and not os.access(os.path.dirname(path), os.X_OK):
+            # A home that is another's, as after su: nobody expects its settings.
+            return Config()
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Config("", warnings=(f"{path}: {reason}: not read",))
     return parse(data.decode("utf-8", "replace"), path, is_column)

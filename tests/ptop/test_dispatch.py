@@ -16,6 +16,7 @@ PTOP = [sys.executable, "-m", "ptop"]
 # The words that a command requires.
 REQUIRED = {
     "check": ["a.tsd"],
+    "diff": ["a.tsd", "--a", "12:00..12:01", "--b", "12:02..12:03"],
     "export": ["a.tsd"],
     "record": ["-o", "a.tsd"],
     "replay": ["a.tsd"],
@@ -50,7 +51,7 @@ def parsed(*words: str) -> tuple[str, argparse.Namespace]:
 
 
 # Options of which one choice is the default.
-DEFAULTS = {"--format", "--keys", "--source", "--theme", "--view"}
+DEFAULTS = {"--format", "--keys", "--sort", "--source", "--theme", "--view"}
 
 
 def options_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
