@@ -101,7 +101,8 @@ impl NameStrings {
         self.set_source(snapshot);
         let mut names = self.new_users(snapshot);
         let _reading = ReadingOthers::begin();
-        let mut processes = HashMap::with_capacity(snapshot.len());
+        let is_partial = snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED);
+        let mut processes = HashMap::with_capacity(if is_partial { 0 } else { snapshot.len() });
         let living = snapshot.len() - snapshot.header().exited as usize;
         for (row, record) in snapshot.iter().enumerate() {
             // The dead cannot be asked any more.
@@ -112,6 +113,7 @@ impl NameStrings {
             // One of a process's threads stands for all.
             if self.cmdlines
                 && let Some(key) = StringKey::of_cmdline(&record)
+                && !(is_partial && !look_again && self.is_known(key, &record))
                 && let Entry::Vacant(place) = processes.entry(key)
             {
                 let (arguments, named) = self.new_cmdline(key, &record, look_again);
@@ -119,7 +121,7 @@ impl NameStrings {
                 place.insert(arguments);
             }
         }
-        if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
+        if is_partial {
             if !snapshot.header().threads() {
                 for record in snapshot.iter().skip(living) {
                     StringKey::of_cmdline(&record).map(|key| self.processes.remove(&key));
@@ -130,6 +132,12 @@ impl NameStrings {
             self.processes = processes;
         }
         names
+    }
+
+    /// Whether the arguments of a record's program are in the file.
+    fn is_known(&self, key: StringKey, record: &Record<'_>) -> bool {
+        let known = self.processes.get(&key);
+        !self.source.is_recorded() && known.is_some_and(|known| known.image.is_of(record))
     }
 
     fn set_source<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) {
