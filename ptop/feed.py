@@ -223,7 +223,9 @@ class HistoryFeed(LiveFeed):
         if self._held is None:
             return super().has(threads, fields)
         number = self._held[0]
-        _, rows, held = next(contents for contents in self._contents if contents[0] <= number)
+        # A frame that is forgotten by now has the oldest contents that are known.
+        known = [contents for contents in self._contents if contents[0] <= number]
+        _, rows, held = (known or self._contents[-1:])[0]
         return rows == threads and fields <= held
 
     def configure(self, threads: bool, fields: set[str]) -> bool:

@@ -47,7 +47,7 @@ FIELDS = set().union(*(needed_fields(state, COLUMNS) for state in STATES.values(
 
 def feed_of(name: str = "auto", history: taskstats.History | None = None) -> HistoryFeed:
     source = taskstats.Source(name, exact=True, changed=True, cpu_times=True, system=True)
-    feed = HistoryFeed(source, history or taskstats.History())
+    feed = HistoryFeed(source, taskstats.History() if history is None else history)
     feed.configure(False, FIELDS)
     feed.measure(["total_pct"])
     return feed
@@ -152,6 +152,26 @@ def test_columns_that_were_not_read_then_are_told() -> None:
     assert feed.step(1)
     assert "before this interval are missing" in feed.notice
     assert feed.has(False, {"read_bytes"})
+
+
+def test_a_frame_that_is_forgotten_stays_on_the_screen() -> None:
+    empty = feed_of()
+    empty.advance()
+    # Room for some frames after two snapshots of all tasks.
+    feed = feed_of(history=taskstats.History(max_bytes=3 * empty.history.bytes))
+    take(feed, 2)
+    feed.show(feed.history.first)
+    shown, number = feed.interval, feed.number
+    assert number is not None
+    while feed.history.first <= number:
+        take(feed, 1)
+    assert feed.interval is shown
+    assert feed.has(False, FIELDS)
+    assert not feed.step(-1)
+    assert feed.mark()
+    assert feed.step(1)
+    assert feed.number == feed.history.first
+    assert "is forgotten" in feed.compare()
 
 
 def test_a_pause_of_ptop_is_a_gap() -> None:
