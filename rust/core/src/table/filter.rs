@@ -135,7 +135,9 @@ impl Comparison {
 }
 
 impl Condition {
-    pub(super) fn new(text: &[u8], alternatives: Vec<Vec<Term>>) -> Condition {
+    pub(super) fn new(text: &[u8], mut alternatives: Vec<Vec<Term>>) -> Condition {
+        // The order means nothing: texts that have to be read come last.
+        alternatives.iter_mut().for_each(|terms| terms.sort_by_key(|term| term.test.cost()));
         Condition { text: String::from_utf8_lossy(text).into_owned(), alternatives }
     }
 
@@ -173,6 +175,17 @@ impl Condition {
 }
 
 impl Test {
+    /// How much it costs, compared with others.
+    fn cost(&self) -> u8 {
+        match self {
+            Test::Number(..) | Test::State(_) => 0,
+            Test::Text(Subject::Name, _) => 1,
+            Test::Text(Subject::User, _) => 2,
+            Test::Text(Subject::Cgroup, _) => 3,
+            Test::Text(Subject::Command, _) | Test::Anywhere(_) => 4,
+        }
+    }
+
     fn holds(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
         let any = |test: &dyn Fn(&Record<'_>) -> bool| row.any_record(test);
         match self {
