@@ -95,7 +95,7 @@ def test_the_selection_stays_on_a_list_that_gets_shorter() -> None:
             live.pump()
         live.child.send(f"\\{sleeper.pid}\r")
         # The selected task is hidden, unless it is the sleeper.
-        live.until('filter "')
+        live.until("filter ")
         assert all(f" {sleeper.pid} " in line for line in selected())
         live.child.send("\x1b[H")
         while not any(f" {sleeper.pid} " in line for line in selected()):
