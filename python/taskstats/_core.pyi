@@ -778,7 +778,10 @@ class Columns:
     def __arrow_c_schema__(self) -> object:
         """Export names and types (Arrow PyCapsule interface)."""
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export all columns without a copy (Arrow PyCapsule interface)."""
+        """Export all columns without a copy (Arrow PyCapsule interface).
+
+        Times since 1970 are timestamps in UTC; `ac_btime`, of 32 bits, is copied.
+        """
 
 @final
 class Dump:
