@@ -323,31 +323,28 @@ impl PyScreen {
     }
 }
 
-/// What rows are shown as.
-enum Chosen {
-    /// A list, with the tasks that did not run.
-    List(Option<Unchanged>),
-    Tree(TaskTree, Arranged),
+/// The tasks that did not run.
+fn unchanged(py: Python<'_>, resting: Option<&Resting<'_>>) -> PyResult<Option<Unchanged>> {
+    Ok(resting.map(|resting| resting.unchanged(py)).transpose()?.flatten())
+}
+
+/// What rows are shown as: a list or a tree, with the tasks that are not in the interval.
+struct Chosen {
+    tree: Option<(TaskTree, Arranged)>,
+    unchanged: Option<Unchanged>,
 }
 
 impl Chosen {
     fn interval<'a>(&'a self, rows: &'a RowsArgument<'_>) -> &'a Interval {
-        match self {
-            Chosen::List(_) => rows.interval(),
-            Chosen::Tree(tree, _) => tree.interval(),
-        }
+        self.tree.as_ref().map_or_else(|| rows.interval(), |(tree, _)| tree.interval())
     }
 
     fn rows<'a>(&'a self, rows: &'a RowsArgument<'_>) -> ViewRows<'a> {
-        match self {
-            Chosen::List(unchanged) => ViewRows {
-                table: rows.table(),
-                unchanged: unchanged.as_ref(),
-                tree: None,
-                history: None,
-            },
-            Chosen::Tree(tree, arranged) => {
-                ViewRows { table: tree, unchanged: None, tree: Some(arranged), history: None }
+        let unchanged = self.unchanged.as_ref();
+        match &self.tree {
+            None => ViewRows { table: rows.table(), unchanged, tree: None, history: None },
+            Some((tree, order)) => {
+                ViewRows { table: tree, unchanged, tree: Some(order), history: None }
             }
         }
     }
@@ -361,10 +358,13 @@ impl PyScreen {
         resting: Option<&Resting<'_>>,
     ) -> PyResult<Chosen> {
         let (Some(tree), RowsArgument::Interval(interval)) = (&self.settings.tree, rows) else {
-            let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
-            return Ok(Chosen::List(unchanged));
+            return Ok(Chosen { tree: None, unchanged: unchanged(py, resting)? });
         };
-        let interval = interval.completed(py, resting)?;
+        // The dead are in every interval: those that did not run need no rows.
+        let (interval, unchanged) = match tree.of {
+            TreeOf::Dead => (Arc::clone(&interval.inner), unchanged(py, resting)?),
+            TreeOf::Tasks | TreeOf::Cgroups => (interval.completed(py, resting)?, None),
+        };
         Ok(py.detach(|| {
             let nodes = match tree.of {
                 TreeOf::Tasks => TaskTree::of_tasks(Arc::clone(&interval)),
@@ -375,7 +375,7 @@ impl PyScreen {
                 }
             };
             let arranged = arranged(&nodes, &self.settings, tree);
-            Chosen::Tree(nodes, arranged)
+            Chosen { tree: Some((nodes, arranged)), unchanged }
         }))
     }
 

@@ -37,7 +37,8 @@ pub struct ViewRows<'a> {
 impl<'a> ViewRows<'a> {
     /// Number of all rows.
     pub(crate) fn all(&self, header: &Header) -> usize {
-        self.table.rows() + self.unchanged.map_or(0, |_| header.unchanged as usize)
+        let unchanged = self.unchanged.filter(|_| self.tree.is_none());
+        self.table.rows() + unchanged.map_or(0, |_| header.unchanged as usize)
     }
 
     /// Number of rows that are listed: they pass the filter.

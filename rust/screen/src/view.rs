@@ -312,7 +312,7 @@ fn sums<'a>(
             };
         }
         let ran = rows.table.sum_kept(metric, Some(filter));
-        let unchanged = rows.unchanged.filter(|_| !metric.is_share());
+        let unchanged = rows.unchanged.filter(|_| rows.tree.is_none() && !metric.is_share());
         let unchanged = unchanged.and_then(|tasks| tasks.sum_kept(metric, Some(filter)));
         match (ran, unchanged) {
             (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
