@@ -142,13 +142,17 @@ class Inspector:
     def _show(self, interval: taskstats.Interval, pid: int) -> None:
         """Take the interval that is shown."""
         self._now_ns = interval.cur.time_ns
-        self._off = [label for label, _, source in _GRAPHS if interval.status(source) == "off"]
+        states = [interval.status(source) for source in _SOURCES]
+        self._off = [
+            label for (label, *_), state in zip(_GRAPHS, states, strict=True) if state == "off"
+        ]
         frame = self._frames[self._now_ns] = self._frame_of(interval, pid)
         if not frame.facts and self._files is not None:
             if self._files.is_alive():
-                # It did not run.
+                # It did not run. What is not measured stays unknown.
+                used = (0.0 if state == "filled" else None for state in states[:-1])
                 rss = next((known.values[-1] for known in self._until_now()[-2::-1]), None)
-                frame.values = (*(0.0,) * (len(_GRAPHS) - 1), rss)
+                frame.values = (*used, rss)
             else:
                 self._die()
         elif frame.fate:

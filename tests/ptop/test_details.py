@@ -372,6 +372,22 @@ def test_a_replay_shows_what_is_known_and_reads_nothing(
     quit_(live)
 
 
+def test_what_is_not_measured_of_a_sleeper_is_unknown() -> None:
+    with subprocess.Popen(["sleep", "31416"]) as sleeper:
+        live = open_pane(sleeper.pid, rows=40, columns=100)
+        # It sleeps from then on.
+        live.until("sleep 31416")
+        for _ in range(10):
+            live.pump()
+        known = Path("/proc/sys/kernel/task_delayacct").read_text().strip() == "1"
+        assert ("wait blk  " in live.text()) == known
+        assert ("delay accounting is off" in live.text()) != known
+        (line,) = [line for line in live.screen.display if line.startswith("cpu ")]
+        assert line.split()[1] == "0.00%"
+        quit_(live)
+        sleeper.kill()
+
+
 def test_slices_are_short_and_a_closed_pane_reads_nothing() -> None:
     held = [socket.socket() for _ in range(300)]
     try:
