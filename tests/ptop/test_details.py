@@ -373,7 +373,8 @@ def test_a_replay_shows_what_is_known_and_reads_nothing(
 
 
 def test_what_is_not_measured_of_a_sleeper_is_unknown() -> None:
-    with subprocess.Popen(["sleep", "31416"]) as sleeper:
+    sleeper = subprocess.Popen(["sleep", "31416"])
+    try:
         live = open_pane(sleeper.pid, rows=40, columns=100)
         # It sleeps from then on.
         live.until("sleep 31416")
@@ -385,7 +386,9 @@ def test_what_is_not_measured_of_a_sleeper_is_unknown() -> None:
         (line,) = [line for line in live.screen.display if line.startswith("cpu ")]
         assert line.split()[1] == "0.00%"
         quit_(live)
+    finally:
         sleeper.kill()
+        sleeper.wait()
 
 
 def test_slices_are_short_and_a_closed_pane_reads_nothing() -> None:
