@@ -384,7 +384,9 @@ class HistoryFeed(LiveFeed):
         number = self.number
         if number is not None:
             for at in range(max(self.history.first, number - count), number):
-                yield self.history.interval(at).interval
+                # The oldest may be forgotten while others are looked at.
+                if at >= self.history.first:
+                    yield self.history.interval(at).interval
 
     def mark(self) -> str:
         """Mark the frame that is shown. Returns a message."""

@@ -259,8 +259,9 @@ _PANE_KEYS: tuple[Key, ...] = (
     Key("Ctrl-L", "draw the screen again", state.ask("redraw"), modes=_PANE),
     Key("Z", "pause or continue", state.pause, modes=_PANE, views=_LIVE),
     Key("Space Z", "pause or continue", state.pause, modes=_PANE, views=_REPLAY),
-    Key(". Shift-Right", "the next frame", state.step("next"), modes=_PANE, views=_REPLAY),
-    Key(", Shift-Left", "the previous frame", state.step("previous"), modes=_PANE, views=_REPLAY),
+    Key(". Shift-Right", "the next frame", state.step("next"), modes=_PANE),
+    Key(", Shift-Left", "the previous frame", state.step("previous"), modes=_PANE),
+    Key("L", "live again", state.go_live, modes=_PANE),
 )  # fmt: skip
 
 # The sections of help and documents.
