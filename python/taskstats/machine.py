@@ -18,8 +18,6 @@ Counters are as the kernel counts them, from boot on; None is unknown: it was no
 this kernel lacks it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

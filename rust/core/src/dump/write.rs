@@ -34,7 +34,7 @@ const INDEX_EVERY: usize = 4096;
 
 /// The last snapshot.
 enum Last {
-    Whole(Whole<Vec<u8>>),
+    Whole(Box<Whole<Vec<u8>>>),
     /// After one of only the tasks that ran.
     Tasks(Box<Tasks>),
 }
@@ -213,7 +213,7 @@ impl Writer {
             }
         };
         // It has the times that a reader will see: the next delta builds on them.
-        (self.last, self.frame) = (Some(Last::Whole(whole)), Some(frame));
+        (self.last, self.frame) = (Some(Last::Whole(Box::new(whole))), Some(frame));
         Ok(())
     }
 
