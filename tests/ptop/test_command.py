@@ -162,7 +162,7 @@ def test_a_filter_is_utf8_in_any_locale() -> None:
     environment = {**os.environ, "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     with subprocess.Popen([sys.executable, "-c", script]) as child:
         time.sleep(0.5)
-        words = ["-n", "1", "-d", "0.1", "--format", "json", "--filter", "m\u00fchl"]
+        words = ["-n", "1", "-d", "0.1", "--format", "json", "--filter", "name:m\u00fchl"]
         done = run(*words, env=environment)
         child.kill()
     # The command line of ptop itself has the word as well.
