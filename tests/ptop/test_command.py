@@ -70,11 +70,11 @@ def test_the_sum_does_not_depend_on_the_rows() -> None:
 
 
 def test_any_kernel_field_is_a_column() -> None:
-    done = run("-b", "-n", "1", "-d", "0.1", "--columns", "ac_pid,coremem,nvcsw_delta,Name",
-               "--sort", "coremem")  # fmt: skip
+    done = run("-b", "-n", "1", "-d", "0.1", "--columns", "ac_pid,hiwater_vm,nvcsw_delta,Name",
+               "--sort", "hiwater_vm")  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[1].split() == ["pid", "coremem", "nvcsw_delta", "Name"]
+    assert lines[1].split() == ["pid", "hiwater_vm", "nvcsw_delta", "Name"]
     peaks = [int(line.split()[1]) for line in lines[3:-2] if line.split()[1] != "-"]
     assert peaks
     assert peaks == sorted(peaks, reverse=True)
