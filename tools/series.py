@@ -26,7 +26,7 @@ ALLOWED = {
 }
 ALLOWED_IN_ALL = {"FILE_PATH_CHANGES", "BAD_SIGN_OFF"}
 # What a switch writes, by the field of its own in the same cache line.
-LINES = {
+LINES: dict[str, dict[str, tuple[str, ...]]] = {
     "task_struct": {"nvcsw": ("nivcsw", "exact")},
     "rq": {"clock_task": ("exact_since",)},
 }
