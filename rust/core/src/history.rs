@@ -5,7 +5,7 @@
 //! * A frame is an interval: the records of the tasks that ran, as a delta from the same tasks'
 //!   records before. What a source leaves out, the tasks that did not run, a frame leaves out
 //!   too. A reader follows the source: it keeps the last values of all tasks
-//!   ([`LastValues`]), so that a frame has the unchanged tasks with the values of that time.
+//!   ([`LastValues`](crate::interval::LastValues)), so that a frame has the unchanged tasks with the values of that time.
 //! * Frames are in runs. A run begins with a key, the values of all tasks, and is short, so that
 //!   a step back costs no more than the frames of one run.
 //! * What is read equals what was pushed, to the byte. Nothing is rounded.
