@@ -102,8 +102,8 @@ def test_w_shows_them_in_five_ways() -> None:
 
 
 def test_the_longest_wait_comes_first() -> None:
-    now = press(State(columns=("pid", "command")), "W")
+    now = press(State(columns=("pid", "command")), "D")
     assert (now.sort, now.descending, "wait" in now.columns) == ("wait", True, True)
     # The order stays with the form.
     assert press(now, "w").sort == "wait_pct"
-    assert not press(now, "W").descending
+    assert not press(now, "D").descending
