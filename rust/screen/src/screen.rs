@@ -61,7 +61,7 @@ pub fn lines(
     };
     select(&mut screen, &mut shown, (data.selected, data.fate), settings, selected);
     shown.truncate(heights.tasks);
-    screen.keys = shown.iter().map(|row| row.key.clone()).collect();
+    screen.keys = shown.iter_mut().map(|row| row.key.take()).collect();
     if shown.is_empty() {
         let of_dead = settings.tree.as_ref().is_some_and(|tree| tree.of == TreeOf::Dead);
         let message = match data.tasks {
@@ -108,6 +108,7 @@ fn select(
                 key,
                 line: shown.line.clone(),
                 name_at: shown.name_at,
+                headings: screen.headings.clone(),
                 row,
                 fate: shown.fate,
             });
@@ -121,7 +122,7 @@ fn select(
             }
             let at = gone.row.saturating_sub(screen.top).min(shown.len()).min(screen.room - 1);
             screen.selected = Some(screen.top + at);
-            let mut line = gone.line.clone();
+            let mut line = gone.line_under(&screen.headings);
             line.select();
             let (key, name_at) = (Some(gone.key.clone()), gone.name_at);
             shown.insert(at, ShownRow { line, name_at, key, fate: gone.fate });

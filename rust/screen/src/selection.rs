@@ -24,6 +24,8 @@ pub struct Remembered {
     pub line: ScreenLine,
     /// The byte of the line where the name begins.
     pub name_at: usize,
+    /// The headings of its cells.
+    pub headings: Vec<(usize, String)>,
     /// Its place on the list.
     pub row: usize,
     /// What became of it.
@@ -31,6 +33,15 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Its line under these headings: without its cells where those are others.
+    pub(crate) fn line_under(&self, headings: &[(usize, String)]) -> ScreenLine {
+        if self.headings == headings {
+            return self.line.clone();
+        }
+        let name = self.line.text.get(self.name_at..).unwrap_or_default();
+        ScreenLine::plain(format!("x {name}"))
+    }
+
     /// Notes what became of the task while its row was not on the screen.
     pub(crate) fn meet(&mut self, fate: Fate) {
         if self.fate == Fate::Lives && fate != Fate::Lives {

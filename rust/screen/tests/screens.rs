@@ -511,6 +511,14 @@ fn the_line_of_a_task_that_is_gone_stays() {
             assert_eq!(said.len(), 2, "the row, and the number of the dead: {said:?}");
             assert!(said[1].contains(&format!("{words}the name")), "{said:?}");
         }
+        // Under other headings its cells would be wrong.
+        let mut other = remembered.clone();
+        other.as_mut().expect("the selected row").headings.clear();
+        let gone = ViewData { selected: Place::Gone, ..view(&table, 3, 2) };
+        let screen = lines(gone, &settings, (120, 24), &mut other);
+        let said = screen.lines.iter().map(|line| line.text.trim());
+        let expected = format!("x {words}the name");
+        assert!(said.clone().any(|text| text.starts_with(&expected)), "{words}");
         if fate != Fate::Lives {
             // It died where it was scrolled off.
             let mut remembered = None;
