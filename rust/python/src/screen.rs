@@ -12,7 +12,7 @@ use precise_top_core::{
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, History, Remembered, ScreenLines, Style, TableRow, TextTable, TreeOf,
+    Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TableRow, TextTable, TreeOf,
     ViewRows, ViewSettings, draw, find, missing, plain_lines,
 };
 use precise_top_sources::{CommandLines, FilterTexts};
@@ -141,7 +141,7 @@ pub(crate) struct PyScreen {
     condition: Option<Arc<Condition>>,
     texts: Arc<FilterTexts>,
     selected: Option<Remembered>,
-    history: History,
+    samples: Samples,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
 }
@@ -167,7 +167,7 @@ impl PyScreen {
             users: Users::default(),
             commands: CommandLines::default(),
             selected: None,
-            history: History::default(),
+            samples: Samples::default(),
             quarter: None,
         })
     }
@@ -216,9 +216,9 @@ impl PyScreen {
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
         let chosen = self.chosen(py, &rows, resting.as_ref())?;
-        self.history.observe(chosen.interval(&rows), self.table.has_history());
+        self.samples.observe(chosen.interval(&rows), self.table.has_sparks());
         let (interval, table) = (chosen.interval(&rows), &self.table);
-        let rows = ViewRows { history: Some(&self.history), ..chosen.rows(&rows) };
+        let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(&rows) };
         self.commands.begin(interval.cur());
         let selected = &self.selected;
         let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
@@ -342,9 +342,9 @@ impl Chosen {
     fn rows<'a>(&'a self, rows: &'a RowsArgument<'_>) -> ViewRows<'a> {
         let unchanged = self.unchanged.as_ref();
         match &self.tree {
-            None => ViewRows { table: rows.table(), unchanged, tree: None, history: None },
+            None => ViewRows { table: rows.table(), unchanged, tree: None, samples: None },
             Some((tree, order)) => {
-                ViewRows { table: tree, unchanged, tree: Some(order), history: None }
+                ViewRows { table: tree, unchanged, tree: Some(order), samples: None }
             }
         }
     }

@@ -245,10 +245,10 @@ fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLin
         ),
     );
     let room = cells.saturating_sub(text::width(&line.text) + 2);
-    if let Some(history) = data.history.filter(|_| room >= LEAST_SPARKS) {
+    if let Some(samples) = data.samples.filter(|_| room >= LEAST_SPARKS) {
         line.text.push_str("  ");
         let begin = line.text.len();
-        spark::push_values(&mut line.text, history.cpus(room.min(MOST_SPARKS)), 1.0);
+        spark::push_values(&mut line.text, samples.cpus(room.min(MOST_SPARKS)), 1.0);
         line.mark(begin, Style::User);
     }
     line

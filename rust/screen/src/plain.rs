@@ -21,7 +21,7 @@ pub fn plain_lines(
     let chosen = rows.select(&settings.query()).into_iter();
     let line = |row: u32| {
         let row =
-            TableRow { table: rows, row: row as usize, ran: true, branch: None, history: None };
+            TableRow { table: rows, row: row as usize, ran: true, branch: None, samples: None };
         let texts = single.iter().map(|column| column.row(names, row));
         let mut texts: Vec<String> = texts.map(|text| text.trim().to_owned()).collect();
         let name = texts.pop().unwrap_or_default();

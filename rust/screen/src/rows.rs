@@ -1,6 +1,6 @@
 //! The rows that a view chooses from.
 
-use crate::history::History;
+use crate::samples::Samples;
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
     Arranged, Branch, Cell, Filter, Header, MergedRow, Metric, Query, TaskTable,
@@ -18,7 +18,7 @@ pub struct TableRow<'a> {
     /// Where it stands in a tree.
     pub branch: Option<Branch>,
     /// What tasks used before.
-    pub history: Option<&'a History>,
+    pub samples: Option<&'a Samples>,
 }
 
 /// The rows that a view chooses from.
@@ -31,7 +31,7 @@ pub struct ViewRows<'a> {
     /// The nodes of a tree in their order.
     pub tree: Option<&'a Arranged>,
     /// What tasks and CPUs used before.
-    pub history: Option<&'a History>,
+    pub samples: Option<&'a Samples>,
 }
 
 impl<'a> ViewRows<'a> {
@@ -54,11 +54,11 @@ impl<'a> ViewRows<'a> {
 
     /// The rows that the query chooses.
     pub fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
-        let history = self.history;
+        let samples = self.samples;
         let of = |table: &'a dyn TaskTable, row: u32| {
             let row = row as usize;
             let ran = table.part(row, Metric::TotalNs) != Some(Cell::Int(0));
-            TableRow { table, row, ran, branch: None, history }
+            TableRow { table, row, ran, branch: None, samples }
         };
         if let Some(tree) = self.tree {
             let nodes = tree.nodes.iter().zip(&tree.branches).skip(query.offset);

@@ -132,7 +132,7 @@ impl TextTable {
     }
 
     /// Whether it shows what tasks used before.
-    pub fn has_history(&self) -> bool {
+    pub fn has_sparks(&self) -> bool {
         self.columns.iter().any(|column| column.format == CellFormat::Spark)
     }
 
@@ -292,7 +292,7 @@ impl TextTable {
         let row = |row| {
             self.row(
                 names,
-                TableRow { table: rows, row: row as usize, ran: true, branch: None, history: None },
+                TableRow { table: rows, row: row as usize, ran: true, branch: None, samples: None },
             )
         };
         let sums = self.sums(|metric| interval.sum(metric));
@@ -336,10 +336,10 @@ impl TextTable {
     }
 }
 
-/// Appends the history of the task of a row; nothing where there is none.
+/// Appends the samples of the task of a row; nothing where there is none.
 fn push_spark(line: &mut ScreenLine, row: TableRow<'_>) {
     let record = row.table.record(row.row).filter(|_| row.table.group_name(row.row).is_none());
-    if let Some(shares) = record.zip(row.history).and_then(|(record, history)| history.of(&record))
+    if let Some(shares) = record.zip(row.samples).and_then(|(record, samples)| samples.of(&record))
     {
         spark::push_values(&mut line.text, shares.into_iter(), 1.0);
     }

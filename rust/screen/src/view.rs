@@ -9,11 +9,11 @@ use precise_top_core::{
 };
 
 use crate::command::Names;
-use crate::history::History;
 use crate::line::{ScreenLine, Style};
 use crate::meters::MachineRates;
 use crate::row_key::{Fate, RowKey};
 use crate::rows::{TableRow, ViewRows};
+use crate::samples::Samples;
 use crate::selection::{self, Place};
 use crate::settings::ViewSettings;
 use crate::table::{LINE, TextTable};
@@ -170,7 +170,7 @@ pub struct ViewData<'a> {
     /// Pressure, disks and networks.
     pub rates: MachineRates,
     /// What the CPUs used before.
-    pub history: Option<&'a History>,
+    pub samples: Option<&'a Samples>,
     /// Balance of the CPUs' time.
     pub balance: Option<Balance>,
     /// The table with the columns that are filled and fit.
@@ -241,7 +241,7 @@ impl<'a> ViewData<'a> {
             cpus: interval.cpu_split(),
             waits: Waits::of(interval),
             rates: MachineRates::of(interval),
-            history: rows.history,
+            samples: rows.samples,
             balance,
             sums: sums(rows, interval, &table, &settings.filter),
             share_pct: share_pct(interval, rows, &settings.filter),

@@ -9,7 +9,7 @@ use precise_top_core::{
 };
 use precise_top_screen::text::Side;
 use precise_top_screen::{
-    CellFormat, History, TextColumn, TextTable, ViewRows, ViewSettings, draw,
+    CellFormat, Samples, TextColumn, TextTable, ViewRows, ViewSettings, draw,
 };
 
 use Field::{
@@ -132,28 +132,28 @@ fn settings() -> ViewSettings {
     }
 }
 
-fn drawn(interval: &Interval, history: &History, size: (usize, usize), ascii: bool) -> Vec<String> {
+fn drawn(interval: &Interval, samples: &Samples, size: (usize, usize), ascii: bool) -> Vec<String> {
     let settings = ViewSettings { ascii, ..settings() };
-    let rows = ViewRows { table: interval, unchanged: None, tree: None, history: Some(history) };
+    let rows = ViewRows { table: interval, unchanged: None, tree: None, samples: Some(samples) };
     let screen = draw(interval, rows, &table(), &settings, &(), size, 0, &mut None);
     screen.lines.into_iter().map(|line| line.text).collect()
 }
 
-/// The history of a task that used `ms` in each of these seconds.
-fn history(first: u64, seconds: &[u64]) -> (History, Interval) {
-    let (mut history, mut used, mut last) = (History::default(), 0, None);
+/// The samples of a task that used `ms` in each of these seconds.
+fn samples(first: u64, seconds: &[u64]) -> (Samples, Interval) {
+    let (mut samples, mut used, mut last) = (Samples::default(), 0, None);
     for (at, ms) in seconds.iter().enumerate() {
         let next = interval(first + at as u64, &[(5, 1, used)], &[(5, 1, used + ms)], 0);
         used += ms;
-        history.observe(&next, true);
+        samples.observe(&next, true);
         last = Some(next);
     }
-    (history, last.expect("an interval"))
+    (samples, last.expect("an interval"))
 }
 
 /// The cells of the row of pid 5.
-fn row(interval: &Interval, history: &History) -> Vec<String> {
-    let lines = drawn(interval, history, (100, 24), false);
+fn row(interval: &Interval, samples: &Samples) -> Vec<String> {
+    let lines = drawn(interval, samples, (100, 24), false);
     let line = lines.iter().find(|line| line.get(1..7) == Some("    5 ")).expect("the row");
     line[1..].split_whitespace().map(str::to_owned).collect()
 }
@@ -162,7 +162,7 @@ fn row(interval: &Interval, history: &History) -> Vec<String> {
 fn a_spark_is_a_share_of_a_cpu_in_each_ten_seconds() {
     // From the begin of a span on: full, idle, half, the last five seconds full again.
     let seconds = [vec![1000; 10], vec![0; 10], vec![500; 10], vec![1000; 5]].concat();
-    let (seen, last) = history(999, &seconds);
+    let (seen, last) = samples(999, &seconds);
     assert_eq!(row(&last, &seen)[4], "··█·▄█", "{:?}", row(&last, &seen));
     // A minute later all is gone.
     let mut seen = seen;
@@ -173,34 +173,34 @@ fn a_spark_is_a_share_of_a_cpu_in_each_ten_seconds() {
 
 #[test]
 fn another_task_of_the_pid_begins_again_and_so_does_an_earlier_time() {
-    let (mut seen, _) = history(999, &[1000; 30]);
+    let (mut seen, _) = samples(999, &[1000; 30]);
     let other = 1_031_000 * MS;
     let born = interval(1031, &[(5, 1, 0)], &[(5, other + 1, 100)], 0);
     seen.observe(&born, true);
     assert_eq!(row(&born, &seen)[4], "·····▁");
-    let (mut seen, _) = history(999, &[1000; 30]);
+    let (mut seen, _) = samples(999, &[1000; 30]);
     let earlier = interval(900, &[(5, 1, 0)], &[(5, 1, 1000)], 0);
     seen.observe(&earlier, true);
     assert_eq!(row(&earlier, &seen)[4], "·····█");
 }
 
 #[test]
-fn the_history_holds_what_ran_in_the_last_minute() {
-    let mut history = History::default();
+fn the_samples_hold_what_ran_in_the_last_minute() {
+    let mut samples = Samples::default();
     for second in 0..200 {
         // A hundred tasks each second that are never seen again, and ten that die.
         let tasks: Vec<Task> = (0..110).map(|at| (1000 + second * 110 + at, 1, 0)).collect();
         let ran: Vec<Task> = tasks.iter().map(|&(pid, start, _)| (pid, start, 1)).collect();
-        history.observe(&interval(second, &tasks, &ran, 10), true);
+        samples.observe(&interval(second, &tasks, &ran, 10), true);
         // The dead of one interval are still there; of older tasks those of a minute.
-        assert!(history.tasks() <= 61 * 100 + 10, "{}", history.tasks());
+        assert!(samples.tasks() <= 61 * 100 + 10, "{}", samples.tasks());
     }
-    assert!(history.tasks() >= 50 * 100);
+    assert!(samples.tasks() >= 50 * 100);
 }
 
 #[test]
 fn screens_of_meters() {
-    let (seen, last) = history(999, &[1000, 800, 600, 400, 200, 100, 50, 0, 0, 300]);
+    let (seen, last) = samples(999, &[1000, 800, 600, 400, 200, 100, 50, 0, 0, 300]);
     for (name, size, ascii) in [
         ("meters-40x10", (40, 10), false),
         ("meters-80x24", (80, 24), false),

@@ -109,7 +109,7 @@ fn row_of(
     row: usize,
     cell: impl Fn(Metric, usize) -> Option<Cell<'static>>,
 ) -> String {
-    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true, branch: None, history: None })
+    table.row(&Root, TableRow { table: &Rows(cell), row, ran: true, branch: None, samples: None })
 }
 
 fn cell(metric: Metric, row: usize) -> Option<Cell<'static>> {
@@ -186,7 +186,7 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
         cpus: (0..cpus).map(cpu).collect(),
         waits: Waits::default(),
         rates: MachineRates::default(),
-        history: None,
+        samples: None,
         balance: Some(Balance {
             cpus,
             available_ns: 2_000_000_000,

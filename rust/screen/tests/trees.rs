@@ -156,7 +156,7 @@ fn drawn(settings: &ViewSettings, size: (usize, usize)) -> Vec<String> {
     let tree = TaskTree::of_tasks(interval());
     let chosen = settings.tree.clone().expect("a tree");
     let order = arranged(&tree, settings, &chosen);
-    let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), history: None };
+    let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), samples: None };
     let screen = draw(tree.interval(), rows, &table(), settings, &(), size, 0, &mut None);
     screen.lines.into_iter().map(|line| line.text).collect()
 }
@@ -208,7 +208,7 @@ fn the_dead_of_a_parent_can_be_selected() {
         ViewSettings { selected_key: Some(key.clone()), ..settings(TreeSettings::default()) };
     let tree = TaskTree::of_tasks(interval());
     let order = arranged(&tree, &settings, &TreeSettings::default());
-    let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), history: None };
+    let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), samples: None };
     let screen = draw(tree.interval(), rows, &table(), &settings, &(), (80, 24), 0, &mut None);
     assert_eq!((screen.selected_key, screen.died), (Some(key), true));
     assert_eq!(screen.rows, tree.rows());

@@ -12,14 +12,14 @@ use std::collections::{HashMap, VecDeque};
 use precise_top_core::{Identity, Interval, Record};
 
 /// Samples of the machine that are kept.
-const SAMPLES: usize = 300;
+const CPU_SAMPLES: usize = 300;
 /// Spans of a task, and their length.
 pub(crate) const SPANS: usize = 6;
 const SPAN_NS: u64 = 10_000_000_000;
 
 /// What the CPUs and tasks used in the intervals before.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct Samples {
     /// CPU time used, as a share of all CPUs' time, the oldest first.
     cpus: VecDeque<f32>,
     tasks: HashMap<u32, Used>,
@@ -50,8 +50,8 @@ impl Used {
     }
 }
 
-impl History {
-    /// Adds an interval, unless it is the last one again. An earlier one begins a new history.
+impl Samples {
+    /// Adds an interval, unless it is the last one again. An earlier one discards all samples.
     /// `with_tasks` is whether the tasks are shown with theirs.
     pub fn observe(&mut self, interval: &Interval, with_tasks: bool) {
         let header = interval.cur().header();
@@ -60,7 +60,7 @@ impl History {
             return;
         }
         if end_ns < self.end_ns || self.threads != header.threads() {
-            *self = History::default();
+            *self = Samples::default();
         }
         (self.end_ns, self.length_ns) = (end_ns, interval.interval_ns());
         self.threads = header.threads();
@@ -77,7 +77,7 @@ impl History {
         }
         let used = |shares: [f64; 8]| 100.0 - shares[3] - shares[4];
         let sum: f64 = cpus.iter().map(|times| used(times.shares_pct())).sum();
-        if self.cpus.len() == SAMPLES {
+        if self.cpus.len() == CPU_SAMPLES {
             self.cpus.pop_front();
         }
         self.cpus.push_back((sum / cpus.len() as f64 / 100.0) as f32);
@@ -107,7 +107,7 @@ impl History {
         }
     }
 
-    /// Number of tasks that have a history.
+    /// Number of tasks that have samples.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
     }
