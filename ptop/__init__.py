@@ -5,7 +5,8 @@
     live/       the view on a terminal; live/app alone writes to the terminal
     recordings  opening recordings and choosing their intervals
     args        command-line options that several commands share
-    feed        where intervals come from: the machine or a recording
+    history_feed, feed
+                where intervals come from: the machine, its history or a recording
     columns, outputs, privilege, signals, streams, times, text
                 functions of the standard library
 

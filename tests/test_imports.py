@@ -46,7 +46,7 @@ LAYERS = (
         "ptop.recordings",
         "ptop.tasks",
     ),
-    ("ptop.partitions",),
+    ("ptop.history_feed", "ptop.partitions"),
     ("ptop.live.state",),
     (
         "ptop.config",

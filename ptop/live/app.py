@@ -26,7 +26,8 @@ from taskstats.screen import Canvas, Lines, RowKey, width
 
 from ptop import config, streams
 from ptop.columns import TableColumn
-from ptop.feed import Feed, FrameFeed, HistoryFeed, LiveFeed
+from ptop.feed import Feed, FrameFeed, LiveFeed
+from ptop.history_feed import HistoryFeed
 from ptop.live import actor, details, keys, pages, setup
 from ptop.live.decoder import Event, Mouse
 from ptop.live.guard import Guard

@@ -18,7 +18,8 @@ from taskstats.recorded import Frames
 
 from ptop import spikes
 from ptop.columns import COLUMNS
-from ptop.feed import HistoryFeed, RecordedFeed
+from ptop.feed import RecordedFeed
+from ptop.history_feed import HistoryFeed
 from ptop.live.history import OnSpike, Trigger, Writing
 from ptop.live.state import Limits, State
 from ptop.live.view import Renderer, needed_fields

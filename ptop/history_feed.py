@@ -1,0 +1,232 @@
+"""The intervals of this machine and those before, kept in memory (see `taskstats.History`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import taskstats
+
+from ptop import spikes
+from ptop.feed import SEARCH_S, LiveFeed, too_late
+from ptop.text import stamp
+
+# An interval that is so many times longer than those around it is a gap.
+GAP_FACTOR = 3.0
+
+
+class HistoryFeed(LiveFeed):
+    """Intervals of a source, and those before. While one of these is shown, the next ones are
+    taken all the same."""
+
+    is_sampled = True
+
+    def __init__(self, source: taskstats.Source, history: taskstats.History) -> None:
+        super().__init__(source)
+        self.history = history
+        self._newest: taskstats.Interval | None = None
+        # The number of the frame that is shown, and its end; None for the newest.
+        self._held: tuple[int, int] | None = None
+        self._mark: tuple[int, int] | None = None
+        # From which frame on which rows and fields were configured.
+        self._contents: list[tuple[int, bool, set[str]]] = []
+        self._peaks: dict[str, dict[int, spikes.Peak]] = {}
+        self._measured: tuple[str, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        return self._held is None
+
+    def has(self, threads: bool, fields: set[str]) -> bool:
+        if self._held is None:
+            return super().has(threads, fields)
+        number = self._held[0]
+        # A frame that is forgotten by now has the oldest contents that are known.
+        known = [contents for contents in self._contents if contents[0] <= number]
+        _, rows, held = (known or self._contents[-1:])[0]
+        return rows == threads and fields <= held
+
+    def configure(self, threads: bool, fields: set[str]) -> bool:
+        if not super().configure(threads, fields):
+            return False
+        self._newest = None
+        oldest = next((at for at, *_ in self._contents if at <= self.history.first), 0)
+        known = [contents for contents in self._contents if contents[0] >= oldest]
+        self._contents = [(self.history.end, threads, fields), *known]
+        return True
+
+    def measure(self, columns: Sequence[str]) -> None:
+        if self._measured != tuple(columns):
+            self._measured = tuple(columns)
+            self.history.measure(columns)
+
+    def advance(self) -> bool:
+        newest = self._next()
+        if newest is None:
+            assert self._start is not None, "a snapshot was taken"
+            self.history.begin(self._start)
+            return True
+        self.history.push(newest, self.source)
+        self._newest = newest
+        if self._held is None:
+            self.interval = newest
+        return True
+
+    def _has_begun(self) -> bool:
+        return self._newest is not None
+
+    def hold(self, holds: bool) -> None:
+        if not holds and self._held is not None:
+            self._held, self.interval, self.unchanged = None, self._newest, self.source
+        elif holds and self._held is None and self.interval is not None:
+            self.show(self._newest_number())
+
+    @property
+    def newest(self) -> taskstats.Interval | None:
+        """The newest interval, whichever is shown."""
+        return self._newest
+
+    def span_s(self) -> float:
+        """How long the kept frames are in all, in seconds."""
+        newest = self._newest_number()
+        if newest is None:
+            return 0.0
+        first_ns = self.history.times_ns(self.history.first)[0]
+        return (self.history.times_ns(newest)[1] - first_ns) / 1e9
+
+    def _newest_number(self) -> int | None:
+        return self.history.end - 1 if len(self.history) else None
+
+    @property
+    def number(self) -> int | None:
+        """The number of the frame that is shown; None if there is none."""
+        return self._newest_number() if self._held is None else self._held[0]
+
+    @property
+    def time_ns(self) -> int:
+        if self._held is not None:
+            return self._held[1]
+        number = self._newest_number()
+        return time.time_ns() if number is None else self.history.times_ns(number)[1]
+
+    @property
+    def ages_s(self) -> tuple[float | None, float | None]:
+        history, newest = self.history, self._newest_number()
+        if newest is None:
+            return None, None
+        now_ns = history.times_ns(newest)[1]
+        exact, age_s = history.exact_since, None
+        if self._held is not None:
+            age_s = max(0, now_ns - self._held[1]) / 1e9
+        elif exact == history.first:
+            # Of the newest frame, this is said only where something was merged.
+            return None, None
+        if exact > newest:
+            return age_s, 0.0
+        return age_s, (now_ns - history.times_ns(exact)[0]) / 1e9
+
+    def position(self) -> str:
+        return ""
+
+    def show(self, number: int | None) -> bool:
+        """Go to a frame; returns False if it is None."""
+        if number is None:
+            return False
+        kept = self.history.interval(number)
+        self._held = number, self.history.times_ns(number)[1]
+        self.interval, self.unchanged = kept.interval, kept
+        self.notice = self._gap(number)
+        return True
+
+    def step(self, by: int) -> bool:
+        number = self.number
+        if number is None:
+            return False
+        # Frames may have been forgotten meanwhile.
+        number = max(number + by, self.history.first) if by > 0 else number + by
+        within = self.history.first <= number < self.history.end
+        return within and self.show(number)
+
+    def go_to_end(self, last: bool) -> bool:
+        return self.show(
+            self._newest_number() if last or not len(self.history) else self.history.first
+        )
+
+    def seek(self, time_ns: int) -> bool:
+        return self.show(self.history.at(max(0, time_ns)))
+
+    def _gap(self, number: int) -> str:
+        """What is missing before a frame or is long in it, in words; may be empty."""
+        history = self.history
+        if asleep_s := history.suspended_ns(number) // 10**9:
+            return f"the machine was suspended for {asleep_s} s"
+        if number > history.first and not history.connects(number):
+            begin_ns, before_ns = history.times_ns(number)[0], history.times_ns(number - 1)[1]
+            gap_s = (begin_ns - before_ns) / 1e9
+            return f"{gap_s:.1f} s before this interval are missing: columns or rows were changed"
+        neighbors = [at for at in (number - 1, number + 1) if history.first <= at < history.end]
+        usual_s = max((self._length_s(at) for at in neighbors), default=0.0)
+        length_s = self._length_s(number)
+        if usual_s and length_s > GAP_FACTOR * usual_s:
+            return f"a gap: ptop did not run, this interval is {length_s:.0f} s long"
+        return ""
+
+    def _length_s(self, number: int) -> float:
+        begin_ns, end_ns = self.history.times_ns(number)
+        return (end_ns - begin_ns) / 1e9
+
+    def spike(self, column: str, by: int) -> str:
+        number, history = self.number, self.history
+        if number is None:
+            return "none at all"
+        first, deadline = history.first, time.monotonic() + SEARCH_S
+        peaks = dict(self._peaks.get(column, {}))
+        for at, known in enumerate(history.peaks(column, first, history.end), first):
+            if known[0] == known[0]:
+                peaks[at] = known
+        try:
+            found = spikes.find(
+                range(number + by, history.end if by > 0 else first - 1, by),
+                first,
+                peaks,
+                lambda at: spikes.peak(history.interval(at).completed(), column),
+                lambda: time.monotonic() > deadline,
+            )
+        except TimeoutError as late:
+            return too_late(history.times_ns(late.args[0])[1])
+        finally:
+            self._peaks = {column: {at: found for at, found in peaks.items() if at >= first}}
+        return "" if self.show(found) else "none at all"
+
+    def earlier(self, count: int) -> Iterator[taskstats.Interval]:
+        number = self.number
+        if number is not None:
+            for at in range(max(self.history.first, number - count), number):
+                # The oldest may be forgotten while others are looked at.
+                if at >= self.history.first:
+                    yield self.history.interval(at).interval
+
+    def mark(self) -> str:
+        """Mark the frame that is shown. Returns a message."""
+        number = self.number
+        if number is None:
+            return "there is nothing to mark yet"
+        self._mark = number, self.time_ns
+        return f"{stamp(self.time_ns)[11:]} is marked; = shows what happened from there to here"
+
+    def compare(self) -> str:
+        """Show what happened between the marked frame and the one that is shown. Returns a
+        message."""
+        number = self.number
+        if self._mark is None or number is None:
+            return "nothing is marked: m marks a moment, = then shows the difference from it"
+        begin, end = sorted((self._mark, (number, self.time_ns)))
+        if begin[0] == end[0]:
+            return "the marked moment is the one that is shown: go to another one first"
+        interval = self.history.span(begin[0], end[0])
+        if interval is None:
+            return "there is a gap in between, or the marked moment is forgotten: m marks another"
+        self._held = number, self.time_ns
+        self.interval, self.unchanged = interval, None
+        times = " to ".join(stamp(time_ns)[11:] for _, time_ns in (begin, end))
+        return f"what happened from {times}; Z goes on, , and . show single intervals"
