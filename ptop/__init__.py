@@ -2,7 +2,7 @@
 
     cli         the table of commands, dispatch, error messages
     commands/   a module for each command
-    live/       the view on a terminal; live/app alone writes to the terminal
+    live/       the view on a terminal; live/drawing writes the screens
     recordings  opening recordings and choosing their intervals
     args        command-line options that several commands share
     history_feed, feed

@@ -58,8 +58,9 @@ LAYERS = (
     ("ptop.args", "ptop.live.actor", "ptop.live.guard", "ptop.live.history"),
     ("ptop.live.keys",),
     ("ptop.live.pages", "ptop.live.pointing", "ptop.live.theme", "ptop.commands.batch"),
-    ("ptop.live.view",),
-    ("ptop.live.saving",),
+    ("ptop.live.drawing", "ptop.live.view"),
+    ("ptop.live.saving", "ptop.live.table"),
+    ("ptop.live.requests",),
     ("ptop.live.app",),
     (
         "ptop.commands.audit",

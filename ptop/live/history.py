@@ -21,6 +21,8 @@ import taskstats
 
 from ptop import spikes
 from ptop.columns import TableColumn, fields_of
+from ptop.feed import Feed
+from ptop.history_feed import HistoryFeed
 from ptop.live.state import State
 from ptop.text import safe
 
@@ -142,3 +144,57 @@ class Writing:
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             os.unlink(self.path)
+
+
+class Files:
+    """The files of a history, one after the other: those that the user asks for and those that
+    are written at a spike."""
+
+    def __init__(self, on_spike: OnSpike | None) -> None:
+        self._on_spike = on_spike
+        self._writing: Writing | None = None
+
+    @property
+    def fields(self) -> set[str]:
+        """The kernel fields that spikes are looked for in."""
+        return self._on_spike.fields if self._on_spike else set()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a file is being written."""
+        return self._writing is not None
+
+    def begin(self, history: taskstats.History, path: str, cmdlines: bool, why: str = "") -> str:
+        """Begin to write a file. Returns a message."""
+        if self._writing is not None:
+            return f"{safe(self._writing.path)} is still being written"
+        try:
+            self._writing = Writing(history, path, cmdlines, why)
+        except FileExistsError:
+            return f"the file exists, choose another name: {safe(path)}"
+        except (OSError, taskstats.TaskstatsError) as error:
+            return f"{safe(path)} was not written: {safe(str(error))}"
+        return f"writing {safe(path)}"
+
+    def watch(self, feed: Feed) -> str:
+        """Begin to write a file if the newest interval has a spike that the user watches for.
+        Returns a message; empty if there is none."""
+        on_spike = self._on_spike
+        if on_spike is None or self._writing is not None or not isinstance(feed, HistoryFeed):
+            return ""
+        newest = feed.newest
+        due = None if newest is None else on_spike.due(newest, time.monotonic())
+        return "" if due is None else self.begin(feed.history, due[0], on_spike.cmdlines, due[1])
+
+    def go_on(self) -> str:
+        """Write for some time. Returns a message at the end of a file, before it an empty one."""
+        ended = self._writing.go_on() if self._writing is not None else None
+        if ended is None:
+            return ""
+        self._writing = None
+        return ended
+
+    def finish(self) -> None:
+        """Write the rest of the file that is being written."""
+        if self._writing is not None:
+            self._writing.finish()

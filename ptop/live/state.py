@@ -77,8 +77,8 @@ class State:
     question there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that
     replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
     asks for what only the data can answer: frame and where it is, time and what was typed, match
-    and where it is, users, tag, toggle, kernel threads, redraw, mouse, setup, name, save and
-    where, act and what, mark, name of history, write and a file.
+    and where it is, users, tag, toggle, kthreads, redraw, mouse, setup, name, save and
+    where, act and what, mark, history, write and a file.
     """
 
     view: str = "live"

@@ -1,0 +1,238 @@
+"""Answers the requests of the state: what only the data or the terminal can tell or do.
+
+Design decisions
+
+* A request is a word and what follows it. An answer takes the state and what follows, and
+  returns the next state.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ptop import config
+from ptop.columns import TableColumn
+from ptop.feed import Feed, FrameFeed, RecordedFeed
+from ptop.history_feed import HistoryFeed
+from ptop.live import actor, setup
+from ptop.live.guard import Guard
+from ptop.live.history import Files
+from ptop.live.state import (
+    State,
+    hide_kernel_threads,
+    offer_name,
+    offer_users,
+    tag,
+    toggle_row,
+    type_in,
+    with_row,
+)
+from ptop.live.table import Table
+from ptop.times import parse_time
+
+NO_HISTORY = "nothing is kept: start ptop without --history 0"
+
+
+class Requests:
+    """Answers requests from a feed, and from the table that shows it."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        table: Table,
+        columns: Mapping[str, TableColumn],
+        user: Callable[[int], str | None],
+        guard: Guard,
+        files: Files,
+    ) -> None:
+        self.feed = feed
+        self.table = table
+        self.columns = columns
+        self.user = user
+        self.guard = guard
+        self.files = files
+        self._answers: dict[str, Callable[[State, str], State]] = {
+            "act": self._act,
+            "frame": self._frame,
+            "history": self._history,
+            "kthreads": self._kernel_threads,
+            "mark": self._mark,
+            "match": self.search,
+            "mouse": self._mouse,
+            "name": self._name,
+            "save": self._save,
+            "setup": self._setup,
+            "tag": self._tag,
+            "time": self._time,
+            "toggle": self._toggle,
+            "users": self._users,
+            "write": self._write,
+        }
+
+    def answer(self, state: State) -> State:
+        """Do what the state requests."""
+        word, _, rest = state.request.partition(" ")
+        return self._answers[word](replace(state, request=""), rest)
+
+    def search(self, state: State, where: str) -> State:
+        """Select the row that matches what was typed: here, next or previous."""
+        interval = self.feed.interval
+        typing = state.mode == "search"
+        text = (state.entry.text if typing else "") or state.search
+        if not text or interval is None:
+            return state
+        begin = state.origin[0] if where == "here" else state.selected
+        start = max(0, begin + {"here": 0, "next": 1, "previous": -1}[where])
+        renderer = self.table.renderer
+        row = renderer.find(interval, self.feed.unchanged, text, start, where == "previous")
+        if row is None:
+            missing = f"no row matches {text!r}"
+            return replace(state, wrong=missing if typing else "", notice=missing)
+        return with_row(self.table.with_counts(state), row)
+
+    def _setup(self, state: State, _: str) -> State:
+        notice = config.write(state.setup.path, setup.document(state))
+        return replace(state, notice=notice)
+
+    def _mouse(self, state: State, _: str) -> State:
+        self.table.terminal.set_mouse(state.mouse)
+        return state
+
+    def _tag(self, state: State, _: str) -> State:
+        return tag(self.table.located(state))
+
+    def _toggle(self, state: State, _: str) -> State:
+        return toggle_row(self.table.located(state))
+
+    def _users(self, state: State, _: str) -> State:
+        """Offer the users of the tasks, those with most tasks first."""
+        if self.feed.interval is None:
+            return offer_users(state, [])
+        groups = self.feed.interval.fold("user", resting=self.feed.unchanged)
+        rows = groups.select(["ac_uid", "tasks"], sort="tasks")
+        users = [
+            (int(uid), self.user(int(uid)) or str(uid), int(tasks or 0))
+            for uid, tasks in rows
+            if uid is not None
+        ]
+        return offer_users(state, users)
+
+    def _kernel_threads(self, state: State, _: str) -> State:
+        return hide_kernel_threads(state, self._has_kernel_threads())
+
+    def _has_kernel_threads(self) -> bool:
+        """Whether pid 2 is the parent of kernel threads: it is not in most pid namespaces."""
+        if self.feed.interval is None:
+            return False
+        names = self.feed.interval.fold("name", resting=self.feed.unchanged)
+        return ("kthreadd", 2) in names.select(["title", "ac_pid"], pids=[2])
+
+    def _act(self, state: State, what: str) -> State:
+        """Act on tasks, or ask what to do."""
+        if not self.feed.is_live:
+            return replace(state, notice="only the live view acts on tasks: L goes back to it")
+        if what == "do":
+            return actor.do(state)
+        if self.guard.is_after_paste(time.monotonic()):
+            return replace(state, notice="ignored: a key right after a paste")
+        if self.feed.interval is None:
+            return state
+        return actor.begin(self.table.located(state), self.feed.interval)
+
+    def _name(self, state: State, arguments: str) -> State:
+        """Offer a name for the file of what is shown."""
+        if self.feed.interval is None:
+            return state
+        when_s = self.feed.interval.cur.time_ns / 1e9
+        name = time.strftime("ptop-%Y%m%d-%H%M%S.csv", time.localtime(when_s))
+        return offer_name(state, name, arguments=arguments != "")
+
+    def _save(self, state: State, path: str) -> State:
+        """Save what is shown to a file."""
+        if self.feed.interval is None:
+            return state
+        # Few views need it.
+        from ptop.live import saving
+
+        renderer = self.table.renderer
+        renderer.show(state)
+        try:
+            rows = saving.save(
+                path, self.feed.interval, self.feed.unchanged, renderer, state.save_arguments
+            )
+        except OSError as error:
+            notice = f"{error.strerror}: {path}"
+        else:
+            notice = f"{rows} rows saved to {path}"
+        return replace(state, notice=notice)
+
+    def _mark(self, state: State, _: str) -> State:
+        if not isinstance(self.feed, HistoryFeed):
+            return _without_history(state)
+        return replace(state, notice=self.feed.mark())
+
+    def _difference(self, state: State) -> State:
+        if not isinstance(self.feed, HistoryFeed):
+            return _without_history(state)
+        return replace(state, notice=self.feed.compare())
+
+    def _history(self, state: State, _: str) -> State:
+        """Ask for the name of a file of the frames that were kept."""
+        if not isinstance(self.feed, HistoryFeed):
+            return _without_history(state)
+        past = replace(state.past, span_s=self.feed.span_s())
+        return type_in("write")(replace(state, past=past))
+
+    def _write(self, state: State, path: str) -> State:
+        """Begin to write a file of the frames that were kept."""
+        if not isinstance(self.feed, HistoryFeed):
+            return _without_history(state)
+        path = os.path.expanduser(path)
+        return replace(state, notice=self.files.begin(self.feed.history, path, state.past.cmdlines))
+
+    def _time(self, state: State, text: str) -> State:
+        """Go to the frame that contains a time."""
+        frames = self._frames()
+        if frames is None:
+            return replace(state, notice=NO_HISTORY)
+        try:
+            frames.seek(parse_time(text, frames.time_ns))
+        except ValueError as error:
+            return replace(state, notice=str(error))
+        return self._at(state, frames, "")
+
+    def _frame(self, state: State, place: str) -> State:
+        """Go to another frame, or show the difference of two."""
+        if place == "difference":
+            return self._difference(state)
+        frames = self._frames()
+        if frames is None:
+            return replace(state, notice=NO_HISTORY)
+        message = ""
+        if place in {"next", "previous"}:
+            if not frames.step(1 if place == "next" else -1):
+                message = self.feed.notice or "no more"
+        elif place in {"first", "last"}:
+            frames.go_to_end(place == "last")
+        else:
+            column = self.columns[state.sort]
+            why = frames.spike(column.source, 1 if place == "spike" else -1)
+            where = "after" if place == "spike" else "before"
+            message = f"no spike of {column.title} {where} this: {why}" if why else ""
+        return self._at(state, frames, message)
+
+    def _frames(self) -> FrameFeed | None:
+        """The feed, if it goes to any of its frames."""
+        return self.feed if isinstance(self.feed, HistoryFeed | RecordedFeed) else None
+
+    def _at(self, state: State, frames: FrameFeed, message: str) -> State:
+        """The state with a notice: where the frame is, and a message about the way to it."""
+        notice = f"{frames.position()}  {message or self.feed.notice}".strip()
+        return replace(state, notice=notice)
+
+
+def _without_history(state: State) -> State:
+    return replace(state, paused=False, notice=NO_HISTORY)
