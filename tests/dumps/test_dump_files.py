@@ -106,7 +106,7 @@ other[5000]
 """
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    cut = f"{recorded}: the file was cut short while it was read"
+    cut = f"[Errno 5] the file was cut short while it was read: {str(recorded)!r}"
     assert done.stdout.splitlines() == [cut, cut], done.stderr
     assert done.returncode == -signal.SIGBUS
     assert done.stderr.count("Fatal Python error: Bus error") == 1

@@ -62,7 +62,7 @@ def test_json_adds_up(needs: Any) -> None:
 
 
 def test_the_sum_does_not_depend_on_the_rows() -> None:
-    done = run("-n", "1", "-d", "0.2", "--format", "json", "--rows", "1", "--filter", "python")
+    done = run("-n", "1", "-d", "0.2", "--format", "json", "--rows", "1", "--filter", "name:python")
     seen = json.loads(done.stdout)
     assert len(seen["tasks"]) == 1
     assert "python" in seen["tasks"][0]["ac_comm"]

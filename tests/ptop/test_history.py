@@ -39,7 +39,7 @@ KEYS = (
 )
 STATES = {
     "tasks": State(columns=KEYS, sort="pid", descending=False),
-    "filter": State(columns=KEYS, sort="pid", filter="sh"),
+    "filter": State(columns=KEYS, sort="pid", filter="name:sh"),
     "parent": State(columns=(*KEYS[:-1], "tasks", "name"), sort="pid", group_by="parent"),
     "name": State(columns=("user_pct", "system_pct", "tasks", "name"), group_by="name"),
 }

@@ -38,6 +38,8 @@ pub(crate) fn python_error(py: Python<'_>, error: Error) -> PyErr {
         Error::Os { .. } if errno == 0 => PyOSError::new_err(message),
         Error::Os { .. } => PyOSError::new_err((errno, message)),
         Error::File { path, error } => {
+            // Without a number of the kernel, the file is not what it has to be: EIO.
+            let errno = if errno == 0 { 5 } else { errno };
             PyOSError::new_err((errno, in_words(&error), path.into_os_string()))
         }
     }
