@@ -6,17 +6,20 @@ Design decisions
   later version apply.
 * A wrong line costs itself alone, and is told with its number; the view starts all the same.
 * Text for programs (`ptop -b`, `--format`) does not depend on it.
-* A file that others may have written is not read. While ptop is root by sudo, a child that has
-  become the user who called sudo reads that user's file; with --keep-root it is not read at all.
+* A file that others may have written, or led to by a directory or link, is not read. While ptop
+  is root by sudo, a child that has become the user who called sudo reads that user's file; with
+  --keep-root it is not read at all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import pwd
 import re
+import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +35,8 @@ SCHEMA = 1
 NAME = "ptop/config.toml"
 # A larger file is no setup.
 _MOST_BYTES = 1 << 16
+# As many links as the kernel follows.
+_MOST_LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +196,15 @@ def load(is_column: Callable[[str], bool], keep_root: bool = False) -> Config:
         data = _read(path) if user is None else _read_as(user, path)
     except FileNotFoundError:
         return Config(path)
+    except AnothersError:
+        # A home that is another's, as after su: nobody expects its settings.
+        return Config()
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError) and not os.access(os.path.dirname(path), os.X_OK):
             # A home that is another's, as after su: nobody expects its settings.
+            return Config()
+        if user is None and not os.path.exists(path):
+            # Nothing is lost; F2 cannot write it.
             return Config()
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Config("", warnings=(f"{path}: {reason}: not read",))
@@ -212,8 +223,39 @@ def _path(sudo: int | None) -> str:
     return os.path.join(folder, NAME) if os.path.isabs(folder) else ""
 
 
+class AnothersError(ValueError):
+    """A directory or link on the way to a file belongs to another user."""
+
+
+def _check_way(path: str) -> None:
+    """ValueError if others than this user and root can change which file `path` leads to: every
+    directory and link that it goes through counts, those of the targets of links too."""
+    names, at, links = path.split("/")[::-1], "/", 0
+    while True:
+        found = os.lstat(at)
+        is_link = stat.S_ISLNK(found.st_mode)
+        if not names and not is_link:
+            return
+        if found.st_uid not in {0, os.geteuid()}:
+            raise AnothersError(f"{at} belongs to user {found.st_uid}")
+        if is_link:
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            target = os.readlink(at)
+            names += target.split("/")[::-1]
+            at = "/" if target.startswith("/") else os.path.dirname(at)
+            continue
+        # In a directory such as /tmp nobody changes entries of others.
+        is_shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if is_shared and not found.st_mode & stat.S_ISVTX:
+            raise ValueError(f"others may write to {at}; type: chmod go-w {shlex.quote(at)}")
+        at = os.path.normpath(os.path.join(at, names.pop()))
+
+
 def _read(path: str) -> bytes:
     """A file that nobody but this user and root can have written; ValueError for another."""
+    _check_way(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
@@ -280,14 +322,27 @@ def write(path: str, document: Mapping[str, Any]) -> str:
         text = dumps(document)
     except ImportError:
         return "not written: tomli-w is missing; type: pip install tomli-w"
-    unfinished = f"{path}.new"
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            _check_way(path)
+        _make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError):
+            _check_way(path)
+        unfinished = f"{path}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(unfinished, flags, 0o600), "w", encoding="utf-8") as out:
             out.write(text)
         # A link stays one: dotfiles may be kept elsewhere.
         os.replace(unfinished, os.path.realpath(path))
-    except OSError as error:
-        return f"not written: {path}: {error.strerror}"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return f"not written: {path}: {reason}"
     return f"written: {path}"
+
+
+def _make_folder(path: str) -> None:
+    """A directory of this user alone, and those that it is in."""
+    if not os.path.isdir(path):
+        _make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)

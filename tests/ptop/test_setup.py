@@ -223,6 +223,75 @@ def test_under_sudo_the_users_file_is_read_as_the_user(
     assert config.load(_is_column, keep_root=True) == config.Config()
 
 
+def another_home(tmp_path: Path) -> tuple[Path, Path]:
+    """The home of a user, and a directory of root that links of the user may lead to."""
+    home, target = tmp_path / "home", tmp_path / "target"
+    (target / "ptop").mkdir(parents=True)
+    (target / "ptop/config.toml").write_text(RIGHT)
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    return home, target
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps the home of another user")
+@pytest.mark.parametrize("link", [".config", ".config/ptop", ".config/ptop/config.toml"])
+@pytest.mark.parametrize("has_file", [True, False])
+def test_root_does_not_follow_the_links_of_a_users_home(
+    link: str, has_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, target = another_home(tmp_path)
+    ours = target / "ptop/config.toml"
+    if not has_file:
+        ours.unlink()
+    path = home / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target / link.removeprefix(".config").removeprefix("/"))
+    os.lchown(path, 12345, 12345)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    # As with `su -p`.
+    assert config.load(_is_column) == config.Config()
+    written = config.write(str(home / ".config/ptop/config.toml"), {"theme": "mono"})
+    assert written.endswith(f"{home} belongs to user 12345")
+    assert (ours.read_text() == RIGHT) if has_file else not ours.exists()
+    assert len(list(ours.parent.iterdir())) == has_file
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the links of another user")
+def test_a_link_of_another_user_on_the_way_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, target = another_home(tmp_path)
+    (home / "link").symlink_to(target)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    # First and last directory are root's.
+    (tmp_path / "own").symlink_to("home/link")
+    assert config.load(_is_column) == config.Config()
+    (tmp_path / "own").unlink()
+    (tmp_path / "own").symlink_to("target/../target")
+    assert config.load(_is_column).values["theme"] == "dark"
+
+
+def test_a_directory_that_others_may_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path, monkeypatch, RIGHT)
+    tmp_path.chmod(0o777)
+    found = config.load(_is_column)
+    assert (found.path, dict(found.values)) == ("", {})
+    assert f"others may write to {tmp_path}; type: chmod go-w {tmp_path}" in found.warnings[0]
+    (tmp_path / config.NAME).unlink()
+    assert config.load(_is_column) == config.Config()
+    written = config.write(str(tmp_path / config.NAME), {"theme": "mono"})
+    assert "others may write to" in written
+    assert not (tmp_path / config.NAME).exists()
+    # As /tmp, where the entries of a user stay his own.
+    tmp_path.chmod(0o1777)
+    assert config.load(_is_column).path == str(tmp_path / config.NAME)
+
+
 def on(state: State, word: str) -> State:
     """The setup page with the cursor on the first line that begins so."""
     state = state if state.mode == "setup" else press(state, "F2")
