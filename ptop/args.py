@@ -444,6 +444,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         view=values.get("view", "live"),
         views=values.get("views", Setup().views),
         path=config.path,
+        why=config.why,
     )
     state = State(
         view=options.view,

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ptop.columns import COLUMN_SETS
-from ptop.live.state import LAYOUTS, THEMES
+from ptop.live.state import LAYOUTS, THEMES, Setup
 from ptop.privilege import sudo_user
 from ptop.times import DELAY_RANGE, parse_delay
 
@@ -51,12 +51,13 @@ class Screen:
 @dataclass(frozen=True, slots=True)
 class Config:
     """What a setup file says; `values` has keys of `VALUES`. `path` is where F2 writes it, empty
-    where it must not. `warnings` say what is wrong in it."""
+    where it must not, and `why` says why not. `warnings` say what is wrong in it."""
 
     path: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     screens: Mapping[str, Screen] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    why: str = Setup().why
 
 
 def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
@@ -119,6 +120,11 @@ _SCREEN: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+def _unused(why: str, warning: str) -> Config:
+    """A file that is neither used nor written over."""
+    return Config(why=why, warnings=(warning,))
+
+
 def parse(text: str, path: str, is_column: Callable[[str], bool]) -> Config:
     """What the text of a setup file says. `is_column` is whether a column has a name."""
     import tomllib
@@ -126,11 +132,13 @@ def parse(text: str, path: str, is_column: Callable[[str], bool]) -> Config:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        return Config(path, warnings=(f"{path}: {error}: none of it is used",))
+        # What was written by hand is to be repaired, not replaced.
+        return _unused(f"{path}: {error}", f"{path}: {error}: none of it is used")
     schema = document.pop("schema", 1)
     if schema != SCHEMA:
         why = f"schema {schema!r} is not {SCHEMA}, which this version reads: none of it is used"
-        return Config("", warnings=(f"{path}:{_line(text, 'schema')}: {why}",))
+        why = f"{path}:{_line(text, 'schema')}: {why}"
+        return _unused(why, why)
     warnings: list[str] = []
 
     def take(table: Mapping[str, Any], checks: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -207,7 +215,7 @@ def load(is_column: Callable[[str], bool], keep_root: bool = False) -> Config:
             # Nothing is lost; F2 cannot write it.
             return Config()
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return Config("", warnings=(f"{path}: {reason}: not read",))
+        return _unused(f"{path}: {reason}", f"{path}: {reason}: not read")
     return parse(data.decode("utf-8", "replace"), path, is_column)
 
 
@@ -314,10 +322,11 @@ def dumps(document: Mapping[str, Any]) -> str:
     )
 
 
-def write(path: str, document: Mapping[str, Any]) -> str:
-    """Write a setup file, whole or not at all; returns what to tell the user."""
+def write(path: str, document: Mapping[str, Any], why: str = Setup().why) -> str:
+    """Write a setup file, whole or not at all; returns what to tell the user. Without a path that
+    is `why`."""
     if not path:
-        return "not written: the setup file is not used here"
+        return f"not written: {why}"
     try:
         text = dumps(document)
     except ImportError:

@@ -94,7 +94,7 @@ class Requests:
         return with_row(self.table.with_counts(state), row)
 
     def _setup(self, state: State, _: str) -> State:
-        notice = config.write(state.setup.path, setup.document(state))
+        notice = config.write(state.setup.path, setup.document(state), state.setup.why)
         return replace(state, notice=notice)
 
     def _mouse(self, state: State, _: str) -> State:

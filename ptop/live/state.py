@@ -58,7 +58,8 @@ class Past:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What the setup page changes beside the table: `views` are those that `v` goes through,
-    `view` is the first of a start, and `path` the file, empty where it must not be written."""
+    `view` is the first of a start, `path` the file, empty where it must not be written, and `why`
+    why not."""
 
     theme: str = "16"
     ascii: bool = False
@@ -66,6 +67,7 @@ class Setup:
     view: str = "live"
     views: tuple[str, ...] = tuple(COLUMN_SETS)
     path: str = ""
+    why: str = "the setup file is not used here"
 
 
 @dataclass(frozen=True, slots=True)

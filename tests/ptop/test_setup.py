@@ -147,6 +147,25 @@ def test_a_later_schema_is_not_overwritten() -> None:
     assert config.write("", {}).startswith("not written")
 
 
+@pytest.mark.parametrize("text", ["theme = ", '[screen.live]\nsort = "pid"\nsort = "pid"'])
+def test_f2_leaves_a_file_that_is_no_toml_as_it_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "ptop").mkdir()
+    path = tmp_path / config.NAME
+    path.write_text(text)
+    live = Live(environment={"XDG_CONFIG_HOME": str(tmp_path)}, columns=200)
+    live.until("none of it is used")
+    live.child.send("\x1bOQ")
+    live.until("w writes no file")
+    live.child.send("w")
+    live.until("not written: ")
+    live.until(f"{path}: ")
+    live.child.send("\x1b")
+    live.until("F1Help")
+    live.child.send("q")
+    assert live.ended() == 0
+    assert path.read_text() == text
+
+
 def test_what_is_written_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     state = start(tmp_path, monkeypatch, RIGHT)
