@@ -429,7 +429,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
     views = {}
     for name, screen in config.screens.items():
         usual = COLUMN_SETS[name]
-        columns = parse_columns(",".join(screen.columns or usual.columns), _raw_units())
+        columns = parse_columns(",".join(screen.columns or usual.shown), _raw_units())
         known |= {column.key: column for column in columns if column.key not in known}
         (by,) = parse_columns(screen.sort or usual.sort, _raw_units())
         known |= {by.key: by} if by.key not in known else {}

@@ -160,7 +160,7 @@ def document(state: State) -> dict[str, Any]:
     for view, (columns, sort, descending, _) in {**state.views, state.view: now}.items():
         own = COLUMN_SETS[view]
         table: dict[str, Any] = {}
-        if columns != own.columns:
+        if columns != own.shown:
             table["columns"] = list(columns)
         if sort != own.sort:
             table["sort"] = sort

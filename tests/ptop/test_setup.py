@@ -189,6 +189,24 @@ def test_what_is_written_is_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
     assert setup.document(State()) == {}
 
 
+@pytest.mark.parametrize("view", COLUMN_SETS)
+def test_the_columns_of_a_view_are_written_only_where_they_differ(
+    view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "")
+    state = start(tmp_path, monkeypatch, None, "--view", view)
+    assert setup.document(state) == {}
+    # So it is after a turn through all views.
+    for _ in state.setup.views:
+        state = press(state, "v")
+        assert setup.document(state) == {}
+    # A view that has another order alone keeps its columns.
+    state = start(tmp_path, monkeypatch, f'[screen.{view}]\nsort = "pid"')
+    columns, sort, *_ = state.views[view]
+    assert (columns, sort) == (COLUMN_SETS[view].shown, "pid")
+    assert setup.document(state) == {"screen": {view: {"sort": "pid", "descending": False}}}
+
+
 def test_a_file_that_others_may_have_written_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
