@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ptop.columns import COLUMN_SETS, TableColumn
-from ptop.live.state import LAYOUTS, THEMES, Action, Setup, State
+from ptop.live.state import LAYOUTS, THEMES, Action, Setup, State, switched
 
 _DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _YES_OR_NO = (False, True)
@@ -99,16 +99,16 @@ def change(by: int) -> Action:
             at = values.index(value) if value in values else 0
             return choice.put(state, values[(at + by) % len(values)])
         if kind == "view":
-            views = _switched(state.setup.views, key)
+            views = _with_or_without(state.setup.views, key)
             return _with_cursor(replace(state, setup=replace(state.setup, views=views)), kind, key)
-        columns = _switched(state.columns, key)
-        return _with_cursor(replace(state, columns=columns), kind, key)
+        state = replace(state, columns=switched(state.columns, key))
+        return _with_cursor(state, kind, key)
 
     return action
 
 
-def _switched(chosen: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """The chosen ones with one more, or without it; at least one stays."""
+def _with_or_without(chosen: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """The chosen views with one more, or without it; at least one stays."""
     if key not in chosen:
         return (*chosen, key)
     return tuple(other for other in chosen if other != key) or chosen

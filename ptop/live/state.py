@@ -278,13 +278,16 @@ def switch_view(state: State) -> State:
 
 
 def switch_column(state: State) -> State:
-    """Shows or hides the column under the cursor. The others keep their order; at least one
-    stays. A new one goes before the last, which has the names and the rest of the line."""
-    key = state.known[state.cursor]
-    if key in state.columns:
-        columns = tuple(other for other in state.columns if other != key)
-        return replace(state, columns=columns or state.columns)
-    return replace(state, columns=(*state.columns[:-1], key, *state.columns[-1:]))
+    """Shows or hides the column under the cursor."""
+    return replace(state, columns=switched(state.columns, state.known[state.cursor]))
+
+
+def switched(columns: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """The columns with one more, or without it, in their order; at least one stays. A new one
+    goes before the last, which has the names and the rest of the line."""
+    if key in columns:
+        return tuple(other for other in columns if other != key) or columns
+    return (*columns[:-1], key, *columns[-1:])
 
 
 def next_grouping(state: State) -> State:
@@ -304,7 +307,7 @@ def next_wait_form(state: State) -> State:
     """Shows what tasks wait for in another way; the first time it adds the column."""
     shown = _wait_column(state)
     if shown is None:
-        columns = (*state.columns[:-1], WAIT_COLUMNS[0], *state.columns[-1:])
+        columns = switched(state.columns, WAIT_COLUMNS[0])
         return replace(state, columns=columns, notice=COLUMNS[WAIT_COLUMNS[0]].doc)
     following = WAIT_COLUMNS[(WAIT_COLUMNS.index(shown) + 1) % len(WAIT_COLUMNS)]
     columns = tuple(following if key == shown else key for key in state.columns)

@@ -354,7 +354,10 @@ def test_the_page_changes_settings_views_and_the_order_of_columns() -> None:
     assert "USER" not in state.columns
     assert press(state, "F7").notice
     state = press(on(State(), "column    [ ] unit"), "Enter")
-    assert state.columns[-1] == "unit"
+    # Where the key f puts it: the last one has the rest of the line.
+    assert state.columns == (*State().columns[:-1], "unit", State().columns[-1])
+    page = press(replace(State(), known=tuple(COLUMNS)), "f")
+    assert press(replace(page, cursor=page.known.index("unit")), " ").columns == state.columns
     assert press(press(state, "w"), "Esc").mode == "table"
 
 
