@@ -283,11 +283,12 @@ def _read(path: str) -> bytes:
 
 def _read_as(user: int, path: str) -> bytes:
     """The same, read by a child that has become `user`; no privilege is used for it."""
+    # The user's own group, whatever the environment says.
+    group = pwd.getpwuid(user).pw_gid
     output, written = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            group = int(os.environ.get("SUDO_GID", "-1"))
             os.setgroups([])
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)

@@ -249,9 +249,16 @@ def test_under_sudo_the_users_file_is_read_as_the_user(
 
     class Entry:
         pw_dir = str(tmp_path)
+        pw_gid = 65534
 
     monkeypatch.setattr("pwd.getpwuid", lambda _: Entry)
     assert config.load(_is_column).values["theme"] == "dark"
+    # Nor does the group of root help.
+    path.chmod(0o040)
+    os.chown(path, 0, 0)
+    monkeypatch.setenv("SUDO_GID", "0")
+    (warning,) = config.load(_is_column).warnings
+    assert "Permission denied" in warning
     # What root alone may read stays unread: nothing was read as root.
     path.chmod(0o000)
     os.chown(path, 0, 0)
