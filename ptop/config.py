@@ -338,16 +338,31 @@ def write(path: str, document: Mapping[str, Any], why: str = Setup().why) -> str
         _make_folder(os.path.dirname(path))
         with contextlib.suppress(FileNotFoundError):
             _check_way(path)
-        unfinished = f"{path}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(unfinished, flags, 0o600), "w", encoding="utf-8") as out:
-            out.write(text)
-        # A link stays one: dotfiles may be kept elsewhere.
-        os.replace(unfinished, os.path.realpath(path))
+        # A link stays one: dotfiles may be kept elsewhere, on another file system too.
+        _replace(os.path.realpath(path), text)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return f"not written: {path}: {reason}"
     return f"written: {path}"
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file that keeps its mode; a new one is this user's alone."""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+    except FileNotFoundError:
+        mode = 0o600
+    unfinished = f"{path}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(unfinished, flags, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+            os.fchmod(out.fileno(), mode)
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
 
 
 def _make_folder(path: str) -> None:

@@ -7,6 +7,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,29 @@ def test_what_is_written_is_read_back(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [other.name for other in path.parent.iterdir()] == ["config.toml"]
     # Only what differs from the defaults is in it.
     assert setup.document(State()) == {}
+
+
+def test_a_file_keeps_its_mode_and_a_link_stays_one(tmp_path: Path) -> None:
+    # On another file system.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        target, path = Path(elsewhere, "ptop.toml"), tmp_path / "config.toml"
+        assert os.stat(elsewhere).st_dev != tmp_path.stat().st_dev
+        target.write_text("")
+        target.chmod(0o644)
+        path.symlink_to(target)
+        assert config.write(str(path), {"theme": "mono"}) == f"written: {path}"
+        assert 'theme = "mono"' in target.read_text()
+        assert path.is_symlink()
+        assert stat.S_IMODE(target.stat().st_mode) == 0o644
+        assert os.listdir(elsewhere) == ["ptop.toml"]
+    assert os.listdir(tmp_path) == ["config.toml"]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.mkdir()
+    assert config.write(str(path), {}) == f"not written: {path}: Is a directory"
+    assert [other.name for other in tmp_path.iterdir()] == ["config.toml"]
 
 
 @pytest.mark.parametrize("view", COLUMN_SETS)
