@@ -156,8 +156,12 @@ def parse(text: str, path: str, is_column: Callable[[str], bool]) -> Config:
 
     screens = document.pop("screen", {})
     values = take(document, VALUES, "")
+    if not isinstance(screens, dict):
+        where = f"{path}:{_line(text, 'screen')}: "
+        warnings.append(f"{where}screen: give a section for a view, such as [screen.live]")
+        screens = {}
     found = {}
-    for name, table in screens.items() if isinstance(screens, dict) else ():
+    for name, table in screens.items():
         section = f"screen.{name}"
         if name not in COLUMN_SETS or not isinstance(table, dict):
             where = f"{path}:{_line(text, section)}: "
