@@ -137,9 +137,9 @@ _VIEW: tuple[Key, ...] = (
 _ACTS: tuple[Key, ...] = (
     Key("F9", "signal the tagged tasks, or the selected one: a menu", acting.begin("signal"),
         "Signal", views=_LIVE, htop="F9 k", top="k"),
-    Key("F7 [", "a nice value lower by 1: runs earlier", acting.begin("nice by", -1),
+    Key("F7 ]", "a nice value lower by 1: runs earlier", acting.begin("nice by", -1),
         views=_LIVE, htop="F7 ]"),
-    Key("F8 ]", "a nice value higher by 1: runs later", acting.begin("nice by", 1), views=_LIVE,
+    Key("F8 [", "a nice value higher by 1: runs later", acting.begin("nice by", 1), views=_LIVE,
         htop="F8 ["),
     Key("R", "set the nice value", acting.begin("nice"), views=_LIVE, top="r"),
     Key("i", "set the I/O priority", acting.begin("ionice"), views=_LIVE, htop="i"),

@@ -41,6 +41,17 @@ def test_a_key_that_is_bound_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         test_no_key_is_bound_twice("htop", "live", "table")
 
 
+def test_a_key_of_htop_does_here_what_it_does_there() -> None:
+    for key in keys.KEYS:
+        for mode in set(key.modes) & {"table", "details"}:
+            bound = dict(keys.bindings("htop", "live", mode))
+            for name in key.htop.split() if "live" in key.views else ():
+                assert bound.get(name, key) is key, (mode, name)
+    assert {name: press(FULL, name).acting.value for name in ("F7", "]", "F8", "[")} == {
+        "F7": -1, "]": -1, "F8": 1, "[": 1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_no_key_needs_altgr_and_none_of_letters_signals(layout: str) -> None:
     for key in keys.KEYS:
