@@ -115,7 +115,7 @@ def show(
             streams.discard(sys.stdout)
             return 128 + signal.SIGHUP
         finally:
-            loop.inspector.close()
+            loop.inspector.finish()
             loop.files.finish()
     # The keyboard sends these two: they are ways to quit.
     if loop.ended_by in {None, signal.SIGINT, signal.SIGQUIT}:

@@ -22,7 +22,7 @@ from taskstats.screen import RowKey
 
 from ptop.columns import COLUMNS
 from ptop.live.details import Details, Pane, Series, exit_words
-from ptop.live.tools import PERIOD_S, Tool
+from ptop.live.tools import Tool
 from ptop.taskfiles import GoneError, Section, TaskFiles
 from ptop.text import stamp
 
@@ -84,6 +84,8 @@ class Inspector:
 
     def __init__(self) -> None:
         self.key: RowKey | None = None
+        # Tools that were told to end.
+        self._ending: list[Tool] = []
         self._forget()
 
     def _forget(self) -> None:
@@ -108,12 +110,23 @@ class Inspector:
 
     def close(self) -> None:
         """Forget the task, close its files and end its tool."""
-        if self._tool is not None:
-            self._tool.close()
+        self._end_tool()
         if self._files is not None:
             self._files.close()
         self.key = None
         self._forget()
+
+    def finish(self) -> None:
+        """As `close`, and wait for the tools to let go of their tasks."""
+        self.close()
+        for tool in self._ending:
+            tool.finish()
+
+    def _end_tool(self) -> None:
+        if self._tool is not None:
+            self._tool.close()
+            self._ending.append(self._tool)
+            self._tool = None
 
     def follow(
         self,
@@ -221,11 +234,13 @@ class Inspector:
         """How long until there is something to do between keys; None for not at all."""
         if (self._reading is not None or self._earlier is not None) and self._left_s > 0:
             return 0.0
-        return PERIOD_S if self._tool is not None and self._tool.is_running else None
+        waits_s = [tool.wait_s() for tool in filter(None, [*self._ending, self._tool])]
+        return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
     def work(self) -> bool:
         """Read a slice of the files, and what a tool has written; returns whether the pane has
         changed."""
+        self._ending = [tool for tool in self._ending if not tool.has_ended()]
         changed = self._tool is not None and self._tool.take()
         if self._left_s <= 0:
             return changed
@@ -273,9 +288,7 @@ class Inspector:
         name = self._tool.name if self._tool is not None else ""
         if details.tool == name:
             return
-        if self._tool is not None:
-            self._tool.close()
-            self._tool = None
+        self._end_tool()
         if details.tool and self.key is not None and self.key.pid is not None:
             if self._files is None or not self._files.is_alive():
                 return

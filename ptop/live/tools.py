@@ -8,11 +8,14 @@ Design decisions
   PATH, LD_PRELOAD or LSOF options must not act as root.
 * os.posix_spawn does what is needed; subprocess would make each start of the view slower.
 * What they write is made safe and cut, as any text of a task.
+* A tool that is closed ends while the view goes on: it may take its time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import math
 import os
 import signal
 import stat
@@ -28,9 +31,10 @@ _FOLDERS = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 _CLEAN = {"PATH": ":".join(_FOLDERS), "LC_ALL": "C.UTF-8", "HOME": "/"}
 # Lines that are kept, and characters of each.
 _LINES, _LONGEST = 1000, 1000
-# How often the output is looked at.
-PERIOD_S = 0.1
-_CHUNK = 1 << 16
+# How often the output is looked at, how long it is read then, and how much it may be meanwhile:
+# strace that has to wait for its reader holds up the task.
+_PERIOD_S, _BUDGET_S, _PIPE = 0.1, 0.02, 1 << 20
+_CHUNK = 1 << 18
 # How long a tool may take to let go of the task.
 _END_S = 1.0
 
@@ -66,9 +70,11 @@ class Tool:
         self.name = name
         self.lines: deque[str] = deque(maxlen=_LINES)
         self._rest = b""
-        # The tool's process and what it writes to; 0 while none runs.
+        # The tool's process, 0 once it has ended, and what it writes to, 0 once that is closed.
         self._process = self._output = 0
         self._due_s = 0.0
+        # When it is killed, if it has not ended by then.
+        self._kill_s = math.inf
         path = program(name)
         if path is None:
             self.lines.append(f"{name} is not installed: apt-get install {name}")
@@ -96,45 +102,73 @@ class Tool:
         finally:
             os.close(written)
         os.set_blocking(output, False)
+        with contextlib.suppress(OSError):
+            # A user may have too many pipes for a large one.
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE)
         self._output = output
 
     @property
     def is_running(self) -> bool:
         """Whether it may write more."""
-        return self._process > 0
+        return self._output > 0
+
+    def wait_s(self) -> float | None:
+        """How long until there is something to do for it; None for not at all."""
+        return max(0.0, self._due_s - time.monotonic()) if self._process else None
 
     def take(self) -> bool:
         """Take what it has written; returns whether that is more."""
-        if not self.is_running or time.monotonic() < self._due_s:
+        if not self.is_running:
+            self.has_ended()
             return False
-        self._due_s = time.monotonic() + PERIOD_S
-        try:
-            data = os.read(self._output, _CHUNK)
-        except BlockingIOError:
+        end_s = time.monotonic() + _BUDGET_S
+        if end_s - _BUDGET_S < self._due_s:
             return False
-        if not data:
-            self._end()
-            self.lines.append(f"{self.name} has ended")
-            return True
+        changed = False
+        while time.monotonic() < end_s:
+            try:
+                data = os.read(self._output, _CHUNK)
+            except BlockingIOError:
+                self._due_s = time.monotonic() + _PERIOD_S
+                break
+            changed = True
+            if not data:
+                self._leave()
+                self.lines.append(f"{self.name} has ended")
+                break
+            self._keep(data)
+        return changed
+
+    def _keep(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-_LONGEST:]
-        self.lines.extend(line[:_LONGEST].decode("utf-8", "replace") for line in lines)
-        return True
+        self.lines.extend(line[:_LONGEST].decode("utf-8", "replace") for line in lines[-_LINES:])
 
     def close(self) -> None:
-        """End it; strace lets the task go on."""
+        """Tell it to end; strace lets the task go on. `has_ended` says when it has."""
         if self.is_running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process, signal.SIGTERM)
-            self._end()
+            self._leave()
 
-    def _end(self) -> None:
+    def _leave(self) -> None:
         os.close(self._output)
-        end_s = time.monotonic() + _END_S
-        while os.waitpid(self._process, os.WNOHANG) == (0, 0):
-            if time.monotonic() > end_s:
+        self._output = 0
+        self._kill_s = time.monotonic() + _END_S
+
+    def has_ended(self) -> bool:
+        """Whether it has ended. One that takes too long is killed."""
+        if self._process and os.waitpid(self._process, os.WNOHANG) != (0, 0):
+            self._process = 0
+        if self._process:
+            now_s = time.monotonic()
+            self._due_s = now_s + _PERIOD_S
+            if now_s > self._kill_s:
                 os.kill(self._process, signal.SIGKILL)
-                os.waitpid(self._process, 0)
-                break
+                self._kill_s = math.inf
+        return self._process == 0
+
+    def finish(self) -> None:
+        """Wait until it has ended or was killed."""
+        while not self.has_ended() and self._kill_s < math.inf:
             time.sleep(0.01)
-        self._process = 0
