@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -205,7 +206,9 @@ def add_acting(options: argparse.ArgumentParser) -> None:
 
 def _minutes(text: str) -> float:
     """Seconds of a history: a length of time, or 0 for none."""
-    return 0.0 if text == "0" else length(text if text[-1:].isalpha() else f"{text}m")
+    if _with_unit(text, UNITS_S, 0, 0) == 0:
+        return 0.0
+    return length(text if text[-1:].isalpha() else f"{text}m")
 
 
 def _trigger(text: str) -> tuple[TableColumn, float, bool]:
@@ -214,8 +217,8 @@ def _trigger(text: str) -> tuple[TableColumn, float, bool]:
     try:
         value = float(number)
     except ValueError:
-        name = ""
-    if not name:
+        value = math.nan
+    if not name or not math.isfinite(value):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not COLUMN:VALUE or sum:COLUMN:VALUE, such as total_pct:90"
         )

@@ -86,6 +86,11 @@ class HistoryFeed(LiveFeed):
         """The newest interval, whichever is shown."""
         return self._newest
 
+    def newest_completed(self) -> taskstats.Interval | None:
+        """The newest interval with the tasks that did not run."""
+        number = None if self._newest is None else self._newest_number()
+        return None if number is None else self.history.interval(number).completed()
+
     def span_s(self) -> float:
         """How long the kept frames are in all, in seconds."""
         newest = self._newest_number()

@@ -28,6 +28,8 @@ from ptop.text import safe
 
 # Seconds that a slice of writing takes.
 SLICE_S = 0.02
+# The ends of the columns in which a task that did not run has 0.
+_OF_RUNNING = ("_pct", "_per_sec", "_delta")
 # The name of a file that is written at a spike begins so; local time follows.
 SPIKE_BEGIN = "ptop-spike-"
 
@@ -44,6 +46,11 @@ class Trigger:
     column: TableColumn
     value: float
     is_sum: bool = False
+
+    @property
+    def needs_sleepers(self) -> bool:
+        """Whether tasks that did not run have values in the column, such as memory."""
+        return not self.column.source.endswith(_OF_RUNNING)
 
     def is_reached(self, interval: taskstats.Interval) -> bool:
         return spikes.peak(interval, self.column.source)[self.is_sum] >= self.value
@@ -68,6 +75,11 @@ class OnSpike:
     def fields(self) -> set[str]:
         """The kernel fields that it needs."""
         return fields_of([trigger.column for trigger in self.triggers], "")
+
+    @property
+    def needs_sleepers(self) -> bool:
+        """Whether it looks at tasks that did not run."""
+        return any(trigger.needs_sleepers for trigger in self.triggers)
 
     def due(self, interval: taskstats.Interval, now_s: float) -> tuple[str, str] | None:
         """The file that has to be written now and why, or None."""
@@ -182,7 +194,7 @@ class Files:
         on_spike = self._on_spike
         if on_spike is None or self._writing is not None or not isinstance(feed, HistoryFeed):
             return ""
-        newest = feed.newest
+        newest = feed.newest_completed() if on_spike.needs_sleepers else feed.newest
         due = None if newest is None else on_spike.due(newest, time.monotonic())
         return "" if due is None else self.begin(feed.history, due[0], on_spike.cmdlines, due[1])
 
