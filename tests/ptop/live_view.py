@@ -31,15 +31,9 @@ class Live:
         self.stream = pyte.ByteStream(self.screen)
         self.child = pexpect.spawn(
             command[0],
-            [*command[1:], *([] if "replay" in command else ["-d", "0.3"]), *arguments],
+            [*command[1:], "-d", "0.3", *arguments],
             dimensions=(rows, columns),
-            # No setup file.
-            env={
-                **os.environ,
-                "TERM": "xterm-256color",
-                "XDG_CONFIG_HOME": "/nonexistent",
-                **(environment or {}),
-            },
+            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
             timeout=20,
         )
         self.before = termios.tcgetattr(self.child.child_fd)
