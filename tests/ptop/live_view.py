@@ -33,7 +33,13 @@ class Live:
             command[0],
             [*command[1:], "-d", "0.3", *arguments],
             dimensions=(rows, columns),
-            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
+            # No setup file.
+            env={
+                **os.environ,
+                "TERM": "xterm-256color",
+                "XDG_CONFIG_HOME": "/nonexistent",
+                **(environment or {}),
+            },
             timeout=20,
         )
         self.before = termios.tcgetattr(self.child.child_fd)
