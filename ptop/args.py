@@ -386,11 +386,16 @@ def _is_column(name: str) -> bool:
         return False
 
 
+def is_text(options: argparse.Namespace) -> bool:
+    """Whether the table options ask for text, not for the live view."""
+    return bool(options.batch or options.format or options.plain)
+
+
 def parse_with_config(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """The options of a view: those of the command line, else of the setup file, else the
     defaults. Text for programs does not depend on the file."""
     options = parser.parse_args(words)
-    if options.batch or options.format:
+    if is_text(options):
         return options
     from ptop.config import Config, load
 
@@ -411,8 +416,7 @@ def parse_with_config(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
 
 def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...], TableColumn]:
     """The columns that the table options ask for, and the one to sort by."""
-    as_text = options.batch or options.format
-    columns = options.columns or column_set(options.view, on_screen=not as_text)
+    columns = options.columns or column_set(options.view, on_screen=not is_text(options))
     return columns, options.sort or COLUMNS[COLUMN_SETS[options.view].sort]
 
 

@@ -51,7 +51,8 @@ PLAIN_ROWS = 10
 # Words for the titles that are no words.
 _WORDS = {"s": "state", "ni": "nice", "thr": "threads", "rss": "memory", "vm": "virtual memory",
           "USER": "user", "user": "user time", "sys": "system time", "ste": "steal time",
-          "total": "all CPU time"}  # fmt: skip
+          "total": "all CPU time", "wait(%)": "wait", "wait(ms)": "wait",
+          "longest": "longest wait", "waited": "longest wait ended"}  # fmt: skip
 SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
 
 

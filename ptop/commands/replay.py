@@ -18,6 +18,7 @@ from ptop.args import (
     Parser,
     add_table,
     first_state,
+    is_text,
     needs_ascii,
     parse_with_config,
     theme,
@@ -84,7 +85,7 @@ def main(words: Sequence[str]) -> int:
     options = parse_with_config(options_of, words)
     if options.group_by == "session":
         options_of.error("sessions are not recorded; fold by parent, name, user or cgroup")
-    as_text = options.batch or options.format or options.plain
+    as_text = is_text(options)
     # Before privileges are dropped: the interpreter's files may be root's alone.
     importlib.import_module("ptop.commands.batch" if as_text else "ptop.live.app")
     try:

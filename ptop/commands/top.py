@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import taskstats
 
-from ptop.args import EXIT_USAGE, first_state, needs_ascii, shown_columns, theme
+from ptop.args import EXIT_USAGE, first_state, is_text, needs_ascii, shown_columns, theme
 from ptop.columns import fields_of
 from ptop.filters import fields_of_filter
 from ptop.live.state import Acting, Past
@@ -19,7 +19,7 @@ from ptop.text import as_root
 def main(options: argparse.Namespace) -> int:
     """Show or write intervals of this machine; returns the exit status."""
     taskstats.share_heap()
-    if options.batch or options.format or options.plain:
+    if is_text(options):
         return _write(options)
     return _show(options)
 

@@ -91,7 +91,7 @@ def test_text_for_programs_does_not_depend_on_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(tmp_path, monkeypatch, RIGHT)
-    for words in (["-b"], ["--format", "json"]):
+    for words in (["-b"], ["--format", "json"], ["--plain"]):
         options = parse_with_config(parser(), words)
         assert (options.view, options.delay) == ("live", 1.0)
 

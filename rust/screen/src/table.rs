@@ -131,6 +131,11 @@ impl TextTable {
         TextTable { columns, cells: None, offset_s: 0 }
     }
 
+    /// The same with other columns.
+    pub(crate) fn with_columns(&self, columns: Vec<TextColumn>) -> TextTable {
+        TextTable { columns, ..*self }
+    }
+
     /// Whether it shows what tasks used before.
     pub fn has_sparks(&self) -> bool {
         self.columns.iter().any(|column| column.format == CellFormat::Spark)

@@ -10,6 +10,19 @@ use crate::text::{self, UNKNOWN};
 
 /// The letters of each kind.
 const NAMES: [&str; 8] = ["cpu", "blk", "swp", "rcl", "thr", "cmp", "wpc", "irq"];
+/// The same in words.
+const WORDS: [&str; 8] = [
+    "CPU",
+    "storage",
+    "swap",
+    "memory reclaim",
+    "thrashing",
+    "memory compaction",
+    "copy of a page",
+    "interrupts",
+];
+/// What a cell shows where there is no wait.
+const NONE: char = '·';
 /// From which share of the interval on a wait is shown.
 const LEAST_PCT: f64 = 0.005;
 /// Cells of the largest bar in the line of the machine, which is of one CPU.
@@ -46,7 +59,7 @@ pub(crate) fn push(line: &mut ScreenLine, row: TableRow<'_>, form: WaitForm, off
         WaitForm::Longest | WaitForm::When => ns == 0,
     };
     if is_none {
-        return line.text.push('·');
+        return line.text.push(NONE);
     }
     let name = NAMES[kind];
     match form {
@@ -74,6 +87,18 @@ pub(crate) fn push(line: &mut ScreenLine, row: TableRow<'_>, form: WaitForm, off
             }
         },
     }
+}
+
+/// The text of a cell in words, such as "CPU 12.30 %".
+pub(crate) fn spoken(text: &str, form: WaitForm) -> String {
+    let unit = match form {
+        WaitForm::Letter | WaitForm::Percent => " %",
+        WaitForm::Milliseconds => " ms",
+        WaitForm::Longest | WaitForm::When => "",
+    };
+    let Some((name, value)) = text.split_once(' ') else { return "none".to_owned() };
+    let kind = NAMES.iter().position(|known| *known == name);
+    format!("{} {}{unit}", kind.map_or(name, |kind| WORDS[kind]), value.trim_start())
 }
 
 /// What all tasks together waited for.
