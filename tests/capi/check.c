@@ -19,6 +19,7 @@
 		}                                                                     \
 	} while (0)
 #define ENOUGH_NS 50000000
+#define BAD ((void *)1)
 
 static struct taskstats_error error;
 
@@ -101,8 +102,8 @@ static void check_fields(void)
 
 static void check_null(void)
 {
-	struct taskstats_snapshot *snapshot = NULL;
-	struct taskstats_interval *interval = NULL;
+	struct taskstats_snapshot *snapshot = BAD;
+	struct taskstats_interval *interval = BAD;
 	uint64_t value;
 
 	CHECK(taskstats_open(NULL, NULL, NULL, &error) == TASKSTATS_STATUS_ARGUMENT);
@@ -124,23 +125,36 @@ static void check_null(void)
 
 static void check_errors(void)
 {
-	struct taskstats_source *source = NULL;
-	struct taskstats_snapshot *snapshot = NULL;
+	struct taskstats_source *source;
+	struct taskstats_snapshot *snapshot;
+	struct taskstats_exits *exits;
 	struct taskstats_options options = { .struct_size = sizeof(options), .flags = 0x80000000 };
 	struct {
 		struct taskstats_options known;
 		uint64_t newer;
 	} grown = { .known = { .struct_size = sizeof(grown) }, .newer = 1 };
 
+	/* A handle that could not be made is NULL, whatever was there. */
+	source = BAD;
 	CHECK(taskstats_open("nothing", NULL, &source, &error) == TASKSTATS_STATUS_ARGUMENT);
-	CHECK(strstr(error.message, "procfs"));
+	CHECK(strstr(error.message, "procfs") && !source);
+	exits = BAD;
+	CHECK(taskstats_exits_open("nothing", &exits, &error) == TASKSTATS_STATUS_ARGUMENT);
+	CHECK(!exits);
+	snapshot = BAD;
+	CHECK(taskstats_exits_read(NULL, 0, &snapshot, &error) == TASKSTATS_STATUS_ARGUMENT);
+	CHECK(!snapshot);
+	snapshot = BAD;
+	CHECK(taskstats_parse("short", 5, 0, &snapshot, &error) == TASKSTATS_STATUS_PARSE);
+	CHECK(!snapshot);
 	CHECK(taskstats_open("procfs", &options, &source, &error) == TASKSTATS_STATUS_ARGUMENT);
 	CHECK(taskstats_open("procfs", &grown.known, &source, &error) == TASKSTATS_STATUS_ARGUMENT);
 	grown.newer = 0;
 	CHECK(!taskstats_open("procfs", &grown.known, &source, &error));
 	taskstats_close(source);
+	snapshot = BAD;
 	CHECK(taskstats_task(0x7fffffff, &snapshot, &error) == TASKSTATS_STATUS_NO_TASK);
-	CHECK(error.os_errno == 3);
+	CHECK(error.os_errno == 3 && !snapshot);
 	CHECK(!taskstats_task(getpid(), &snapshot, &error));
 	CHECK(taskstats_snapshot_count(snapshot) == 1 && row_of(snapshot, getpid()) == 0);
 	taskstats_snapshot_free(snapshot);

@@ -8,7 +8,7 @@ use std::ptr;
 use precise_top_sources as sources;
 
 use crate::error::{Error, Status, guarded, guarded_value};
-use crate::raw::handle;
+use crate::raw::{self, handle};
 use crate::snapshot::{Snapshot, source_name};
 use crate::source::kind_of;
 
@@ -21,11 +21,11 @@ pub struct Exits {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn taskstats_exits_open(
     name: *const c_char,
-    exits: Option<&mut *mut Exits>,
+    exits: Option<&mut MaybeUninit<*mut Exits>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let out = handle(exits, "exits")?;
+        let out = raw::result(exits, "exits")?;
         // SAFETY: the caller's promise.
         let kind = unsafe { kind_of(name)? };
         *out = Box::into_raw(Box::new(Exits { inner: sources::Exits::open(kind)? }));
@@ -57,12 +57,12 @@ pub extern "C" fn taskstats_exits_source(exits: Option<&Exits>) -> *const c_char
 pub extern "C" fn taskstats_exits_read(
     exits: Option<&Exits>,
     timeout_ms: c_int,
-    snapshot: Option<&mut *mut Snapshot>,
+    snapshot: Option<&mut MaybeUninit<*mut Snapshot>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let (exits, out) = (handle(exits, "exits")?, handle(snapshot, "snapshot")?);
-        *out = ptr::null_mut();
+        let out = raw::result(snapshot, "snapshot")?;
+        let exits = handle(exits, "exits")?;
         if exits.inner.wait(timeout_ms)? {
             // All that wait are rows of one snapshot, from its first row on.
             if let Some((dead, _)) = exits.inner.read()?.into_iter().next() {
@@ -77,12 +77,12 @@ pub extern "C" fn taskstats_exits_read(
 #[unsafe(no_mangle)]
 pub extern "C" fn taskstats_exits_lost(
     exits: Option<&Exits>,
-    lost: Option<&mut u64>,
+    lost: Option<&mut MaybeUninit<u64>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
         let (exits, out) = (handle(exits, "exits")?, handle(lost, "lost")?);
-        *out = exits.inner.lost()?;
+        out.write(exits.inner.lost()?);
         Ok(())
     })
 }

@@ -102,12 +102,12 @@ impl Interval {
 pub extern "C" fn taskstats_interval_begin(
     earlier: Option<&Snapshot>,
     later: Option<&Snapshot>,
-    interval: Option<&mut *mut Interval>,
+    interval: Option<&mut MaybeUninit<*mut Interval>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
+        let out = raw::result(interval, "interval")?;
         let (earlier, later) = (handle(earlier, "earlier")?, handle(later, "later")?);
-        let out = handle(interval, "interval")?;
         check(earlier, later)?;
         let (prev, cur) = (Arc::clone(&earlier.inner), Arc::clone(&later.inner));
         let inner = precise_top_core::Interval::between(prev, cur);
@@ -122,12 +122,12 @@ pub extern "C" fn taskstats_interval_begin(
 pub extern "C" fn taskstats_interval_continue(
     before: Option<&Interval>,
     later: Option<&Snapshot>,
-    interval: Option<&mut *mut Interval>,
+    interval: Option<&mut MaybeUninit<*mut Interval>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
+        let out = raw::result(interval, "interval")?;
         let (before, later) = (handle(before, "before")?, handle(later, "later")?);
-        let out = handle(interval, "interval")?;
         check(&before.later, later)?;
         let inner = before.inner.then(Arc::clone(&later.inner));
         *out = Interval { inner, earlier: before.later.clone(), later: later.clone() }.into_raw();
@@ -207,13 +207,13 @@ pub extern "C" fn taskstats_interval_delta(
     interval: Option<&Interval>,
     row: usize,
     number: u32,
-    value: Option<&mut u64>,
+    value: Option<&mut MaybeUninit<u64>>,
 ) -> bool {
     guarded_value(false, || {
         let read = || interval?.inner.increase(row, field(number).ok()?);
         match (read(), value) {
             (Some(increase), Some(value)) => {
-                *value = increase;
+                value.write(increase);
                 true
             }
             _ => false,

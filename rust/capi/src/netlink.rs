@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
-use std::slice;
+use std::ptr;
 
 use precise_top_core::wire::{self, Id, Payload};
 use precise_top_sources as sources;
@@ -60,20 +60,19 @@ pub unsafe extern "C" fn taskstats_parse_netlink(
     length: usize,
     records: *mut NetlinkRecord,
     capacity: usize,
-    count: Option<&mut usize>,
+    count: Option<&mut MaybeUninit<usize>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
         let out = handle(count, "count")?;
         // SAFETY: the caller's promise.
         let found = self::records(unsafe { raw::bytes(datagram, length)? })?;
-        *out = found.len();
+        out.write(found.len());
         if capacity > 0 {
             let records = handle((!records.is_null()).then_some(records), "records")?;
             let fit = found.len().min(capacity);
-            // SAFETY: the caller's promise; plain numbers need not be initialised before.
-            let places = unsafe { slice::from_raw_parts_mut(records, fit) };
-            places.copy_from_slice(&found[..fit]);
+            // SAFETY: the caller's promise: there is room for `capacity`.
+            unsafe { ptr::copy_nonoverlapping(found.as_ptr(), records, fit) };
         }
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! What C passes by address: strings, bytes, and structures that begin with their size.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
 use std::{ptr, slice};
 
 use crate::error::Failure;
@@ -19,6 +20,14 @@ fn missing(what: &str) -> Failure {
 /// What a handle points to.
 pub(crate) fn handle<T>(handle: Option<T>, what: &str) -> Result<T, Failure> {
     handle.ok_or_else(|| missing(what))
+}
+
+/// Where a handle is returned, which C need not have initialised. It is NULL until there is one.
+pub(crate) fn result<'a, T>(
+    out: Option<&'a mut MaybeUninit<*mut T>>,
+    what: &str,
+) -> Result<&'a mut *mut T, Failure> {
+    Ok(handle(out, what)?.write(ptr::null_mut()))
 }
 
 /// A name.

@@ -185,10 +185,10 @@ pub extern "C" fn taskstats_record(snapshot: Option<&Snapshot>, row: usize) -> *
 }
 
 /// Writes `value` to `out`, if there is one and there is a place. Returns whether.
-fn put<T>(value: Option<T>, out: Option<&mut T>) -> bool {
+fn put<T>(value: Option<T>, out: Option<&mut MaybeUninit<T>>) -> bool {
     match (value, out) {
         (Some(value), Some(out)) => {
-            *out = value;
+            out.write(value);
             true
         }
         _ => false,
@@ -201,7 +201,7 @@ pub extern "C" fn taskstats_record_u64(
     snapshot: Option<&Snapshot>,
     row: usize,
     number: u32,
-    value: Option<&mut u64>,
+    value: Option<&mut MaybeUninit<u64>>,
 ) -> bool {
     guarded_value(false, || {
         let read = || snapshot?.inner.get(row)?.unsigned(field(number).ok()?);
@@ -216,7 +216,7 @@ pub extern "C" fn taskstats_record_i64(
     snapshot: Option<&Snapshot>,
     row: usize,
     number: u32,
-    value: Option<&mut i64>,
+    value: Option<&mut MaybeUninit<i64>>,
 ) -> bool {
     guarded_value(false, || {
         let read = || match snapshot?.inner.get(row)?.value(field(number).ok()?)? {
@@ -234,7 +234,7 @@ pub extern "C" fn taskstats_record_text(
     snapshot: Option<&Snapshot>,
     row: usize,
     number: u32,
-    length: Option<&mut usize>,
+    length: Option<&mut MaybeUninit<usize>>,
 ) -> *const c_char {
     guarded_value(ptr::null(), || {
         let read = || match snapshot?.inner.get(row)?.value(field(number).ok()?)? {
@@ -252,7 +252,7 @@ pub extern "C" fn taskstats_record_text(
 pub extern "C" fn taskstats_record_cpu_ns(
     snapshot: Option<&Snapshot>,
     row: usize,
-    value: Option<&mut u64>,
+    value: Option<&mut MaybeUninit<u64>>,
 ) -> bool {
     guarded_value(false, || put(snapshot.and_then(|all| all.inner.get(row)?.cpu_ns()), value))
 }
@@ -268,11 +268,11 @@ pub unsafe extern "C" fn taskstats_parse(
     bytes: *const c_void,
     length: usize,
     record_size: usize,
-    snapshot: Option<&mut *mut Snapshot>,
+    snapshot: Option<&mut MaybeUninit<*mut Snapshot>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let out = handle(snapshot, "snapshot")?;
+        let out = raw::result(snapshot, "snapshot")?;
         // SAFETY: the caller promises that the bytes stay for as long as the snapshot lives.
         let bytes: &'static [u8] = unsafe { raw::bytes(bytes, length)? };
         let record_size = (record_size != 0).then_some(record_size);

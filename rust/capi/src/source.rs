@@ -108,11 +108,11 @@ unsafe fn request_of(options: *const Options) -> Result<Request, Failure> {
 pub unsafe extern "C" fn taskstats_open(
     name: *const c_char,
     options: *const Options,
-    source: Option<&mut *mut Source>,
+    source: Option<&mut MaybeUninit<*mut Source>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let out = handle(source, "source")?;
+        let out = raw::result(source, "source")?;
         // SAFETY: the caller's promise.
         let (kind, request) = unsafe { (kind_of(name)?, request_of(options)?) };
         let mut inner = sources::open(kind)?;
@@ -134,11 +134,12 @@ pub extern "C" fn taskstats_close(source: Option<Box<Source>>) {
 #[unsafe(no_mangle)]
 pub extern "C" fn taskstats_snapshot(
     source: Option<&mut Source>,
-    snapshot: Option<&mut *mut Snapshot>,
+    snapshot: Option<&mut MaybeUninit<*mut Snapshot>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let (source, out) = (handle(source, "source")?, handle(snapshot, "snapshot")?);
+        let out = raw::result(snapshot, "snapshot")?;
+        let source = handle(source, "source")?;
         let taken = source.inner.snapshot(&source.request)?;
         *out = Snapshot::new(Arc::new(taken)).into_raw();
         Ok(())
@@ -149,11 +150,11 @@ pub extern "C" fn taskstats_snapshot(
 #[unsafe(no_mangle)]
 pub extern "C" fn taskstats_task(
     pid: u32,
-    snapshot: Option<&mut *mut Snapshot>,
+    snapshot: Option<&mut MaybeUninit<*mut Snapshot>>,
     error: Option<&mut MaybeUninit<Error>>,
 ) -> Status {
     guarded(error, || {
-        let out = handle(snapshot, "snapshot")?;
+        let out = raw::result(snapshot, "snapshot")?;
         *out = Snapshot::new(Arc::new(kept::task(pid, FieldSet::ALL)?)).into_raw();
         Ok(())
     })
