@@ -98,6 +98,10 @@ static void check_fields(void)
 	CHECK(((unsigned char *)&info.unit)[0] == 0x5a);
 	info.struct_size = 0;
 	CHECK(taskstats_field_describe(0, &info, &error) == TASKSTATS_STATUS_ARGUMENT);
+	/* As on a stack that was not initialised. */
+	info.struct_size = 0x5a5a5a5a;
+	CHECK(taskstats_field_describe(0, &info, &error) == TASKSTATS_STATUS_ARGUMENT);
+	CHECK(strstr(error.message, "struct_size"));
 }
 
 static void check_null(void)

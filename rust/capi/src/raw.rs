@@ -13,6 +13,10 @@ use crate::error::Failure;
 /// The structure is like that.
 pub(crate) unsafe trait Sizable: Copy {}
 
+/// No structure will ever be larger: another size was not set, and what lies behind the structure
+/// is neither read nor written.
+const MOST_BYTES: usize = 4096;
+
 fn missing(what: &str) -> Failure {
     Failure::argument(format!("{what} is NULL"))
 }
@@ -85,7 +89,7 @@ unsafe fn size_of_caller<T: Sizable>(structure: *const T, what: &str) -> Result<
     }
     // SAFETY: a Sizable structure begins with its size.
     let size = unsafe { structure.cast::<usize>().read_unaligned() };
-    if size < size_of::<usize>() {
+    if !(size_of::<usize>()..=MOST_BYTES).contains(&size) {
         let message = format!("{what}: set struct_size to the size of the structure first");
         return Err(Failure::argument(message));
     }
@@ -176,6 +180,19 @@ mod tests {
         assert_eq!(read(&[32, 7, 8, 0]).expect("newer, unused").two, 8);
         assert!(read(&[32, 7, 8, 1]).is_err());
         assert!(read(&[0, 7, 8]).is_err());
+    }
+
+    #[test]
+    fn a_size_that_was_not_set_is_refused() {
+        for (size, is_right) in [(7, false), (4096, true), (4097, false), (u64::MAX, false)] {
+            let mut page = [0_u64; 512];
+            page[0] = size;
+            assert_eq!(read(&page).is_ok(), is_right, "{size}");
+            // SAFETY: the array has 4096 bytes.
+            let written = unsafe { write_sized(page.as_mut_ptr().cast(), &DEFAULT, "it") };
+            assert_eq!(written.is_ok(), is_right, "{size}");
+            assert_eq!(page[1], u64::from(is_right));
+        }
     }
 
     #[test]
