@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ptop.columns import COLUMN_SETS, TableColumn
+from ptop.columns import COLUMN_SETS, COLUMNS, TableColumn
 from ptop.live.state import LAYOUTS, THEMES, Action, Setup, State, switched
 
 _DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -164,8 +164,8 @@ def document(state: State) -> dict[str, Any]:
             table["columns"] = list(columns)
         if sort != own.sort:
             table["sort"] = sort
-        if not descending:
-            table["descending"] = False
+        if descending != (sort not in COLUMNS or COLUMNS[sort].descending):
+            table["descending"] = descending
         if table:
             screens[view] = table
     return {**found, "screen": screens} if screens else found

@@ -230,7 +230,10 @@ def test_the_columns_of_a_view_are_written_only_where_they_differ(
     state = start(tmp_path, monkeypatch, f'[screen.{view}]\nsort = "pid"')
     columns, sort, *_ = state.views[view]
     assert (columns, sort) == (COLUMN_SETS[view].shown, "pid")
-    assert setup.document(state) == {"screen": {view: {"sort": "pid", "descending": False}}}
+    assert setup.document(state) == {"screen": {view: {"sort": "pid"}}}
+    # The order is read back as it was.
+    state = start(tmp_path, monkeypatch, f'[screen.{view}]\nsort = "pid"\ndescending = true')
+    assert setup.document(state) == {"screen": {view: {"sort": "pid", "descending": True}}}
 
 
 def test_a_file_that_others_may_have_written_is_not_read(
