@@ -192,6 +192,9 @@ class FrameFeed(Protocol):
     def time_ns(self) -> int:
         """End of the current frame, in ns since 1970."""
 
+    def range_ns(self) -> tuple[int, int]:
+        """When the first frame begins and the last one ends, in ns since 1970."""
+
     def position(self) -> str:
         """Where the current frame is, in words; may be empty."""
 
@@ -251,6 +254,9 @@ class RecordedFeed:
     def time_ns(self) -> int:
         """End of the current frame, in ns since 1970."""
         return self.frames.times_ns[self.index]
+
+    def range_ns(self) -> tuple[int, int]:
+        return self.frames.times_ns[0], self.frames.times_ns[-1]
 
     @property
     def place(self) -> str:

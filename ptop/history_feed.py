@@ -93,11 +93,15 @@ class HistoryFeed(LiveFeed):
 
     def span_s(self) -> float:
         """How long the kept frames are in all, in seconds."""
+        first_ns, last_ns = self.range_ns()
+        return (last_ns - first_ns) / 1e9
+
+    def range_ns(self) -> tuple[int, int]:
         newest = self._newest_number()
         if newest is None:
-            return 0.0
-        first_ns = self.history.times_ns(self.history.first)[0]
-        return (self.history.times_ns(newest)[1] - first_ns) / 1e9
+            return 0, 0
+        history = self.history
+        return history.times_ns(history.first)[0], history.times_ns(newest)[1]
 
     def _newest_number(self) -> int | None:
         return self.history.end - 1 if len(self.history) else None
@@ -219,19 +223,19 @@ class HistoryFeed(LiveFeed):
         self._mark = number, self.time_ns
         return f"{stamp(self.time_ns)[11:]} is marked; = shows what happened from there to here"
 
-    def compare(self) -> str:
-        """Show what happened between the marked frame and the one that is shown. Returns a
-        message."""
+    def compare(self) -> tuple[bool, str]:
+        """Show what happened between the marked frame and the one that is shown. Returns whether
+        there is such a difference, and a message."""
         number = self.number
         if self._mark is None or number is None:
-            return "nothing is marked: m marks a moment, = then shows the difference from it"
+            return False, "nothing is marked: m marks a moment, = shows what happened since"
         begin, end = sorted((self._mark, (number, self.time_ns)))
         if begin[0] == end[0]:
-            return "the marked moment is the one that is shown: go to another one first"
+            return False, "the marked moment is the one that is shown: go to another one first"
         interval = self.history.span(begin[0], end[0])
         if interval is None:
-            return "there is a gap in between, or the marked moment is forgotten: m marks another"
+            return False, "a gap lies in between, or the mark is forgotten: m marks another moment"
         self._held = number, self.time_ns
         self.interval, self.unchanged = interval, None
         times = " to ".join(stamp(time_ns)[11:] for _, time_ns in (begin, end))
-        return f"what happened from {times}; Z goes on, , and . show single intervals"
+        return True, f"what happened from {times}; Z goes on, , and . show single intervals"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Seconds in a unit; without a unit, a number means seconds.
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-TIME_FORMS = "12:34, 12:34:56, '2026-11-23 12:34:56', +90s, -5m, or @ and seconds since 1970"
+TIME_FORMS = "12:34:56, '2026-11-23 12:34:56', +90s, -5m or @SECONDS since 1970"
 
 SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.1, 86_400
 DELAY_RANGE = f"from {SHORTEST_DELAY_S} to {LONGEST_DELAY_S}"
@@ -28,11 +28,11 @@ _OFFSET = r"([+-])(\d+(?:\.\d+)?)([smhd]?)"
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 
 
-def parse_time(text: str, reference_ns: int) -> int:
+def parse_time(text: str, reference_ns: int, latest_ns: int | None = None) -> int:
     """The time that `text` means, in ns since 1970.
 
-    A clock time is the one nearest to `reference_ns`; +90s and -5m count from it.
-    ValueError, with the valid forms, if it is not a time.
+    A clock time is the one nearest to `reference_ns`, of those up to `latest_ns` if that is
+    given; +90s and -5m count from it. ValueError, with the valid forms, if it is not a time.
     """
     from datetime import datetime
 
@@ -44,10 +44,19 @@ def parse_time(text: str, reference_ns: int) -> int:
         if text.startswith("@"):
             return round(float(text[1:]) * 1e9)
         if re.fullmatch(_CLOCK, text):
-            return _nearest_clock_time(text, reference_ns)
+            return _nearest_clock_time(text, reference_ns, latest_ns)
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time; write {TIME_FORMS}") from None
+
+
+def is_time(text: str) -> bool:
+    """Whether `text` means a time."""
+    try:
+        parse_time(text, time.time_ns())
+    except ValueError:
+        return False
+    return True
 
 
 def parse_delay(text: str) -> float | None:
@@ -90,7 +99,7 @@ def _ns(moment: datetime) -> int:
     return round(moment.timestamp() * 1e6) * 1000
 
 
-def _nearest_clock_time(text: str, reference_ns: int) -> int:
+def _nearest_clock_time(text: str, reference_ns: int, latest_ns: int | None) -> int:
     from datetime import datetime, timedelta
 
     reference = datetime.fromtimestamp(reference_ns / 1e9)
@@ -100,5 +109,6 @@ def _nearest_clock_time(text: str, reference_ns: int) -> int:
     if hours > 24 or minutes >= 60 or seconds >= 60:
         raise ValueError(text)
     at += timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    days = (at + timedelta(days=by) for by in (-1, 0, 1))
-    return min((_ns(day) for day in days), key=lambda ns: abs(ns - reference_ns))
+    days = (_ns(at + timedelta(days=by)) for by in (-1, 0, 1))
+    known = (ns for ns in days if latest_ns is None or ns <= latest_ns)
+    return min(known, key=lambda ns: abs(ns - reference_ns))

@@ -31,6 +31,7 @@ from ptop.live.state import (
     with_row,
 )
 from ptop.live.table import Table
+from ptop.text import stamp
 from ptop.times import parse_time
 
 NO_HISTORY = "nothing is kept: start ptop without --history 0"
@@ -171,25 +172,26 @@ class Requests:
 
     def _mark(self, state: State, _: str) -> State:
         if not isinstance(self.feed, HistoryFeed):
-            return _without_history(state)
+            return replace(state, notice=NO_HISTORY)
         return replace(state, notice=self.feed.mark())
 
     def _difference(self, state: State) -> State:
         if not isinstance(self.feed, HistoryFeed):
-            return _without_history(state)
-        return replace(state, notice=self.feed.compare())
+            return replace(state, notice=NO_HISTORY)
+        found, notice = self.feed.compare()
+        return replace(state, notice=notice, paused=state.paused or found)
 
     def _history(self, state: State, _: str) -> State:
         """Ask for the name of a file of the frames that were kept."""
         if not isinstance(self.feed, HistoryFeed):
-            return _without_history(state)
+            return replace(state, notice=NO_HISTORY)
         past = replace(state.past, span_s=self.feed.span_s())
         return type_in("write")(replace(state, past=past))
 
     def _write(self, state: State, path: str) -> State:
         """Begin to write a file of the frames that were kept."""
         if not isinstance(self.feed, HistoryFeed):
-            return _without_history(state)
+            return replace(state, notice=NO_HISTORY)
         path = os.path.expanduser(path)
         return replace(state, notice=self.files.begin(self.feed.history, path, state.past.cmdlines))
 
@@ -198,11 +200,17 @@ class Requests:
         frames = self._frames()
         if frames is None:
             return replace(state, notice=NO_HISTORY)
-        try:
-            frames.seek(parse_time(text, frames.time_ns))
-        except ValueError as error:
-            return replace(state, notice=str(error))
-        return self._at(state, frames, "")
+        # What the live view has kept lies in the past.
+        latest_ns = time.time_ns() if isinstance(frames, HistoryFeed) else None
+        time_ns = parse_time(text, frames.time_ns, latest_ns)
+        first_ns, last_ns = frames.range_ns()
+        if not frames.seek(time_ns):
+            return replace(state, notice="nothing is kept yet")
+        message = ""
+        if not first_ns <= time_ns <= last_ns:
+            end = "oldest" if time_ns < first_ns else "newest"
+            message = f"nothing kept at {text}: {end} is {stamp(frames.time_ns)[11:]}"
+        return self._at(replace(state, paused=True), frames, message)
 
     def _frame(self, state: State, place: str) -> State:
         """Go to another frame, or show the difference of two."""
@@ -213,16 +221,17 @@ class Requests:
             return replace(state, notice=NO_HISTORY)
         message = ""
         if place in {"next", "previous"}:
-            if not frames.step(1 if place == "next" else -1):
-                message = self.feed.notice or "no more"
-        elif place in {"first", "last"}:
-            frames.go_to_end(place == "last")
+            found = frames.step(1 if place == "next" else -1)
+            message = "" if found else self.feed.notice or "no more"
+        elif place in {"first", "last", "live"}:
+            found = frames.go_to_end(place != "first") and place != "live"
         else:
             column = self.columns[state.sort]
             why = frames.spike(column.source, 1 if place == "spike" else -1)
             where = "after" if place == "spike" else "before"
             message = f"no spike of {column.title} {where} this: {why}" if why else ""
-        return self._at(state, frames, message)
+            found = not why
+        return self._at(replace(state, paused=state.paused or found), frames, message)
 
     def _frames(self) -> FrameFeed | None:
         """The feed, if it goes to any of its frames."""
@@ -232,7 +241,3 @@ class Requests:
         """The state with a notice: where the frame is, and a message about the way to it."""
         notice = f"{frames.position()}  {message or self.feed.notice}".strip()
         return replace(state, notice=notice)
-
-
-def _without_history(state: State) -> State:
-    return replace(state, paused=False, notice=NO_HISTORY)

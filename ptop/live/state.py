@@ -14,7 +14,7 @@ from ptop.live import tree
 from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
 from ptop.live.tree import Tree
-from ptop.times import DELAY_RANGE, parse_delay
+from ptop.times import DELAY_RANGE, is_time, parse_delay
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -221,13 +221,13 @@ def ask(request: str) -> Action:
 
 
 def step(place: str) -> Action:
-    """Goes to a frame; a user who steps wants to look at it."""
-    return lambda state: replace(state, request=f"frame {place}", paused=True)
+    """Goes to a frame, and pauses there if there is one: who steps wants to look at it."""
+    return ask(f"frame {place}")
 
 
 def go_live(state: State) -> State:
     """Goes to the last frame, and goes on from there."""
-    return replace(state, request="frame last", paused=False)
+    return replace(state, request="frame live", paused=False)
 
 
 def sort_by(key: str) -> Action:
@@ -478,7 +478,10 @@ def commit(state: State) -> State:
     if mode == "save":
         return replace(done, request=f"save {text}")
     if mode == "time":
-        return replace(done, request=f"time {text}", paused=True)
+        if not is_time(text):
+            # The prompt has the forms.
+            return replace(state, wrong=f"{text!r} is not a time")
+        return replace(done, request=f"time {text}")
     if mode == "write":
         return replace(done, request=f"write {text}")
     delay = parse_delay(text)

@@ -390,6 +390,17 @@ def test_typed_times(text: str, expected: float) -> None:
     assert parse_time(f"@{noon // 10**9}", 0) == noon
 
 
+def test_clock_times_may_lie_in_the_past_alone() -> None:
+    noon = round(time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1)) * 1e9)
+    hour = 3600 * 10**9
+    assert parse_time("13:00", noon) == noon + hour
+    assert parse_time("13:00", noon, noon) == noon - 23 * hour
+    assert parse_time("11:00", noon, noon) == noon - hour
+    # Nearest to the frame that is shown.
+    assert parse_time("13:00", noon - 24 * hour, noon) == noon - 23 * hour
+    assert parse_time("+1h", noon, noon) == noon + hour
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -407,7 +418,7 @@ def test_typed_times(text: str, expected: float) -> None:
     ],
 )
 def test_a_wrong_time_is_answered_with_the_right_forms(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a time; write 12:34"):
+    with pytest.raises(ValueError, match="is not a time; write 12:34:56"):
         parse_time(text, 0)
 
 
@@ -419,16 +430,15 @@ def test_keys_of_a_replay_do_not_reach_the_live_view() -> None:
     recorded = State(recorded=True)
     for key in (".", "Shift-Right"):
         assert press(recorded, key).request == "frame next"
-        assert press(recorded, key).paused
-    assert press(replace(recorded, paused=True), "L").request == "frame last"
+    assert press(replace(recorded, paused=True), "L").request == "frame live"
     assert not press(replace(recorded, paused=True), "L").paused
     assert press(recorded, " ").paused
     assert press(recorded, "+").speed == 2
     assert press(replace(recorded, speed=FASTEST), "+").speed == FASTEST
     typed = recorded
-    for key in ("d", "1", "2", "Enter"):
+    for key in ("d", "+", "2", "Enter"):
         typed = press(typed, key)
-    assert typed.request == "time 12"
+    assert typed.request == "time +2"
     assert not press(recorded, "H").threads
     groupings = {""}
     for _ in range(8):
@@ -547,6 +557,8 @@ def test_a_terminal_plays_steps_and_jumps(recording: Path) -> None:
     until("frame 1 of 7")
     child.send("dnever\r")
     until("'never' is not a time")
+    child.send("\x15-1h\r")
+    until("nothing kept at -1h: oldest is ")
     spike = "the next spike of the sorted column, or of its sum"
     lines = [doc for _, doc in keys.help_lines(State(recorded=True))]
     child.send("?" + "\x1b[B" * lines.index(spike))
