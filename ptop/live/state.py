@@ -170,10 +170,13 @@ def _with_cursor(state: State, line: int, lines: int) -> State:
 
 
 def move(by: int, lines: Callable[[State], int], pages: bool = False) -> Action:
-    """Moves by rows of the table, or by lines of a page or list that has `lines`."""
+    """Moves by rows of the table, or by lines of a page or list that has `lines`. Where no row
+    is selected, a step selects the first on the screen."""
 
     def action(state: State) -> State:
         if state.mode == "table":
+            if not (state.selecting or pages) and abs(by) == 1:
+                return with_row(state, state.top)
             return with_row(state, state.selected + by * (state.page_rows if pages else 1))
         rows = max(1, state.height - PAGE_FRAME)
         return _with_cursor(state, state.cursor + by * (rows if pages else 1), lines(state))

@@ -151,6 +151,9 @@ def test_keys_sort_and_reverse() -> None:
 
 def test_the_selection_stays_on_the_list() -> None:
     state = State(page_rows=5, total_rows=7)
+    assert (press(state, "Down").selected, press(state, "Down").selecting) == (0, True)
+    assert press(replace(state, top=2), "Up").selected == 2
+    assert typed(state, "Down", "Down").selected == 1
     state = typed(state, *["Down"] * 20)
     assert (state.selected, state.top) == (6, 2)
     state = typed(state, *["Up"] * 20)
