@@ -34,6 +34,15 @@ _OF_RUNNING = ("_pct", "_per_sec", "_delta")
 SPIKE_BEGIN = "ptop-spike-"
 
 
+def not_written(path: str, error: Exception) -> str:
+    """The message about a file that was not written: why, and what to do; the reason comes
+    first, because the path may be long."""
+    if isinstance(error, FileExistsError):
+        return f"the file exists, choose another name: {safe(path)}"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{safe(why)}, nothing was written: {safe(path)}"
+
+
 def switch_cmdlines(state: State) -> State:
     """Includes command lines in what is written, or leaves them out."""
     return replace(state, past=replace(state.past, cmdlines=not state.past.cmdlines))
@@ -139,7 +148,7 @@ class Writing:
             self._recorder.close()
         except (OSError, taskstats.TaskstatsError) as error:
             self.abandon()
-            return f"{safe(self.path)} was not written: {safe(str(error))}"
+            return not_written(self.path, error)
         why = f" for {self.why}" if self.why else ""
         return f"{self.done} intervals written{why}; type: ptop replay {safe(self.path)}"
 
@@ -182,10 +191,8 @@ class Files:
             return f"{safe(self._writing.path)} is still being written"
         try:
             self._writing = Writing(history, path, cmdlines, why)
-        except FileExistsError:
-            return f"the file exists, choose another name: {safe(path)}"
         except (OSError, taskstats.TaskstatsError) as error:
-            return f"{safe(path)} was not written: {safe(str(error))}"
+            return not_written(path, error)
         return f"writing {safe(path)}"
 
     def watch(self, feed: Feed) -> str:

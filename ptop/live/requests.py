@@ -19,7 +19,7 @@ from ptop.feed import Feed, FrameFeed, RecordedFeed
 from ptop.history_feed import HistoryFeed
 from ptop.live import actor, setup
 from ptop.live.guard import Guard
-from ptop.live.history import Files
+from ptop.live.history import Files, not_written
 from ptop.live.state import (
     State,
     hide_kernel_threads,
@@ -165,7 +165,7 @@ class Requests:
                 path, self.feed.interval, self.feed.unchanged, renderer, state.save_arguments
             )
         except OSError as error:
-            notice = f"{error.strerror}: {path}"
+            notice = not_written(path, error)
         else:
             notice = f"{rows} rows saved to {path}"
         return replace(state, notice=notice)

@@ -37,7 +37,7 @@ def save(
     exists or cannot be written."""
     path = os.path.expanduser(path)
     if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "there is such a file: give another name", path)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     state = renderer.state
     query = RowQuery(
         tuple(renderer.shown()), state.sort, state.descending, None, None, None, state.group_by

@@ -46,7 +46,7 @@ def test_rows_are_saved_without_arguments(sleeper: subprocess.Popen[bytes], tmp_
     assert "31416.125" not in path.read_text()
     # No file is replaced.
     save(live, "x", path)
-    live.until("there is such a file: give another name")
+    live.until("the file exists, choose another name")
     save(live, "\x1bx", tmp_path / "rows.json")
     live.until("1 rows saved to ")
     found = json.loads((tmp_path / "rows.json").read_text())
@@ -54,7 +54,7 @@ def test_rows_are_saved_without_arguments(sleeper: subprocess.Popen[bytes], tmp_
     (task,) = found["tasks"]
     assert (task["pid"], task["cmdline"]) == (sleeper.pid, "sleep 31416.125")
     save(live, "x", tmp_path / "no" / "rows.csv")
-    live.until("No such file or directory")
+    live.until("No such file or directory, nothing was written: /")
     live.child.send("q")
     assert live.ended() == 0
 
