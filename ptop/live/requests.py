@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -109,17 +110,18 @@ class Requests:
         return toggle_row(self.table.located(state))
 
     def _users(self, state: State, _: str) -> State:
-        """Offer the users of the tasks, those with most tasks first."""
-        if self.feed.interval is None:
+        """Offer the users of the tasks, those with most living ones first."""
+        interval = self.feed.interval
+        if interval is None:
             return offer_users(state, [])
-        groups = self.feed.interval.fold("user", resting=self.feed.unchanged)
-        rows = groups.select(["ac_uid", "tasks"], sort="tasks")
+        dead = Counter(uid for uid, exited in interval.select(["ac_uid", "exited"]) if exited)
+        groups = interval.fold("user", resting=self.feed.unchanged)
         users = [
-            (int(uid), self.user(int(uid)) or str(uid), int(tasks or 0))
-            for uid, tasks in rows
-            if uid is not None
+            (int(uid), self.user(int(uid)) or str(uid), int(tasks or 0) - dead[uid])
+            for uid, tasks in groups.select(["ac_uid", "tasks"])
+            if uid is not None and (tasks or 0) > dead[uid]
         ]
-        return offer_users(state, users)
+        return offer_users(state, sorted(users, key=lambda user: (-user[2], user[0])))
 
     def _kernel_threads(self, state: State, _: str) -> State:
         return hide_kernel_threads(state, self._has_kernel_threads())

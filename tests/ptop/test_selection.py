@@ -179,6 +179,28 @@ def test_kernel_threads_are_hidden(live: Live) -> None:
     search(live, "kthreadd")
 
 
+def test_the_dead_are_not_counted_as_tasks_of_a_user(
+    live: Live, needs: Callable[[bool, str], None]
+) -> None:
+    needs(os.geteuid() == 0, "needs root to start processes of another user")
+    words = ["sh", "-c", "while :; do /bin/true; /bin/true; done"]
+    busy = subprocess.Popen(words, user=54320, start_new_session=True)
+    try:
+        live.child.send("\\user=54320\r")
+        live.until(f" {busy.pid} 54320 ")
+        live.until("died, exit 0")
+        live.child.send("Zu")
+        live.until("all users")
+        live.until("\n54320 ")
+        (line,) = [line for line in live.screen.display if line.startswith("54320")]
+        # The shell, and perhaps a child of it.
+        assert int(line.split()[1]) <= 2
+    finally:
+        os.killpg(busy.pid, signal.SIGKILL)
+        busy.wait()
+    live.child.send("\x1b")
+
+
 def test_one_users_tasks_are_shown(live: Live, needs: Callable[[bool, str], None]) -> None:
     needs(os.geteuid() == 0, "needs root to start a process of another user")
     uid = 54321
@@ -188,7 +210,7 @@ def test_one_users_tasks_are_shown(live: Live, needs: Callable[[bool, str], None
         live.until(f" {other.pid} ")
         live.child.send("\\\x15\ru")
         live.until("all users")
-        live.until(str(uid))
+        live.until(f"{uid:<16}     1 tasks")
         # The list has those with most tasks first.
         live.child.send("\x1b[F\r")
         live.until(f"filter of user {uid}")
