@@ -341,6 +341,12 @@ class Inspector:
                     sections["proportional memory"] = self._memory
             except GoneError:
                 self._die()
+        if self._files is None:
+            asked = {"environment": details.environment, "proportional memory": details.memory}
+            why = "the task is gone" if self._is_gone else "only of a living task in the live view"
+            sections |= {
+                title: [f"unknown: {why}"] for title, is_shown in asked.items() if is_shown
+            }
         if self._off:
             sections["not measured"] = [f"{', '.join(self._off)}: {_DELAYS_OFF}"]
         if self._names:

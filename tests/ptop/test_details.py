@@ -16,7 +16,7 @@ import pytest
 import taskstats
 from live_view import PTOP, Live  # type: ignore[import-not-found]
 
-from ptop.live import details, inspector, looking, tools
+from ptop.live import details, inspector, keys, looking, tools
 from ptop.live.details import Details, Pane, Series
 from ptop.live.state import State
 from ptop.taskfiles import GoneError, Section, TaskFiles, _address, _all, cgroup_sections
@@ -208,6 +208,13 @@ def test_wait_statuses_in_words(status: int | None, words: str) -> None:
     assert details.exit_words(status) == words
 
 
+def test_a_replay_offers_nothing_that_needs_a_living_task() -> None:
+    bound = dict(keys.bindings("htop", "replay", "details"))
+    assert not {"e", "v", "m", "s", "l"} & set(bound)
+    state = State(recorded=True, mode="details")
+    assert keys.press(state, "e").notice == "e works in the live view alone: the environment: names"
+
+
 def test_opening_follows_and_closing_restores() -> None:
     opened = looking.open_pane(State(page_rows=5, total_rows=9))
     assert (opened.mode, opened.selecting, opened.follow) == ("details", True, True)
@@ -331,6 +338,8 @@ def test_a_task_that_dies_is_shown_with_its_fate(task: tuple[subprocess.Popen[st
     child.wait()
     live.until("killed by SIGKILL")
     live.until("fcntl.LOCK_EX")
+    live.child.send("e")
+    live.until("unknown: the task is gone")
     quit_(live)
 
 
