@@ -238,4 +238,4 @@ class HistoryFeed(LiveFeed):
         self._held = number, self.time_ns
         self.interval, self.unchanged = interval, None
         times = " to ".join(stamp(time_ns)[11:] for _, time_ns in (begin, end))
-        return True, f"what happened from {times}; Z goes on, , and . show single intervals"
+        return True, f"what happened from {times}; Z goes on, . and , step"

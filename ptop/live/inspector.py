@@ -315,16 +315,17 @@ class Inspector:
         fate = next((frame.fate for frame in reversed(frames) if frame.fate), "")
         parts = [f"{self.key.pid} {facts.get('ac_comm') or ''}"]
         parts.append(fate or ("died" if self._is_gone else ""))
+        # What changes first: a narrow screen cuts the end.
+        if facts.get("cpu_ns") is not None:
+            parts.append(f"CPU {facts['cpu_ns'] / 1e9:.2f} s")
         if (uid := facts.get("ac_uid")) is not None:
             parts.append(f"user {taskstats.user_name(uid) or uid}")
-        if facts.get("ac_btime"):
-            parts.append(f"since {stamp(facts['ac_btime'] * 10**9)}")
         if facts.get("ac_ppid") is not None:
             parts.append(f"parent {facts['ac_ppid']}")
         if facts.get("num_threads"):
             parts.append(f"threads {facts['num_threads']}")
-        if facts.get("cpu_ns") is not None:
-            parts.append(f"CPU time {facts['cpu_ns'] / 1e9:.2f} s")
+        if facts.get("ac_btime"):
+            parts.append(f"since {stamp(facts['ac_btime'] * 10**9)}")
         return "  ".join(filter(None, parts))
 
     def _all_sections(self, frames: list[_Frame], details: Details) -> dict[str, list[str]]:

@@ -106,7 +106,7 @@ _VIEW: tuple[Key, ...] = (
         modes=_WITH_PANE),
     Key("T", "sort by CPU time since the start", state.sort_by("cpu_ns"), htop="T", top="T",
         old="T", modes=_WITH_PANE),
-    Key("w", "what tasks wait for most: as a bar, in %, in ms, the longest wait, when it ended",
+    Key("w", "what tasks wait for: bar, %, ms, longest wait, its end",
         state.next_wait_form),
     Key("D", "sort by what tasks wait for most", state.sort_by_wait),
     Key("I r", "reverse the order", lambda now: replace(now, descending=not now.descending),

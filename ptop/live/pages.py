@@ -11,7 +11,9 @@ from ptop.live.state import PAGE_FRAME, State
 from ptop.text import safe
 
 # Width of the keys on the help page.
-HELP_WIDTH = 16
+HELP_WIDTH = 18
+# The foot of a page or list that does not end on the screen.
+MORE = "more below; the arrow keys scroll, Esc returns"
 
 StyledLine = tuple[str, Literal["plain", "bold", "reverse"]]
 
@@ -55,8 +57,8 @@ def help_page(state: State, height: int) -> list[StyledLine]:
     room = max(1, height - PAGE_FRAME)
     shown = lines[state.cursor : state.cursor + room]
     shown += [("", "plain")] * (room - len(shown))
-    more = "more below; " if state.cursor + room < len(lines) else ""
-    foot = state.notice or f"{more}the arrow keys scroll, Esc returns"
+    more = MORE if state.cursor + room < len(lines) else "the arrow keys scroll, Esc returns"
+    foot = state.notice or more
     return [("ptop: keys", "bold"), *shown, (foot, "bold")]
 
 
@@ -147,4 +149,5 @@ def _list_page(title: str, texts: list[str], state: State, height: int) -> list[
     ]
     shown = lines[top : top + room]
     shown += [("", "plain")] * (room - len(shown))
-    return [(title, "bold"), *shown, (state.notice, "bold")]
+    foot = state.notice or (MORE if top + room < len(lines) else "")
+    return [(title, "bold"), *shown, (foot, "bold")]

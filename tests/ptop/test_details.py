@@ -273,7 +273,7 @@ def test_enter_opens_a_pane_with_graphs_and_files(
 ) -> None:
     child, _ = task
     live = open_pane(child.pid, rows=60, columns=120)
-    for words in ("wait cpu", "fcntl.LOCK_EX", "cwd ", "cgroup", "RSS", "exit 7"):
+    for words in ("wait cpu", "fcntl.LOCK_EX", "cwd ", "cgroup", "RSS", "exit 7", "  CPU "):
         live.until(words)
     if os.geteuid() == 0:
         live.until("needs --keep-root")

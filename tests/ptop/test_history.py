@@ -244,6 +244,7 @@ def test_the_difference_of_two_moments_is_their_interval() -> None:
     found, message = feed.compare()
     assert found
     assert message.startswith("what happened from ")
+    assert len(message) <= 80
     difference = feed.interval
     assert difference is not None
     own = [os.getpid()]

@@ -133,6 +133,23 @@ def test_help_scrolls_to_its_last_line(size: tuple[int, int]) -> None:
     assert pages.help_page(press(state, "Up"), size[1]) != pages.help_page(state, size[1])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_help_page_fits_on_80_columns(layout: str, recorded: bool) -> None:
+    state = State(mode="help", layout=layout, recorded=recorded)
+    for text, style in pages.help_page(state, 200):
+        assert len(text) <= 80, text
+        # Keys that are too long for their column would push the words to the right.
+        assert style == "bold" or not text or text[pages.HELP_WIDTH + 2] == " ", text
+
+
+def test_a_list_says_that_more_is_below() -> None:
+    state = State(mode="columns", width=80, height=10)
+    assert pages.column_page(state, COLUMNS, 10)[-1][0].startswith("more below")
+    end = typed(state, "End")
+    assert pages.column_page(end, COLUMNS, 10)[-1][0] == ""
+
+
 def test_keys_sort_and_reverse() -> None:
     state = press(State(), "M")
     assert (state.sort, state.descending) == ("rss_kb", True)
