@@ -43,8 +43,8 @@ from ptop.privilege import sudo_user
 from ptop.signals import ENDING, Queue
 from ptop.times import Pace
 
-# How long to wait for a key before more command lines are read.
-SEARCH_S = 0.01
+# How long to wait for a key before more command lines are read for the filter.
+FILTER_S = 0.01
 # How long a message stays on the screen, if no key comes before.
 NOTICE_S = 8.0
 
@@ -203,7 +203,7 @@ class _Loop:
             left_s.append(0.0)
         if self.table.searching:
             # Each frame reads some of the texts that the filter goes by.
-            left_s.append(SEARCH_S)
+            left_s.append(FILTER_S)
             self.stale = True
         polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
         self._say(self.files.go_on())

@@ -120,7 +120,6 @@ class Writing:
         except BaseException:
             self._remove()
             raise
-        self.total = len(history)
         self.done = 0
         self._frames = self._write(history)
 
