@@ -1,11 +1,13 @@
 //! Sparklines and meters: what they say, and that their memory is bounded.
 
+mod common;
+
 use std::sync::Arc;
 
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{
-    CpuTimes, Disk, DiskCounts, Field, FieldSet, Filter, Flags, Header, Interval, Layout, Metric,
-    Network, NetworkCounts, Pressure, RecordMut, SharedBytes, Snapshot, SourceKind, Stall, System,
+    CpuTimes, Disk, DiskCounts, Field, FieldSet, Flags, Header, Interval, Layout, Metric, Network,
+    NetworkCounts, Pressure, RecordMut, SharedBytes, Snapshot, SourceKind, Stall, System,
 };
 use precise_top_screen::text::Side;
 use precise_top_screen::{
@@ -105,31 +107,7 @@ fn table() -> TextTable {
 }
 
 fn settings() -> ViewSettings {
-    ViewSettings {
-        age_s: None,
-        badge: String::new(),
-        exact_s: None,
-        sort: Metric::TotalPct,
-        descending: true,
-        filter: Filter::default(),
-        user: String::new(),
-        limit: None,
-        top: 0,
-        tree: None,
-        group_by: String::new(),
-        selected_key: None,
-        selected: None,
-        follow: false,
-        tagged: Vec::new(),
-        scroll: 0,
-        paused: false,
-        ascii: false,
-        replay: String::new(),
-        lacks: String::new(),
-        key_bar: Vec::new(),
-        prompt: None,
-        notice: String::new(),
-    }
+    common::settings()
 }
 
 fn drawn(interval: &Interval, samples: &Samples, size: (usize, usize), ascii: bool) -> Vec<String> {

@@ -1,11 +1,13 @@
 //! Whole screens against golden text. PTOP_WRITE_SCREENS=1 updates the golden files.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use precise_top_core::{
-    Balance, Cell, CpuTimes, FieldSet, Filter, Flags, Header, Identity, Interval, Key, Layout,
-    Metric, Record, SharedBytes, Snapshot, SourceKind, System, TaskTable,
+    Balance, Cell, CpuTimes, FieldSet, Flags, Header, Identity, Interval, Key, Layout, Metric,
+    Record, SharedBytes, Snapshot, SourceKind, System, TaskTable,
 };
 use precise_top_screen::meters::MachineRates;
 use precise_top_screen::screen::lines;
@@ -216,29 +218,8 @@ fn view(table: &TextTable, rows: usize, cpus: u32) -> ViewData<'static> {
 
 fn settings() -> ViewSettings {
     ViewSettings {
-        sort: Metric::TotalPct,
-        descending: true,
-        filter: Filter::default(),
-        user: String::new(),
-        limit: None,
-        top: 0,
-        tree: None,
-        group_by: String::new(),
-        selected_key: None,
-        selected: None,
-        follow: false,
-        tagged: Vec::new(),
-        scroll: 0,
-        paused: false,
-        badge: String::new(),
-        ascii: false,
-        replay: String::new(),
-        age_s: None,
-        exact_s: None,
-        lacks: String::new(),
         key_bar: vec![("F1".into(), "Help".into()), ("F10".into(), "Quit".into())],
-        prompt: None,
-        notice: String::new(),
+        ..common::settings()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Screens of trees against golden text. PTOP_WRITE_SCREENS=1 updates the golden files.
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -126,29 +128,10 @@ fn table() -> TextTable {
 
 fn settings(tree: TreeSettings) -> ViewSettings {
     ViewSettings {
-        age_s: None,
-        badge: String::new(),
-        exact_s: None,
-        sort: Metric::TotalPct,
-        descending: true,
-        filter: Filter::default(),
-        user: String::new(),
-        limit: None,
-        top: 0,
         tree: Some(tree),
-        group_by: String::new(),
-        selected_key: None,
-        selected: None,
-        follow: false,
-        tagged: Vec::new(),
-        scroll: 0,
-        paused: false,
-        ascii: false,
         replay: "2026-11-23 12:34:56".into(),
-        lacks: String::new(),
         key_bar: vec![("F1".into(), "Help".into()), ("F5".into(), "Tree".into())],
-        prompt: None,
-        notice: String::new(),
+        ..common::settings()
     }
 }
 
