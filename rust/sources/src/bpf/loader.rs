@@ -329,7 +329,9 @@ pub(crate) fn borrowed<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -356,24 +358,35 @@ mod tests {
 
     #[test]
     fn programs_load_while_a_storm_of_children_dies() {
-        let over = std::sync::atomic::AtomicBool::new(false);
+        amid_dying_children(|| {
+            for _ in 0..5 {
+                if let Err(error) = super::super::Bpf::open() {
+                    assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "{error}");
+                }
+            }
+        });
+    }
+
+    /// Does the work while other threads start children, which makes the verifier give up.
+    pub(crate) fn amid_dying_children<T>(work: impl FnOnce() -> T) -> T {
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _over = Over(&over);
             for _ in 0..2 {
                 scope.spawn(|| {
-                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !over.load(Ordering::Relaxed) {
                         let child = std::process::Command::new("true").spawn();
                         let _ = child.and_then(|mut child| child.wait());
                     }
                 });
             }
-            for _ in 0..5 {
-                let opened = super::super::Bpf::open();
-                if let Err(error) = opened {
-                    over.store(true, std::sync::atomic::Ordering::Relaxed);
-                    assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "{error}");
-                }
-            }
-            over.store(true, std::sync::atomic::Ordering::Relaxed);
-        });
+            work()
+        })
     }
 }

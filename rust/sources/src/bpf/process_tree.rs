@@ -208,8 +208,11 @@ mod tests {
         hidden.kill().expect("a signal");
         hidden.wait().expect("its death");
         assert!(status.success());
+        let born = tree.born.try_clone().expect("a descriptor");
         let sums = tree.finish().expect("the sums");
-        assert!(sums.processes >= 102, "{sums:?}");
-        assert_eq!(sums.missed, 0, "{sums:?}");
+        // The kernel skips births where many tasks fork at once, as other tests do.
+        let skipped = bpf::recursion_misses(born.as_fd()).expect("its count");
+        assert!(sums.processes + skipped >= 102, "{sums:?}, {skipped} skipped");
+        assert!(sums.missed <= skipped, "{sums:?}, {skipped} skipped");
     }
 }

@@ -370,20 +370,9 @@ pub(crate) fn load_program(
         attach_btf_id,
         ..ProgLoad::default()
     };
-    let mut attempts = 0;
-    // The verifier gives up where a signal is pending, as it may always be in a program that
-    // starts many others. libbpf only tries five times.
-    let loaded = without_signals(|| {
-        loop {
-            attempts += 1;
-            // SAFETY: the instructions and the license live for the length of the call.
-            match unsafe { bpf_with_memory(PROG_LOAD, &mut attr) } {
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
-                done => break done,
-            }
-        }
-    });
-    match loaded {
+    // SAFETY: the instructions and the license live for the length of the call.
+    let first = unsafe { verify(&mut attr) };
+    match first {
         Ok(fd) => Ok(owned(fd)),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err((error, String::new())),
         Err(error) => {
@@ -394,7 +383,7 @@ pub(crate) fn load_program(
             attr.log_size = log.len() as u32;
             attr.log_buf = log.as_mut_ptr() as u64;
             // SAFETY: as above, and the log is valid for writes of its length.
-            let second = unsafe { bpf(PROG_LOAD, &mut attr) };
+            let second = unsafe { verify(&mut attr) };
             if let Ok(fd) = second {
                 return Ok(owned(fd));
             }
@@ -402,6 +391,28 @@ pub(crate) fn load_program(
             Err((error, String::from_utf8_lossy(&log[..end]).into_owned()))
         }
     }
+}
+
+/// Loads a program, however many signals come.
+///
+/// The verifier gives up where one is pending, as it may always be in a program that starts
+/// many others. libbpf only tries five times.
+///
+/// # Safety
+///
+/// Every pointer in `attr` is valid, that of the log for writes.
+unsafe fn verify(attr: &mut ProgLoad) -> io::Result<i32> {
+    without_signals(|| {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            // SAFETY: the caller's promise.
+            match unsafe { bpf_with_memory(PROG_LOAD, attr) } {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < 10 => {}
+                done => break done,
+            }
+        }
+    })
 }
 
 /// Runs a program of kind [`ProgramKind::Syscall`] once.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::super::fields::{self, Lacking};
+use super::super::loader::tests::amid_dying_children;
 use super::super::loader::{Loader, SNAPSHOTS, TREE, Target};
 use super::*;
 
@@ -246,6 +247,23 @@ fn a_field_that_the_walk_needs_is_named() {
     let (_, error) = refused.iter().find(|(name, _)| *name == "snapshot").expect("refused");
     let shown = error.to_string();
     assert!(shown.contains("task_struct.on_cpu is missing"), "{shown}");
+}
+
+#[test]
+fn a_missing_field_is_named_while_the_verifier_is_interrupted() {
+    let Some(types) = running() else { return };
+    let mut kernel = Btf::parse(types).expect("types");
+    kernel.hide("task_struct", "on_cpu");
+    let mut loader = Loader::for_kernel(SNAPSHOTS, kernel.bytes().to_vec()).expect("an object");
+    let maps = super::super::open::test_maps(&mut loader);
+    amid_dying_children(|| {
+        for _ in 0..50 {
+            let error = loader.load("snapshot", Target::Call).expect_err("no program");
+            let shown = error.to_string();
+            assert!(shown.contains("task_struct.on_cpu is missing"), "{shown}");
+        }
+    });
+    drop(maps);
 }
 
 /// Kernels' types, one file each, in the directory PRECISE_TOP_BTF.
