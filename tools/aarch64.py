@@ -10,6 +10,7 @@ and run from there with their own loader and libraries. A linker comes from else
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tempfile
@@ -45,12 +46,23 @@ def rustc() -> Path:
     return Path(file.name).rename(program)
 
 
+@functools.cache
+def userland() -> Path:
+    """A folder with Debian's Python and busybox for aarch64, fetched if not in the cache."""
+    debian = Debian("python-arm64", {"trixie": ["arm64"]}, "arm64")
+    debian.update()
+    return debian.tree(["busybox-static", "libpython3-stdlib", "python3-minimal"])
+
+
+def busybox() -> Path:
+    """The shell of a guest."""
+    return userland() / "usr/bin/busybox"
+
+
 def stage(directory: Path, wheel: Path) -> tuple[list[tuple[Path, str]], str]:
     """Gather Debian's Python for aarch64 in `directory`, with a wheel, pytest and the tests.
     Returns the files of a machine, and the words that start Python there."""
-    debian = Debian("python-arm64", {"trixie": ["arm64"]}, "arm64")
-    debian.update()
-    tree = debian.tree(["busybox-static", "libpython3-stdlib", "python3-minimal"])
+    tree = userland()
     (program,) = (path for path in tree.glob("usr/bin/python3.*") if not path.is_symlink())
     packages = stage_packages(directory / "packages")
     shutil.rmtree(packages / "taskstats")
@@ -59,7 +71,6 @@ def stage(directory: Path, wheel: Path) -> tuple[list[tuple[Path, str]], str]:
         archive.extractall(packages)
     loader = "lib/ld-linux-aarch64.so.1"
     files = [
-        (tree / "usr/bin/busybox", "/bin/busybox"),
         (tree / "usr" / loader, f"/{loader}"),
         (program, f"/usr/bin/{program.name}"),
         (tree / "usr/lib", "/usr/lib"),

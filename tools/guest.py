@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import aarch64
 import stock_kernels
 from debian import DebianError
 
@@ -178,12 +179,22 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
-def initramfs(files: Iterable[tuple[Path, str]], command: str) -> bytes:
-    """The files of a machine, compressed. Files for another architecture bring their own
-    busybox and libraries."""
+def busybox_for(machine: Machine) -> Path:
+    """The shell of a machine, for its architecture."""
+    if machine is ARM:
+        try:
+            return aarch64.busybox()
+        except DebianError as error:
+            raise GuestError(str(error)) from error
     busybox = shutil.which("busybox")
     if busybox is None:
         raise GuestError("busybox is missing; install with:  sudo apt-get install busybox-static")
+    return Path(busybox)
+
+
+def initramfs(files: Iterable[tuple[Path, str]], command: str, busybox: Path) -> bytes:
+    """The files of a machine, compressed. Files for another architecture bring their own
+    libraries."""
     archive = Archive()
     archive.add("init", stat.S_IFREG | 0o755, INIT.encode())
     archive.add("command", stat.S_IFREG | 0o644, command.encode())
@@ -201,7 +212,7 @@ def initramfs(files: Iterable[tuple[Path, str]], command: str) -> bytes:
             needed |= libraries(source)
     for library in needed:
         archive.add_file(library.resolve(), str(library))
-    archive.add_file(Path(busybox), "bin/busybox")
+    archive.add_file(busybox, "bin/busybox")
     return archive.compressed()
 
 
@@ -223,7 +234,7 @@ def boot(
     if qemu is None:
         raise GuestError(f"QEMU is missing; install with:  sudo apt-get install {machine.package}")
     with tempfile.NamedTemporaryFile(suffix=".cpio.gz") as ramdisk:
-        ramdisk.write(initramfs(files, command))
+        ramdisk.write(initramfs(files, command, busybox_for(machine)))
         ramdisk.flush()
         arguments = [
             *(qemu, *machine.options, "-smp", str(cpus), "-m", memory),
