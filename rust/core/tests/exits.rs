@@ -6,7 +6,9 @@ use common::{Shared, snapshot, snapshot_with};
 use precise_top_core::{CpuClocks, CpuTimes, Field, Flags, Header, Interval, SourceKind};
 use std::collections::HashSet;
 
-use Field::{ac_etime, ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, task_id};
+use Field::{
+    ac_etime, ac_pid, ac_start_ns, ac_stime, ac_sum_exec_ns, ac_utime, task_flags, task_id,
+};
 
 const SECOND: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
@@ -226,27 +228,53 @@ fn a_cpu_that_went_widens_the_bound() {
     assert!(books.is_closed(), "half a second of the other CPU is inside the bound");
 }
 
+/// A header of bpf with the clocks of one CPU, and exits lost that had used `overflow_ns`.
+fn with_lost(seconds: u64, overflow_ns: u64) -> impl FnOnce(&mut Header) {
+    move |header: &mut Header| {
+        header.flags = header.flags.with(Flags::ONE_INSTANT, true).with(Flags::EXITS, true);
+        header.source = SourceKind::Bpf;
+        let clock_ns = seconds * SECOND;
+        let clock_task_ns = clock_ns - seconds * MS;
+        header.cpu_clocks =
+            vec![CpuClocks { cpu: 0, clock_ns, clock_task_ns, ..CpuClocks::default() }];
+        header.exits_lost = overflow_ns / 100;
+        header.overflow_ns = overflow_ns;
+    }
+}
+
 #[test]
 fn lost_exits_count_by_their_sum() {
-    let clocks = |seconds: u64, overflow_ns: u64| {
-        move |header: &mut Header| {
-            header.flags = header.flags.with(Flags::ONE_INSTANT, true);
-            header.source = SourceKind::Bpf;
-            let clock_ns = seconds * SECOND;
-            let clock_task_ns = clock_ns - seconds * MS;
-            header.cpu_clocks =
-                vec![CpuClocks { cpu: 0, clock_ns, clock_task_ns, ..CpuClocks::default() }];
-            header.exits_lost = overflow_ns / 100;
-            header.overflow_ns = overflow_ns;
-        }
-    };
     // Task 6 had used 50 ms before; its exit was lost with others'.
-    let before = adjusted(10, &[task(5, 1, 0), task(6, 1, 50 * MS)], &[], clocks(10, 100));
-    let after = adjusted(11, &[task(5, 1, 900 * MS)], &[], clocks(11, 100 + 149 * MS));
+    let before = adjusted(10, &[task(5, 1, 0), task(6, 1, 50 * MS)], &[], with_lost(10, 100));
+    let after = adjusted(11, &[task(5, 1, 900 * MS)], &[], with_lost(11, 100 + 149 * MS));
     let seen = Interval::between(before, after);
     let books = seen.balance().expect("clocks are known");
     assert_eq!((books.rowless_ns, books.irq_ns, books.residual_ns), (99 * MS, MS, 0));
+    assert_eq!(books.within_ns, 0);
     assert_eq!(seen.cpu_use()[0].busy_ns, 999 * MS);
+}
+
+#[test]
+fn a_lost_exit_of_a_task_that_is_not_reaped_widens_the_bound() {
+    let zombie = |cpu| {
+        let mut row = task(6, 1, cpu);
+        row.push((task_flags, 4));
+        row
+    };
+    // Task 6 used 99 ms in the first second, and its exit was lost.
+    let before = adjusted(10, &[task(5, 1, 0), task(6, 1, 50 * MS)], &[], with_lost(10, 0));
+    let dead =
+        adjusted(11, &[task(5, 1, 900 * MS), zombie(149 * MS)], &[], with_lost(11, 149 * MS));
+    let books = Interval::between(before, dead.clone()).balance().expect("clocks are known");
+    // The sum has its whole life, its row what it used now.
+    assert_eq!((books.rowless_ns, books.residual_ns), (149 * MS, -149 * MS as i64));
+    assert!(books.within_ns == 149 * MS && books.is_closed());
+
+    // Once it is reaped, its life is not part of what another lost task had used.
+    let last = adjusted(12, &[task(5, 1, 1800 * MS)], &[], with_lost(12, 249 * MS));
+    let books = Interval::between(dead, last).balance().expect("clocks are known");
+    assert_eq!((books.rowless_ns, books.residual_ns), (0, 99 * MS as i64));
+    assert!(books.within_ns == 100 * MS && books.is_closed());
 }
 
 #[test]

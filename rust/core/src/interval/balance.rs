@@ -14,12 +14,16 @@ use std::collections::{HashMap, HashSet};
 use super::delta::Interval;
 use super::usage::Use;
 use crate::header::{CpuClocks, CpuTimes, Flags, Header, SourceKind};
+use crate::record::Record;
 
 /// Error of a balance of one-instant values: one part in so many of CPUs × interval.
 const EXACT_PART: u64 = 10_000;
 
 /// How old a run queue's clock may be that was read while it changed: a tick at 100 Hz.
 const TICK_NS: u64 = 10_000_000;
+
+/// In `task_flags`, of a task that has exited (include/linux/sched.h).
+const PF_EXITING: u32 = 4;
 
 /// Where the machine's CPU time went, in ns over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -48,8 +52,8 @@ pub struct Balance {
     /// of one is the begin of the next.
     pub edge_ns: u64,
     /// Error within the interval, from incomplete exit records, CPUs that came or went,
-    /// counters of vanished tasks in whole µs, and interrupts by /proc/stat, which may be part
-    /// of the tasks' time. It adds up over intervals.
+    /// counters of vanished tasks in whole µs, lost exits of tasks that had a row, and interrupts
+    /// by /proc/stat, which may be part of the tasks' time. It adds up over intervals.
     pub within_ns: u64,
 }
 
@@ -152,7 +156,8 @@ impl Interval {
         books.available_ns = self.interval_ns().saturating_mul(u64::from(books.cpus));
         let used = self.total();
         books.tasks_ns = used.user_ns.saturating_add(used.system_ns);
-        books.rowless_ns = self.rowless_ns();
+        let lost_ns;
+        (books.rowless_ns, lost_ns) = self.rowless_ns();
         if self.cur().header().flags.contains(Flags::HIDDEN_OUTSIDE) {
             // Nothing measures these tasks: they have what is left.
             let left = u64::try_from(books.left_ns()).unwrap_or(0);
@@ -165,22 +170,36 @@ impl Interval {
         let (edge_ns, within_ns) = self.reaped_rounding_ns();
         books.edge_ns = books.edge_ns.saturating_add(edge_ns);
         let exits_ns = self.exits_bound(books.step_ns);
-        let within = [books.within_ns, exits_ns, self.changed_cpus(), within_ns];
+        let within = [books.within_ns, exits_ns, self.changed_cpus(), within_ns, lost_ns];
         books.within_ns = saturating_sum(within.into_iter());
         Some(books)
     }
 
-    /// CPU time of tasks without a row.
-    fn rowless_ns(&self) -> u64 {
+    /// CPU time of tasks without a row, and how much of it may be in rows as well.
+    fn rowless_ns(&self) -> (u64, u64) {
         let (prev, cur) = (self.prev().header(), self.cur().header());
         let outside_ns = cur.outside_ns.saturating_sub(prev.outside_ns);
         let known_ns = outside_ns.saturating_add(self.reaped_ns());
         let lost_ns = cur.overflow_ns.saturating_sub(prev.overflow_ns);
         if lost_ns == 0 {
-            return known_ns;
+            return (known_ns, 0);
         }
         // The sum of lost exits has the tasks' whole lives, also the time before the interval.
-        known_ns.saturating_add(lost_ns.saturating_sub(self.vanished_ns()))
+        let in_it_ns = lost_ns.saturating_sub(self.vanished_ns(|_| true));
+        (known_ns.saturating_add(in_it_ns), lost_ns.min(self.unreaped_ns()))
+    }
+
+    /// Whole lives of the tasks that exited in the interval and keep their rows until they are
+    /// reaped, and of those that were reaped in it. Whose exits were lost is not known.
+    fn unreaped_ns(&self) -> u64 {
+        let has_exited =
+            |record: &Record<'_>| record.task_flags().is_some_and(|bits| bits & PF_EXITING != 0);
+        let rows = self.cur().iter().enumerate().filter(|&(row, _)| !self.is_exited(row));
+        let exited = rows
+            .filter(|(_, record)| has_exited(record))
+            .filter(|&(row, _)| !self.earlier(row).is_some_and(|earlier| has_exited(&earlier)));
+        let lives = exited.filter_map(|(_, record)| record.cpu_ns());
+        saturating_sum(lives).saturating_add(self.vanished_ns(has_exited))
     }
 
     fn use_of(&self, pids: &HashSet<u32>) -> Use {

@@ -184,8 +184,9 @@ impl Interval {
         lives
     }
 
-    /// CPU time, up to the earlier snapshot, of its tasks without any row in the later one.
-    pub(crate) fn vanished_ns(&self) -> u64 {
+    /// CPU time, up to the earlier snapshot, of those of its tasks without any row in the later
+    /// one that `counts` chooses.
+    pub(crate) fn vanished_ns(&self, counts: impl Fn(&Record<'_>) -> bool) -> u64 {
         let mut met = vec![false; self.prev.len()];
         for found in &self.matches {
             if let Match::Same(index) = found {
@@ -194,7 +195,10 @@ impl Interval {
         }
         let vanished =
             self.prev.iter().enumerate().filter(|&(row, _)| !met[row] && !self.prev.is_exited(row));
-        vanished.filter_map(|(_, record)| record.cpu_ns()).fold(0, u64::saturating_add)
+        vanished
+            .filter(|(_, record)| counts(record))
+            .filter_map(|(_, record)| record.cpu_ns())
+            .fold(0, u64::saturating_add)
     }
 
     /// Increase of a counter in the interval; None for other fields, for a

@@ -143,6 +143,28 @@ fn exits_beyond_the_limit_count_as_lost_with_their_time() {
 }
 
 #[test]
+fn lost_exits_of_zombies_widen_the_bound() {
+    let Some(mut source) = opened() else { return };
+    source.snapshot(&exact()).expect("a snapshot");
+    let first = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    locked(&source.exits).keep_at_most(0);
+    // Their rows have all their time, and so has the sum of lost exits.
+    let mut children = shells(60);
+    std::thread::sleep(Duration::from_millis(300));
+    locked(&source.exits).drain();
+    let next = Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    children.iter_mut().for_each(|child| drop(child.wait()));
+    let lives = children.iter().map(|child| {
+        let row = next.find_pid(child.id()).expect("the zombie");
+        next.get(row).and_then(|record| record.cpu_ns()).expect("its use")
+    });
+    let lives_ns: u64 = lives.sum();
+    let books = Interval::between(first, next).balance().expect("the books");
+    assert!(books.within_ns >= lives_ns, "{lives_ns} ns in both, {books:?}");
+    assert!(books.is_closed(), "{books:?}");
+}
+
+#[test]
 fn unread_slots_are_found_after_the_tickets_wrap_around() {
     let Some(mut source) = opened() else { return };
     source.snapshot(&exact()).expect("a snapshot");
