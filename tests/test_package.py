@@ -75,6 +75,19 @@ def test_numpy_sees_the_same_memory(source: taskstats.Source) -> None:
     assert valid.all()
 
 
+def test_numpy_sees_the_fields_of_each_snapshot() -> None:
+    few = ["ac_pid", "ac_comm"]
+    for fields in (few, None, few, [*few, "ac_nice"]):
+        for _ in range(2):
+            snapshot = taskstats.snapshot(fields=fields)
+            array = snapshot.numpy()
+            assert array.dtype == np.asarray(snapshot).dtype
+            assert set(array.dtype.names or ()) == set(snapshot.fields)
+            assert not array.flags.writeable
+            assert list(array["ac_pid"]) == [task.ac_pid for task in snapshot]
+    assert len(taskstats.snapshot(fields=few).exits.numpy()) == 0
+
+
 def test_memory_outlives_the_snapshot(source: taskstats.Source) -> None:
     array = source.snapshot().numpy()
     pids = array["ac_pid"].copy()

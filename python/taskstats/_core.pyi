@@ -1722,8 +1722,8 @@ def user_name(uid: int) -> str | None:
 
 def psutil_rows(
     tasks: Snapshot | Task, names: Sequence[str], types: ModuleType, unknown: object
-) -> list[tuple[Task, dict[str, Any]]]:
-    """Return living tasks, by pid, each with attributes by psutil's names.
+) -> tuple[Iterator[Task], list[dict[str, Any]]]:
+    """Return living tasks, by pid, and the attributes of each by psutil's names.
 
     `types` is the module of the named tuples. `unknown` stands for what a record does not hold.
     Raises ValueError for another attribute.

@@ -76,7 +76,7 @@ def _objects() -> object:
 def _columns() -> object:
     snapshot = taskstats.snapshot(fields=FIELDS)
     array = snapshot.numpy()
-    return [array[name] for name in FIELDS if name in snapshot.fields]
+    return [array[name] for name in set(FIELDS).intersection(snapshot.fields)]
 
 
 def _psutil_task() -> object:

@@ -89,12 +89,10 @@ class Process:
         self._known = _task(pid, [])
 
     @classmethod
-    def of(cls, task: Task, info: dict[str, Any] | None = None) -> Process:
-        """Return the process of a task, with its attributes."""
+    def of(cls, task: Task) -> Process:
+        """Return the process of a task."""
         process = cls.__new__(cls)
         process._known = task
-        if info is not None:
-            process.info = info
         return process
 
     @property
@@ -152,7 +150,7 @@ class Process:
     def _row(self, name: str) -> Any:
         """One attribute of the process now, as in `process_iter`."""
         task = self._now(*FIELDS[name])
-        ((_, values),) = psutil_rows(task, [name], _psutil_types, _UNKNOWN)
+        _, (values,) = psutil_rows(task, [name], _psutil_types, _UNKNOWN)
         value = values[name]
         if value is _UNKNOWN:
             raise AccessDenied(self.pid, self._name)

@@ -86,20 +86,24 @@ def process_iter(
     collects = gc.isenabled()
     gc.disable()
     try:
-        rows = psutil_rows(snapshot, quick, _psutil_types, ad_value)
-        found = [Process.of(task, None if names is None else info) for task, info in rows]
+        tasks, rows = psutil_rows(snapshot, quick, _psutil_types, ad_value)
     finally:
         if collects:
             gc.enable()
-    del rows
-    if not slow:
-        yield from found
+    if names is None:
+        yield from map(Process.of, tasks)
         return
-    for process in found:
-        try:
-            process.info |= process.as_dict(slow, ad_value)
-        except NoSuchProcess:
-            continue
+    new = Process.__new__
+    for task, info in zip(tasks, rows or iter(dict, None), strict=False):
+        # As in `Process.of`, without the call.
+        process = new(Process)
+        process._known = task
+        process.info = info
+        if slow:
+            try:
+                info |= process.as_dict(slow, ad_value)
+            except NoSuchProcess:
+                continue
         yield process
 
 

@@ -3,9 +3,11 @@
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use precise_top_core::{Field, FieldStatus, Flags, Header, SharedBytes, Snapshot, codec};
+use precise_top_core::{
+    Field, FieldSet, FieldStatus, Flags, Header, Layout, SharedBytes, Snapshot, codec,
+};
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
@@ -34,6 +36,30 @@ pub(crate) struct PySnapshot {
     strides: [ffi::Py_ssize_t; 1],
 }
 
+/// NumPy's type of the records whose array was made last: reading it from a buffer's format takes
+/// a good part of a snapshot's time.
+struct LastDtype(Mutex<Option<(Layout, FieldSet, Py<PyAny>)>>);
+
+static LAST_DTYPE: LastDtype = LastDtype(Mutex::new(None));
+
+impl LastDtype {
+    fn locked(&self) -> MutexGuard<'_, Option<(Layout, FieldSet, Py<PyAny>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, py: Python<'_>, layout: &Layout, filled: FieldSet) -> Option<Py<PyAny>> {
+        let last = self.locked();
+        let (_, _, dtype) = last.as_ref().filter(|last| (&last.0, last.1) == (layout, filled))?;
+        Some(dtype.clone_ref(py))
+    }
+
+    fn set(&self, layout: &Layout, filled: FieldSet, dtype: Py<PyAny>) {
+        // The one before is released without the lock.
+        let before = self.locked().replace((layout.clone(), filled, dtype));
+        drop(before);
+    }
+}
+
 impl PySnapshot {
     pub(crate) fn new(inner: Arc<Snapshot<SharedBytes>>) -> PySnapshot {
         // A snapshot has at most u32::MAX records of at most 64 KiB.
@@ -47,11 +73,20 @@ impl PySnapshot {
     }
 }
 
-/// The tasks of a snapshot in their order.
+/// The tasks of some rows of a snapshot, in an order.
 #[pyclass(frozen, name = "TaskIterator", module = "taskstats")]
 pub(crate) struct PyTaskIterator {
     snapshot: Arc<Snapshot<SharedBytes>>,
+    /// The rows; None for all in their order.
+    rows: Option<Vec<usize>>,
     next: AtomicUsize,
+}
+
+impl PyTaskIterator {
+    /// The tasks at `rows`, which the snapshot has.
+    pub(crate) fn new(snapshot: Arc<Snapshot<SharedBytes>>, rows: Vec<usize>) -> PyTaskIterator {
+        PyTaskIterator { snapshot, rows: Some(rows), next: AtomicUsize::new(0) }
+    }
 }
 
 #[pymethods]
@@ -61,8 +96,12 @@ impl PyTaskIterator {
     }
 
     fn __next__(&self) -> Option<PyTask> {
-        let row = self.next.fetch_add(1, Ordering::Relaxed);
-        (row < self.snapshot.len()).then(|| PyTask::new(Arc::clone(&self.snapshot), row))
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        let row = match &self.rows {
+            Some(rows) => rows.get(next).copied(),
+            None => (next < self.snapshot.len()).then_some(next),
+        };
+        row.map(|row| PyTask::new(Arc::clone(&self.snapshot), row))
     }
 }
 
@@ -82,7 +121,7 @@ impl PySnapshot {
     }
 
     fn __iter__(&self) -> PyTaskIterator {
-        PyTaskIterator { snapshot: Arc::clone(&self.inner), next: AtomicUsize::new(0) }
+        PyTaskIterator { snapshot: Arc::clone(&self.inner), rows: None, next: AtomicUsize::new(0) }
     }
 
     /// The tasks that died since the source's previous snapshot, with their use of a whole life.
@@ -375,7 +414,16 @@ impl PySnapshot {
     /// `fields`. Where a column is not valid in every record, `valid` tells which are. Raises
     /// ImportError without NumPy.
     fn numpy<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("numpy")?.getattr("asarray")?.call1((&slf,))
+        let py = slf.py();
+        let numpy = py.import("numpy")?;
+        let snapshot = &slf.get().inner;
+        let (layout, filled) = (snapshot.layout(), snapshot.filled());
+        if let Some(dtype) = LAST_DTYPE.get(py, layout, filled) {
+            return numpy.getattr("ndarray")?.call1((snapshot.len(), dtype, &slf));
+        }
+        let array = numpy.getattr("asarray")?.call1((&slf,))?;
+        LAST_DTYPE.set(layout, filled, array.getattr("dtype")?.unbind());
+        Ok(array)
     }
 
     /// Export all fields as Arrow columns (PyCapsule interface), in one batch.
