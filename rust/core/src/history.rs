@@ -16,6 +16,7 @@
 //! * Pure: no clock is read. The age of frames is that of the newest one.
 
 mod frame;
+mod key;
 mod merge;
 mod peaks;
 mod read;
@@ -163,7 +164,8 @@ impl History {
             last.finish();
             self.bytes -= before - last.bytes();
         }
-        let run = Run::new(self.next_run, self.next, key, connects)?;
+        let before = self.runs.back().map(|run| &run.key);
+        let run = Run::new(self.next_run, self.next, key, before, connects)?;
         self.next_run += 1;
         self.bytes += run.bytes();
         self.runs.push_back(run);
@@ -194,6 +196,11 @@ impl History {
     fn drop_oldest(&mut self) {
         if let Some(run) = self.runs.pop_front() {
             self.bytes -= run.bytes();
+            if let Some(next) = self.runs.front_mut() {
+                self.bytes -= next.bytes();
+                next.inherit(&run);
+                self.bytes += next.bytes();
+            }
         }
     }
 

@@ -24,12 +24,19 @@ struct Source {
     whole_every: usize,
     /// Tasks that are born and die in each interval.
     short_lives: u64,
+    /// Tasks with a higher pid do not run.
+    awake: u32,
     count: usize,
 }
 
 impl Source {
     fn new(seed: u64) -> Source {
-        Source { machine: Machine::new(seed), last: None, whole_every: 7, short_lives: 3, count: 0 }
+        Source::of(Machine::new(seed))
+    }
+
+    fn of(machine: Machine) -> Source {
+        let (whole_every, short_lives, awake) = (7, 3, u32::MAX);
+        Source { machine, last: None, whole_every, short_lives, awake, count: 0 }
     }
 
     fn snapshot(&mut self) -> Shared {
@@ -52,7 +59,8 @@ impl Source {
     fn part_of(&self, whole: &Snapshot<Vec<u8>>, is_whole: bool) -> Snapshot<SharedBytes> {
         let mut rows = RecordBuffer::new(whole.layout().record_size(), whole.len());
         for (row, record) in whole.iter().enumerate() {
-            let ran = record.ac_pid().unwrap_or(0) as usize % 3 != self.count % 3;
+            let pid = record.ac_pid().unwrap_or(0);
+            let ran = pid <= self.awake && pid as usize % 3 != self.count % 3;
             let is_new =
                 record.ac_start_ns() > Some(whole.header().begin.monotonic_ns - 3_000_000_000);
             if is_whole || ran || is_new || whole.is_exited(row) {
@@ -278,6 +286,32 @@ fn limits_hold() {
     }
     assert_eq!(history.at_time(0), Some(numbers.start));
     assert_eq!(history.at_time(u64::MAX), Some(1199));
+}
+
+#[test]
+fn tasks_that_sleep_are_kept_once() {
+    let machine = Machine::like_a_server(1000, 30, 10);
+    // Pids begin at 100. All tasks are read once a minute.
+    let mut source = Source { awake: 140, short_lives: 0, whole_every: 60, ..Source::of(machine) };
+    let mut history = History::new(Limits { span_ns: 500_000_000_000, bytes: usize::MAX });
+    let mut all = push(&mut history, &mut source, 240);
+    let bytes = history.bytes();
+    let mut prev =
+        Arc::clone(history.frame(239).expect("readable").expect("a frame").interval.cur());
+    for _ in 0..720 {
+        let cur = source.snapshot();
+        let interval = Interval::between(Arc::clone(&prev), Arc::clone(&cur));
+        history.push(&interval, source.unchanged().as_ref()).expect("pushed");
+        all.push(shown(&interval, source.unchanged().as_ref()));
+        prev = cur;
+    }
+    assert!(history.numbers().start >= 240, "the first key is forgotten");
+    // Its anchor is not.
+    assert!(history.bytes() > bytes / 2, "{} after {bytes}", history.bytes());
+    assert!(history.bytes() < 3 * bytes, "{} after {bytes}", history.bytes());
+    for number in history.numbers().rev().step_by(37) {
+        assert_eq!(read(&mut history, number), all[number as usize], "{number}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::layout::Layout;
 
 mod chain;
 mod decode;
+mod differ;
 mod encode;
 mod rows;
 mod tasks;
@@ -47,8 +48,6 @@ pub(super) struct Whole<B> {
     pub(super) flags: Flags,
     /// CLOCK_MONOTONIC in ns at the snapshot's begin.
     clock_ns: u64,
-    /// The pid's offset in a record.
-    pid: Option<usize>,
 }
 
 impl<B: AsRef<[u8]>> Whole<B> {
@@ -61,7 +60,6 @@ impl<B: AsRef<[u8]>> Whole<B> {
             living: snapshot.living(),
             flags: snapshot.header().flags,
             clock_ns: snapshot.header().begin.monotonic_ns,
-            pid: layout.offset(Field::ac_pid),
             layout,
             bytes,
         })
@@ -74,7 +72,6 @@ impl<B: AsRef<[u8]>> Whole<B> {
             living: records.len() / layout.record_size(),
             flags: Flags::default(),
             clock_ns,
-            pid: layout.offset(Field::ac_pid),
             layout,
             records,
             bytes,
@@ -98,10 +95,54 @@ impl<B: AsRef<[u8]>> Whole<B> {
         self.bytes.as_ref().get(self.records.end + row).copied().unwrap_or(0)
     }
 
-    fn pid(&self, row: usize) -> Option<u64> {
-        let size = self.layout.record_size();
-        let record = self.records().get(row * size..(row + 1) * size)?;
-        Some(number(record, self.pid?, 4, self.layout.is_swapped()))
+    pub(super) fn side(&self) -> Side<'_, &[u8]> {
+        let (head, masks) = self.bytes.as_ref().split_at(self.records.end);
+        let (form, records) = head.split_at(self.records.start);
+        let side = Side::new(&self.layout, form, records, masks);
+        Side { living: self.living, clock_ns: self.clock_ns, ..side }
+    }
+}
+
+impl Whole<Vec<u8>> {
+    pub(super) fn side_mut(&mut self) -> Side<'_, &mut [u8]> {
+        let (head, masks) = self.bytes.split_at_mut(self.records.end);
+        let (form, records) = head.split_at_mut(self.records.start);
+        let side = Side::new(&self.layout, form, records, masks);
+        Side { living: self.living, clock_ns: self.clock_ns, ..side }
+    }
+}
+
+/// One of the two snapshots of which a delta is made.
+pub(super) struct Side<'a, R> {
+    /// All bytes of its form before the records.
+    form: &'a [u8],
+    records: R,
+    /// The index of each row's mask; 0 where there is none.
+    masks: &'a [u8],
+    /// Number of rows of living tasks, which are the first.
+    living: usize,
+    /// CLOCK_MONOTONIC in ns at the snapshot's begin.
+    clock_ns: u64,
+    /// The pid's offset in a record.
+    pid: Option<usize>,
+    /// Where records of living tasks may be older than the snapshot: the offset of their time.
+    time: Option<usize>,
+    swapped: bool,
+}
+
+impl<'a, R: AsRef<[u8]>> Side<'a, R> {
+    /// A side whose tasks all live, and have records of the time 0.
+    fn new(layout: &Layout, form: &'a [u8], records: R, masks: &'a [u8]) -> Side<'a, R> {
+        Side {
+            living: records.as_ref().len() / layout.record_size(),
+            clock_ns: 0,
+            pid: layout.offset(Field::ac_pid),
+            time: None,
+            swapped: layout.is_swapped(),
+            form,
+            records,
+            masks,
+        }
     }
 }
 

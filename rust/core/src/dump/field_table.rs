@@ -108,6 +108,13 @@ impl FieldTable {
         FieldTable { record_size: layout.record_size(), entries }
     }
 
+    /// The same, with no entry that follows the clock.
+    pub(super) fn without_clock(layout: &Layout) -> FieldTable {
+        let mut table = FieldTable::of_layout(layout);
+        table.entries.iter_mut().for_each(|entry| entry.rule = Rule::Same);
+        table
+    }
+
     /// The number that column sets have for the index of a row's mask: one behind the last
     /// column.
     pub(super) fn mask_index(&self) -> u16 {

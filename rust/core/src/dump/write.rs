@@ -196,10 +196,12 @@ impl Writer {
             (Some(last), Some((_, table, _)), Some(before)) if !self.is_full_next() => {
                 let tolerance = tolerance_ns(snapshot);
                 let delta = match last {
-                    Last::Whole(last) => self.encoder.encode(table, last, &mut whole, tolerance),
+                    Last::Whole(last) => {
+                        self.encoder.encode(table, &last.side(), whole.side_mut(), tolerance)
+                    }
                     Last::Tasks(tasks) => {
                         let last = tasks.to_whole(table);
-                        self.encoder.encode(table, &last, &mut whole, tolerance)
+                        self.encoder.encode(table, &last.side(), whole.side_mut(), tolerance)
                     }
                 };
                 let after = before.checksum;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Kept;
 use super::frame::{Frame, Unpacker, base_of, has_whole_base, take_pids};
 use super::run::Run;
-use crate::codec;
 use crate::dump::ChainReader;
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
@@ -54,7 +53,7 @@ impl Cursor {
     /// A cursor at the begin of a run.
     pub(super) fn new(run: &Run) -> Result<Cursor, ParseError> {
         let mut unpacker = Unpacker::new();
-        let key = codec::decode(SharedBytes::new(run.key.unpack(&mut unpacker)?))?;
+        let key = run.key.read(&mut unpacker)?;
         Ok(Cursor {
             run: run.number,
             next: 0,

@@ -1,8 +1,8 @@
 //! Frames that are read from one key.
 
-use super::frame::{Frame, Packed, Packer, base_of, put_pids};
+use super::frame::{Frame, Packed, Packer, put_pids};
+use super::key::Key;
 use super::peaks::Peaks;
-use crate::codec;
 use crate::dump::ChainWriter;
 use crate::error::ParseError;
 use crate::header::{Header, Instant};
@@ -25,8 +25,10 @@ pub(super) struct Run {
     pub(super) connects: bool,
     /// Whether the dead are merged.
     pub(super) is_merged: bool,
-    /// The byte form of the snapshot that it begins with.
-    pub(super) key: Packed,
+    /// The snapshot that it begins with.
+    pub(super) key: Key,
+    /// Whether the bytes of its key's anchor count as its own: it is the oldest that has it.
+    owns_anchor: bool,
     pub(super) begin: Instant,
     pub(super) layout: Layout,
     pub(super) frames: Vec<Frame>,
@@ -44,30 +46,30 @@ struct Writer {
 }
 
 impl Run {
-    /// A run that begins with a snapshot of all tasks.
+    /// A run that begins with a snapshot of all tasks, after that with the key `before`.
     pub(super) fn new(
         number: u64,
         first: u64,
         key: &Snapshot<SharedBytes>,
+        before: Option<&Key>,
         connects: bool,
     ) -> Result<Run, ParseError> {
         let mut packer = Packer::new();
         let layout = key.layout().clone();
+        let (header, begin) = (key.header().clone(), key.header().begin);
+        let key = Key::new(&mut packer, key, before)?;
         Ok(Run {
             number,
             first,
             connects,
             is_merged: false,
-            key: packer.pack(codec::encode(key)),
-            begin: key.header().begin,
+            owns_anchor: !before.is_some_and(|before| before.shares_anchor(&key)),
+            key,
+            begin,
             frames: Vec::new(),
             rows: 0,
             frame_bytes: 0,
-            writer: Some(Writer {
-                chain: ChainWriter::new(&layout),
-                packer,
-                header: key.header().clone(),
-            }),
+            writer: Some(Writer { chain: ChainWriter::new(&layout), packer, header }),
             layout,
         })
     }
@@ -80,6 +82,7 @@ impl Run {
             connects: self.connects,
             is_merged: true,
             key: self.key.clone(),
+            owns_anchor: self.owns_anchor,
             begin: self.begin,
             layout: self.layout.clone(),
             frames: Vec::with_capacity(self.frames.len()),
@@ -95,7 +98,13 @@ impl Run {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Run>() + self.key.len() + self.frame_bytes
+        let anchor = if self.owns_anchor { self.key.anchor_bytes() } else { 0 };
+        size_of::<Run>() + self.key.bytes() + anchor + self.frame_bytes
+    }
+
+    /// Takes over the anchor of a run that was dropped, where it is its own too.
+    pub(super) fn inherit(&mut self, dropped: &Run) {
+        self.owns_anchor |= dropped.owns_anchor && self.key.shares_anchor(&dropped.key);
     }
 
     /// The number of the frame after its last.
@@ -176,10 +185,12 @@ impl Writer {
         let mut out = Vec::new();
         let delta = if is_partial {
             put_pids(before, &mut out);
-            let records = before.record_bytes().to_vec();
-            self.chain.delta(&base_of(&self.header, cur.layout(), records)?, cur)?
+            // Its records have no masks of their own: they are those of the snapshot before.
+            self.header.exited = 0;
+            self.chain.delta((&self.header, before.record_bytes(), &[]), cur)
         } else {
-            self.chain.delta(before, cur)?
+            let base = (before.header(), before.record_bytes(), before.mask_indices());
+            self.chain.delta(base, cur)
         };
         out.extend_from_slice(&delta);
         self.header.clone_from(cur.header());

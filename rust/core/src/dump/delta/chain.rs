@@ -4,12 +4,13 @@
 use super::decode::Apply;
 use super::encode::Encoder;
 use super::rows::Rows;
-use super::{Advance, Whole};
+use super::{Advance, Side, Whole};
 use crate::codec;
 use crate::dump::column_sets::ColumnSets;
 use crate::dump::field_table::{FieldTable, number};
 use crate::error::{ErrorKind, ParseError};
 use crate::fields::Field;
+use crate::header::Header;
 use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -20,19 +21,40 @@ pub(crate) struct ChainWriter {
 }
 
 impl ChainWriter {
+    /// A writer for records that follow the clock.
     pub(crate) fn new(layout: &Layout) -> ChainWriter {
         ChainWriter { table: FieldTable::of_layout(layout), encoder: Encoder::default() }
     }
 
-    /// The difference of `snapshot` from `base`.
+    /// A writer for records none of which follows the clock.
+    pub(crate) fn without_clock(layout: &Layout) -> ChainWriter {
+        ChainWriter { table: FieldTable::without_clock(layout), encoder: Encoder::default() }
+    }
+
+    /// The difference of `snapshot` from `records` under a header, than which they may be older.
+    /// `masks` are the indices of their masks, all 0 where it is empty.
     pub(crate) fn delta<B: AsRef<[u8]>>(
         &mut self,
-        base: &Snapshot<SharedBytes>,
+        (header, records, masks): (&Header, &[u8], &[u8]),
         snapshot: &Snapshot<B>,
-    ) -> Result<Vec<u8>, ParseError> {
-        let base = whole_of_base(&self.table, base)?;
-        let mut whole = Whole::new(codec::encode(snapshot))?;
-        Ok(self.encoder.encode(&self.table, &base, &mut whole, 0))
+    ) -> Vec<u8> {
+        let layout = snapshot.layout();
+        let count = records.len() / layout.record_size();
+        let base_form = codec::encode_head(header, layout, count);
+        let form = codec::encode_head(snapshot.header(), layout, snapshot.len());
+        let prev = Side {
+            living: count.saturating_sub(header.exited as usize),
+            clock_ns: header.begin.monotonic_ns,
+            time: layout.offset(Field::ac_time_ns),
+            ..Side::new(layout, &base_form, records, masks)
+        };
+        let mut records = snapshot.record_bytes().to_vec();
+        let cur = Side {
+            living: snapshot.living(),
+            clock_ns: snapshot.header().begin.monotonic_ns,
+            ..Side::new(layout, &form, &mut records[..], snapshot.mask_indices())
+        };
+        self.encoder.encode(&self.table, &prev, cur, 0)
     }
 }
 
@@ -47,6 +69,11 @@ impl ChainReader {
         ChainReader { table: FieldTable::of_layout(layout), sets: ColumnSets::default() }
     }
 
+    /// The reader for [`ChainWriter::without_clock`].
+    pub(crate) fn without_clock(layout: &Layout) -> ChainReader {
+        ChainReader { table: FieldTable::without_clock(layout), sets: ColumnSets::default() }
+    }
+
     /// The snapshot of `rows` rows that differs from `base` by `delta`.
     pub(crate) fn read(
         &mut self,
@@ -55,9 +82,28 @@ impl ChainReader {
         delta: &[u8],
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
         let whole = whole_of_base(&self.table, base)?;
+        self.apply(&whole, rows, delta)
+    }
+
+    /// The same for the byte form of a base, whose records are all of its header's time.
+    pub(crate) fn read_form(
+        &mut self,
+        base: Vec<u8>,
+        rows: usize,
+        delta: &[u8],
+    ) -> Result<Snapshot<SharedBytes>, ParseError> {
+        self.apply(&Whole::new(base)?, rows, delta)
+    }
+
+    fn apply(
+        &mut self,
+        whole: &Whole<Vec<u8>>,
+        rows: usize,
+        delta: &[u8],
+    ) -> Result<Snapshot<SharedBytes>, ParseError> {
         // The deltas come from this process: nothing in them is a false promise.
         let apply = Apply { table: &self.table, rows, stored: usize::MAX };
-        let form = Rows::of(&whole)
+        let form = Rows::of(whole)
             .and_then(|base| apply.run(base, &mut self.sets, delta))
             .and_then(|rows| rows.to_form(&self.table));
         let form = form.ok_or(ParseError::new(ErrorKind::BadValue, 0))?;

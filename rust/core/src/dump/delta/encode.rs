@@ -3,63 +3,67 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::{Advance, Whole, expected, op};
+use super::differ::{Differ, Settle, entries_of};
+use super::{Advance, Side, op};
 use crate::codec;
-use crate::dump::field_table::{FieldTable, Rule, number, set_number};
+use crate::dump::field_table::{FieldTable, number};
 use crate::dump::{put_varint, zigzag};
 
 /// Writes deltas, and remembers the sets of entries that frames since the last full frame
 /// have defined.
 #[derive(Default)]
 pub(in crate::dump) struct Encoder {
-    sets: HashMap<Vec<usize>, u64>,
+    /// The number of each set, which has a bit for each entry.
+    sets: HashMap<Box<[u64]>, u64>,
+    differ: Option<Differ>,
 }
 
 impl Encoder {
     /// The delta from `prev` to `cur`. Sets times in `cur` that follow the clock to what a
     /// reader will see: they differ by at most `tolerance_ns`.
-    pub(in crate::dump) fn encode<B: AsRef<[u8]>>(
+    pub(in crate::dump) fn encode(
         &mut self,
         table: &FieldTable,
-        prev: &Whole<B>,
-        cur: &mut Whole<Vec<u8>>,
+        prev: &Side<'_, &[u8]>,
+        cur: Side<'_, &mut [u8]>,
         tolerance_ns: u64,
     ) -> Vec<u8> {
+        let (size, swapped) = (table.record_size, cur.swapped);
         let mut out = Vec::new();
         put_varint(&mut out, zigzag(cur.clock_ns.wrapping_sub(prev.clock_ns)));
-        put_header(&mut out, prev.header(), cur.header(), codec::is_swapped(&cur.bytes));
+        put_header(&mut out, prev.form, cur.form, codec::is_swapped(cur.form));
 
-        let swapped = cur.layout.is_swapped();
-        let advance = Advance::new(table, swapped);
-        let size = table.record_size;
-        let (begin, living) = (cur.records.start, cur.living);
-        let pids = Pids::new(prev);
+        let (advance, settle) =
+            (Advance::new(table, swapped), Settle::new(table, swapped, tolerance_ns));
+        let rows = Rows::new(prev, size);
         let (mut ops, mut new_sets) = (Ops::default(), NewSets::default());
-        let mut base = vec![0; size];
-        for index in 0..cur.len() {
-            let matched = cur.pid(index).and_then(|pid| pids.find(pid, ops.cursor));
-            match matched {
-                Some(old) => {
-                    base.copy_from_slice(&prev.records()[old * size..][..size]);
+        let (mut base, mut values) = (vec![0; size], Vec::new());
+        for (index, row) in cur.records.chunks_exact_mut(size).enumerate() {
+            let pid = cur.pid.map(|at| number(row, at, 4, swapped));
+            let matched = pid.and_then(|pid| rows.find(pid, ops.cursor));
+            match matched.and_then(|old| Some((old, rows.get(old)?))) {
+                Some((old, record)) => {
+                    base.copy_from_slice(record);
                     ops.seek(old);
-                    if index < living {
-                        advance.row(&mut base, prev.clock_ns, cur.clock_ns);
+                    let is_living = index < cur.living;
+                    let to_ns = if is_living { cur.clock_ns } else { prev.clock_ns };
+                    advance.row(&mut base, rows.clock_ns(old, record), to_ns);
+                    if is_living {
+                        settle.row(&base, row);
                     }
                 }
                 None => base.fill(0),
             }
-            let mask = cur.mask_index(index);
-            let new_mask = (mask != matched.map_or(0, |old| prev.mask_index(old))).then_some(mask);
-            let row = &mut cur.bytes[begin + index * size..][..size];
-            if matched.is_some() && index < living {
-                settle(table, &base, row, swapped, tolerance_ns);
-            }
-            if matched.is_some() && *row == base && new_mask.is_none() {
+            let mask = cur.masks.get(index).copied().unwrap_or(0);
+            let mask_before = matched.and_then(|old| prev.masks.get(old)).copied().unwrap_or(0);
+            let new_mask = (mask != mask_before).then_some(mask);
+            values.clear();
+            let differs = self.compare(table, &base, row, swapped, new_mask, &mut values);
+            if matched.is_some() && !differs {
                 ops.keep(1);
                 continue;
             }
-            let (set, values) = differences(table, &base, row, swapped, new_mask);
-            let number = self.number(set, &mut new_sets);
+            let number = self.number(&mut new_sets);
             ops.row(if matched.is_some() { op::CHANGE } else { op::NEW }, number, &values);
         }
         put_varint(&mut out, new_sets.count);
@@ -68,14 +72,33 @@ impl Encoder {
         out
     }
 
-    /// The number of a set, which is defined if it is new.
-    pub(super) fn number(&mut self, set: Vec<usize>, new_sets: &mut NewSets) -> u64 {
-        let next = self.sets.len() as u64;
-        *self.sets.entry(set).or_insert_with_key(|set| {
-            new_sets.count += 1;
-            put_set(&mut new_sets.bytes, set);
-            next
-        })
+    /// Compares a row with its prediction: returns whether it differs, and appends the values
+    /// that do. A changed mask index counts as the entry after the last.
+    pub(super) fn compare(
+        &mut self,
+        table: &FieldTable,
+        base: &[u8],
+        row: &[u8],
+        swapped: bool,
+        new_mask: Option<u8>,
+        values: &mut Vec<u8>,
+    ) -> bool {
+        let differ = self.differ.get_or_insert_with(|| Differ::new(table));
+        differ.compare(table, base, row, swapped, new_mask, values)
+    }
+
+    /// The number of the set of the entries in which the last row differed, which is defined if
+    /// it is new.
+    pub(super) fn number(&mut self, new_sets: &mut NewSets) -> u64 {
+        let set = self.differ.as_ref().map_or(&[][..], Differ::set);
+        if let Some(&number) = self.sets.get(set) {
+            return number;
+        }
+        let number = self.sets.len() as u64;
+        self.sets.insert(set.into(), number);
+        new_sets.count += 1;
+        put_set(&mut new_sets.bytes, set);
+        number
     }
 }
 
@@ -86,88 +109,44 @@ pub(super) struct NewSets {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The entries in which a row differs from its prediction, and their values. A changed
-/// mask index counts as the entry after the last.
-pub(super) fn differences(
-    table: &FieldTable,
-    base: &[u8],
-    row: &[u8],
-    swapped: bool,
-    new_mask: Option<u8>,
-) -> (Vec<usize>, Vec<u8>) {
-    let (mut set, mut values) = (Vec::new(), Vec::new());
-    for (position, entry) in table.entries.iter().enumerate() {
-        let place = entry.offset..entry.offset + entry.width;
-        if entry.is_number() {
-            let expected = expected(table, entry, base, row, swapped);
-            let actual = number(row, entry.offset, entry.width, swapped);
-            if actual != expected {
-                set.push(position);
-                let change = sign_extend(actual.wrapping_sub(expected), entry.width);
-                put_varint(&mut values, zigzag(change));
-            }
-        } else if row[place.clone()] != base[place.clone()] {
-            set.push(position);
-            values.extend_from_slice(&row[place]);
-        }
-    }
-    if let Some(mask) = new_mask {
-        set.push(table.entries.len());
-        values.push(mask);
-    }
-    (set, values)
-}
-
-/// A difference of `width` bytes as one of eight bytes, with its sign.
-const fn sign_extend(number: u64, width: usize) -> u64 {
-    let unused = 64 - 8 * width as u32;
-    ((number << unused).cast_signed() >> unused).cast_unsigned()
-}
-
-/// Sets times that follow the clock to their prediction where they are near it.
-pub(super) fn settle(
-    table: &FieldTable,
-    base: &[u8],
-    row: &mut [u8],
-    swapped: bool,
-    tolerance_ns: u64,
-) {
-    for entry in &table.entries {
-        let tolerance = match entry.rule {
-            Rule::Same => continue,
-            Rule::ClockNs | Rule::Derived => tolerance_ns,
-            Rule::ClockUs => tolerance_ns / 1000 + 1,
-        };
-        let expected = number(base, entry.offset, entry.width, swapped);
-        let actual = number(row, entry.offset, entry.width, swapped);
-        if expected != 0 && actual != 0 && actual.abs_diff(expected) <= tolerance {
-            set_number(row, entry.offset, entry.width, swapped, expected);
-        }
-    }
-}
-
 /// Finds the row of the snapshot before with the same pid. A reused pid makes a longer
 /// delta, not a wrong one.
-struct Pids<'a, B> {
-    prev: &'a Whole<B>,
-    rows: OnceCell<HashMap<u64, usize>>,
+struct Rows<'a> {
+    side: &'a Side<'a, &'a [u8]>,
+    size: usize,
+    by_pid: OnceCell<HashMap<u64, usize>>,
 }
 
-impl<'a, B: AsRef<[u8]>> Pids<'a, B> {
-    fn new(prev: &'a Whole<B>) -> Pids<'a, B> {
-        Pids { prev, rows: OnceCell::new() }
+impl<'a> Rows<'a> {
+    fn new(side: &'a Side<'a, &'a [u8]>, size: usize) -> Rows<'a> {
+        Rows { side, size, by_pid: OnceCell::new() }
+    }
+
+    fn get(&self, row: usize) -> Option<&'a [u8]> {
+        self.side.records.get(row * self.size..(row + 1) * self.size)
+    }
+
+    fn pid(&self, row: usize) -> Option<u64> {
+        Some(number(self.get(row)?, self.side.pid?, 4, self.side.swapped))
     }
 
     fn find(&self, pid: u64, near: usize) -> Option<usize> {
         // Rows mostly keep their order, and few tasks die.
-        if let Some(row) = (near..near + 3).find(|&row| self.prev.pid(row) == Some(pid)) {
+        if let Some(row) = (near..near + 3).find(|&row| self.pid(row) == Some(pid)) {
             return Some(row);
         }
-        let rows = self.rows.get_or_init(|| {
-            let rows = (0..self.prev.len()).rev();
-            rows.filter_map(|row| Some((self.prev.pid(row)?, row))).collect()
+        let by_pid = self.by_pid.get_or_init(|| {
+            let rows = (0..self.side.records.len() / self.size).rev();
+            rows.filter_map(|row| Some((self.pid(row)?, row))).collect()
         });
-        rows.get(&pid).copied()
+        by_pid.get(&pid).copied()
+    }
+
+    /// The time that a row's record is of, in ns of CLOCK_MONOTONIC.
+    fn clock_ns(&self, row: usize, record: &[u8]) -> u64 {
+        let time = self.side.time.filter(|_| row < self.side.living);
+        let time_ns = time.map_or(0, |at| number(record, at, 8, self.side.swapped));
+        if time_ns == 0 { self.side.clock_ns } else { time_ns }
     }
 }
 
@@ -233,10 +212,10 @@ impl Ops {
     }
 }
 
-fn put_set(out: &mut Vec<u8>, set: &[usize]) {
-    put_varint(out, set.len() as u64);
+fn put_set(out: &mut Vec<u8>, set: &[u64]) {
+    put_varint(out, set.iter().map(|bits| u64::from(bits.count_ones())).sum());
     let mut last = 0;
-    for &position in set {
+    for position in entries_of(set) {
         put_varint(out, (position - last) as u64);
         last = position;
     }

@@ -10,10 +10,12 @@
 //!   when all tasks were read ([`Header::all_read_ns`]).
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use indexmap::IndexMap;
 
-use super::encode::{Encoder, NewSets, Ops, differences, put_header, settle};
+use super::differ::Settle;
+use super::encode::{Encoder, NewSets, Ops, put_header};
 use super::{Advance, Whole, op};
 use crate::codec;
 use crate::dump::field_table::FieldTable;
@@ -78,7 +80,8 @@ struct Written {
     row: usize,
     operation: u64,
     set: u64,
-    values: Vec<u8>,
+    /// Where its values are.
+    values: Range<usize>,
 }
 
 /// What encodes a delta.
@@ -86,24 +89,42 @@ struct Context<'a> {
     table: &'a FieldTable,
     encoder: &'a mut Encoder,
     new_sets: NewSets,
-    tolerance_ns: u64,
+    /// The values of the rows so far.
+    values: Vec<u8>,
+    /// What a new row is compared with.
+    zeros: Vec<u8>,
+    swapped: bool,
 }
 
-impl Context<'_> {
-    /// The operation that writes `record` over `base`, at a row.
+impl<'a> Context<'a> {
+    fn new(table: &'a FieldTable, encoder: &'a mut Encoder, swapped: bool) -> Context<'a> {
+        let zeros = vec![0; table.record_size];
+        let new_sets = NewSets::default();
+        Context { table, encoder, new_sets, values: Vec::new(), zeros, swapped }
+    }
+
+    /// The operation that writes `record` over `base`, at a row; None where they are the same.
     fn written(
         &mut self,
         row: usize,
         base: Option<&[u8]>,
         record: &[u8],
-        swapped: bool,
         new_mask: Option<u8>,
-    ) -> Written {
-        let zeros = vec![0; if base.is_some() { 0 } else { record.len() }];
+    ) -> Option<Written> {
         let operation = if base.is_some() { op::CHANGE } else { op::NEW };
-        let base = base.unwrap_or(&zeros);
-        let (set, values) = differences(self.table, base, record, swapped, new_mask);
-        Written { row, operation, set: self.encoder.number(set, &mut self.new_sets), values }
+        let compared = base.unwrap_or(&self.zeros);
+        let (table, swapped, begin) = (self.table, self.swapped, self.values.len());
+        let values = &mut self.values;
+        let differs = self.encoder.compare(table, compared, record, swapped, new_mask, values);
+        if base.is_some() && !differs {
+            return None;
+        }
+        let set = self.encoder.number(&mut self.new_sets);
+        Some(Written { row, operation, set, values: begin..self.values.len() })
+    }
+
+    fn values(&self, written: &Written) -> &[u8] {
+        &self.values[written.values.clone()]
     }
 }
 
@@ -229,10 +250,10 @@ impl Tasks {
         let dead = self.remove_gone(table, partial, &mut moves)?;
         let survivors = self.rows.len();
         self.clock_ns = partial.header().begin.monotonic_ns;
-        let mut context = Context { table, encoder, new_sets: NewSets::default(), tolerance_ns };
-        let written = self.write_living(&mut context, partial)?;
+        let mut context = Context::new(table, encoder, self.layout.is_swapped());
+        let written = self.write_living(&mut context, partial, tolerance_ns)?;
         let mut ops = Ops::default();
-        put_living(&mut ops, written, &moves, survivors);
+        put_living(&mut ops, &context, written, &moves, survivors);
         self.put_dead(&mut ops, &mut context, partial, &dead);
 
         let rows = self.rows.len() + dead.len();
@@ -308,9 +329,11 @@ impl Tasks {
         &mut self,
         context: &mut Context<'_>,
         partial: &Snapshot<B>,
+        tolerance_ns: u64,
     ) -> Result<Vec<Written>, ParseError> {
         let (size, swapped) = (self.layout.record_size(), self.layout.is_swapped());
         let advance = Advance::new(context.table, swapped);
+        let settle = Settle::new(context.table, swapped, tolerance_ns);
         let mut written = Vec::with_capacity(partial.living());
         let (mut base, mut new) = (vec![0; size], vec![0; size]);
         for record in partial.iter().take(partial.living()) {
@@ -327,7 +350,7 @@ impl Tasks {
             let Some((row, _, known)) = self.rows.get_full_mut(&pid) else {
                 let new_mask = (mask != 0).then_some(mask);
                 let row = self.rows.len();
-                written.push(context.written(row, None, &new, swapped, new_mask));
+                written.extend(context.written(row, None, &new, new_mask));
                 self.rows.insert(pid, next);
                 self.records.extend_from_slice(&new);
                 continue;
@@ -339,14 +362,14 @@ impl Tasks {
             let place = row * size..(row + 1) * size;
             base.copy_from_slice(&self.records[place.clone()]);
             advance.row(&mut base, known.clock_ns, clock_ns);
-            settle(context.table, &base, &mut new, swapped, context.tolerance_ns);
+            settle.row(&base, &mut new);
             let new_mask = (mask != known.mask).then_some(mask);
-            if new == base && new_mask.is_none() {
+            let Some(change) = context.written(row, Some(&base), &new, new_mask) else {
                 known.serial = serial;
                 continue;
-            }
+            };
             *known = next;
-            written.push(context.written(row, Some(&base), &new, swapped, new_mask));
+            written.push(change);
             self.records[place].copy_from_slice(&new);
         }
         Ok(written)
@@ -367,22 +390,25 @@ impl Tasks {
             let before = old.as_ref().map_or(0, |old| old.mask);
             let new_mask = (mask != before).then_some(mask);
             let base = old.as_ref().map(|old| old.record.as_slice());
-            let swapped = self.layout.is_swapped();
             if let Some(old) = old {
                 ops.seek(old.row);
             }
-            if base == Some(record.bytes()) && new_mask.is_none() {
-                ops.keep(1);
-                continue;
+            match context.written(row, base, record.bytes(), new_mask) {
+                Some(written) => ops.row(written.operation, written.set, context.values(&written)),
+                None => ops.keep(1),
             }
-            let written = context.written(row, base, record.bytes(), swapped, new_mask);
-            ops.row(written.operation, written.set, &written.values);
         }
     }
 }
 
 /// Writes the rows of living tasks: the first `survivors` are of the snapshot before.
-fn put_living(ops: &mut Ops, mut written: Vec<Written>, moves: &Moves, survivors: usize) {
+fn put_living(
+    ops: &mut Ops,
+    context: &Context<'_>,
+    mut written: Vec<Written>,
+    moves: &Moves,
+    survivors: usize,
+) {
     written.sort_unstable_by_key(|written| written.row);
     let mut moved: Vec<usize> = moves.0.keys().copied().collect();
     moved.sort_unstable();
@@ -399,13 +425,14 @@ fn put_living(ops: &mut Ops, mut written: Vec<Written>, moves: &Moves, survivors
         }
         moved.next_if(|&row| row == end);
     };
-    for Written { row, operation, set, values } in written {
+    for change in written {
+        let row = change.row;
         keep_until(ops, &mut at, row.min(survivors));
-        if operation == op::CHANGE {
+        if change.operation == op::CHANGE {
             ops.seek(moves.origin(row));
             at = row + 1;
         }
-        ops.row(operation, set, &values);
+        ops.row(change.operation, change.set, context.values(&change));
     }
     keep_until(ops, &mut at, survivors);
 }
