@@ -7,18 +7,27 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 import taskstats
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
 from ptop.filters import what_is_wrong
-from ptop.live.state import LAYOUTS, THEMES, Limits, Setup, State
+from ptop.live.state import LAYOUTS, THEMES, Keeping, Limits, Setup, State
 from ptop.live.tree import Tree, first
 from ptop.text import safe
-from ptop.times import DELAY_RANGE, UNITS_S, parse_delay
+from ptop.times import (
+    DELAY_RANGE,
+    LENGTH_FORMS,
+    MAX_LENGTH_S,
+    SIZE_FORMS,
+    parse_delay,
+    parse_history,
+    parse_length,
+    parse_size,
+)
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -28,10 +37,9 @@ if TYPE_CHECKING:
 # Limits that no sensible value exceeds; all numbers up to them fit where they are used.
 MAX_COUNT = 10**9
 MAX_PID = 2**32 - 1
-MAX_SIZE_BYTES = 1 << 50
-MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
 
-_UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# Keys of the setup file that are options of the history.
+_KEEPING = tuple(key.name for key in fields(Keeping))
 
 # The exit status of argparse for wrong options.
 EXIT_USAGE = 2
@@ -93,32 +101,18 @@ def seconds(text: str) -> float:
 
 def size(text: str) -> int:
     """Bytes, with an optional binary unit."""
-    number = _with_unit(text, _UNITS_BYTES, 1, MAX_SIZE_BYTES)
+    number = parse_size(text)
     if number is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a size: give one such as 500M or 2G,"
-            f" from 1 to {MAX_SIZE_BYTES >> 30}G"
-        )
-    return int(number)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give {SIZE_FORMS}")
+    return number
 
 
 def length(text: str) -> float:
     """Seconds, with an optional unit."""
-    number = _with_unit(text, UNITS_S, MIN_LENGTH_S, MAX_LENGTH_S)
+    number = parse_length(text)
     if number is None:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a length of time: give one such as 90, 30m, 12h or 7d,"
-            f" from {MIN_LENGTH_S} to {MAX_LENGTH_S // 86_400}d"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time: give {LENGTH_FORMS}")
     return number
-
-
-def _with_unit(text: str, units: Mapping[str, int], least: float, most: float) -> float | None:
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)([a-zA-Z]?)", text)
-    if match is None or match[2] not in units:
-        return None
-    number = float(match[1]) * units[match[2]]
-    return number if least <= number <= most else None
 
 
 def _columns(text: str) -> tuple[TableColumn, ...]:
@@ -204,11 +198,10 @@ def add_acting(options: argparse.ArgumentParser) -> None:
     )
 
 
-def _minutes(text: str) -> float:
+def _history(text: str) -> float:
     """Seconds of a history: a length of time, or 0 for none."""
-    if _with_unit(text, UNITS_S, 0, 0) == 0:
-        return 0.0
-    return length(text if text[-1:].isalpha() else f"{text}m")
+    number = parse_history(text)
+    return length(text) if number is None else number
 
 
 def _trigger(text: str) -> tuple[TableColumn, float, bool]:
@@ -227,10 +220,11 @@ def _trigger(text: str) -> tuple[TableColumn, float, bool]:
 
 def add_history(options: argparse.ArgumentParser) -> None:
     """Add the options of what the live view keeps."""
+    usual = Keeping()
     options.add_argument(
         "--history",
-        type=_minutes,
-        default=3600.0,
+        type=_history,
+        default=usual.history,
         metavar="TIME",
         help="how far back the live view can step, in minutes or with a unit (default 60);"
         " 0 keeps nothing",
@@ -238,7 +232,7 @@ def add_history(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--history-size",
         type=size,
-        default=64 << 20,
+        default=usual.history_size,
         metavar="SIZE",
         help="memory for that (default 64M): where it does not suffice, short-lived tasks of the"
         " oldest intervals are merged by name and parent, then the oldest are forgotten",
@@ -257,19 +251,22 @@ def add_history(options: argparse.ArgumentParser) -> None:
         " sum:COLUMN:VALUE the sum of all rows; may be given several times",
     )
     options.add_argument(
-        "--spike-dir", default=".", metavar="DIR", help="directory of these files (default .)"
+        "--spike-dir",
+        default=usual.spike_dir,
+        metavar="DIR",
+        help="directory of these files (default .)",
     )
     options.add_argument(
         "--spike-files",
         type=count,
-        default=10,
+        default=usual.spike_files,
         metavar="N",
         help="write none where DIR has N of these files (default 10)",
     )
     options.add_argument(
         "--spike-gap",
         type=length,
-        default=300.0,
+        default=usual.spike_gap,
         metavar="TIME",
         help="shortest time between two of these files (default 5m)",
     )
@@ -404,10 +401,13 @@ def parse_with_config(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
         return options
     config = load(_is_column, getattr(options, "keep_root", False))
     if config.values:
-        known = {"keys", "view", "ascii", *(("delay",) if hasattr(options, "delay") else ())}
+        known = {"keys", "view", "ascii", "delay", *_KEEPING} - {"on_spike"}
         values = {key: config.values[key] for key in known if key in config.values}
-        parser.set_defaults(**values)
+        parser.set_defaults(**{key: values[key] for key in values if hasattr(options, key)})
         options = parser.parse_args(words)
+        if getattr(options, "on_spike", ()) is None:
+            # Options of the command line would be added to a default.
+            options.on_spike = [_trigger(text) for text in config.values.get("on_spike", ())]
     options.config = config
     for warning in config.warnings:
         sys.stderr.write(f"ptop: warning: {safe(warning)}\n")
@@ -450,6 +450,7 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         ascii=options.ascii,
         view=values.get("view", "live"),
         views=values.get("views", Setup().views),
+        keeping=Keeping(**{key: values[key] for key in _KEEPING if key in values}),
         path=config.path,
         why=config.why,
     )

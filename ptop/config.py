@@ -28,7 +28,15 @@ from typing import Any
 from ptop.columns import COLUMN_SETS
 from ptop.live.state import LAYOUTS, THEMES, Setup
 from ptop.privilege import sudo_user
-from ptop.times import DELAY_RANGE, parse_delay
+from ptop.times import (
+    DELAY_RANGE,
+    LENGTH_FORMS,
+    SIZE_FORMS,
+    parse_delay,
+    parse_history,
+    parse_length,
+    parse_size,
+)
 
 # Grows when a key changes its meaning or goes.
 SCHEMA = 1
@@ -91,6 +99,37 @@ def _delay(value: Any) -> float:
     return number
 
 
+def _amount(parse: Callable[[str], float | None], forms: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if isinstance(value, bool) or parse(str(value)) is None:
+            raise ValueError(f"give {forms}")
+        return str(value)
+
+    return check
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 10**9:
+        raise ValueError("give a whole number from 1 up")
+    return value
+
+
+def _folder(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("give a directory")
+    return os.path.expanduser(value)
+
+
+def _triggers(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError("give a list of COLUMN:VALUE or sum:COLUMN:VALUE")
+    for text in value:
+        number = re.fullmatch(r"[^:]+:([0-9]+(\.[0-9]+)?)", text.removeprefix("sum:"))
+        if number is None:
+            raise ValueError(f"{text!r} is not COLUMN:VALUE or sum:COLUMN:VALUE")
+    return tuple(value)
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
         raise ValueError("give a list of columns")
@@ -112,6 +151,12 @@ VALUES: Mapping[str, Callable[[Any], Any]] = {
     "delay": _delay,
     "ascii": _yes_or_no,
     "key_bar": _yes_or_no,
+    "history": _amount(parse_history, f"0 or {LENGTH_FORMS}"),
+    "history_size": _amount(parse_size, SIZE_FORMS),
+    "on_spike": _triggers,
+    "spike_dir": _folder,
+    "spike_files": _count,
+    "spike_gap": _amount(parse_length, LENGTH_FORMS),
 }
 _SCREEN: Mapping[str, Callable[[Any], Any]] = {
     "columns": _texts,
@@ -156,6 +201,12 @@ def parse(text: str, path: str, is_column: Callable[[str], bool]) -> Config:
 
     screens = document.pop("screen", {})
     values = take(document, VALUES, "")
+    triggers = values.get("on_spike", ())
+    columns = [text.removeprefix("sum:").rpartition(":")[0] for text in triggers]
+    if wrong := [column for column in columns if not is_column(column)]:
+        where = f"{path}:{_line(text, 'on_spike')}: "
+        warnings.append(f"{where}no column {', '.join(map(repr, wrong))}")
+        values.pop("on_spike")
     if not isinstance(screens, dict):
         where = f"{path}:{_line(text, 'screen')}: "
         warnings.append(f"{where}screen: give a section for a view, such as [screen.live]")

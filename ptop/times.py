@@ -1,4 +1,4 @@
-"""Times and lengths of time that a user types, and the pace of snapshots.
+"""Times, lengths of time and sizes that a user types, and the pace of snapshots.
 
 Design decisions
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 # Seconds in a unit; without a unit, a number means seconds.
 UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# Limits that no sensible value exceeds; all numbers up to them fit where they are used.
+MIN_LENGTH_S, MAX_LENGTH_S = 0.001, 36_500 * 86_400
+MAX_SIZE_BYTES = 1 << 50
+LENGTH_FORMS = f"one such as 90, 30m, 12h or 7d, from {MIN_LENGTH_S} to {MAX_LENGTH_S // 86_400}d"
+SIZE_FORMS = f"one such as 500M or 2G, from 1 to {MAX_SIZE_BYTES >> 30}G"
 TIME_FORMS = "12:34:56, '2026-11-23 12:34:56', +90s, -5m or @SECONDS since 1970"
 
 SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.1, 86_400
@@ -48,6 +54,32 @@ def parse_time(text: str, reference_ns: int, latest_ns: int | None = None) -> in
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time; write {TIME_FORMS}") from None
+
+
+def parse_length(text: str) -> float | None:
+    """Seconds, with an optional unit; None if it is no length of time."""
+    return _with_unit(text, UNITS_S, MIN_LENGTH_S, MAX_LENGTH_S)
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes, with an optional binary unit; None if it is no size."""
+    number = _with_unit(text, _UNITS_BYTES, 1, MAX_SIZE_BYTES)
+    return None if number is None else int(number)
+
+
+def parse_history(text: str) -> float | None:
+    """Seconds that a history spans: minutes, or with a unit, and 0 for none."""
+    if _with_unit(text, UNITS_S, 0, 0) == 0:
+        return 0.0
+    return parse_length(text if text[-1:].isalpha() else f"{text}m")
+
+
+def _with_unit(text: str, units: dict[str, int], least: float, most: float) -> float | None:
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)([a-zA-Z]?)", text)
+    if match is None or match[2] not in units:
+        return None
+    number = float(match[1]) * units[match[2]]
+    return number if least <= number <= most else None
 
 
 def is_time(text: str) -> bool:

@@ -9,11 +9,11 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ptop.columns import COLUMN_SETS, COLUMNS, TableColumn
-from ptop.live.state import LAYOUTS, THEMES, Action, Setup, State, switched
+from ptop.live.state import LAYOUTS, THEMES, Action, Keeping, Setup, State, switched
 
 _DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _YES_OR_NO = (False, True)
@@ -40,6 +40,14 @@ def _of_setup(key: str, words: str, values: Sequence[Any]) -> Choice:
     )
 
 
+def _of_keeping(key: str, words: str, values: Sequence[Any]) -> Choice:
+    def put(state: State, value: Any) -> State:
+        keeping = replace(state.setup.keeping, **{key: value})
+        return replace(state, setup=replace(state.setup, keeping=keeping))
+
+    return Choice(key, words, values, lambda state: getattr(state.setup.keeping, key), put)
+
+
 _CHOICES: tuple[Choice, ...] = (
     _of_setup("theme", "colours", THEMES),
     Choice("keys", "layout of the keys", LAYOUTS, lambda state: state.layout,
@@ -49,6 +57,10 @@ _CHOICES: tuple[Choice, ...] = (
     _of_setup("ascii", "ASCII characters alone", _YES_OR_NO),
     _of_setup("key_bar", "the last line shows keys", _YES_OR_NO),
     _of_setup("view", "the view to begin with", tuple(COLUMN_SETS)),
+    _of_keeping("history", "how far one can go back, from the next start on",
+                ("0", "10m", "60m", "4h", "24h")),
+    _of_keeping("history_size", "memory for that, from the next start on",
+                ("16M", "64M", "256M", "1G")),
 )  # fmt: skip
 _KINDS = ("choice", "view", "column")
 Line = tuple[str, str]
@@ -73,12 +85,12 @@ def texts(state: State, columns: Mapping[str, TableColumn]) -> list[str]:
         if kind == "choice":
             value = choices[key].get(state)
             word = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else value
-            text = f"{key:<10}{f'< {word} >':<14}{choices[key].words}"
+            text = f"{key:<13}{f'< {word} >':<14}{choices[key].words}"
         elif kind == "view":
-            text = f"view      [{'x' if key in state.setup.views else ' '}] {key}"
+            text = f"view         [{'x' if key in state.setup.views else ' '}] {key}"
         else:
             mark = "x" if key in state.columns else " "
-            text = f"column    [{mark}] {key:<16}{columns[key].doc}"
+            text = f"column       [{mark}] {key:<16}{columns[key].doc}"
         shown.append(text)
     return shown
 
@@ -155,6 +167,9 @@ def document(state: State) -> dict[str, Any]:
     }
     if state.setup.views != Setup().views:
         found["views"] = list(state.setup.views)
+    for key, value in asdict(state.setup.keeping).items():
+        if value != getattr(Keeping(), key):
+            found[key] = list(value) if isinstance(value, tuple) else value
     screens = {}
     now = (state.columns, state.sort, state.descending, state.tree)
     for view, (columns, sort, descending, _) in {**state.views, state.view: now}.items():

@@ -56,6 +56,28 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparing:
+    """The page that compares two spans: what its rows are of, their times, and its head."""
+
+    by: str = "task"
+    title: str = ""
+    head: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What the setup file says about the history and the files at a spike, as it is written
+    there; it holds from the next start on."""
+
+    history: str = "60m"
+    history_size: str = "64M"
+    on_spike: tuple[str, ...] = ()
+    spike_dir: str = "."
+    spike_files: int = 10
+    spike_gap: str = "5m"
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """What the setup page changes beside the table: `views` are those that `v` goes through,
     `view` is the first of a start, `path` the file, empty where it must not be written, and `why`
@@ -66,6 +88,7 @@ class Setup:
     key_bar: bool = True
     view: str = "live"
     views: tuple[str, ...] = tuple(COLUMN_SETS)
+    keeping: Keeping = field(default_factory=Keeping)
     path: str = ""
     why: str = "the setup file is not used here"
 
@@ -80,7 +103,7 @@ class State:
     replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
     asks for what only the data can answer: frame and where it is, time and what was typed, match
     and where it is, users, tag, toggle, kthreads, redraw, mouse, setup, name, save and
-    where, act and what, mark, history, write and a file.
+    where, act and what, mark, compare, history, write and a file.
     """
 
     view: str = "live"
@@ -122,6 +145,7 @@ class State:
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
     details: Details = field(default_factory=Details)
     setup: Setup = field(default_factory=Setup)
+    comparing: Comparing = field(default_factory=Comparing)
     mode: str = "table"
     entry: Line = field(default_factory=Line)
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

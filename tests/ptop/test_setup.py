@@ -36,6 +36,14 @@ columns = ["pid", "total_pct", "unit", "name"]
 sort = "pid"
 descending = true
 """
+KEEPING = """
+history = "2h"
+history_size = "200M"
+on_spike = ["sum:total_pct:350", "rss_kb:8000000"]
+spike_dir = "/var/tmp/spikes"
+spike_files = 3
+spike_gap = "1m"
+"""
 
 
 def parse(text: str) -> config.Config:
@@ -87,6 +95,32 @@ def test_an_option_counts_more_than_environment_file_and_default(
     )
 
 
+def test_what_is_kept_is_set_by_option_file_or_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path, monkeypatch, None)
+
+    def kept(*words: str) -> tuple[object, ...]:
+        options = parse_with_config(parser(), words)
+        spikes = [(column.key, value, total) for column, value, total in options.on_spike or ()]
+        return (
+            (options.history, options.history_size),
+            (options.spike_dir, options.spike_files, options.spike_gap),
+            spikes,
+        )
+
+    assert kept() == ((3600.0, 64 << 20), (".", 10, 300.0), [])
+    start(tmp_path, monkeypatch, KEEPING)
+    spikes = [("total_pct", 350.0, True), ("rss_kb", 8e6, False)]
+    assert kept() == ((7200.0, 200 << 20), ("/var/tmp/spikes", 3, 60.0), spikes)
+    assert kept("--history", "0", "--on-spike", "user_pct:9", "--spike-gap", "9") == (
+        (0.0, 200 << 20),
+        ("/var/tmp/spikes", 3, 9.0),
+        [("user_pct", 9.0, False)],
+    )
+    assert kept("--no-config") == ((3600.0, 64 << 20), (".", 10, 300.0), [])
+
+
 def test_text_for_programs_does_not_depend_on_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +148,15 @@ def test_text_for_programs_does_not_depend_on_the_file(
         ("[screen.live]\ncolumns = ['pid', 'x,y']", f"{PATH}:2: no column 'x,y'"),
         ("theme = ", f"{PATH}: Invalid value (at end of document): none of it is used"),
         ("schema = 2\nx = 1", f"{PATH}:1: schema 2 is not 1, which this version reads"),
+        ('history = "long"', f"{PATH}:1: history: give 0 or one such as 90, 30m"),
+        ("history = true", f"{PATH}:1: history: give 0"),
+        ('history_size = "64 MB"', f"{PATH}:1: history_size: give one such as 500M"),
+        ('on_spike = "total_pct:9"', f"{PATH}:1: on_spike: give a list of COLUMN:VALUE"),
+        ('on_spike = ["total_pct>9"]', f"{PATH}:1: on_spike: 'total_pct>9' is not COLUMN:VALUE"),
+        ('\non_spike = ["sum:totl_pct:9"]', f"{PATH}:2: no column 'totl_pct'"),
+        ("spike_files = 0", f"{PATH}:1: spike_files: give a whole number from 1 up"),
+        ("spike_dir = ''", f"{PATH}:1: spike_dir: give a directory"),
+        ('spike_gap = "0"', f"{PATH}:1: spike_gap: give one such as 90"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, warning: str) -> None:
@@ -372,24 +415,40 @@ def on(state: State, word: str) -> State:
     return replace(state, cursor=next(at for at, t in enumerate(texts) if t.startswith(word)))
 
 
+def test_the_page_changes_the_history_and_keeps_the_spikes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = start(tmp_path, monkeypatch, KEEPING, "--history", "5m")
+    # What is written is what the file said, not what this start was asked for.
+    assert parse(config.dumps(setup.document(state))).values == parse(KEEPING).values
+    state = press(on(state, "history "), "Right")
+    state = press(on(state, "history_size"), "Right")
+    found = dict(parse(config.dumps(setup.document(state))).values)
+    # The values of the file are none that the page offers; 64M, the default, is not written.
+    changed = {**parse(KEEPING).values, "history": "10m"}
+    del changed["history_size"]
+    assert found == changed
+    assert "history" not in setup.document(State())
+
+
 def test_the_page_changes_settings_views_and_the_order_of_columns() -> None:
     state = press(on(State(), "theme"), "Right")
     assert state.setup.theme == "mono"
     assert press(state, "Left").setup.theme == "16"
     assert press(on(state, "key_bar"), " ").setup.key_bar is False
-    state = press(on(State(), "view      [x] waits"), " ")
+    state = press(on(State(), "view         [x] waits"), " ")
     others = tuple(view for view in COLUMN_SETS if view != "waits")
     assert state.setup.views == others
-    assert setup.texts(state, COLUMNS)[state.cursor] == "view      [ ] waits"
-    state = press(on(state, "view      [x] snap"), "F7")
+    assert setup.texts(state, COLUMNS)[state.cursor] == "view         [ ] waits"
+    state = press(on(state, "view         [x] snap"), "F7")
     assert state.setup.views == ("snap", "live", *others[2:])
-    state = press(on(State(), "column    [x] USER"), "F8")
+    state = press(on(State(), "column       [x] USER"), "F8")
     assert state.columns[:4] == ("pid", "state", "USER", "ac_nice")
     assert "USER" in setup.texts(state, COLUMNS)[state.cursor]
     state = press(state, " ")
     assert "USER" not in state.columns
     assert press(state, "F7").notice
-    state = press(on(State(), "column    [ ] unit"), "Enter")
+    state = press(on(State(), "column       [ ] unit"), "Enter")
     # Where the key f puts it: the last one has the rest of the line.
     assert state.columns == (*State().columns[:-1], "unit", State().columns[-1])
     page = press(replace(State(), known=tuple(COLUMNS)), "f")
@@ -399,9 +458,9 @@ def test_the_page_changes_settings_views_and_the_order_of_columns() -> None:
 
 def test_the_last_view_and_column_stay() -> None:
     state = replace(State(), columns=("pid",), mode="setup")
-    assert press(on(state, "column    [x] pid"), " ").columns == ("pid",)
+    assert press(on(state, "column       [x] pid"), " ").columns == ("pid",)
     state = replace(state, setup=replace(state.setup, views=("live",)))
-    assert press(on(state, "view      [x] live"), " ").setup.views == ("live",)
+    assert press(on(state, "view         [x] live"), " ").setup.views == ("live",)
 
 
 @pytest.mark.parametrize("height", [10, 24, 60])
