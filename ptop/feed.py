@@ -198,6 +198,17 @@ class FrameFeed(Protocol):
     def position(self) -> str:
         """Where the current frame is, in words; may be empty."""
 
+    @property
+    def number(self) -> int | None:
+        """The number of the current frame; None if there is none."""
+
+    def span(self, begin: int, end: int) -> taskstats.Interval | str:
+        """What happened from the end of one frame to that of a later one, or why that is unknown,
+        in words."""
+
+    def show_span(self, interval: taskstats.Interval) -> None:
+        """Show what happened from some frame to this one."""
+
 
 class RecordedFeed:
     """Frames of a recording; moves in both directions."""
@@ -287,6 +298,30 @@ class RecordedFeed:
         except TimeoutError as late:
             return too_late(self.frames.times_ns[late.args[0]])
         return "" if self.show(found) else "none at all"
+
+    @property
+    def number(self) -> int | None:
+        return self.index
+
+    def span(self, begin: int, end: int) -> taskstats.Interval | str:
+        deadline = time.monotonic() + SEARCH_S
+        exits = []
+        for index in range(begin + 1, end + 1):
+            interval = self.frames.interval(index)
+            if interval is None:
+                return "a gap or damage lies in between: m marks another moment"
+            if time.monotonic() > deadline:
+                return "this span takes too long to read; type: ptop diff --help"
+            if index < end and interval.cur.exited:
+                # A copy of the dead alone, so that all others need not stay in memory.
+                exits.append(taskstats.parse(interval.cur.exits.to_bytes()))
+        first, last = self.frames.snapshot(begin), self.frames.snapshot(end)
+        if first is None or last is None:
+            return "a marked snapshot is damaged: m marks another moment"
+        return taskstats.usage(first, last, exits=exits)
+
+    def show_span(self, interval: taskstats.Interval) -> None:
+        self.interval = interval
 
     def hold(self, holds: bool) -> None:
         pass

@@ -9,7 +9,6 @@ import taskstats
 
 from ptop import spikes
 from ptop.feed import SEARCH_S, LiveFeed, too_late
-from ptop.text import stamp
 
 # An interval that is so many times longer than those around it is a gap.
 GAP_FACTOR = 3.0
@@ -27,7 +26,6 @@ class HistoryFeed(LiveFeed):
         self._newest: taskstats.Interval | None = None
         # The number of the frame that is shown, and its end; None for the newest.
         self._held: tuple[int, int] | None = None
-        self._mark: tuple[int, int] | None = None
         # From which frame on which rows and fields were configured.
         self._contents: list[tuple[int, bool, set[str]]] = []
         self._peaks: dict[str, dict[int, spikes.Peak]] = {}
@@ -215,27 +213,12 @@ class HistoryFeed(LiveFeed):
                 if at >= self.history.first:
                     yield self.history.interval(at).interval
 
-    def mark(self) -> str:
-        """Mark the frame that is shown. Returns a message."""
-        number = self.number
-        if number is None:
-            return "there is nothing to mark yet"
-        self._mark = number, self.time_ns
-        return f"{stamp(self.time_ns)[11:]} is marked; = shows what happened from there to here"
+    def span(self, begin: int, end: int) -> taskstats.Interval | str:
+        return self.history.span(begin, end) or (
+            "a gap lies in between, or the mark is forgotten: m marks another moment"
+        )
 
-    def compare(self) -> tuple[bool, str]:
-        """Show what happened between the marked frame and the one that is shown. Returns whether
-        there is such a difference, and a message."""
-        number = self.number
-        if self._mark is None or number is None:
-            return False, "nothing is marked: m marks a moment, = shows what happened since"
-        begin, end = sorted((self._mark, (number, self.time_ns)))
-        if begin[0] == end[0]:
-            return False, "the marked moment is the one that is shown: go to another one first"
-        interval = self.history.span(begin[0], end[0])
-        if interval is None:
-            return False, "a gap lies in between, or the mark is forgotten: m marks another moment"
-        self._held = number, self.time_ns
-        self.interval, self.unchanged = interval, None
-        times = " to ".join(stamp(time_ns)[11:] for _, time_ns in (begin, end))
-        return True, f"what happened from {times}; Z goes on, . and , step"
+    def show_span(self, interval: taskstats.Interval) -> None:
+        if self.number is not None:
+            self._held = self.number, self.time_ns
+            self.interval, self.unchanged = interval, None

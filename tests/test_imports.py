@@ -55,7 +55,7 @@ LAYERS = (
         "ptop.live.looking",
         "ptop.live.setup",
     ),
-    ("ptop.args", "ptop.live.actor", "ptop.live.guard", "ptop.live.history"),
+    ("ptop.args", "ptop.live.actor", "ptop.live.comparing", "ptop.live.guard", "ptop.live.history"),
     ("ptop.live.keys",),
     ("ptop.live.pages", "ptop.live.pointing", "ptop.live.theme", "ptop.commands.batch"),
     ("ptop.live.drawing", "ptop.live.view"),

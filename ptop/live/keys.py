@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ptop.columns import COLUMN_SETS
-from ptop.live import acting, editor, history, looking, setup, state, tree
+from ptop.live import acting, comparing, editor, history, looking, setup, state, tree
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
 # Where the user looks at something, chooses from a list, and types a text.
-LISTS = ("columns", "setup", "sort", "users", *acting.LISTS)
+LISTS = ("columns", "setup", "sort", "users", "compare", *acting.LISTS)
 _TEXTS = ("filter", "search", "delay", "time", "save", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
 PAGES = ("help", "books", "refused", *LISTS)
@@ -190,12 +190,12 @@ _FRAMES: tuple[Key, ...] = (
         views=_LIVE),
     Key("d @", "go to a time; +90s and -5m count from this frame", state.type_in("time"),
         views=_REPLAY, old="@ d"),
-    Key("m", "mark this moment", state.ask("mark"), views=_LIVE),
-    Key("=", "what happened between the marked moment and this one",
-        state.step("difference"), views=_LIVE),
+    Key("m", "mark this moment; up to three marks", state.ask("mark")),
+    Key("=", "what happened since the mark; more marks: compare two spans",
+        state.step("difference")),
     Key("W", "write the kept frames to a file for ptop replay", state.ask("history"),
         views=_LIVE),
-    Key("+ =", "twice as fast; in a tree, open or close the selected row",
+    Key("+", "twice as fast; in a tree, open or close the selected row",
         state.toggle_row_or(state.multiply_speed(2)), views=_REPLAY, old="+ ="),
     Key("-", "half as fast; in a tree as +", state.toggle_row_or(state.multiply_speed(0.5)),
         views=_REPLAY, old="-"),
@@ -211,13 +211,14 @@ _LIST_KEYS: tuple[Key, ...] = (
     Key("w", "write the setup file", setup.save, "Write", modes=("setup",)),
     Key("Esc q F10 F2", "back to the table", state.leave, "Back", modes=("setup",)),
     Key("Enter", "choose the line", state.pick, "Choose", modes=("sort", "users")),
+    Key("Tab z", "by task, name, user or cgroup", comparing.next_by, "By", modes=("compare",)),
     Key("Enter", "send the signal", acting.pick_signal, "Choose", modes=("signal",)),
     Key("Enter", "answer the question", acting.answer, "Choose", modes=("confirm",)),
     Key("Esc q F10 Enter F1", "back to the table", state.leave, "Back",
         modes=("help", "books", "refused")),
     Key("Esc q F10 Enter F2", "back to the table", state.leave, "Back", modes=("columns",)),
     Key("Esc q F10", "back to the table", state.leave, "Back",
-        modes=("sort", "users", *acting.LISTS)),
+        modes=("sort", "users", "compare", *acting.LISTS)),
 )  # fmt: skip
 
 _PROMPT_KEYS: tuple[Key, ...] = (

@@ -127,6 +127,13 @@ def users_page(state: State, height: int) -> list[StyledLine]:
     return _list_page("user: Enter chooses, Esc returns", list(state.labels), state, height)
 
 
+def compare_page(state: State, height: int) -> list[StyledLine]:
+    """The page of two spans that are compared."""
+    title = f"{state.comparing.title}; Tab: by task, name, user, cgroup"
+    first, *rest = _list_page(title, list(state.labels), state, height - 1)
+    return [first, (state.comparing.head, "bold"), *rest]
+
+
 def acting_page(state: State, height: int) -> list[StyledLine]:
     """The menu of signals, or the second question."""
     return _list_page(acting.title(state), list(state.labels), state, height)

@@ -18,7 +18,7 @@ from ptop import config
 from ptop.columns import TableColumn
 from ptop.feed import Feed, FrameFeed, RecordedFeed
 from ptop.history_feed import HistoryFeed
-from ptop.live import actor, setup
+from ptop.live import actor, comparing, setup
 from ptop.live.guard import Guard
 from ptop.live.history import Files, not_written
 from ptop.live.state import (
@@ -58,6 +58,7 @@ class Requests:
         self.files = files
         self._answers: dict[str, Callable[[State, str], State]] = {
             "act": self._act,
+            "compare": self._compare,
             "frame": self._frame,
             "history": self._history,
             "kthreads": self._kernel_threads,
@@ -73,6 +74,8 @@ class Requests:
             "users": self._users,
             "write": self._write,
         }
+        self._marks = comparing.Marks()
+        self._spans: comparing.Spans | None = None
 
     def answer(self, state: State) -> State:
         """Do what the state requests."""
@@ -173,15 +176,28 @@ class Requests:
         return replace(state, notice=notice)
 
     def _mark(self, state: State, _: str) -> State:
-        if not isinstance(self.feed, HistoryFeed):
-            return replace(state, notice=NO_HISTORY)
-        return replace(state, notice=self.feed.mark())
+        frames = self._frames()
+        return replace(state, notice=NO_HISTORY if frames is None else self._marks.add(frames))
 
     def _difference(self, state: State) -> State:
-        if not isinstance(self.feed, HistoryFeed):
+        """Show what happened since the mark, or compare two spans."""
+        frames = self._frames()
+        if frames is None:
             return replace(state, notice=NO_HISTORY)
-        found, notice = self.feed.compare()
-        return replace(state, notice=notice, paused=state.paused or found)
+        found, notice = self._marks.compare(frames)
+        state = replace(state, notice=notice)
+        if found is None:
+            return state
+        if isinstance(found, comparing.Spans):
+            self._spans = found
+            return self._compare(comparing.opened(state, found.title), "")
+        frames.show_span(found)
+        return replace(state, paused=True)
+
+    def _compare(self, state: State, _: str) -> State:
+        if self._spans is None:
+            return state
+        return comparing.filled(state, self._spans, self.columns)
 
     def _history(self, state: State, _: str) -> State:
         """Ask for the name of a file of the frames that were kept."""

@@ -181,6 +181,8 @@ class Renderer:
                 page = pages.sort_page(self.state, self.columns, height)
             case "users":
                 page = pages.users_page(self.state, height)
+            case "compare":
+                page = pages.compare_page(self.state, height)
             case "signal" | "confirm":
                 page = pages.acting_page(self.state, height)
             case "refused":

@@ -20,6 +20,7 @@ from ptop import spikes
 from ptop.columns import COLUMNS
 from ptop.feed import RecordedFeed
 from ptop.history_feed import HistoryFeed
+from ptop.live.comparing import Marks
 from ptop.live.history import OnSpike, Trigger, Writing
 from ptop.live.state import Limits, State
 from ptop.live.view import Renderer, needed_fields
@@ -169,10 +170,11 @@ def test_a_frame_that_is_forgotten_stays_on_the_screen() -> None:
     assert feed.interval is shown
     assert feed.has(False, FIELDS)
     assert not feed.step(-1)
-    assert feed.mark()
+    marks = Marks()
+    assert marks.add(feed)
     assert feed.step(1)
     assert feed.number == feed.history.first
-    assert "is forgotten" in feed.compare()[1]
+    assert "is forgotten" in marks.compare(feed)[1]
 
 
 def test_a_pause_of_ptop_is_a_gap() -> None:
@@ -230,38 +232,6 @@ def test_columns_that_were_not_measured_are_searched_by_reading() -> None:
     take(feed, 1)
     ((peak, total),) = feed.history.peaks("nvcsw_per_sec", 6, 7)
     assert 0 < peak <= total
-
-
-def test_the_difference_of_two_moments_is_their_interval() -> None:
-    feed = feed_of()
-    assert "nothing to mark" in feed.mark()
-    take(feed, 4)
-    assert "nothing is marked" in feed.compare()[1]
-    feed.show(0)
-    assert "is marked" in feed.mark()
-    assert "go to another one" in feed.compare()[1]
-    feed.show(3)
-    found, message = feed.compare()
-    assert found
-    assert message.startswith("what happened from ")
-    assert len(message) <= 80
-    difference = feed.interval
-    assert difference is not None
-    own = [os.getpid()]
-    used = 0
-    for number in (1, 2, 3):
-        interval = feed.history.interval(number).interval
-        used += sum(int(ns or 0) for (ns,) in interval.select(["total_ns"], pids=own))
-    assert difference.select(["total_ns"], pids=own) == [(used,)]
-    assert used > 20_000_000
-    times = [feed.history.times_ns(number)[1] for number in (0, 3)]
-    assert difference.interval_ns == pytest.approx(times[1] - times[0], rel=0.01)
-    titles = {title for (title,) in difference.select(["title"])}
-    assert "sh" in titles, "the dead are there"
-    # Back to single intervals.
-    assert feed.step(-1)
-    assert feed.number == 2
-    assert feed.interval is not difference
 
 
 def test_a_file_is_private_new_and_without_command_lines_on_request(tmp_path: Path) -> None:
