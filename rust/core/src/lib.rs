@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod cgroup_stats;
 pub mod codec;
 pub mod columns;
 pub mod dump;
@@ -30,6 +31,10 @@ pub mod table;
 pub mod wire;
 
 pub use cgroup::CgroupName;
+pub use cgroup_stats::{
+    CgroupMetric, CgroupPart, CgroupStats, CgroupUse, CgroupValue, CgroupValues, CpuMax,
+    KnownCgroups, Limit,
+};
 pub use error::{ErrorKind, ParseError};
 pub use field_set::{FieldSet, mask_index};
 pub use fields::{Field, FieldGroup, Kind, Repr, Unit};

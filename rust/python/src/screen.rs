@@ -1,7 +1,7 @@
 //! `taskstats.screen`: intervals as lines of text.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use precise_top_core::interval::Unchanged;
@@ -15,7 +15,7 @@ use precise_top_screen::{
     Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TableRow, TextTable, TreeOf,
     ViewRows, ViewSettings, draw, find, missing, plain_lines,
 };
-use precise_top_sources::{CommandLines, FilterTexts};
+use precise_top_sources::{CommandLines, FilterTexts, ShownCgroups};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -138,6 +138,8 @@ pub(crate) struct PyScreen {
     offset_s: Py<PyAny>,
     users: Users,
     commands: CommandLines,
+    /// Made when a tree of cgroups is first shown.
+    cgroups: OnceLock<ShownCgroups>,
     condition: Option<Arc<Condition>>,
     texts: Arc<FilterTexts>,
     selected: Option<Remembered>,
@@ -166,6 +168,7 @@ impl PyScreen {
             offset_s,
             users: Users::default(),
             commands: CommandLines::default(),
+            cgroups: OnceLock::new(),
             selected: None,
             samples: Samples::default(),
             quarter: None,
@@ -371,7 +374,8 @@ impl PyScreen {
                 TreeOf::Dead => TaskTree::of_dead(Arc::clone(&interval)),
                 TreeOf::Cgroups => {
                     let names = precise_top_sources::group_names(&interval);
-                    TaskTree::of_cgroups(Arc::clone(&interval), names)
+                    let values = self.cgroups.get_or_init(ShownCgroups::default).begin(&interval);
+                    TaskTree::of_cgroups(Arc::clone(&interval), names).with_cgroups(values)
                 }
             };
             let arranged = arranged(&nodes, &self.settings, tree);

@@ -25,6 +25,8 @@ pub enum CellFormat {
     Integer,
     /// KiB, with a binary unit.
     Kibibytes,
+    /// Bytes, with a binary unit.
+    Bytes,
     /// Events a second.
     Rate,
     /// Bytes a second, with a binary unit.
@@ -53,10 +55,11 @@ pub enum CellFormat {
 
 impl CellFormat {
     /// All formats with their names.
-    pub const ALL: [(&'static str, CellFormat); 22] = [
+    pub const ALL: [(&'static str, CellFormat); 23] = [
         ("percent", CellFormat::Percent),
         ("integer", CellFormat::Integer),
         ("kibibytes", CellFormat::Kibibytes),
+        ("bytes", CellFormat::Bytes),
         ("rate", CellFormat::Rate),
         ("bytes_rate", CellFormat::BytesRate),
         ("elapsed_us", CellFormat::ElapsedUs),
@@ -421,6 +424,9 @@ fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, name
         (CellFormat::Kibibytes, Some(Cell::Int(number))) => {
             text::push_kibibytes(text, number as f64)
         }
+        (CellFormat::Bytes, Some(Cell::Int(number))) => {
+            text::push_kibibytes(text, number as f64 / 1024.0)
+        }
         (CellFormat::ElapsedUs, Some(Cell::Int(number))) => {
             text::push_elapsed(text, number as f64 / 1e6)
         }
@@ -433,7 +439,15 @@ fn push_cell(text: &mut String, format: CellFormat, cell: Option<Cell<'_>>, name
             text::push_integer(text, number)
         }
         (CellFormat::Raw, Some(Cell::Float(number))) => text::push_percent(text, number),
-        (CellFormat::Raw | CellFormat::Name | CellFormat::Command, Some(Cell::Text(name))) => {
+        // A limit may be a word.
+        (
+            CellFormat::Raw
+            | CellFormat::Name
+            | CellFormat::Command
+            | CellFormat::Percent
+            | CellFormat::Bytes,
+            Some(Cell::Text(name)),
+        ) => {
             text.push_str(&text::safe(&String::from_utf8_lossy(name)));
         }
         _ => text.push_str(UNKNOWN),

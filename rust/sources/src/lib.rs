@@ -3,6 +3,7 @@
 
 pub mod acting;
 mod bpf;
+mod cgroups;
 mod errors;
 mod exits;
 mod host;
@@ -24,6 +25,7 @@ mod sys;
 mod users;
 
 pub use bpf::{CommandSums, Tree, TreeSums};
+pub use cgroups::{CgroupReader, ShownCgroups, cgroups_not_on_v2};
 pub use errors::{Error, in_words};
 pub use exits::{Exit, Exits};
 pub use mounts::cgroup_mount;

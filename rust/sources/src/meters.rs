@@ -136,7 +136,7 @@ fn known<T>(devices: Vec<T>, mut class: impl FnMut(&T) -> Option<bool>) -> Optio
 }
 
 /// Parses a file of /proc/pressure.
-fn parse_pressure(text: &[u8]) -> Option<Pressure> {
+pub(crate) fn parse_pressure(text: &[u8]) -> Option<Pressure> {
     let text = std::str::from_utf8(text).ok()?;
     let stall = |kind: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;

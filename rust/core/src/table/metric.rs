@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::cgroup_stats::CgroupMetric;
 use crate::fields::{Field, Kind, Unit};
 
 /// A value that a table has for each row.
@@ -82,6 +83,8 @@ pub enum Metric {
     ///
     /// [`Groups`]: crate::table::Groups
     Title,
+    /// Of the cgroup of a row, in a tree of cgroups.
+    Cgroup(CgroupMetric),
 }
 
 /// Name and unit of each metric that is not of a field.
@@ -127,6 +130,8 @@ impl Metric {
         };
         if let Some(&(metric, ..)) = TABLE.iter().find(|(_, known, _)| *known == name) {
             Some(metric)
+        } else if let Some(metric) = CgroupMetric::from_name(name) {
+            Some(Metric::Cgroup(metric))
         } else if let Some(field) = Field::from_name(name) {
             Some(Metric::Field(field))
         } else if let Some(field) = counter("_delta") {
@@ -152,6 +157,7 @@ impl Metric {
             Metric::Delta(field) => Cow::Owned(format!("{}_delta", field.name())),
             Metric::PerSec(field) => Cow::Owned(format!("{}_per_sec", field.name())),
             Metric::Pct(field) => Cow::Owned(format!("{}_pct", field.name())),
+            Metric::Cgroup(metric) => Cow::Borrowed(metric.name()),
             _ => Cow::Borrowed(self.entry().map_or("", |&(_, name, _)| name)),
         }
     }
@@ -162,12 +168,16 @@ impl Metric {
             Metric::Field(field) | Metric::Delta(field) => Cow::Borrowed(field.info().unit.name()),
             Metric::PerSec(field) => Cow::Owned(format!("{}/s", field.info().unit.name())),
             Metric::Pct(_) => Cow::Borrowed("%"),
+            Metric::Cgroup(metric) => Cow::Borrowed(metric.unit()),
             _ => Cow::Borrowed(self.entry().map_or("", |&(.., unit)| unit)),
         }
     }
 
     /// Whether it is a rate or a share, a number with a fraction.
     pub const fn is_share(self) -> bool {
+        if let Metric::Cgroup(metric) = self {
+            return metric.is_share();
+        }
         matches!(
             self,
             Metric::UserPct
@@ -208,6 +218,7 @@ impl Metric {
                 | Metric::LongestWaitNs
                 | Metric::Exited
                 | Metric::Title
+                | Metric::Cgroup(_)
         )
     }
 

@@ -118,7 +118,8 @@ pub(super) fn increase_of(interval: &Interval, row: usize, metric: Metric) -> Op
         | Metric::CpuNs
         | Metric::LongestWaitNs
         | Metric::Exited
-        | Metric::Title => None,
+        | Metric::Title
+        | Metric::Cgroup(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ use super::members::Members;
 use super::metric::Metric;
 use super::query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};
 use super::tasks::key_of;
+use crate::cgroup_stats::{CgroupMetric, CgroupValue, KnownCgroups};
 use crate::header::Header;
 use crate::identity::Identity;
 use crate::interval::Interval;
@@ -71,7 +72,7 @@ impl Plan {
                 nodes[parent].next = nodes[parent].next.max(nodes[at].next);
             }
         }
-        TaskTree { interval, rows, nodes }
+        TaskTree { interval, rows, nodes, cgroups: None }
     }
 }
 
@@ -96,6 +97,8 @@ pub struct TaskTree {
     interval: Arc<Interval>,
     rows: Vec<usize>,
     nodes: Vec<Node>,
+    /// Limits and use of its cgroups.
+    cgroups: KnownCgroups,
 }
 
 /// A row on the screen, relative to its ancestors.
@@ -209,6 +212,16 @@ impl TaskTree {
             plan.rows[node].append(&mut rows);
         }
         plan.tree(interval)
+    }
+
+    /// A tree of cgroups whose limits and use are known.
+    #[must_use]
+    pub fn with_cgroups(self, cgroups: KnownCgroups) -> TaskTree {
+        TaskTree { cgroups, ..self }
+    }
+
+    fn cgroup_value(&self, node: usize, metric: CgroupMetric) -> Option<CgroupValue> {
+        self.cgroups.as_ref()?.value(self.group_name(node)?, metric)
     }
 
     /// The interval whose rows they are.
@@ -396,6 +409,11 @@ impl TaskTable for TaskTree {
     fn cell(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
         match metric {
             Metric::Title => self.title(row).map(Cell::Text),
+            Metric::Cgroup(metric) => Some(match self.cgroup_value(row, metric)? {
+                CgroupValue::Max => Cell::Text(b"max"),
+                CgroupValue::Int(number) => Cell::Int(number.into()),
+                CgroupValue::Float(number) => Cell::Float(number),
+            }),
             _ => self.members(row).cell(metric),
         }
     }
@@ -403,6 +421,12 @@ impl TaskTable for TaskTree {
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
         match metric {
             Metric::Title => key_of(self.cell(row, metric)?),
+            // No limit is the largest one; rates differ by less than one.
+            Metric::Cgroup(metric) => Some(Key::Int(match self.cgroup_value(row, metric)? {
+                CgroupValue::Max => i128::MAX,
+                CgroupValue::Int(number) => number.into(),
+                CgroupValue::Float(number) => (number * 1000.0) as i128,
+            })),
             _ => self.members(row).key(metric),
         }
     }
@@ -411,7 +435,8 @@ impl TaskTable for TaskTree {
     fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
         match *self.own(row).rows {
             [only] => self.interval.part(only, metric),
-            _ if metric.is_of_descendants() => None,
+            // The kernel counts a cgroup with those below it.
+            _ if metric.is_of_descendants() || matches!(metric, Metric::Cgroup(_)) => None,
             _ => self.own(row).cell(metric),
         }
     }

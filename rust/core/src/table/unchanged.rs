@@ -83,7 +83,7 @@ impl TaskTable for Unchanged {
                 let (_, ns) = waits::longest(self, row)?;
                 Some(Cell::Int(ns.into()))
             }
-            Metric::Exited => None,
+            Metric::Exited | Metric::Cgroup(_) => None,
             Metric::Title => record.ac_comm().map(Cell::Text),
             Metric::Tasks => Some(Cell::Int(1)),
             _ if metric.is_of_descendants() => None,
