@@ -120,7 +120,8 @@ class ParquetWriter:
     """Writes rows of columns of `recorded.COLUMNS` to a Parquet file.
 
     Times are in us, which all readers of Parquet know: Spark has no ns. Text is written as it is
-    read, with a dictionary; numbers without one, which is faster and smaller.
+    read, with a dictionary; numbers without one, which is faster and smaller. So are pages of
+    version 2: they do not compress which values are null.
     """
 
     def __init__(
@@ -133,7 +134,12 @@ class ParquetWriter:
             [field.with_type(_TYPES["text"]) if field.name in text else field for field in schema]
         )
         self._writer = parquet.ParquetWriter(
-            out, self._schema, compression="zstd", use_dictionary=text, store_schema=False
+            out,
+            self._schema,
+            compression="zstd",
+            use_dictionary=text,
+            data_page_version="2.0",
+            store_schema=False,
         )
         self._closing = closing
         self._waiting: list[pyarrow.Table] = []
