@@ -4,7 +4,8 @@ Design decisions
 
 * A regular file gets its name when it is complete. Until then it has none (O_TMPFILE), so a
   process that is killed leaves nothing. Where the file system cannot do that, it has a hidden
-  name.
+  name and is locked; the next file that is made in the directory removes those of the caller
+  that nobody has locked.
 * A file is replaced, never continued. In a directory that others may write to, no link is
   followed, and a new file replaces nothing.
 * A pipe or device is opened as it is. /dev/stdout and the like are the descriptor itself, so
@@ -15,7 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import signal
 import stat
 from collections.abc import Iterator, Sequence
@@ -28,6 +31,9 @@ _MOST_LINKS = 40
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 # The errors of kernels and file systems that have no files without a name.
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+# The errors of file systems without hard links.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
+_HIDDEN = re.compile(r"\.ptop-[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +211,8 @@ class _NewFile:
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-            self._part = _hidden_name()
-            flags |= os.O_CREAT | os.O_EXCL
-            number = os.open(self._part, flags, 0o666, dir_fd=place.directory)
+            _remove_left_behind(place.directory)
+            self._part, number = _hidden_file(place.directory, flags)
         there, made = place.there, os.fstat(number)
         # The mode of another user's file is not the caller's choice.
         is_own = there is not None and there.st_uid == os.geteuid()
@@ -234,6 +239,11 @@ class _NewFile:
             except FileExistsError:
                 if self._place.shared:
                     raise
+            except OSError as error:
+                if not self._part or error.errno not in _NO_LINKS:
+                    raise
+                # A file that is made meanwhile is found by this.
+                self._reserve()
         if not self._part:
             name = _hidden_name()
             self._link(name)
@@ -241,6 +251,16 @@ class _NewFile:
         directory = self._place.directory
         os.replace(self._part, self._place.name, src_dir_fd=directory, dst_dir_fd=directory)
         self._part = ""
+
+    def _reserve(self) -> None:
+        """Make an empty file of the name; a file that is there may be replaced if the directory
+        is not shared."""
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL
+        try:
+            os.close(os.open(self._place.name, flags, 0o600, dir_fd=self._place.directory))
+        except FileExistsError:
+            if self._place.shared:
+                raise
 
     def _link(self, name: str) -> None:
         # With a directory's descriptor os.link is linkat(2), which can follow the link in /proc.
@@ -251,6 +271,45 @@ class _NewFile:
 
 def _hidden_name() -> str:
     return f".ptop-{os.urandom(8).hex()}.part"
+
+
+def _hidden_file(directory: int, flags: int) -> tuple[str, int]:
+    """A new file with a hidden name, locked if the file system has locks; its descriptor."""
+    while True:
+        name = _hidden_name()
+        number = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=directory)
+        with contextlib.suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_EX)
+        # It may have been taken for one left behind before it was locked.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(name, dir_fd=directory), os.fstat(number)):
+                return name, number
+        os.close(number)
+
+
+def _remove_left_behind(directory: int) -> None:
+    """Remove the caller's files of hidden names whose process was killed: nobody locks them."""
+    with contextlib.suppress(OSError):
+        listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            names = os.listdir(listing)
+        finally:
+            os.close(listing)
+        for name in filter(_HIDDEN.fullmatch, names):
+            _remove_if_left_behind(name, directory)
+
+
+def _remove_if_left_behind(name: str, directory: int) -> None:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with contextlib.suppress(OSError):
+        number = os.open(name, flags, dir_fd=directory)
+        try:
+            about = os.fstat(number)
+            if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(name, dir_fd=directory)
+        finally:
+            os.close(number)
 
 
 def _serve(file: _NewFile, reading: int) -> NoReturn:

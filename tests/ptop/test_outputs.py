@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -38,6 +39,74 @@ def any_file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if request.param == "with a hidden name":
         # Open(2) refuses these flags with EINVAL, as some file systems refuse O_TMPFILE.
         monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)
+
+
+@pytest.fixture
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has neither files without a name nor hard links, as vfat."""
+
+    def link(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)
+    monkeypatch.setattr(os, "link", link)
+
+
+@pytest.mark.usefixtures("without_links")
+def test_a_file_system_without_links_is_enough(tmp_path: Path, shared: Path) -> None:
+    write(tmp_path / "out", b"first")
+    write(tmp_path / "out", b"second")
+    assert (tmp_path / "out").read_bytes() == b"second"
+    assert not list(tmp_path.glob(".ptop-*"))
+    with Output(str(shared / "out")) as output:
+        (shared / "out").write_bytes(b"made meanwhile")
+        with pytest.raises(OSError, match="File exists"):
+            output.finish()
+    assert (shared / "out").read_bytes() == b"made meanwhile"
+    assert list(shared.iterdir()) == [shared / "out"]
+
+
+# Writes a part of a file where there are no files without a name, and waits.
+UNFINISHED = """
+import os, sys, time
+os.O_TMPFILE = os.O_DIRECTORY | os.O_CREAT
+from ptop.outputs import Output
+output = Output(sys.argv[1])
+output.stream.write(b"unfinished")
+output.stream.flush()
+print(flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_process_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: Callable[[bool, str], None]
+) -> None:
+    def parts() -> set[Path]:
+        return set(tmp_path.glob(".ptop-*.part"))
+
+    words = [sys.executable, "-c", UNFINISHED, str(tmp_path / "killed")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+    (left,) = parts()
+    words[-1] = str(tmp_path / "living")
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None
+        living.stdout.readline()
+        # The next process that makes a file there removes the first one's.
+        (used,) = parts()
+        assert used != left
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)
+        write(tmp_path / "out")
+        assert parts() == {used}
+        living.kill()
+    needs(os.geteuid() == 0, "gives a file to another user")
+    os.chown(used, NOBODY, NOBODY)
+    write(tmp_path / "out")
+    assert parts() == {used}
+    assert (tmp_path / "out").read_bytes() == b"new"
 
 
 @pytest.mark.usefixtures("any_file_system")
