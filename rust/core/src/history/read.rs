@@ -24,10 +24,13 @@ pub(super) struct Cursor {
     chain: ChainReader,
     unpacker: Unpacker,
     state: State,
+    /// The state at the begin of the run: a step back needs it again.
+    start: State,
     last: Option<Kept>,
 }
 
 /// What the next frame is a delta from.
+#[derive(Clone)]
 enum State {
     /// A snapshot of all tasks.
     Whole(Arc<Snap>),
@@ -35,6 +38,7 @@ enum State {
     Values(Box<Values>),
 }
 
+#[derive(Clone)]
 struct Values {
     last: Arc<LastValues>,
     /// The header of the last snapshot.
@@ -54,14 +58,27 @@ impl Cursor {
     pub(super) fn new(run: &Run) -> Result<Cursor, ParseError> {
         let mut unpacker = Unpacker::new();
         let key = run.key.read(&mut unpacker)?;
+        let is_partial = run.frames.first().is_some_and(|frame| frame.is_partial);
+        let start = if is_partial {
+            State::Values(Box::new(Values::of(&key)))
+        } else {
+            State::Whole(Arc::new(key))
+        };
         Ok(Cursor {
             run: run.number,
             next: 0,
             chain: ChainReader::new(&run.layout),
             unpacker,
-            state: State::Whole(Arc::new(key)),
+            state: start.clone(),
+            start,
             last: None,
         })
+    }
+
+    /// The cursor at the begin of its run.
+    fn restarted(self, run: &Run) -> Cursor {
+        let (chain, state) = (ChainReader::new(&run.layout), self.start.clone());
+        Cursor { next: 0, chain, state, last: None, ..self }
     }
 
     /// The frame at an index of a run. `cursor` is that of the last read: the frames after it in
@@ -75,6 +92,7 @@ impl Cursor {
         let mut at = match cursor.take() {
             Some(at) if at.run == run.number && at.next <= index => at,
             Some(at) if at.run == run.number && at.next == index + 1 && at.last.is_some() => at,
+            Some(at) if at.run == run.number => at.restarted(run),
             _ => Cursor::new(run)?,
         };
         while at.next <= index {

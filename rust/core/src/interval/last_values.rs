@@ -117,8 +117,8 @@ impl LastValues {
         let mut last_values = LastValues {
             header: full.header().clone(),
             layout: full.layout().clone(),
-            tasks: IndexMap::new(),
-            records: Vec::new(),
+            tasks: IndexMap::with_capacity(full.living()),
+            records: Vec::with_capacity(full.living() * full.layout().record_size()),
             serial: 1,
             changed: 0,
             zombies: HashMap::new(),
