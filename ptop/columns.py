@@ -325,6 +325,8 @@ class ColumnSet:
     tree: str = ""
     # Columns before the last one that a screen has, but text has not.
     on_screen: tuple[str, ...] = ()
+    # Whether there is a line of pressure, disks and networks; without it they are not read.
+    meters: bool = True
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -384,6 +386,7 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "name",
         ),
         sort="all_pct",
+        meters=False,
     ),
     "io": ColumnSet(
         (

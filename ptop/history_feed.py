@@ -44,8 +44,8 @@ class HistoryFeed(LiveFeed):
         _, rows, held = (known or self._contents[-1:])[0]
         return rows == threads and fields <= held
 
-    def configure(self, threads: bool, fields: set[str]) -> bool:
-        if not super().configure(threads, fields):
+    def configure(self, threads: bool, fields: set[str], meters: bool = False) -> bool:
+        if not super().configure(threads, fields, meters):
             return False
         self._newest = None
         oldest = next((at for at, *_ in self._contents if at <= self.history.first), 0)

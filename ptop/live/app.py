@@ -11,6 +11,7 @@ Design decisions
 from __future__ import annotations
 
 import gc
+import math
 import os
 import select
 import signal
@@ -23,7 +24,7 @@ import taskstats
 from taskstats.screen import Lines, RowKey
 
 from ptop import streams
-from ptop.columns import TableColumn
+from ptop.columns import COLUMN_SETS, TableColumn
 from ptop.feed import Feed, LiveFeed
 from ptop.history_feed import HistoryFeed
 from ptop.live import details, keys
@@ -69,7 +70,6 @@ def run(
         changed=True,
         cpu_times=True,
         system=True,
-        meters=("pressure", "disks", "networks"),
     ) as opened:
         if sudo_user() is not None:
             # The interpreter's files may be root's alone.
@@ -166,7 +166,7 @@ class _Loop:
         self.notice_until_s: float | None = None
         self.pace = Pace()
         feed.measure([columns[key].source for key in state.columns])
-        feed.configure(*self._wanted())
+        feed.configure(*self._wanted(), self._meters())
         if feed.interval is None:
             feed.advance()
 
@@ -192,21 +192,24 @@ class _Loop:
 
     def _wait(self) -> None:
         """Wait for keys, signals and what is due, and handle them."""
-        decoder, now_s = self.terminal.decoder, time.monotonic()
-        ends_s = [end_s for end_s in (decoder.due_s(), self.notice_until_s) if end_s is not None]
-        left_s = [end_s - now_s for end_s in ends_s]
-        if (frame_s := self._left_s()) is not None:
-            left_s.append(frame_s)
-        if (work_s := self.inspector.wait_s()) is not None:
-            left_s.append(work_s)
+        # Each frame comes here, with cold caches: nothing is built that is not needed.
+        decoder, left_s = self.terminal.decoder, self._left_s()
+        due_s, work_s = decoder.due_s(), self.inspector.wait_s()
+        is_timed = due_s is not None or self.notice_until_s is not None
+        if is_timed:
+            ends_s = (end_s for end_s in (due_s, self.notice_until_s) if end_s is not None)
+            left_s = min(left_s, max(0.0, min(ends_s) - time.monotonic()))
+        if work_s is not None:
+            left_s = min(left_s, work_s)
         if self.files.is_writing:
-            left_s.append(0.0)
+            left_s = 0.0
         if self.table.searching:
             # Each frame reads some of the texts that the filter goes by.
-            left_s.append(FILTER_S)
+            left_s = min(left_s, FILTER_S)
             self.stale = True
-        polled = self.poller.poll(1000 * max(0.0, min(left_s)) if left_s else None)
-        self._say(self.files.go_on())
+        polled = self.poller.poll(None if left_s == math.inf else 1000 * left_s)
+        if self.files.is_writing:
+            self._say(self.files.go_on())
         ready = [descriptor for descriptor, _ in polled]
         # Reading an empty queue costs a system call and an exception.
         if self.signals.descriptor in ready:
@@ -214,17 +217,17 @@ class _Loop:
         # What is there came in time, however late this process runs.
         if self.terminal.descriptor in ready:
             self._take(decoder.feed(self.terminal.read(), time.monotonic()))
-        elif ends_s:
+        elif is_timed:
             self._take(decoder.expire(time.monotonic()))
             self._expire_notice()
         if not ready and work_s is not None:
             self.stale |= self.inspector.work()
 
-    def _left_s(self) -> float | None:
-        """How long to show the current interval; None for ever."""
+    def _left_s(self) -> float:
+        """How long to show the current interval; infinite while the view is paused."""
         # A paused view needs something to show.
         if self.state.paused and self.feed.interval is not None and not self.feed.is_sampled:
-            return None
+            return math.inf
         return self.pace.left_s(self._wait_s())
 
     def _wait_s(self) -> float:
@@ -341,12 +344,16 @@ class _Loop:
         fields = needed_fields(self.state, self.columns)
         return self.state.threads, fields | self.files.fields
 
+    def _meters(self) -> bool:
+        """Whether intervals must have pressure, disks and networks."""
+        return COLUMN_SETS[self.state.view].meters
+
     def _configure(self) -> None:
         """Set what the next intervals must contain. A paused view shows what there is."""
         wanted = self._wanted()
         self.feed.measure([self.columns[key].source for key in self.state.columns])
         if not self.state.paused:
-            if self.feed.configure(*wanted):
+            if self.feed.configure(*wanted, self._meters()):
                 self.feed.advance()
                 self.pace.restart()
         elif not self.feed.has(*wanted) and not self.state.notice:

@@ -234,6 +234,8 @@ class Inspector:
         """How long until there is something to do between keys; None for not at all."""
         if (self._reading is not None or self._earlier is not None) and self._left_s > 0:
             return 0.0
+        if self._tool is None and not self._ending:
+            return None
         waits_s = [tool.wait_s() for tool in filter(None, [*self._ending, self._tool])]
         return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import taskstats
 from taskstats.screen import Lines, Screen
 
-from ptop.columns import TableColumn, fields_of, for_groups, with_context
+from ptop.columns import COLUMN_SETS, TableColumn, fields_of, for_groups, with_context
 from ptop.filters import fields_of_filter, row_filter
 from ptop.live import details, inspector, keys, pages
 from ptop.live.state import Limits, State
@@ -93,6 +93,7 @@ class Renderer:
             "paused": state.paused,
             "badge": "ROOT" if state.acting.keep_root else "",
             "ascii": self.ascii,
+            "meters": COLUMN_SETS[state.view].meters,
             "scroll": state.scroll,
             "key_bar": keys.bar(state) if state.setup.key_bar else (),
             "prompt": None if prompt is None else "".join(prompt),
@@ -167,6 +168,8 @@ class Renderer:
 
     def page(self, size: tuple[int, int], interval: taskstats.Interval) -> Lines | None:
         """The page that replaces the table of an interval, or None."""
+        if self.state.mode == "table":
+            return None
         height = size[1]
         match self.state.mode:
             case "help":

@@ -1914,6 +1914,7 @@ class _Settings(TypedDict, total=False):
     paused: bool
     badge: str
     ascii: bool
+    meters: bool
     key_bar: Sequence[tuple[str, str]]
     prompt: str | None
     notice: str
@@ -1966,7 +1967,8 @@ class Screen:
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
     command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are
     keys and their words for the last line, which `prompt` replaces, else `notice` where it is not
-    empty. With `ascii` all text is ASCII.
+    empty. With `ascii` all text is ASCII; without `meters` there is no line of pressure, disks and
+    networks.
 
     Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
     """

@@ -1,5 +1,6 @@
 //! `taskstats.screen`: intervals as lines of text.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -127,7 +128,7 @@ impl RowsArgument<'_> {
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
 /// command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are keys and their words
 /// for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
-/// all text is ASCII.
+/// all text is ASCII; without `meters` there is no line of pressure, disks and networks.
 ///
 /// Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
@@ -223,16 +224,14 @@ impl PyScreen {
         let (interval, table) = (chosen.interval(&rows), &self.table);
         let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(&rows) };
         self.commands.begin(interval.cur());
-        let selected = &self.selected;
+        // Drawn again with more names, it becomes the same again.
+        let selected = RefCell::new(self.selected.take());
         let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
-            let mut selected = selected.clone();
-            let lines =
-                draw(interval, rows, table, &self.settings, names, size, offset_s, &mut selected);
-            (lines, selected)
+            let selected = &mut selected.borrow_mut();
+            draw(interval, rows, table, &self.settings, names, size, offset_s, selected)
         });
-        let (lines, selected) = drawn?;
-        self.selected = selected;
-        Ok(PyLines(lines))
+        self.selected = selected.into_inner();
+        Ok(PyLines(drawn?))
     }
 
     /// Return the number of the next row, from row `start` on, that meets the condition `text` (see

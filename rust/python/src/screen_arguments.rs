@@ -36,7 +36,7 @@ impl ColumnAttributes {
             PyValueError::new_err(format!("no form {:?}: choose {names}", self.form))
         })?;
         let ColumnAttributes { title, unit, heading, width, summed, rank, limits, .. } = self;
-        let heading = if heading.is_empty() { title.clone() } else { heading };
+        let heading = if heading.is_empty() { title.clone() } else { heading }.into();
         let side = if self.right { Side::Right } else { Side::Left };
         let metric = metric(&self.source)?;
         Ok(TextColumn { title, unit, heading, width, side, metric, format, summed, rank, limits })
@@ -97,6 +97,8 @@ struct SettingsArguments {
     badge: String,
     #[pyo3(default)]
     ascii: bool,
+    #[pyo3(default = true)]
+    meters: bool,
     #[pyo3(default)]
     key_bar: Vec<(String, String)>,
     #[pyo3(default)]
@@ -106,7 +108,7 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 27] = [
     "sort",
     "descending",
     "text",
@@ -130,6 +132,7 @@ const SETTINGS: [&str; 26] = [
     "paused",
     "badge",
     "ascii",
+    "meters",
     "key_bar",
     "prompt",
     "notice",
@@ -207,6 +210,7 @@ pub(crate) fn settings(
         paused: given.paused,
         badge: given.badge,
         ascii: given.ascii,
+        meters: given.meters,
         replay: String::new(),
         age_s: None,
         exact_s: None,

@@ -222,7 +222,7 @@ fn shares(times: &CpuTimes) -> Shares {
 /// The mean of all CPUs, and the lamp.
 fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLine {
     let mut mean = [0.0; 5];
-    for times in &data.cpus {
+    for times in &*data.cpus {
         for (sum, share) in mean.iter_mut().zip(shares(times)) {
             *sum += share / data.cpus.len() as f64;
         }

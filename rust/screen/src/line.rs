@@ -1,5 +1,7 @@
 //! Lines of a screen: text fitted to the width of a terminal, and its styles.
 
+use std::sync::Arc;
+
 use crate::row_key::RowKey;
 use crate::text::{self, Side};
 
@@ -226,7 +228,7 @@ pub struct ScreenLines {
     /// The line of the headings; the rows follow it.
     pub headings_line: usize,
     /// The headings from left to right, each with the cell after its column.
-    pub headings: Vec<(usize, String)>,
+    pub headings: Vec<(usize, Arc<str>)>,
 }
 
 impl ScreenLines {

@@ -1,5 +1,7 @@
 //! Rows as sentences, for those who listen to them: each value with its title.
 
+use std::sync::Arc;
+
 use precise_top_core::TaskTable;
 
 use crate::command::Names;
@@ -17,8 +19,9 @@ pub fn plain_lines(
     settings: &ViewSettings,
     names: &dyn Names,
 ) -> Vec<String> {
-    let columns: Vec<TextColumn> = table.columns().iter().filter_map(without_bars).collect();
-    let single = columns.iter().map(|column| table.with_columns(vec![column.clone()]));
+    let columns = table.columns().iter().filter_map(|column| without_bars(column));
+    let columns: Vec<Arc<TextColumn>> = columns.map(Arc::new).collect();
+    let single = columns.iter().map(|column| table.with_columns(vec![Arc::clone(column)]));
     let single: Vec<TextTable> = single.collect();
     let chosen = rows.select(&settings.query()).into_iter();
     let line = |row: u32| {

@@ -7,6 +7,8 @@
 //! * The line of a selected task that is gone stays until the user selects another one, so
 //!   that an action never reaches the task that took its place.
 
+use std::sync::Arc;
+
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{Header, Interval, MergedRow, Query, TaskTable};
 
@@ -25,7 +27,7 @@ pub struct Remembered {
     /// The byte of the line where the name begins.
     pub name_at: usize,
     /// The headings of its cells.
-    pub headings: Vec<(usize, String)>,
+    pub headings: Vec<(usize, Arc<str>)>,
     /// Its place on the list.
     pub row: usize,
     /// What became of it.
@@ -34,7 +36,7 @@ pub struct Remembered {
 
 impl Remembered {
     /// Its line under these headings: without its cells where those are others.
-    pub(crate) fn line_under(&self, headings: &[(usize, String)]) -> ScreenLine {
+    pub(crate) fn line_under(&self, headings: &[(usize, Arc<str>)]) -> ScreenLine {
         if self.headings == headings {
             return self.line.clone();
         }

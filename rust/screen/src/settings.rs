@@ -63,6 +63,8 @@ pub struct ViewSettings {
     pub badge: String,
     /// Whether all text is ASCII.
     pub ascii: bool,
+    /// Whether there is a line of pressure, disks and networks.
+    pub meters: bool,
     /// Date and position of a replayed frame; empty in the live view.
     pub replay: String,
     /// How old the interval is, in seconds, if later ones are known.

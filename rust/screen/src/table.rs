@@ -5,6 +5,8 @@
 //! * Where a screen is too narrow, columns go, the least important first; a number is never
 //!   cut.
 
+use std::sync::Arc;
+
 use precise_top_core::{Cell, CgroupName, Interval, Metric, TaskTable, state};
 
 use crate::command::{Names, push_cgroup, push_command};
@@ -95,7 +97,7 @@ pub struct TextColumn {
     /// The unit, shown below the title.
     pub unit: String,
     /// The title of the live view, which says the unit too.
-    pub heading: String,
+    pub heading: Arc<str>,
     /// Width in terminal cells.
     pub width: usize,
     /// The alignment.
@@ -121,7 +123,7 @@ const LAST_OF_TREE: usize = 28;
 /// A table whose rows are lines of text.
 #[derive(Clone, Debug)]
 pub struct TextTable {
-    columns: Vec<TextColumn>,
+    columns: Vec<Arc<TextColumn>>,
     /// Cells that a row has on the screen; None for plain text.
     cells: Option<usize>,
     /// Seconds that local time is ahead of UTC.
@@ -131,11 +133,12 @@ pub struct TextTable {
 impl TextTable {
     /// A table with these columns.
     pub fn new(columns: Vec<TextColumn>) -> TextTable {
+        let columns = columns.into_iter().map(Arc::new).collect();
         TextTable { columns, cells: None, offset_s: 0 }
     }
 
     /// The same with other columns.
-    pub(crate) fn with_columns(&self, columns: Vec<TextColumn>) -> TextTable {
+    pub(crate) fn with_columns(&self, columns: Vec<Arc<TextColumn>>) -> TextTable {
         TextTable { columns, ..*self }
     }
 
@@ -145,7 +148,7 @@ impl TextTable {
     }
 
     /// The columns from left to right.
-    pub fn columns(&self) -> &[TextColumn] {
+    pub fn columns(&self) -> &[Arc<TextColumn>] {
         &self.columns
     }
 
@@ -184,13 +187,13 @@ impl TextTable {
 
     /// The headings, each with the cell after its column; the first column begins at `begin`. A
     /// space after a column belongs to it.
-    pub(crate) fn headings(&self, begin: usize) -> Vec<(usize, String)> {
+    pub(crate) fn headings(&self, begin: usize) -> Vec<(usize, Arc<str>)> {
         let mut end = begin;
         let last = self.columns.len() - 1;
         let columns = self.columns.iter().enumerate();
         let heading = columns.map(|(at, column)| {
             end += column.width + 1;
-            (if at == last { usize::MAX } else { end }, column.heading.clone())
+            (if at == last { usize::MAX } else { end }, Arc::clone(&column.heading))
         });
         heading.collect()
     }
@@ -363,7 +366,7 @@ fn has_no_sum(row: TableRow<'_>, metric: Metric) -> bool {
 }
 
 /// Cells that the columns need at least; a last column of texts needs `last`.
-fn least_width(columns: &[TextColumn], last: usize) -> usize {
+fn least_width(columns: &[Arc<TextColumn>], last: usize) -> usize {
     let widths = columns.iter().enumerate().map(|(at, column)| {
         let is_last_text = at + 1 == columns.len() && column.side == Side::Left;
         if is_last_text { last.min(column.width) } else { column.width }

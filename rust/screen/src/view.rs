@@ -1,5 +1,6 @@
 //! The values that one screen shows.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use precise_top_core::interval::Unchanged;
@@ -164,7 +165,7 @@ pub struct ViewData<'a> {
     /// Tasks in each state, by its name.
     pub states: BTreeMap<&'static str, usize>,
     /// Increase of the times of each CPU.
-    pub cpus: Vec<CpuTimes>,
+    pub cpus: Cow<'a, [CpuTimes]>,
     /// What tasks waited for.
     pub waits: Waits,
     /// Pressure, disks and networks.
@@ -238,9 +239,9 @@ impl<'a> ViewData<'a> {
             rows: number,
             unfiltered: rows.all(now),
             states,
-            cpus: interval.cpu_split(),
+            cpus: interval.cpu_split().into(),
             waits: Waits::of(interval),
-            rates: MachineRates::of(interval),
+            rates: if settings.meters { MachineRates::of(interval) } else { Default::default() },
             samples: rows.samples,
             balance,
             sums: sums(rows, interval, &table, &settings.filter),

@@ -420,7 +420,7 @@ proptest! {
                 swap_total_kb: n[8],
                 swap_free_kb: n[9],
             }),
-            cpus: vec![CpuTimes::from_array(u32::MAX, std::array::from_fn(|at| n[10 + at]))],
+            cpus: vec![CpuTimes::from_array(u32::MAX, std::array::from_fn(|at| n[10 + at]))].into(),
             balance: Some(Balance {
                 cpus: u32::MAX,
                 available_ns: n[20],

@@ -11,7 +11,11 @@ impl Interval {
     /// Per CPU, its times in ns; empty where a snapshot lacks them. Where the run queues'
     /// clocks are known (`cpu_use`), so much is in tasks, idle, interrupts and steal, to the
     /// ns; what the ticks of /proc/stat say only splits each of these further.
-    pub fn cpu_split(&self) -> Vec<CpuTimes> {
+    pub fn cpu_split(&self) -> &[CpuTimes] {
+        self.cpus.get_or_init(|| self.new_cpu_split())
+    }
+
+    fn new_cpu_split(&self) -> Vec<CpuTimes> {
         let exact: HashMap<u32, CpuUse> =
             self.cpu_use().into_iter().map(|used| (used.cpu, used)).collect();
         let mut times = self.cpu_times();

@@ -17,7 +17,7 @@ use super::matching::{Match, match_all};
 use super::usage::{Children, Split, Use, us_to_ns, used};
 use crate::error::ParseError;
 use crate::fields::{Field, Kind};
-use crate::header::{FieldStatus, Flags};
+use crate::header::{CpuTimes, FieldStatus, Flags};
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -33,6 +33,8 @@ pub struct Interval {
     uses: Vec<Option<Use>>,
     /// Filled when [`Interval::children`] is first called.
     pub(super) children: OnceLock<Vec<Children>>,
+    /// Filled when [`Interval::cpu_split`] is first called.
+    pub(super) cpus: OnceLock<Vec<CpuTimes>>,
 }
 
 impl Interval {
@@ -93,7 +95,8 @@ impl Interval {
                 }
             });
         }
-        Interval { prev, cur, matches, splits, uses, children: OnceLock::new() }
+        let (children, cpus) = (OnceLock::new(), OnceLock::new());
+        Interval { prev, cur, matches, splits, uses, children, cpus }
     }
 
     /// The interval with those of its rows that `keeps` returns true for. Its balance lacks the
@@ -108,6 +111,7 @@ impl Interval {
             splits: rows.iter().map(|&row| self.splits[row]).collect(),
             uses: rows.iter().map(|&row| self.uses[row]).collect(),
             children: OnceLock::from(children),
+            cpus: self.cpus.clone(),
         })
     }
 

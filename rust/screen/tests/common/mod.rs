@@ -22,6 +22,7 @@ pub(crate) fn settings() -> ViewSettings {
         paused: false,
         badge: String::new(),
         ascii: false,
+        meters: true,
         replay: String::new(),
         age_s: None,
         exact_s: None,
