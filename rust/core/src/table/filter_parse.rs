@@ -78,7 +78,7 @@ fn test<'a>(text: &'a [u8], column: Columns<'_>) -> Result<(Test, &'a [u8]), Str
         let (pattern, rest) = value(after)?;
         return Ok((Test::Anywhere(Match::Pattern(regex(&pattern)?)), rest));
     }
-    match comparison(text) {
+    match comparison(text, column) {
         Some((name, operator, after)) => compared(text, name, operator, after, column),
         None => word(text),
     }
@@ -113,13 +113,38 @@ fn value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), String> {
     Ok((text[..end].to_vec(), &text[end..]))
 }
 
-/// A name and the operator after it, if a term begins so, and what follows.
-fn comparison(text: &[u8]) -> Option<(&str, &'static str, &[u8])> {
+/// A name and the operator after it, if a term begins so, and what follows. Blanks may be around
+/// the operator, if the name is a column.
+fn comparison<'a>(
+    text: &'a [u8],
+    column: Columns<'_>,
+) -> Option<(&'a str, &'static str, &'a [u8])> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'%');
     let end = text.iter().position(|byte| !is_name(byte)).filter(|&end| end > 0)?;
     let name = str::from_utf8(&text[..end]).ok()?;
-    let operator = OPERATORS.into_iter().find(|op| text[end..].starts_with(op.as_bytes()))?;
-    Some((name, operator, &text[end + operator.len()..]))
+    let is_apart = text[end..].first().is_some_and(u8::is_ascii_whitespace);
+    if is_apart && subject(name).is_none() && !is_state(name) && column(name).is_none() {
+        return None;
+    }
+    let rest = text[end..].trim_ascii_start();
+    // A regex after a word is a term of its own.
+    let operators = OPERATORS.into_iter().filter(|op| !is_apart || !matches!(*op, "~" | ":"));
+    let operator = operators.into_iter().find(|op| rest.starts_with(op.as_bytes()))?;
+    Some((name, operator, rest[operator.len()..].trim_ascii_start()))
+}
+
+fn subject(name: &str) -> Option<Subject> {
+    match &*name.to_ascii_lowercase() {
+        "name" | "comm" => Some(Subject::Name),
+        "command" | "cmdline" => Some(Subject::Command),
+        "user" => Some(Subject::User),
+        "cgroup" => Some(Subject::Cgroup),
+        _ => None,
+    }
+}
+
+fn is_state(name: &str) -> bool {
+    name.eq_ignore_ascii_case("state")
 }
 
 fn compared<'a>(
@@ -129,15 +154,7 @@ fn compared<'a>(
     after: &'a [u8],
     column: Columns<'_>,
 ) -> Result<(Test, &'a [u8]), String> {
-    let subject = match &*name.to_ascii_lowercase() {
-        "name" | "comm" => Some(Subject::Name),
-        "command" | "cmdline" => Some(Subject::Command),
-        "user" => Some(Subject::User),
-        "cgroup" => Some(Subject::Cgroup),
-        _ => None,
-    };
-    let is_state = name.eq_ignore_ascii_case("state");
-    let metric = column(name);
+    let (subject, is_state, metric) = (subject(name), is_state(name), column(name));
     if subject.is_none() && !is_state && metric.is_none() {
         return match operator {
             ">" | "<" | ">=" | "<=" => Err(format!(
@@ -283,6 +300,10 @@ mod tests {
             ("nvcsw_per_sec>1K", 1000.0),
             ("read_bytes_per_sec>1K", 1024.0),
             ("ac_nice=-5", -5.0),
+            ("rss > 10M", 10_240.0),
+            ("rss >= 10", 10.0),
+            ("rss> 10", 10.0),
+            ("rss != 10 b", 10.0),
         ] {
             assert_eq!(number_of(text), number, "{text}");
         }
@@ -305,5 +326,10 @@ mod tests {
             assert!(found.is_ok() || word.ends_with('>'), "{word}: {found:?}");
         }
         assert!(parsed(" \t ").unwrap().is_empty());
+        // Blanks are around the operator of a column alone.
+        let of_number = |text: &str| matches!(parsed(text).unwrap()[0][0].test, Test::Number(..));
+        assert!(of_number("rss > 100M") && !of_number("a = b"));
+        assert_eq!(parsed("user ~root").unwrap()[0].len(), 2);
+        assert!(parsed("rss > ").is_err() && parsed("rss > | a").is_err());
     }
 }

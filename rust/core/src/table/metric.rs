@@ -77,6 +77,10 @@ pub enum Metric {
     WaitPct,
     /// The longest single wait of the task since its start, in ns.
     LongestWaitNs,
+    /// Bytes read from and written to storage in the interval.
+    IoBytes,
+    /// [`Metric::IoBytes`] per second.
+    IoPerSec,
     /// Number of tasks in the row.
     Tasks,
     /// The row's title: a group's user or cgroup (see [`Groups`]), else the command name.
@@ -88,7 +92,7 @@ pub enum Metric {
 }
 
 /// Name and unit of each metric that is not of a field.
-const TABLE: [(Metric, &str, &str); 29] = [
+const TABLE: [(Metric, &str, &str); 31] = [
     (Metric::CpuNs, "cpu_ns", "ns"),
     (Metric::UserNs, "user_ns", "ns"),
     (Metric::SystemNs, "system_ns", "ns"),
@@ -116,6 +120,8 @@ const TABLE: [(Metric, &str, &str); 29] = [
     (Metric::WaitNs, "wait_ns", "ns"),
     (Metric::WaitPct, "wait_pct", "%"),
     (Metric::LongestWaitNs, "longest_wait_ns", "ns"),
+    (Metric::IoBytes, "io_delta", "bytes"),
+    (Metric::IoPerSec, "io_per_sec", "bytes/s"),
     (Metric::Tasks, "tasks", "count"),
     (Metric::Title, "title", ""),
 ];
@@ -192,6 +198,7 @@ impl Metric {
                 | Metric::LivingPct
                 | Metric::DeadPct
                 | Metric::WaitPct
+                | Metric::IoPerSec
                 | Metric::PerSec(_)
                 | Metric::Pct(_)
         )
@@ -233,6 +240,7 @@ impl Metric {
             Metric::StealNs | Metric::StealPct => Some(Field::ac_sttime),
             Metric::WaitNs | Metric::WaitPct => Some(Field::cpu_delay_total),
             Metric::LongestWaitNs => Some(Field::cpu_delay_max),
+            Metric::IoBytes | Metric::IoPerSec => Some(Field::read_bytes),
             Metric::ChildUserNs | Metric::ChildUserPct => Some(Field::ac_cutime),
             Metric::ChildSystemNs | Metric::ChildSystemPct => Some(Field::ac_cstime),
             Metric::ChildStealNs | Metric::ChildStealPct => Some(Field::ac_csttime),

@@ -110,6 +110,10 @@ pub(super) fn increase_of(interval: &Interval, row: usize, metric: Metric) -> Op
         Metric::ChildStealNs | Metric::ChildStealPct => children().steal_ns,
         Metric::AllNs | Metric::AllPct => interval.all_ns(row),
         Metric::Tasks => Some(1),
+        Metric::IoBytes | Metric::IoPerSec => {
+            let read = interval.increase(row, Field::read_bytes)?;
+            Some(read.saturating_add(interval.increase(row, Field::write_bytes)?))
+        }
         Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct => None,
         Metric::WaitNs | Metric::WaitPct => {
             waits::largest_of(|wait| interval.increase(row, wait.total)).map(|(_, ns)| ns)
@@ -138,7 +142,7 @@ pub(super) fn cell_of_increase(
         return None;
     }
     Some(Cell::Float(match metric {
-        Metric::PerSec(_) => increase as f64 * 1e9 / length_ns,
+        Metric::PerSec(_) | Metric::IoPerSec => increase as f64 * 1e9 / length_ns,
         Metric::Pct(field) => {
             100.0 * (increase as f64 * nanoseconds_per_unit(field)? as f64) / length_ns
         }
