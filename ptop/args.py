@@ -16,7 +16,7 @@ import taskstats
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, TableColumn, column_set, parse_columns
 from ptop.filters import what_is_wrong
 from ptop.live.state import LAYOUTS, THEMES, Keeping, Limits, Setup, State
-from ptop.live.tree import Tree, first
+from ptop.live.tree import first
 from ptop.text import safe
 from ptop.times import (
     DELAY_RANGE,
@@ -363,6 +363,9 @@ def add_table(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--no-color", action="store_true", help="the same as --theme mono; so is NO_COLOR"
     )
+    options.add_argument(
+        "--no-meters", action="store_true", help="no meters above the table of the live view"
+    )
     options.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     options.add_argument(
         "--ascii",
@@ -420,6 +423,13 @@ def shown_columns(options: argparse.Namespace) -> tuple[tuple[TableColumn, ...],
     return columns, options.sort or COLUMNS[COLUMN_SETS[options.view].sort]
 
 
+def tree_of(options: argparse.Namespace) -> str:
+    """What the table options ask for a tree of; empty for a list."""
+    if options.group_by and not options.tree:
+        return ""
+    return COLUMN_SETS[options.view].tree or ("task" if options.tree else "")
+
+
 def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColumn], Limits]:
     """The state in which a view starts with these options, all columns that it knows by key,
     and its limits."""
@@ -451,6 +461,10 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         view=values.get("view", "live"),
         views=values.get("views", Setup().views),
         keeping=Keeping(**{key: values[key] for key in _KEEPING if key in values}),
+        tabs=values.get("tabs", Setup().tabs),
+        meters=() if options.no_meters else values.get("meters", Setup().meters),
+        disks=values.get("disks", ()),
+        networks=values.get("networks", ()),
         path=config.path,
         why=config.why,
     )
@@ -463,13 +477,11 @@ def first_state(options: argparse.Namespace) -> tuple[State, dict[str, TableColu
         sort=sort.key,
         descending=descending,
         filter=options.filter or "",
-        group_by=options.group_by or "",
-        tree=first("" if options.group_by else COLUMN_SETS[options.view].tree),
+        group_by="" if tree_of(options) else options.group_by or "",
+        tree=first(tree_of(options)),
         setup=setup,
         mouse=not options.no_mouse,
     )
-    if options.tree and not state.tree.of:
-        state = replace(state, tree=Tree("task"), group_by="")
     if config.warnings:
         state = replace(state, notice=config.warnings[0])
     return state, known, Limits(options.pid, options.rows)

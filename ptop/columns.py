@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 Cell = int | float | str | None
 
@@ -60,6 +61,30 @@ def _of_cgroup(key: str, width: int, doc: str) -> TableColumn:
         key, key, "(str)", width, "cgroup_id", key, doc, ("cgroup_id",), False, False
     )
 
+
+# Of the files of a cgroup: key, title, unit, width, source, form, and what it is.
+_OF_CGROUP_FILES: tuple[tuple[str, str, str, int, str, str, str], ...] = (
+    ("cpu_max", "cpu.max", "(%)", 7, "cpu_max_pct", "percent", "limit of CPU time (cpu.max)"),
+    ("nr_periods", "period", "(#)", 6, "nr_periods_delta", "integer",
+     "periods of cpu.max in which it ran (cpu.stat)"),
+    ("nr_throttled", "throt", "(#)", 5, "nr_throttled_delta", "integer",
+     "periods in which it was throttled (cpu.stat)"),
+    ("throttled_usec", "throttled", "(us)", 9, "throttled_usec_delta", "integer",
+     "how long its CPUs were throttled (cpu.stat)"),
+    ("memory_current", "mem", "(b)", 6, "memory_current", "bytes",
+     "memory that it is charged for (memory.current)"),
+    ("memory_high", "m.high", "(b)", 6, "memory_high", "bytes",
+     "memory from which it is slowed down (memory.high)"),
+    ("memory_max", "m.max", "(b)", 6, "memory_max", "bytes", "limit of memory (memory.max)"),
+    ("rbytes", "io.r", "(b/s)", 6, "rbytes_per_sec", "bytes_rate", "read from disks (io.stat)"),
+    ("wbytes", "io.w", "(b/s)", 6, "wbytes_per_sec", "bytes_rate", "written to disks (io.stat)"),
+    ("cpu_psi", "psi.cpu", "(%)", 7, "cpu_some_pct", "percent",
+     "share of time in which a task waited for a CPU (cpu.pressure)"),
+    ("io_psi", "psi.io", "(%)", 7, "io_some_pct", "percent",
+     "share of time in which a task waited for I/O (io.pressure)"),
+    ("memory_psi", "psi.mem", "(%)", 7, "memory_some_pct", "percent",
+     "share of time in which a task waited for memory (memory.pressure)"),
+)  # fmt: skip
 
 # What tasks wait for, as the kernel's fields have it.
 WAITS = ("cpu", "blkio", "swapin", "freepages", "thrashing", "compact", "wpcopy", "irq")
@@ -215,6 +240,16 @@ _TABLE = (
         ("write_bytes",),
     ),
     TableColumn(
+        "io",
+        "io",
+        "(b/s)",
+        6,
+        "io_per_sec",
+        "bytes_rate",
+        "read from and written to storage",
+        ("read_bytes", "write_bytes"),
+    ),
+    TableColumn(
         "nvcsw", "vcsw", "(/s)", 6, "nvcsw_per_sec", "rate", "voluntary switches", ("nvcsw",)
     ),
     TableColumn(
@@ -251,6 +286,10 @@ _TABLE = (
     _of_cgroup("pod", 36, "uid of the Kubernetes pod, or id of the podman pod"),
     _of_cgroup("unit", 20, "unit of systemd"),
     _of_cgroup("cgroup", 30, "path of the cgroup (v2)"),
+    *(
+        TableColumn(key, title, unit, width, source, form, f"of a cgroup in a tree: {doc}")
+        for key, title, unit, width, source, form, doc in _OF_CGROUP_FILES
+    ),
     TableColumn("name", "Name", "(str)", 15, "ac_comm", "name", "command name", (), False, False),
     TableColumn(
         "command",
@@ -272,6 +311,10 @@ _HEADINGS = {
     "USER": "user",
     "cpu_ns": "cputime",
     "ac_etime": "elapsed",
+    "cpu_max": "cpu.max",
+    "cpu_psi": "psi.cpu",
+    "io_psi": "psi.io",
+    "memory_psi": "psi.mem",
     "name": "Name",
     "command": "Name, arguments",
 }
@@ -290,6 +333,14 @@ _RANKS = {
     "tasks": 1,
     "living_pct": 8,
     "dead_pct": 3,
+    "memory_current": 2,
+    "memory_max": 3,
+    "cpu_max": 3,
+    "nr_throttled": 2,
+    "throttled_usec": 8,
+    "cpu_psi": 6,
+    "io_psi": 6,
+    "memory_psi": 6,
     "own_pct": 2,
     "total_pct": 0,
     "all_pct": 0,
@@ -397,12 +448,13 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
             "swapin_delay",
             "read",
             "write",
+            "io",
             "majflt",
             "rss_kb",
             "total_pct",
             "command",
         ),
-        sort="blkio_delay",
+        sort="io",
     ),
     "tree": ColumnSet(
         (
@@ -423,15 +475,19 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
     "cgroups": ColumnSet(
         (
             "tasks",
-            "num_threads",
-            "rss_kb",
+            "memory_current",
+            "memory_max",
+            "cpu_max",
+            "nr_throttled",
+            "throttled_usec",
+            "rbytes",
+            "wbytes",
+            "cpu_psi",
+            "io_psi",
+            "memory_psi",
             "own_pct",
             "living_pct",
             "dead_pct",
-            "cpu_delay",
-            "blkio_delay",
-            "read",
-            "write",
             "total_pct",
             "command",
         ),
@@ -457,6 +513,12 @@ COLUMN_SETS: Mapping[str, ColumnSet] = {
         tree="dead",
     ),
 }
+
+# What is above the table beside the lines of the machine, its CPUs, tasks and source; and those
+# that a source reads for it.
+METERS = ("cpus", "memory", "swap", "waits", "pressure", "disks", "networks", "sparks")
+ReadMeter = Literal["pressure", "disks", "networks"]
+READ_METERS: tuple[ReadMeter, ...] = ("pressure", "disks", "networks")
 
 # The columns of what tasks wait for, of which a table shows one.
 WAIT_COLUMNS = ("wait", "wait_pct", "wait_ms", "wait_longest", "wait_when")

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptop.columns import COLUMN_SETS
+from ptop.columns import COLUMN_SETS, METERS
 from ptop.live.state import LAYOUTS, THEMES, Setup
 from ptop.privilege import sudo_user
 from ptop.times import (
@@ -77,9 +77,10 @@ def _one_of(names: Sequence[str]) -> Callable[[Any], str]:
     return check
 
 
-def _some_of(names: Sequence[str]) -> Callable[[Any], tuple[str, ...]]:
+def _some_of(names: Sequence[str], none: bool = False) -> Callable[[Any], tuple[str, ...]]:
     def check(value: Any) -> tuple[str, ...]:
-        if not isinstance(value, list) or not value or not set(map(str, value)) <= set(names):
+        is_list = isinstance(value, list) and (none or bool(value))
+        if not is_list or not set(map(str, value)) <= set(names):
             raise ValueError(f"give a list of {', '.join(names)}")
         return tuple(dict.fromkeys(map(str, value)))
 
@@ -130,10 +131,14 @@ def _triggers(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
-        raise ValueError("give a list of columns")
-    return tuple(value)
+def _texts(what: str) -> Callable[[Any], tuple[str, ...]]:
+    def check(value: Any) -> tuple[str, ...]:
+        is_list = isinstance(value, list) and bool(value)
+        if not is_list or not all(isinstance(text, str) for text in value):
+            raise ValueError(f"give a list of {what}")
+        return tuple(value)
+
+    return check
 
 
 def _text(value: Any) -> str:
@@ -157,9 +162,13 @@ VALUES: Mapping[str, Callable[[Any], Any]] = {
     "spike_dir": _folder,
     "spike_files": _count,
     "spike_gap": _amount(parse_length, LENGTH_FORMS),
+    "tabs": _yes_or_no,
+    "meters": _some_of(METERS, none=True),
+    "disks": _texts("names of disks, such as sda"),
+    "networks": _texts("names of interfaces, such as eth0"),
 }
 _SCREEN: Mapping[str, Callable[[Any], Any]] = {
-    "columns": _texts,
+    "columns": _texts("columns"),
     "sort": _text,
     "descending": _yes_or_no,
 }

@@ -16,11 +16,12 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import taskstats
 
 from ptop import spikes
+from ptop.columns import ReadMeter
 from ptop.privilege import has_given_up_root
 from ptop.text import as_root, safe, stamp
 from ptop.times import Pace
@@ -29,9 +30,6 @@ from ptop.times import Pace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from taskstats.recorded import Frames
-
-# The meters of the line of pressure, disks and networks.
-METERS: Final = ("pressure", "disks", "networks")
 
 # The first live interval is short, so that there is soon something to see.
 FIRST_DELAY_S = 0.2
@@ -82,7 +80,7 @@ class Feed(Protocol):
     def has(self, threads: bool, fields: set[str]) -> bool:
         """Whether the intervals contain these rows and fields."""
 
-    def configure(self, threads: bool, fields: set[str], meters: bool = False) -> bool:
+    def configure(self, threads: bool, fields: set[str], meters: Sequence[ReadMeter] = ()) -> bool:
         """Set what the intervals must contain. Returns whether a new first interval is
         needed."""
 
@@ -117,7 +115,7 @@ class LiveFeed:
         self._advice = _advice()
         self.unchanged: taskstats.Source | taskstats.KeptInterval | None = source
         self.interval: taskstats.Interval | None = None
-        self._configured: tuple[bool, set[str], bool] | None = None
+        self._configured: tuple[bool, set[str], Sequence[ReadMeter]] | None = None
         self._start: taskstats.Snapshot | None = None
 
     @property
@@ -137,13 +135,11 @@ class LiveFeed:
             self._configured[0] == threads and fields <= self._configured[1]
         )
 
-    def configure(self, threads: bool, fields: set[str], meters: bool = False) -> bool:
+    def configure(self, threads: bool, fields: set[str], meters: Sequence[ReadMeter] = ()) -> bool:
         if self._configured == (threads, fields, meters):
             return False
         self._configured = (threads, fields, meters)
-        self.source.configure(
-            threads=threads, fields=sorted(fields), meters=METERS if meters else ()
-        )
+        self.source.configure(threads=threads, fields=sorted(fields), meters=meters)
         self._start = self.interval = None
         return True
 
@@ -235,7 +231,7 @@ class RecordedFeed:
     def has(self, threads: bool, fields: set[str]) -> bool:
         return True
 
-    def configure(self, threads: bool, fields: set[str], meters: bool = False) -> bool:
+    def configure(self, threads: bool, fields: set[str], meters: Sequence[ReadMeter] = ()) -> bool:
         return False
 
     def show(self, index: int | None) -> bool:

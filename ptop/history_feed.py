@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import taskstats
 
 from ptop import spikes
+from ptop.columns import ReadMeter
 from ptop.feed import SEARCH_S, LiveFeed, too_late
 
 # An interval that is so many times longer than those around it is a gap.
@@ -44,7 +45,7 @@ class HistoryFeed(LiveFeed):
         _, rows, held = (known or self._contents[-1:])[0]
         return rows == threads and fields <= held
 
-    def configure(self, threads: bool, fields: set[str], meters: bool = False) -> bool:
+    def configure(self, threads: bool, fields: set[str], meters: Sequence[ReadMeter] = ()) -> bool:
         if not super().configure(threads, fields, meters):
             return False
         self._newest = None

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import taskstats
 from taskstats.screen import Screen, missing
 
-from ptop.args import shown_columns
+from ptop.args import shown_columns, tree_of
 from ptop.columns import NAMES, TableColumn, for_groups
 from ptop.filters import row_filter
 from ptop.text import CsvLines, offset_s, stamp
@@ -41,9 +41,11 @@ TASK_KEYS = (
 )
 # The column with the command line, which is no field.
 CMDLINE = "cmdline"
+# Of the rows of a tree: the level, and the place of the parent's row among them.
+TREE_KEYS = ("depth", "parent")
 # The columns of text that is no field, by the form of their values, and the field of each.
 TEXTS = {"command": CMDLINE, **{form: form for form in NAMES}}
-TEXT_FIELDS = dict.fromkeys(NAMES, "cgroup_id")
+TEXT_FIELDS = dict.fromkeys(NAMES, "cgroup_id") | dict.fromkeys(TREE_KEYS, "title")
 # The version of JSON lines; it grows when a key changes its meaning or goes.
 SCHEMA = 2
 # Tasks that are told of an interval.
@@ -69,6 +71,8 @@ class RowQuery:
     group_by: str | None = None
     user: Callable[[int], str | None] = taskstats.user_name
     quote_formulas: bool = False
+    # What the rows are a tree of: task, cgroup or dead; empty for a list.
+    tree: str = ""
 
     def rows_of(self, interval: taskstats.Interval) -> taskstats.Interval | taskstats.Fold:
         """The rows of an interval: tasks or groups."""
@@ -77,7 +81,7 @@ class RowQuery:
     def screen(self) -> Screen:
         """The table of the chosen rows."""
         return Screen(
-            [for_groups(column, self.group_by) for column in self.columns],
+            [for_groups(column, self.group_by or self.tree) for column in self.columns],
             user=self.user,
             offset_s=offset_s,
             sort=self.sort,
@@ -85,13 +89,18 @@ class RowQuery:
             where=row_filter(self.filter or ""),
             pids=self.pids,
             limit=self.rows,
+            tree=self.tree,
         )
 
     def keys(self) -> dict[str, str]:
         """The keys of a task in JSON and CSV, and the source of each."""
         keys = dict(TASK_KEYS)
-        if self.group_by:
+        if self.group_by or self.tree:
             keys |= {"tasks": "tasks", "title": "title"}
+        if self.tree:
+            keys |= {name: name for name in TREE_KEYS}
+        if self.tree == "cgroup":
+            keys["cgroup"] = "cgroup"
         for column in self.columns:
             source = TEXTS.get(column.form, column.source)
             if source not in keys.values():
@@ -104,16 +113,19 @@ def row_query(
 ) -> RowQuery:
     """The query that the table options ask for. `user` maps a uid to a name."""
     columns, sort = shown_columns(options)
+    tree = tree_of(options)
+    group_by = None if tree else options.group_by
     return RowQuery(
         columns,
-        for_groups(sort, options.group_by).source,
+        for_groups(sort, group_by or tree).source,
         sort.descending,
         options.filter,
         options.pid,
         PLAIN_ROWS if options.plain and options.rows is None else options.rows,
-        options.group_by,
+        group_by,
         user,
         options.quote_formulas,
+        tree,
     )
 
 
@@ -123,12 +135,19 @@ def style(options: argparse.Namespace) -> str | None:
     return chosen or ("plain" if options.plain else None)
 
 
-def writer(query: RowQuery, style: str | None, out: TextIO) -> Callable[[taskstats.Interval], None]:
+def writer(
+    query: RowQuery, style: str | None, out: TextIO, before: taskstats.Interval | None = None
+) -> Callable[[taskstats.Interval], None]:
     """A function that writes an interval to `out` as `style` says: table (also for None),
-    plain, json or csv."""
+    plain, json or csv. `before` is an interval right before the first one, whose cgroups are read
+    for what they use until then."""
     makers = {"csv": _csv_writer, "json": _json_writer, "plain": _plain_writer}
     make = makers.get(style or "table", _table_writer)
-    write = make(query, out)
+    query = _spoken(query) if style == "plain" else query
+    screen = query.screen()
+    if before is not None:
+        screen.values(before, list(query.keys().values()))
+    write = make(query, screen, out)
 
     def write_and_flush(interval: taskstats.Interval) -> None:
         write(interval)
@@ -137,9 +156,9 @@ def writer(query: RowQuery, style: str | None, out: TextIO) -> Callable[[tasksta
     return write_and_flush
 
 
-def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    screen = query.screen()
-
+def _table_writer(
+    query: RowQuery, screen: Screen, out: TextIO
+) -> Callable[[taskstats.Interval], None]:
     def write(interval: taskstats.Interval) -> None:
         now = interval.cur
         lacks = missing(interval)
@@ -154,15 +173,20 @@ def _table_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval]
     return write
 
 
-def _plain_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    # A command line takes long to be heard.
+def _spoken(query: RowQuery) -> RowQuery:
+    """The query with titles that are words, and without command lines, which take long to be
+    heard."""
     columns = (
         replace(column, title=_WORDS.get(column.title, column.title),
                 form="name" if column.form == "command" else column.form)
         for column in query.columns
     )  # fmt: skip
-    screen = replace(query, columns=tuple(columns)).screen()
+    return replace(query, columns=tuple(columns))
 
+
+def _plain_writer(
+    query: RowQuery, screen: Screen, out: TextIO
+) -> Callable[[taskstats.Interval], None]:
     def write(interval: taskstats.Interval) -> None:
         now, rows = interval.cur, query.rows_of(interval)
         (used,) = interval.sum(["total_pct"])
@@ -177,8 +201,10 @@ def _plain_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval]
     return write
 
 
-def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    keys, screen = query.keys(), query.screen()
+def _csv_writer(
+    query: RowQuery, screen: Screen, out: TextIO
+) -> Callable[[taskstats.Interval], None]:
+    keys = query.keys()
     lines = CsvLines(out, query.quote_formulas)
     header: list[tuple[Any, ...]] = [("time", "interval_ns", *keys)]
 
@@ -193,9 +219,9 @@ def _csv_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], 
     return write
 
 
-def _json_writer(query: RowQuery, out: TextIO) -> Callable[[taskstats.Interval], None]:
-    screen = query.screen()
-
+def _json_writer(
+    query: RowQuery, screen: Screen, out: TextIO
+) -> Callable[[taskstats.Interval], None]:
     def write(interval: taskstats.Interval) -> None:
         json.dump(json_object(interval, query, screen), out, separators=(",", ":"))
         out.write("\n")

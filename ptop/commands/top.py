@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import taskstats
+from taskstats.machine import cgroups_not_on_v2
 
 from ptop.args import EXIT_USAGE, first_state, is_text, needs_ascii, shown_columns, theme
 from ptop.columns import fields_of
@@ -39,6 +40,9 @@ def _show(options: argparse.Namespace) -> int:
         sys.stderr.write(f"ptop: {error}; for plain text type: ptop -b -n 1\n")
         return EXIT_USAGE
     state, columns, limits = first_state(options)
+    state = replace(state, setup=replace(state.setup, cgroups=_lack_of_cgroups()))
+    if state.tree.of == "cgroup" and not state.notice:
+        state = replace(state, notice=state.setup.cgroups)
     acting = Acting(read_only=options.read_only, keep_root=options.keep_root)
     on_spike = OnSpike(
         tuple(Trigger(*trigger) for trigger in options.on_spike or ()),
@@ -61,6 +65,12 @@ def _show(options: argparse.Namespace) -> int:
     )
 
 
+def _lack_of_cgroups() -> str:
+    """Which limits and use of cgroups are unknown here, in words; empty for none."""
+    missing = cgroups_not_on_v2()
+    return f"{', '.join(missing)} of cgroups: not on v2" if missing else ""
+
+
 def _history(options: argparse.Namespace) -> taskstats.History | None:
     """What keeps the intervals; None where nothing is to be kept."""
     if options.history == 0:
@@ -73,12 +83,18 @@ def _write(options: argparse.Namespace) -> int:
     from ptop.feed import live_intervals
 
     columns, sort = shown_columns(options)
-    fields = fields_of((*columns, sort), options.group_by)
+    query = batch.row_query(options)
+    fields = fields_of((*columns, sort), query.group_by, query.tree)
     fields |= fields_of_filter(options.filter or "")
-    write = batch.writer(batch.row_query(options), batch.style(options), sys.stdout)
+    if query.tree == "cgroup" and (lack := _lack_of_cgroups()):
+        sys.stderr.write(f"ptop: {lack}\n")
     with taskstats.Source(
         options.source, threads=options.threads, fields=sorted(fields), exact=True, cpu_times=True
     ) as source:
+        # What cgroups use in the first interval needs a reading at its begin.
+        of_cgroups = query.tree == "cgroup"
+        before = taskstats.usage(source.snapshot(), source.snapshot()) if of_cgroups else None
+        write = batch.writer(query, batch.style(options), sys.stdout, before)
         taskstats.drop_privileges(source.name)
         for interval in live_intervals(source, options.delay, options.intervals):
             write(interval)

@@ -24,7 +24,7 @@ import taskstats
 from taskstats.screen import Lines, RowKey
 
 from ptop import streams
-from ptop.columns import COLUMN_SETS, TableColumn
+from ptop.columns import READ_METERS, ReadMeter, TableColumn
 from ptop.feed import Feed, LiveFeed
 from ptop.history_feed import HistoryFeed
 from ptop.live import details, keys
@@ -35,7 +35,7 @@ from ptop.live.history import Files, OnSpike
 from ptop.live.inspector import EARLIER, Inspector
 from ptop.live.pointing import Pointer, click
 from ptop.live.requests import Requests
-from ptop.live.state import Limits, State
+from ptop.live.state import Limits, State, shown_meters
 from ptop.live.table import Table
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look
@@ -77,7 +77,16 @@ def run(
         if not state.acting.keep_root:
             taskstats.drop_privileges(opened.name)
         feed = LiveFeed(opened) if history is None else HistoryFeed(opened, history)
-        return show(terminal, feed, state, columns, limits, intervals, look, on_spike=on_spike)
+        return show(
+            terminal,
+            feed,
+            state,
+            columns,
+            limits,
+            intervals,
+            look,
+            on_spike=on_spike,
+        )
 
 
 def show(
@@ -95,8 +104,8 @@ def show(
     # SIGCONT as well, because a stopped process gets no SIGWINCH.
     with Queue((*ENDING, signal.SIGTSTP, signal.SIGWINCH, signal.SIGCONT)) as signals:
         loop = _Loop(
-            terminal, feed, state, columns, limits, intervals, look, user, signals, on_spike
-        )
+            terminal, feed, state, columns, limits, intervals, look, user, signals, on_spike,
+        )  # fmt: skip
         terminal.mouse = state.mouse
         # Objects made so far live as long as the view: exclude them from garbage collection.
         gc.collect()
@@ -344,9 +353,10 @@ class _Loop:
         fields = needed_fields(self.state, self.columns)
         return self.state.threads, fields | self.files.fields
 
-    def _meters(self) -> bool:
-        """Whether intervals must have pressure, disks and networks."""
-        return COLUMN_SETS[self.state.view].meters
+    def _meters(self) -> list[ReadMeter]:
+        """The meters that the source has to read."""
+        shown = shown_meters(self.state)
+        return [meter for meter in READ_METERS if meter in shown]
 
     def _configure(self) -> None:
         """Set what the next intervals must contain. A paused view shows what there is."""

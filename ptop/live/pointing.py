@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from taskstats.screen import Lines
 
 from ptop.columns import TableColumn
-from ptop.live import acting, keys
+from ptop.live import acting, keys, tabs
 from ptop.live.decoder import Event, Mouse
 from ptop.live.state import PAGE_FRAME, State, sort_by, with_row
 
@@ -50,6 +50,8 @@ def click(
         return state, keys.bar_key(state, mouse.column)
     if state.mode != "table" or lines is None:
         return state, None
+    if (tab := lines.tab(mouse.line, mouse.column)) is not None:
+        return tabs.select(state, tab), None
     if mouse.line == lines.headings_line:
         return _sort(state, lines.heading(mouse.column), columns), None
     row = lines.top + mouse.line - lines.headings_line - 1

@@ -40,8 +40,9 @@ def save(
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     state = renderer.state
     query = RowQuery(
-        tuple(renderer.shown()), state.sort, state.descending, None, None, None, state.group_by
-    )
+        tuple(renderer.shown()), state.sort, state.descending, None, None, None, state.group_by,
+        tree=state.tree.of,
+    )  # fmt: skip
     keys = query.keys()
     sources = [
         "ac_comm" if source == CMDLINE and not with_arguments else source

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ptop.columns import COLUMN_SETS, COLUMNS, TableColumn
+from ptop.columns import COLUMN_SETS, COLUMNS, METERS, TableColumn
 from ptop.live.state import LAYOUTS, THEMES, Action, Keeping, Setup, State, switched
 
 _DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -56,13 +56,13 @@ _CHOICES: tuple[Choice, ...] = (
            lambda state, value: replace(state, delay=value)),
     _of_setup("ascii", "ASCII characters alone", _YES_OR_NO),
     _of_setup("key_bar", "the last line shows keys", _YES_OR_NO),
+    _of_setup("tabs", "a line of the views above the table", _YES_OR_NO),
     _of_setup("view", "the view to begin with", tuple(COLUMN_SETS)),
     _of_keeping("history", "how far one can go back, from the next start on",
                 ("0", "10m", "60m", "4h", "24h")),
     _of_keeping("history_size", "memory for that, from the next start on",
                 ("16M", "64M", "256M", "1G")),
 )  # fmt: skip
-_KINDS = ("choice", "view", "column")
 Line = tuple[str, str]
 
 
@@ -72,6 +72,7 @@ def lines(state: State) -> list[Line]:
     others = [key for key in state.known if key not in state.columns]
     return [
         *(("choice", choice.key) for choice in _CHOICES),
+        *(("meter", meter) for meter in METERS),
         *(("view", view) for view in (*state.setup.views, *rest)),
         *(("column", key) for key in (*state.columns, *others)),
     ]
@@ -86,6 +87,8 @@ def texts(state: State, columns: Mapping[str, TableColumn]) -> list[str]:
             value = choices[key].get(state)
             word = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else value
             text = f"{key:<13}{f'< {word} >':<14}{choices[key].words}"
+        elif kind == "meter":
+            text = f"meter        [{'x' if key in state.setup.meters else ' '}] {key}"
         elif kind == "view":
             text = f"view         [{'x' if key in state.setup.views else ' '}] {key}"
         else:
@@ -110,6 +113,10 @@ def change(by: int) -> Action:
             values, value = choice.values, choice.get(state)
             at = values.index(value) if value in values else 0
             return choice.put(state, values[(at + by) % len(values)])
+        if kind == "meter":
+            shown = set(state.setup.meters) ^ {key}
+            meters = tuple(meter for meter in METERS if meter in shown)
+            return replace(state, setup=replace(state.setup, meters=meters))
         if kind == "view":
             views = _with_or_without(state.setup.views, key)
             return _with_cursor(replace(state, setup=replace(state.setup, views=views)), kind, key)
@@ -170,6 +177,9 @@ def document(state: State) -> dict[str, Any]:
     for key, value in asdict(state.setup.keeping).items():
         if value != getattr(Keeping(), key):
             found[key] = list(value) if isinstance(value, tuple) else value
+    for key in ("meters", "disks", "networks"):
+        if (chosen := getattr(state.setup, key)) != getattr(Setup(), key):
+            found[key] = list(chosen)
     screens = {}
     now = (state.columns, state.sort, state.descending, state.tree)
     for view, (columns, sort, descending, _) in {**state.views, state.view: now}.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from taskstats.screen import RowKey
 
-from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, WAIT_COLUMNS
+from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS, METERS, READ_METERS, WAIT_COLUMNS
 from ptop.filters import what_is_wrong
 from ptop.live import tree
 from ptop.live.details import Details
@@ -79,16 +79,23 @@ class Keeping:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the setup page changes beside the table: `views` are those that `v` goes through,
+    """What the setup page changes beside the table: `views` are those that Tab goes through,
     `view` is the first of a start, `path` the file, empty where it must not be written, and `why`
     why not."""
 
     theme: str = "16"
     ascii: bool = False
     key_bar: bool = True
+    tabs: bool = True
     view: str = "live"
     views: tuple[str, ...] = tuple(COLUMN_SETS)
     keeping: Keeping = field(default_factory=Keeping)
+    meters: tuple[str, ...] = METERS
+    # The disks and interfaces that the meters count; all where empty.
+    disks: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    # What there is to say of the limits of cgroups here; may be empty.
+    cgroups: str = ""
     path: str = ""
     why: str = "the setup file is not used here"
 
@@ -179,6 +186,13 @@ class Limits:
 
 
 Action = Callable[[State], State]
+
+
+def shown_meters(state: State) -> tuple[str, ...]:
+    """What is above the table of the present view."""
+    if COLUMN_SETS[state.view].meters:
+        return state.setup.meters
+    return tuple(meter for meter in state.setup.meters if meter not in READ_METERS)
 
 
 def with_row(state: State, row: int) -> State:
@@ -291,17 +305,23 @@ def choose_sort(state: State) -> State:
 
 
 def switch_view(state: State) -> State:
-    """Shows the next view; each keeps its columns and order while another one is shown."""
+    """Shows the next view."""
     names = state.setup.views
     at = names.index(state.view) + 1 if state.view in names else 0
-    following = names[at % len(names)]
+    return show_view(state, names[at % len(names)])
+
+
+def show_view(state: State, following: str) -> State:
+    """Shows a view; each keeps its columns and order while another one is shown."""
     kept = {**state.views, state.view: (state.columns, state.sort, state.descending, state.tree)}
     new = COLUMN_SETS[following]
     first = (new.shown, new.sort, True, tree.first(new.tree))
     columns, sort, descending, its_tree = kept.get(following, first)
     state = replace(state, view=following, views=kept, columns=columns, sort=sort)
     state = replace(state, tree=its_tree, group_by="" if its_tree.of else state.group_by)
-    return replace(state, descending=descending, notice=f"view {following}")
+    of_cgroups = state.setup.cgroups if new.tree == "cgroup" else ""
+    notice = "; ".join(filter(None, (f"view {following}", of_cgroups)))
+    return replace(state, descending=descending, notice=notice)
 
 
 def switch_column(state: State) -> State:

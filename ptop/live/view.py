@@ -8,10 +8,10 @@ from typing import Any
 import taskstats
 from taskstats.screen import Lines, Screen
 
-from ptop.columns import COLUMN_SETS, TableColumn, fields_of, for_groups, with_context
+from ptop.columns import METERS, TableColumn, fields_of, for_groups, with_context
 from ptop.filters import fields_of_filter, row_filter
-from ptop.live import details, inspector, keys, pages
-from ptop.live.state import Limits, State
+from ptop.live import details, inspector, keys, pages, tabs
+from ptop.live.state import Limits, State, shown_meters
 from ptop.text import offset_s
 
 # What holds the tasks that did not run.
@@ -71,6 +71,7 @@ class Renderer:
     def _settings(self) -> dict[str, Any]:
         state = self.state
         prompt = pages.prompt(state)
+        meters = shown_meters(state)
         return {
             "sort": for_groups(self.columns[state.sort], state.group_by or state.tree.of).source,
             "descending": state.descending,
@@ -93,8 +94,12 @@ class Renderer:
             "paused": state.paused,
             "badge": "ROOT" if state.acting.keep_root else "",
             "ascii": self.ascii,
-            "meters": COLUMN_SETS[state.view].meters,
             "scroll": state.scroll,
+            "hidden": [meter for meter in METERS if meter not in meters],
+            "disks": state.setup.disks,
+            "networks": state.setup.networks,
+            "tabs": tabs.names(state),
+            "tab": tabs.shown(state),
             "key_bar": keys.bar(state) if state.setup.key_bar else (),
             "prompt": None if prompt is None else "".join(prompt),
             # The pane has its own last line.

@@ -1794,6 +1794,11 @@ def cgroup_mount() -> Path | None:
     Source: /proc/self/mountinfo (proc(5)).
     """
 
+def cgroups_not_on_v2() -> list[str]:
+    """Return the controllers among cpu, memory and io that are not on cgroup v2 here, as they are on
+    v1; all three where v2 is not mounted.
+    """
+
 def same_start(one_ns: int | None, other_ns: int | None) -> bool:
     """Return whether two starts of one pid in a recording, in ns of CLOCK_BOOTTIME, are one task's.
 
@@ -1914,7 +1919,11 @@ class _Settings(TypedDict, total=False):
     paused: bool
     badge: str
     ascii: bool
-    meters: bool
+    hidden: Sequence[str]
+    disks: Sequence[str]
+    networks: Sequence[str]
+    tabs: Sequence[str]
+    tab: int | None
     key_bar: Sequence[tuple[str, str]]
     prompt: str | None
     notice: str
@@ -1967,8 +1976,10 @@ class Screen:
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
     command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are
     keys and their words for the last line, which `prompt` replaces, else `notice` where it is not
-    empty. With `ascii` all text is ASCII; without `meters` there is no line of pressure, disks and
-    networks.
+    empty. With `ascii` all text is ASCII. `hidden` are meters that are left out (cpus, memory, swap,
+    waits, pressure, disks, networks, sparks), `disks` and `networks` the names of those that
+    count, all without any. `tabs` are the names of views for a line above the table, on screens of
+    20 lines and more, and `tab` is the number of the one that is shown.
 
     Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
     """
@@ -2042,8 +2053,9 @@ class Screen:
         More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
         thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
         and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
-        path is unknown. `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for
-        an unknown column.
+        path is unknown; and in a tree `depth` and `parent`, the number of the parent's row.
+        `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for an unknown
+        column.
         """
 
 @final
@@ -2070,6 +2082,10 @@ class Lines:
     @property
     def headings_line(self) -> int:
         """The line of the headings, counted from 0; the rows follow it."""
+    def tab(self, line: int, cell: int) -> int | None:
+        """Return the number of the tab at a cell of a line, counted from 0; None where there is
+        none.
+        """
     def heading(self, cell: int) -> str | None:
         """Return the heading of the column at a cell of a line; None for lines made of text."""
     @property

@@ -20,6 +20,8 @@ this kernel lacks it.
 
 from typing import NamedTuple
 
+from taskstats._core import cgroups_not_on_v2 as cgroups_not_on_v2
+
 
 class Stall(NamedTuple):
     """A line of a file in /proc/pressure."""

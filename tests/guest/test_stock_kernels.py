@@ -55,6 +55,7 @@ PARTS = {
     # The tests of these on the host start too many interpreters for an emulated machine.
     "run": "$PYTHON tests/guest/programs/run.py",
     "exits": "$PYTHON tests/guest/programs/exits.py",
+    "cgroups": "$PYTHON tests/guest/programs/cgroups.py",
     **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
 }
 DEMANDING = {"audit-storm", "rust-balance", "rust-unit"}

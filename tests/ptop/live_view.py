@@ -33,11 +33,11 @@ class Live:
             command[0],
             [*command[1:], "-d", "0.3", *arguments],
             dimensions=(rows, columns),
-            # No setup file.
+            # No setup file, and no place where one may be written.
             env={
                 **os.environ,
                 "TERM": "xterm-256color",
-                "XDG_CONFIG_HOME": "/nonexistent",
+                "XDG_CONFIG_HOME": "/dev/null",
                 **(environment or {}),
             },
             timeout=20,

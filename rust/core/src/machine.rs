@@ -76,15 +76,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The counts of all disks together; `busy_ms` is the sum of theirs.
-    pub fn all_disks(&self) -> Option<DiskCounts> {
-        let disks = self.disks.as_ref()?.iter();
+    /// The counts of the disks of these names together; `busy_ms` is the sum of theirs.
+    pub fn sum_disks(&self, is_wanted: impl Fn(&str) -> bool) -> Option<DiskCounts> {
+        let disks = self.disks.as_ref()?.iter().filter(|disk| is_wanted(&disk.name));
         Some(disks.fold(DiskCounts::default(), |sum, disk| sum.plus(&disk.counts)))
     }
 
-    /// The counts of all interfaces together.
-    pub fn all_networks(&self) -> Option<NetworkCounts> {
-        let networks = self.networks.as_ref()?.iter();
+    /// The counts of the interfaces of these names together.
+    pub fn sum_networks(&self, is_wanted: impl Fn(&str) -> bool) -> Option<NetworkCounts> {
+        let networks = self.networks.as_ref()?.iter().filter(|network| is_wanted(&network.name));
         Some(networks.fold(NetworkCounts::default(), |sum, network| sum.plus(&network.counts)))
     }
 }

@@ -114,3 +114,10 @@ pub(crate) fn adopt_orphans(py: Python<'_>, adopt: bool) -> PyResult<()> {
 pub(crate) fn cgroup_mount() -> Option<std::path::PathBuf> {
     precise_top_sources::cgroup_mount()
 }
+
+/// Return the controllers among cpu, memory and io that are not on cgroup v2 here, as they are on
+/// v1; all three where v2 is not mounted.
+#[pyfunction]
+pub(crate) fn cgroups_not_on_v2() -> Vec<&'static str> {
+    precise_top_sources::cgroups_not_on_v2()
+}

@@ -13,8 +13,8 @@ use precise_top_core::{
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TableRow, TextTable, TreeOf,
-    ViewRows, ViewSettings, draw, find, missing, plain_lines,
+    Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TextTable, TreeOf, ViewRows,
+    ViewSettings, draw, find, missing, plain_lines, tree,
 };
 use precise_top_sources::{CommandLines, FilterTexts, ShownCgroups};
 use pyo3::exceptions::PyValueError;
@@ -34,6 +34,9 @@ enum ValueColumn {
     Cmdline,
     /// The path of the cgroup, or a name in it.
     Cgroup(Option<CgroupName>),
+    /// Level of the row in a tree, and the place of its parent among the rows.
+    Depth,
+    Parent,
 }
 
 impl ValueColumn {
@@ -41,6 +44,8 @@ impl ValueColumn {
         match name {
             "cmdline" => Ok(ValueColumn::Cmdline),
             "cgroup" => Ok(ValueColumn::Cgroup(None)),
+            "depth" => Ok(ValueColumn::Depth),
+            "parent" => Ok(ValueColumn::Parent),
             _ => match CgroupName::from_name(name) {
                 Some(name) => Ok(ValueColumn::Cgroup(Some(name))),
                 None => metric(name).map(ValueColumn::Metric),
@@ -64,6 +69,7 @@ impl ValueColumn {
                 let text = found.as_deref().map(quoted);
                 PyCell(text.as_deref().map(Cell::Text)).into_pyobject(py)
             }
+            ValueColumn::Depth | ValueColumn::Parent => PyCell(None).into_pyobject(py),
             ValueColumn::Cgroup(name) => {
                 // A group has the cgroup that all its tasks share.
                 let shared = table.cell(row, Metric::Field(Field::cgroup_id));
@@ -128,7 +134,9 @@ impl RowsArgument<'_> {
 /// selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
 /// command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are keys and their words
 /// for the last line, which `prompt` replaces, else `notice` where it is not empty. With `ascii`
-/// all text is ASCII; without `meters` there is no line of pressure, disks and networks.
+/// all text is ASCII. `hidden` are meters that are left out (cpus, memory, swap, waits, pressure, disks, networks, sparks),
+/// `disks` and `networks` the names of those that count, all without any. `tabs` are the names of
+/// views for a line above the table, on screens of 20 lines and more, and `tab` is the number of the one that is shown.
 ///
 /// Raises ValueError for an unknown column or form, and TypeError for an unknown argument.
 #[pyclass(name = "Screen", module = "taskstats.screen")]
@@ -270,10 +278,12 @@ impl PyScreen {
     fn table(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), None);
+        let chosen = self.chosen(py, &rows, None)?;
         let (table, settings) = (&self.table, &self.settings);
-        self.commands.begin(rows.interval().cur());
+        let (interval, rows) = (chosen.interval(&rows), chosen.rows(&rows));
+        self.commands.begin(interval.cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
-            table.lines(rows.interval(), rows.table(), settings, names)
+            table.lines(interval, rows, settings, names)
         })
     }
 
@@ -284,10 +294,12 @@ impl PyScreen {
     fn plain(&mut self, py: Python<'_>, rows: RowsArgument<'_>) -> PyResult<Vec<String>> {
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), None);
+        let chosen = self.chosen(py, &rows, None)?;
         let (table, settings) = (&self.table, &self.settings);
-        self.commands.begin(rows.interval().cur());
+        let (interval, rows) = (chosen.interval(&rows), chosen.rows(&rows));
+        self.commands.begin(interval.cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
-            plain_lines(table, rows.table(), settings, names)
+            plain_lines(table, rows, settings, names)
         })
     }
 
@@ -296,7 +308,8 @@ impl PyScreen {
     /// More columns are `cmdline`, the command line quoted for a shell: empty for a kernel
     /// thread, None where it is unknown and for a group that has a title; and `cgroup`, its path,
     /// and `container`, `pod` and `unit`, the names in it: empty where it has none, None where the
-    /// path is unknown. `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for
+    /// path is unknown; and in a tree `depth` and `parent`, the number of the parent's row.
+    /// `resting` is as of `lines`; no rows are scrolled off. Raises ValueError for
     /// an unknown column.
     #[pyo3(signature = (rows, columns, *, resting=None))]
     fn values<'py>(
@@ -314,14 +327,28 @@ impl PyScreen {
         let limit = self.settings.limit;
         let query = Query { offset: 0, limit, ..self.settings.query() };
         let shown_as = self.chosen(py, &rows, resting.as_ref())?;
-        let chosen = shown_as.rows(&rows).chosen(&query).into_iter();
-        chosen
-            .map(|TableRow { table, row, .. }| {
-                let commands = &mut self.commands;
-                let cells = columns.iter().map(|column| column.value(py, table, row, commands));
-                PyTuple::new(py, cells.collect::<PyResult<Vec<_>>>()?)
-            })
-            .collect()
+        let chosen = shown_as.rows(&rows).chosen(&query);
+        let parents = tree::parents(&chosen);
+        let of_cgroups = self.settings.tree.as_ref().is_some_and(|tree| tree.of == TreeOf::Cgroups);
+        let mut values = Vec::with_capacity(chosen.len());
+        for (row, parent) in chosen.iter().zip(parents) {
+            let commands = &mut self.commands;
+            let cells = columns.iter().map(|column| match column {
+                ValueColumn::Depth => {
+                    PyCell(row.branch.map(|branch| Cell::Int(branch.depth as i128)))
+                        .into_pyobject(py)
+                }
+                ValueColumn::Parent => {
+                    PyCell(parent.map(|at| Cell::Int(at as i128))).into_pyobject(py)
+                }
+                ValueColumn::Cgroup(None) if of_cgroups => {
+                    PyCell(row.table.group_name(row.row).map(Cell::Text)).into_pyobject(py)
+                }
+                _ => column.value(py, row.table, row.row, commands),
+            });
+            values.push(PyTuple::new(py, cells.collect::<PyResult<Vec<_>>>()?)?);
+        }
+        Ok(values)
     }
 }
 
@@ -469,6 +496,12 @@ impl PyLines {
     #[getter]
     fn headings_line(&self) -> usize {
         self.0.headings_line
+    }
+
+    /// Return the number of the tab at a cell of a line, counted from 0; None where there is none.
+    fn tab(&self, line: usize, cell: usize) -> Option<usize> {
+        self.0.tabs_line.filter(|&tabs| tabs == line)?;
+        self.0.tab_ends.iter().position(|&end| cell < end)
     }
 
     /// Return the heading of the column at a cell of a line; None for lines made of text.

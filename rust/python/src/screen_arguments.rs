@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use precise_top_core::{Condition, Filter};
 use precise_top_screen::text::Side;
-use precise_top_screen::{CellFormat, TextColumn, TextTable, TreeOf, TreeSettings, ViewSettings};
+use precise_top_screen::{
+    CellFormat, Meter, Tabs, TextColumn, TextTable, TreeOf, TreeSettings, ViewSettings,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -97,8 +99,16 @@ struct SettingsArguments {
     badge: String,
     #[pyo3(default)]
     ascii: bool,
-    #[pyo3(default = true)]
-    meters: bool,
+    #[pyo3(default)]
+    hidden: Vec<String>,
+    #[pyo3(default)]
+    disks: Vec<String>,
+    #[pyo3(default)]
+    networks: Vec<String>,
+    #[pyo3(default)]
+    tabs: Vec<String>,
+    #[pyo3(default)]
+    tab: Option<usize>,
     #[pyo3(default)]
     key_bar: Vec<(String, String)>,
     #[pyo3(default)]
@@ -108,7 +118,7 @@ struct SettingsArguments {
 }
 
 /// The names of the keyword arguments.
-const SETTINGS: [&str; 27] = [
+const SETTINGS: [&str; 31] = [
     "sort",
     "descending",
     "text",
@@ -132,7 +142,11 @@ const SETTINGS: [&str; 27] = [
     "paused",
     "badge",
     "ascii",
-    "meters",
+    "hidden",
+    "disks",
+    "networks",
+    "tabs",
+    "tab",
     "key_bar",
     "prompt",
     "notice",
@@ -156,6 +170,17 @@ fn tree(
     };
     let toggled = toggled.into_iter().map(|key| key.0).collect();
     Ok(Some(TreeSettings { of, level, toggled }))
+}
+
+/// The meters of these names.
+fn hidden(names: &[String]) -> PyResult<Vec<Meter>> {
+    let meter = |name: &String| {
+        Meter::from_name(name).ok_or_else(|| {
+            let known = Meter::ALL.map(|(name, _)| name).join(", ");
+            PyValueError::new_err(format!("no meter {name:?}: choose {known}"))
+        })
+    };
+    names.iter().map(meter).collect()
 }
 
 /// Text that may hold lone surrogates, without them.
@@ -210,11 +235,14 @@ pub(crate) fn settings(
         paused: given.paused,
         badge: given.badge,
         ascii: given.ascii,
-        meters: given.meters,
         replay: String::new(),
         age_s: None,
         exact_s: None,
         lacks: String::new(),
+        hidden: hidden(&given.hidden)?,
+        disks: given.disks,
+        networks: given.networks,
+        tabs: Tabs { names: given.tabs, shown: given.tab },
         key_bar: given.key_bar,
         prompt: given.prompt.map(|text| text.0),
         notice: given.notice,

@@ -10,7 +10,7 @@ use precise_top_core::{CpuTimes, System};
 
 use crate::line::{ScreenLine, Style};
 use crate::meters;
-use crate::settings::ViewSettings;
+use crate::settings::{Meter, ViewSettings};
 use crate::spark;
 use crate::text::{self, UNKNOWN, push};
 use crate::view::{Heights, ViewData};
@@ -37,13 +37,15 @@ pub(crate) fn lines(
         fact += usize::from(is_known);
         is_known && heights.facts >= fact
     };
-    if let Some(system) = data.system.filter(|_| shows_next(true)) {
-        lines.push(meters::memory(&system));
+    if shows_next(data.shows_memory(settings))
+        && let Some(system) = data.system
+    {
+        lines.push(meters::memory(&system, settings));
     }
     if shows(3) {
         lines.push(source(data, settings));
     }
-    if shows_next(data.waits.is_known()) {
+    if shows_next(data.shows_waits(settings)) {
         lines.push(data.waits.line());
     }
     if shows_next(data.rates.is_known()) {
@@ -245,7 +247,8 @@ fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLin
         ),
     );
     let room = cells.saturating_sub(text::width(&line.text) + 2);
-    if let Some(samples) = data.samples.filter(|_| room >= LEAST_SPARKS) {
+    let shows_sparks = room >= LEAST_SPARKS && settings.shows(Meter::Sparks);
+    if let Some(samples) = data.samples.filter(|_| shows_sparks) {
         line.text.push_str("  ");
         let begin = line.text.len();
         spark::push_values(&mut line.text, samples.cpus(room.min(MOST_SPARKS)), 1.0);

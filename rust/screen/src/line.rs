@@ -227,6 +227,10 @@ pub struct ScreenLines {
     pub searching: bool,
     /// The line of the headings; the rows follow it.
     pub headings_line: usize,
+    /// The line of the views that one can go to, and the cell after the name of each.
+    pub tabs_line: Option<usize>,
+    /// See `tabs_line`.
+    pub tab_ends: Vec<usize>,
     /// The headings from left to right, each with the cell after its column.
     pub headings: Vec<(usize, Arc<str>)>,
 }
@@ -250,6 +254,8 @@ impl ScreenLines {
             died: false,
             searching: false,
             headings_line: 0,
+            tabs_line: None,
+            tab_ends: Vec::new(),
             headings: Vec::new(),
         }
     }

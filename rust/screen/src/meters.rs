@@ -4,6 +4,7 @@ use precise_top_core::machine::{Machine, Pressure};
 use precise_top_core::{Interval, System};
 
 use crate::line::{ScreenLine, Style};
+use crate::settings::{Meter, ViewSettings};
 use crate::spark;
 use crate::text;
 
@@ -25,12 +26,13 @@ pub struct MachineRates {
 }
 
 impl MachineRates {
-    /// The rates of an interval, of the meters that both snapshots have.
-    pub(crate) fn of(interval: &Interval) -> MachineRates {
+    /// The rates of an interval, of the meters that both snapshots have and that are shown.
+    pub(crate) fn of(interval: &Interval, settings: &ViewSettings) -> MachineRates {
         let (before, now) = (&interval.prev().header().machine, &interval.cur().header().machine);
         let seconds = interval.interval_ns() as f64 / 1e9;
         let pressure = |of: fn(&Machine) -> Option<Pressure>| {
-            of(now)?.some.share_pct(&of(before)?.some, interval.interval_ns())
+            let now = of(now).filter(|_| settings.shows(Meter::Pressure))?;
+            now.some.share_pct(&of(before)?.some, interval.interval_ns())
         };
         let mut rates = MachineRates {
             pressures_pct: [
@@ -44,16 +46,26 @@ impl MachineRates {
             return rates;
         }
         let per_s = |count: u64| count as f64 / seconds;
-        rates.disks = now.all_disks().zip(before.all_disks()).map(|(now_counts, before)| {
-            let counts = now_counts.since(&before);
-            let disks = now.disks.as_ref().map_or(1, Vec::len).max(1);
-            let busy = (per_s(counts.busy_ms) / 10.0 / disks as f64).min(100.0);
-            (per_s(counts.read_bytes), per_s(counts.written_bytes), busy)
-        });
-        rates.networks = now.all_networks().zip(before.all_networks()).map(|(now, before)| {
-            let counts = now.since(&before);
-            (per_s(counts.received_bytes), per_s(counts.sent_bytes))
-        });
+        let is_of = |wanted: &[String], name: &str| {
+            wanted.is_empty() || wanted.iter().any(|wanted| wanted == name)
+        };
+        let is_shown = |name: &str| is_of(&settings.disks, name);
+        if settings.shows(Meter::Disks)
+            && let Some((counts, before)) = now.sum_disks(is_shown).zip(before.sum_disks(is_shown))
+        {
+            let counts = counts.since(&before);
+            let disks = now.disks.iter().flatten().filter(|disk| is_shown(&disk.name)).count();
+            let busy = (per_s(counts.busy_ms) / 10.0 / disks.max(1) as f64).min(100.0);
+            rates.disks = Some((per_s(counts.read_bytes), per_s(counts.written_bytes), busy));
+        }
+        let is_shown = |name: &str| is_of(&settings.networks, name);
+        if settings.shows(Meter::Networks)
+            && let Some((counts, before)) =
+                now.sum_networks(is_shown).zip(before.sum_networks(is_shown))
+        {
+            let counts = counts.since(&before);
+            rates.networks = Some((per_s(counts.received_bytes), per_s(counts.sent_bytes)));
+        }
         rates
     }
 
@@ -102,21 +114,29 @@ impl MachineRates {
     }
 }
 
-/// The line of memory: bars of what is used, in numbers too.
-pub(crate) fn memory(system: &System) -> ScreenLine {
+/// The line of memory and swap: bars of what is used, in numbers too.
+pub(crate) fn memory(system: &System, settings: &ViewSettings) -> ScreenLine {
     let mut line = ScreenLine::plain(String::with_capacity(128));
+    if settings.shows(Meter::Memory) {
+        push_memory(&mut line, system);
+    }
+    if settings.shows(Meter::Swap) {
+        line.text.push_str(if line.text.is_empty() { "swap " } else { "  swap " });
+        let swapped_kb = system.swap_total_kb.saturating_sub(system.swap_free_kb);
+        push_bar(&mut line, swapped_kb, system.swap_total_kb);
+    }
+    line
+}
+
+fn push_memory(line: &mut ScreenLine, system: &System) {
     let used_kb = system.mem_total_kb.saturating_sub(system.mem_available_kb);
     line.text.push_str("mem ");
-    push_bar(&mut line, used_kb, system.mem_total_kb);
+    push_bar(line, used_kb, system.mem_total_kb);
     line.text.push_str("  free ");
     text::push_kibibytes(&mut line.text, system.mem_free_kb as f64);
     line.text.push_str("  cache ");
     let cache_kb = system.cached_kb.saturating_add(system.buffers_kb);
     text::push_kibibytes(&mut line.text, cache_kb as f64);
-    line.text.push_str("  swap ");
-    let swapped_kb = system.swap_total_kb.saturating_sub(system.swap_free_kb);
-    push_bar(&mut line, swapped_kb, system.swap_total_kb);
-    line
 }
 
 /// Appends a bar, and the two numbers; without a bar where there is nothing to use.

@@ -1,21 +1,18 @@
 //! Rows as sentences, for those who listen to them: each value with its title.
 
-use std::sync::Arc;
-
-use precise_top_core::TaskTable;
-
 use crate::command::Names;
-use crate::rows::TableRow;
+use crate::rows::{TableRow, ViewRows};
 use crate::settings::ViewSettings;
 use crate::table::{CellFormat, TextColumn, TextTable};
 use crate::text::UNKNOWN;
 use crate::waits::{self, WaitForm};
+use std::sync::Arc;
 
 /// The chosen rows, one line each: the last column first, then the others by their titles. What
 /// is unknown is left out, and so are bars; waits are in words.
 pub fn plain_lines(
     table: &TextTable,
-    rows: &dyn TaskTable,
+    rows: ViewRows<'_>,
     settings: &ViewSettings,
     names: &dyn Names,
 ) -> Vec<String> {
@@ -23,10 +20,11 @@ pub fn plain_lines(
     let columns: Vec<Arc<TextColumn>> = columns.map(Arc::new).collect();
     let single = columns.iter().map(|column| table.with_columns(vec![Arc::clone(column)]));
     let single: Vec<TextTable> = single.collect();
-    let chosen = rows.select(&settings.query()).into_iter();
-    let line = |row: u32| {
-        let row =
-            TableRow { table: rows, row: row as usize, ran: true, branch: None, samples: None };
+    let chosen = rows.chosen(&settings.query()).into_iter();
+    let line = |row: TableRow<'_>| {
+        // The branches of a tree are drawn, so they are said in words.
+        let level = row.branch.map(|branch| format!("level {}", branch.depth));
+        let row = TableRow { ran: true, branch: None, ..row };
         let texts = single.iter().map(|column| column.row(names, row));
         let mut texts: Vec<String> = texts.map(|text| text.trim().to_owned()).collect();
         let name = texts.pop().unwrap_or_default();
@@ -40,7 +38,8 @@ pub fn plain_lines(
                 _ => format!("{} {text}{unit}", column.title),
             }
         });
-        format!("{name}: {}", parts.collect::<Vec<_>>().join(", "))
+        let parts: Vec<String> = level.into_iter().chain(parts).collect();
+        format!("{name}: {}", parts.join(", "))
     };
     chosen.map(line).collect()
 }

@@ -44,6 +44,9 @@ pub fn lines(
     let sums = foot::sums(&data, cells, heights.tasks);
     let mut lines = Vec::with_capacity(height);
     lines.extend(head::lines(&data, settings, cells, heights));
+    let (tabs, tab_ends) = settings.tabs.line(cells);
+    let tabs_line = (heights.tabs > 0).then_some(lines.len());
+    lines.extend(tabs_line.map(|_| tabs));
     let mut headings = ScreenLine { style: Style::Heading, ..ScreenLine::plain(" ") };
     data.table.push_headings(&mut headings, settings);
     headings.fit(cells);
@@ -56,6 +59,8 @@ pub fn lines(
         top: data.top,
         searching: head::progress(settings).is_some(),
         headings_line,
+        tabs_line,
+        tab_ends,
         headings: data.table.headings(1),
         ..ScreenLines::of_texts([], (0, 0))
     };

@@ -3,6 +3,7 @@
 use precise_top_core::{Filter, Metric, Query};
 
 use crate::row_key::RowKey;
+use crate::tabs::Tabs;
 
 /// What rows are shown under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,46 @@ pub struct TreeSettings {
     pub level: Option<usize>,
     /// The rows that are collapsed where their level is not, and the other way round.
     pub toggled: Vec<RowKey>,
+}
+
+/// What is above the table beside the lines of the machine, its CPUs, tasks and source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meter {
+    /// Bars of single CPUs.
+    Cpus,
+    /// Memory.
+    Memory,
+    /// Swap.
+    Swap,
+    /// What tasks wait for.
+    Waits,
+    /// Pressure stall information.
+    Pressure,
+    /// Disks.
+    Disks,
+    /// Network interfaces.
+    Networks,
+    /// What the CPUs used before.
+    Sparks,
+}
+
+impl Meter {
+    /// All meters with their names.
+    pub const ALL: [(&'static str, Meter); 8] = [
+        ("cpus", Meter::Cpus),
+        ("memory", Meter::Memory),
+        ("swap", Meter::Swap),
+        ("waits", Meter::Waits),
+        ("pressure", Meter::Pressure),
+        ("disks", Meter::Disks),
+        ("networks", Meter::Networks),
+        ("sparks", Meter::Sparks),
+    ];
+
+    /// The meter with this name.
+    pub fn from_name(name: &str) -> Option<Meter> {
+        Meter::ALL.into_iter().find_map(|(known, meter)| (known == name).then_some(meter))
+    }
 }
 
 /// The settings of a view.
@@ -63,8 +104,6 @@ pub struct ViewSettings {
     pub badge: String,
     /// Whether all text is ASCII.
     pub ascii: bool,
-    /// Whether there is a line of pressure, disks and networks.
-    pub meters: bool,
     /// Date and position of a replayed frame; empty in the live view.
     pub replay: String,
     /// How old the interval is, in seconds, if later ones are known.
@@ -73,6 +112,14 @@ pub struct ViewSettings {
     pub exact_s: Option<f64>,
     /// Why CPU time may be missing, in words; empty without a reason.
     pub lacks: String,
+    /// Meters that are left out.
+    pub hidden: Vec<Meter>,
+    /// The disks and network interfaces that count; all where empty.
+    pub disks: Vec<String>,
+    /// See `disks`.
+    pub networks: Vec<String>,
+    /// The views that one can go to.
+    pub tabs: Tabs,
     /// Keys and what they do, for the last line.
     pub key_bar: Vec<(String, String)>,
     /// Replaces the last line while the user types.
@@ -82,6 +129,11 @@ pub struct ViewSettings {
 }
 
 impl ViewSettings {
+    /// Whether a meter is shown.
+    pub fn shows(&self, meter: Meter) -> bool {
+        !self.hidden.contains(&meter)
+    }
+
     /// The query for the rows from the top of the screen on.
     pub fn query(&self) -> Query {
         Query {

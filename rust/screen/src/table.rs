@@ -11,7 +11,8 @@ use precise_top_core::{Cell, CgroupName, Interval, Metric, TaskTable, state};
 
 use crate::command::{Names, push_cgroup, push_command};
 use crate::line::{ScreenLine, Style};
-use crate::rows::TableRow;
+use crate::row_key::Fate;
+use crate::rows::{TableRow, ViewRows};
 use crate::settings::ViewSettings;
 use crate::spark;
 use crate::text::{self, Side, UNKNOWN};
@@ -216,7 +217,9 @@ impl TextTable {
     /// The line of a row.
     pub fn row(&self, names: &dyn Names, row: TableRow<'_>) -> String {
         let mut line = ScreenLine::plain(String::with_capacity(LINE));
-        self.push_row(&mut line, names, row, 0, "");
+        let fate =
+            row.branch.map_or_else(String::new, |_| tree::fate(row, Fate::of(row.table, row.row)));
+        self.push_row(&mut line, names, row, 0, &fate);
         line.text
     }
 
@@ -291,24 +294,22 @@ impl TextTable {
     }
 
     /// Titles, units, the chosen rows and the sums of all, one line each. `rows` are the rows
-    /// of the interval, or groups of them.
+    /// of the interval, or groups or a tree of them.
     pub fn lines(
         &self,
         interval: &Interval,
-        rows: &dyn TaskTable,
+        rows: ViewRows<'_>,
         settings: &ViewSettings,
         names: &dyn Names,
     ) -> Vec<String> {
-        let chosen = rows.select(&settings.query()).into_iter();
-        let row = |row| {
-            self.row(
-                names,
-                TableRow { table: rows, row: row as usize, ran: true, branch: None, samples: None },
-            )
-        };
-        let sums = self.sums(|metric| interval.sum(metric));
+        let chosen = rows.chosen(&settings.query()).into_iter();
+        // A tree may be of the dead alone.
+        let sums = self.sums(|metric| match rows.tree {
+            Some(_) => rows.table.sum(metric),
+            None => interval.sum(metric),
+        });
         let mut lines = vec![self.titles(), self.units()];
-        lines.extend(chosen.map(row));
+        lines.extend(chosen.map(|row| self.row(names, TableRow { ran: true, ..row })));
         lines.push(self.sums_line(&sums));
         lines
     }

@@ -23,6 +23,20 @@ pub fn arranged(tree: &TaskTree, settings: &ViewSettings, chosen: &TreeSettings)
     })
 }
 
+/// The number of the parent's row among the rows of a tree, for each row; None at the roots and in
+/// a list.
+pub fn parents(rows: &[TableRow<'_>]) -> Vec<Option<usize>> {
+    let mut way: Vec<usize> = Vec::new();
+    let parent = |(at, row): (usize, &TableRow<'_>)| {
+        let depth = row.branch?.depth;
+        way.truncate(depth);
+        let parent = way.last().copied();
+        way.push(at);
+        parent
+    };
+    rows.iter().enumerate().map(parent).collect()
+}
+
 /// What became of the task of a row, in words; empty for one that lives, and for a group, whose
 /// name comes first.
 pub(crate) fn fate(row: TableRow<'_>, fate: Fate) -> String {

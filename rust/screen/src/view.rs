@@ -16,7 +16,7 @@ use crate::row_key::{Fate, RowKey};
 use crate::rows::{TableRow, ViewRows};
 use crate::samples::Samples;
 use crate::selection::{self, Place};
-use crate::settings::ViewSettings;
+use crate::settings::{Meter, ViewSettings};
 use crate::table::{LINE, TextTable};
 use crate::tree;
 use crate::waits::Waits;
@@ -50,6 +50,8 @@ pub struct Heights {
     pub tasks: usize,
     /// The key bar.
     pub foot: usize,
+    /// The views that one can go to.
+    pub tabs: usize,
 }
 
 impl Heights {
@@ -70,7 +72,7 @@ impl Heights {
         let spare = most.saturating_sub(facts).min((height / 3).saturating_sub(1));
         let (bars, columns) = grid(cpus, cells, spare);
         let tasks = height.saturating_sub(facts + bars + filter + foot + TABLE_FRAME).max(1);
-        Heights { facts, bars, columns, filter, tasks, foot }
+        Heights { facts, bars, columns, filter, tasks, foot, tabs: 0 }
     }
 }
 
@@ -241,7 +243,7 @@ impl<'a> ViewData<'a> {
             states,
             cpus: interval.cpu_split().into(),
             waits: Waits::of(interval),
-            rates: if settings.meters { MachineRates::of(interval) } else { Default::default() },
+            rates: MachineRates::of(interval, settings),
             samples: rows.samples,
             balance,
             sums: sums(rows, interval, &table, &settings.filter),
@@ -283,9 +285,24 @@ impl<'a> ViewData<'a> {
 
     /// How many lines of a screen of `size` (columns, lines) each part gets.
     pub fn heights(&self, size: (usize, usize), settings: &ViewSettings) -> Heights {
-        let unknown = [self.system.is_none(), !self.waits.is_known(), !self.rates.is_known()];
-        let facts = FACTS - unknown.into_iter().filter(|&is_unknown| is_unknown).count();
-        Heights::new(size, self.cpus.len(), facts, !settings.filter.is_empty())
+        let shown =
+            [self.shows_memory(settings), self.shows_waits(settings), self.rates.is_known()];
+        let facts = FACTS - shown.into_iter().filter(|&is_shown| !is_shown).count();
+        let cpus = if settings.shows(Meter::Cpus) { self.cpus.len() } else { 0 };
+        let tabs = settings.tabs.height(size.1);
+        let rest = (size.0, size.1 - tabs);
+        Heights { tabs, ..Heights::new(rest, cpus, facts, !settings.filter.is_empty()) }
+    }
+
+    /// Whether there is a line of memory and swap.
+    pub(crate) fn shows_memory(&self, settings: &ViewSettings) -> bool {
+        let is_wanted = settings.shows(Meter::Memory) || settings.shows(Meter::Swap);
+        self.system.is_some() && is_wanted
+    }
+
+    /// Whether there is a line of what tasks wait for.
+    pub(crate) fn shows_waits(&self, settings: &ViewSettings) -> bool {
+        self.waits.is_known() && settings.shows(Meter::Waits)
     }
 }
 

@@ -409,6 +409,7 @@ impl TaskTable for TaskTree {
     fn cell(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
         match metric {
             Metric::Title => self.title(row).map(Cell::Text),
+            Metric::Exited => self.dead(row).map(|_| Cell::Int(1)),
             Metric::Cgroup(metric) => Some(match self.cgroup_value(row, metric)? {
                 CgroupValue::Max => Cell::Text(b"max"),
                 CgroupValue::Int(number) => Cell::Int(number.into()),

@@ -1,7 +1,7 @@
 //! What the tests of screens share.
 
 use precise_top_core::{Filter, Metric};
-use precise_top_screen::ViewSettings;
+use precise_top_screen::{Tabs, ViewSettings};
 
 /// Settings that leave out nothing and choose nothing.
 pub(crate) fn settings() -> ViewSettings {
@@ -22,11 +22,14 @@ pub(crate) fn settings() -> ViewSettings {
         paused: false,
         badge: String::new(),
         ascii: false,
-        meters: true,
         replay: String::new(),
         age_s: None,
         exact_s: None,
         lacks: String::new(),
+        hidden: Vec::new(),
+        disks: Vec::new(),
+        networks: Vec::new(),
+        tabs: Tabs::default(),
         key_bar: Vec::new(),
         prompt: None,
         notice: String::new(),
