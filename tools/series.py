@@ -5,8 +5,9 @@
 
 Each patch applies with git am on the ones before it and passes checkpatch --strict. The objects
 that the series touches build with W=1, with the series' options on and off, without a warning
-that the base lacks. The cache records a series that passed, keyed by the hash of source version,
-patches and configuration.
+that the base lacks. After the last patch, what a switch and a task cost is read from the objects:
+cache lines, instructions, bytes. The cache records a series that passed, keyed by the hash of
+source version, patches and configuration.
 """
 
 from __future__ import annotations
@@ -30,12 +31,27 @@ LINES: dict[str, dict[str, tuple[str, ...]]] = {
     "task_struct": {"nvcsw": ("nivcsw", "exact")},
     "rq": {"clock_task": ("exact_since",)},
 }
+# The most that a switch takes: instructions with the static key off and on, and stores, which
+# kernel-patches/README.md tells.
+COST = {"off": 1, "on": 20, "stores": 3}
+# Bytes that Kconfig tells of: of a task beside its task_struct, and of a process.
+SIZES = {"task_exact": 170 - 24, "signal_exact": 120}
+# A function that does nothing else than what a switch does for the series.
+PROBE = """#include "sched.h"
+void exact_probe(struct rq *rq, struct task_struct *prev, struct task_struct *next);
+void exact_probe(struct rq *rq, struct task_struct *prev, struct task_struct *next)
+{
+	exact_switch(rq, prev, next);
+}
+"""
 # The scheduler's objects that include the other files of the series.
 SCHEDULER = [f"kernel/sched/{name}.c" for name in ("fair", "build_policy", "build_utility")]
 # A member of pahole's structure itself, which is indented by one tab: name, offset, size.
 MEMBER = re.compile(
     r"^\t\S.*?\b(\w+)(?:\[.*\])?(?: __attribute__.*)?; +/\* +(\d+) +(\d+) ", re.MULTILINE
 )
+# An instruction of objdump: its address, its name, its operands.
+INSTRUCTION = re.compile(r"^ +([0-9a-f]+):\t(\w+)[ \t]*([^#<\n]*)", re.MULTILINE)
 GIT = ("git", "-c", "user.name=series", "-c", "user.email=series@localhost")
 
 
@@ -70,6 +86,8 @@ def _check(patched: kernel.Kernel, tree: Path) -> None:
     kernel.run([*GIT, "add", "-f", *(name for name in touched if (tree / name).exists())], tree)
     kernel.run([*GIT, "commit", "-q", "-m", "base"], tree)
     fragment = [line for line in patched.configuration().splitlines() if "TEST_STEAL" not in line]
+    # As in distributions. The image does without it, because QEMU may execute stale code.
+    fragment.append("CONFIG_JUMP_LABEL=y")
     known = {}
     for variant in ("on", "off"):
         (tree / variant).mkdir()
@@ -90,6 +108,8 @@ def _check(patched: kernel.Kernel, tree: Path) -> None:
                 text = "\n".join(sorted(new))
                 raise kernel.KernelError(f"{patch.name}, options {variant}: {text}")
     _check_lines(tree)
+    _check_sizes(tree)
+    _check_cost(tree)
 
 
 def _touched(patches: list[Path]) -> list[str]:
@@ -120,10 +140,7 @@ def _check_lines(tree: Path) -> None:
     kernel.run([*kernel.make_command(), "O=on", "KCFLAGS=-g", made], tree)
     for name, lines in LINES.items():
         said = kernel.run(["pahole", "-C", name, f"on/{made}"], tree)
-        # Members of the structure itself are indented by one tab.
-        found = re.findall(
-            r"^\t\S.*?\b(\w+)(?:\[.*\])?(?: __attribute__.*)?; +/\* +(\d+) +(\d+) ", said, re.M
-        )
+        found = MEMBER.findall(said)
         at = {field: (int(offset), int(size)) for field, offset, size in found}
         for owner, fields in lines.items():
             for field in fields:
@@ -134,6 +151,46 @@ def _check_lines(tree: Path) -> None:
                         f" {at[owner][0]}"
                     )
                 kernel.say(f"{name}.{field} at {offset} is beside {owner} at {at[owner][0]}")
+
+
+def _check_sizes(tree: Path) -> None:
+    """A task and a process take no more bytes than Kconfig tells."""
+    made = "kernel/sched/exact.o"
+    kernel.run([*kernel.make_command(), "O=on", "KCFLAGS=-g", made], tree)
+    for name, most in SIZES.items():
+        said = kernel.run(["pahole", "-C", name, f"on/{made}"], tree)
+        size = int(re.findall(r"/\* size: (\d+)", said)[0])
+        kernel.say(f"{name} has {size} bytes")
+        if size > most:
+            raise kernel.KernelError(f"{name} has {size} bytes, more than {most}")
+
+
+def _check_cost(tree: Path) -> None:
+    """Counts what a switch executes for the series while no snapshot is being taken."""
+    (tree / "kernel/sched/exact_probe.c").write_text(PROBE)
+    made = "kernel/sched/exact_probe.o"
+    kernel.run([*kernel.make_command(), "O=on", made], tree)
+    said = kernel.run(["objdump", "-d", "--no-show-raw-insn", f"on/{made}"], tree)
+    cost = _cost(INSTRUCTION.findall(said.split("<exact_probe>:")[1]))
+    kernel.say(f"a switch takes {cost}")
+    if any(cost[name] > most for name, most in COST.items()):
+        raise kernel.KernelError(f"a switch takes {cost}, more than {COST}")
+
+
+def _cost(code: list[tuple[str, str, str]]) -> dict[str, int]:
+    """Follows the way of a switch through the probe. A static key is a jump, which the kernel
+    replaces by an instruction without effect: the first one is the series' own, the others
+    are off. No condition holds."""
+    at = [address for address, _, _ in code]
+    (_, first, target), (_, after, _) = code[:2]
+    if (first, after) != ("jmp", "ret"):
+        raise kernel.KernelError("a switch does not begin with the static key")
+    way = code[at.index(target.strip()) :]
+    way = way[: [name for _, name, _ in way].index("ret")]
+    # What a function does to begin and end is not the switch's.
+    own = [(name, to) for _, name, to in way if name not in ("push", "pop") and "%rsp" not in to]
+    stores = sum(name == "mov" and to.strip().endswith(")") for name, to in own)
+    return {"off": 1, "on": 1 + len(own), "stores": stores}
 
 
 def _is_object(tree: Path, variant: str, source: Path) -> bool:

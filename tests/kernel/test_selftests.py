@@ -36,7 +36,8 @@ def run(
         command,
         cpus=cpus,
         memory="2G",
-        append=append,
+        # All emulated CPUs read one counter. On a busy machine the kernel may find it unstable.
+        append=f"tsc=reliable {append}",
         timeout=timeout,
         show=False,
     )
@@ -70,12 +71,7 @@ def test_selftest(version: str, name: str, cpus: int) -> None:
 
 
 def test_steal_time_that_only_the_tick_accounts(version: str) -> None:
-    _, output = run(kernel.Kernel(version), "steal", append="test_steal.tick=1")
-    tap, _, messages = output.partition("the kernel says")
-    assert re.search(r"# Totals: pass:[1-9]\d* fail:[01] .* error:0", tap), tap
-    # It comes a tick at a time, so that a CPU's clocks may step back against each other.
-    assert re.findall(r"^not ok (\d+)", tap, re.M) in ([], ["2"]), tap
-    assert not kernel.COMPLAINTS.search(messages), messages
+    assert_passed(*run(kernel.Kernel(version), "steal", append="test_steal.tick=1"))
 
 
 def test_a_kernel_without_the_series_skips() -> None:
