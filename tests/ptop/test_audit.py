@@ -95,6 +95,21 @@ def test_balances_add_up() -> None:
 
 
 @pytest.mark.parametrize(
+    ("step_ns", "irq_ns", "bound_of_both"),
+    # Clocks of run queues; /proc/stat with interrupts in it, and without.
+    [(1, 0, 14), (10_000_000, 3, 14), (10_000_000, 0, 24)],
+)
+def test_interrupts_that_nothing_counts_add_up(
+    step_ns: int, irq_ns: int, bound_of_both: int
+) -> None:
+    books = {"edge_ns": 10, "bound_ns": 12, "step_ns": step_ns, "irq_ns": irq_ns}
+    terms = dict.fromkeys(audit.TERMS, 0)
+    one = audit.Balance(50, 2, 100, terms, 0, *audit.errors(books), 0, 0)
+    assert one.bound_ns == 12
+    assert one.then(one).bound_ns == bound_of_both
+
+
+@pytest.mark.parametrize(
     ("residual", "bound", "verdict", "status"),
     [(10, 10, "closed", 0), (11, 10, "not closed", 1), (0, 11, "proves nothing", 2)],
 )
