@@ -25,6 +25,8 @@ from taskstats._errors import TaskstatsError
 
 # A chain of parents longer than this is a ring made by reused pids.
 _LONGEST_CHAIN = 4096
+# In `ac_flag`, of the last thread of a process (AGROUP, include/uapi/linux/acct.h).
+_LAST_THREAD = 0x20
 
 
 @dataclass(slots=True)
@@ -83,7 +85,10 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Dead:
+    pid: int
     tgid: int
+    # Whether its process died with it; None where the kernel does not tell (before Linux 5.19).
+    ends_process: bool | None
     ppid: int
     name: str
     cpu_ns: int
@@ -100,8 +105,11 @@ class _Dead:
 
 
 def _dead(task: Task) -> _Dead:
+    has_process = task.ac_tgid is not None
     return _Dead(
+        task.ac_pid or 0,
         task.ac_tgid or task.ac_pid or 0,
+        bool((task.ac_flag or 0) & _LAST_THREAD) if has_process else None,
         task.ac_ppid or 0,
         task.ac_comm or "",
         task.cpu_ns or 0,
@@ -167,7 +175,7 @@ class _Family:
     def count(self, use: TreeUse) -> None:
         """Add counts, switches, delays, I/O, and the use by command name."""
         members = self.members
-        use.tasks = len(members)
+        use.tasks = sum(dead.ends_process is not False for dead in members)
         use.nvcsw = sum(dead.nvcsw for dead in members)
         use.nivcsw = sum(dead.nivcsw for dead in members)
         use.cpu_delay_ns = sum(dead.cpu_delay_ns for dead in members)
@@ -176,10 +184,14 @@ class _Family:
         if members:
             # wait4's includes what the child was before it became the command.
             use.max_rss_kb = max(dead.hiwater_rss for dead in members)
+        leaders = {dead.tgid: dead.name for dead in members if dead.pid == dead.tgid}
         for dead in members:
-            row = use.commands.setdefault(dead.name, CommandUse())
-            row.tasks += 1
+            name = leaders.get(dead.tgid, dead.name)
+            row = use.commands.setdefault(name, CommandUse())
+            row.tasks += dead.ends_process is not False
             row.cpu_ns += dead.cpu_ns
+        if any(dead.ends_process is None for dead in members):
+            use.notes.append("this kernel does not tell threads from processes: each is counted")
         if use.exits_lost:
             use.notes.append(f"{use.exits_lost} exits were lost: rows and counts lack them")
 
