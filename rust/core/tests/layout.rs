@@ -248,7 +248,7 @@ fn extension_v1_stays_readable() {
 fn only_exact_records_are_exact() {
     let mut record = extended(17, 688, 144, false);
     assert!(!is_exact(&record));
-    record[688 + 136] = 3;
+    record[688 + 136..][..4].copy_from_slice(&3_u32.to_ne_bytes());
     assert!(is_exact(&record));
     assert!(is_exact(&record[..688 + EXTENSION_SIZE]), "v1 always is");
     record[..2].copy_from_slice(&17_u16.to_ne_bytes());
