@@ -37,7 +37,8 @@ COST = {"off": 1, "on": 20, "stores": 3}
 # Bytes that Kconfig tells of: of a task beside its task_struct, and of a process.
 SIZES = {"task_exact": 170 - 24, "signal_exact": 120}
 # A function that does nothing else than what a switch does for the series.
-PROBE = """#include "sched.h"
+PROBE = """#include <linux/mmu_context.h>
+#include "sched.h"
 void exact_probe(struct rq *rq, struct task_struct *prev, struct task_struct *next);
 void exact_probe(struct rq *rq, struct task_struct *prev, struct task_struct *next)
 {
