@@ -56,6 +56,7 @@ def run(version: str, python: tuple[list[tuple[Path, str]], str]) -> Any:
             command,
             cpus=cpus,
             memory="2G",
+            append=kernel.STABLE_CLOCK,
             timeout=900,
             show=False,
             **more,

@@ -36,8 +36,7 @@ def run(
         command,
         cpus=cpus,
         memory="2G",
-        # All emulated CPUs read one counter. On a busy machine the kernel may find it unstable.
-        append=f"tsc=reliable {append}",
+        append=f"{kernel.STABLE_CLOCK} {append}",
         timeout=timeout,
         show=False,
     )

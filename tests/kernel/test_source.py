@@ -41,6 +41,7 @@ def test_live_tests_pass(
         command,
         cpus=cpus,
         memory="2G",
+        append=kernel.STABLE_CLOCK,
         timeout=900,
         show=False,
     )
