@@ -13,6 +13,8 @@ from ptop.feed import SEARCH_S, LiveFeed, too_late
 
 # An interval that is so many times longer than those around it is a gap.
 GAP_FACTOR = 3.0
+# So many on either side.
+GAP_NEAR = 4
 
 
 class HistoryFeed(LiveFeed):
@@ -46,6 +48,9 @@ class HistoryFeed(LiveFeed):
         return rows == threads and fields <= held
 
     def configure(self, threads: bool, fields: set[str], meters: Sequence[ReadMeter] = ()) -> bool:
+        if self._configured not in (None, (threads, fields, meters)) and self._start is not None:
+            # Up to here the frames are of the rows and fields so far.
+            self._keep(self._next())
         if not super().configure(threads, fields, meters):
             return False
         self._newest = None
@@ -60,16 +65,20 @@ class HistoryFeed(LiveFeed):
             self.history.measure(columns)
 
     def advance(self) -> bool:
-        newest = self._next()
-        if newest is None:
+        if self._start is None:
+            self._next()
             assert self._start is not None, "a snapshot was taken"
             self.history.begin(self._start)
             return True
-        self.history.push(newest, self.source)
-        self._newest = newest
+        self._keep(self._next())
         if self._held is None:
-            self.interval = newest
+            self.interval = self._newest
         return True
+
+    def _keep(self, newest: taskstats.Interval | None) -> None:
+        if newest is not None:
+            self.history.push(newest, self.source)
+            self._newest = newest
 
     def _has_begun(self) -> bool:
         return self._newest is not None
@@ -77,6 +86,7 @@ class HistoryFeed(LiveFeed):
     def hold(self, holds: bool) -> None:
         if not holds and self._held is not None:
             self._held, self.interval, self.unchanged = None, self._newest, self.source
+            self.notice = ""
         elif holds and self._held is None and self.interval is not None:
             self.show(self._newest_number())
 
@@ -171,9 +181,10 @@ class HistoryFeed(LiveFeed):
         if number > history.first and not history.connects(number):
             begin_ns, before_ns = history.times_ns(number)[0], history.times_ns(number - 1)[1]
             gap_s = (begin_ns - before_ns) / 1e9
-            return f"{gap_s:.1f} s before this interval are missing: columns or rows were changed"
-        neighbors = [at for at in (number - 1, number + 1) if history.first <= at < history.end]
-        usual_s = max((self._length_s(at) for at in neighbors), default=0.0)
+            return f"columns or rows were changed {gap_s:.3f} s before this interval"
+        # Where columns were changed, there are short ones among these.
+        near = range(max(history.first, number - GAP_NEAR), min(history.end, number + GAP_NEAR + 1))
+        usual_s = max((self._length_s(at) for at in near if at != number), default=0.0)
         length_s = self._length_s(number)
         if usual_s and length_s > GAP_FACTOR * usual_s:
             return f"a gap: ptop did not run, this interval is {length_s:.0f} s long"
