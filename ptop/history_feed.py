@@ -184,7 +184,8 @@ class HistoryFeed(LiveFeed):
             return f"columns or rows were changed {gap_s:.3f} s before this interval"
         # Where columns were changed, there are short ones among these.
         near = range(max(history.first, number - GAP_NEAR), min(history.end, number + GAP_NEAR + 1))
-        usual_s = max((self._length_s(at) for at in near if at != number), default=0.0)
+        lengths_s = sorted(self._length_s(at) for at in near if at != number)
+        usual_s = lengths_s[len(lengths_s) // 2] if lengths_s else 0.0
         length_s = self._length_s(number)
         if usual_s and length_s > GAP_FACTOR * usual_s:
             return f"a gap: ptop did not run, this interval is {length_s:.0f} s long"

@@ -189,7 +189,7 @@ def test_a_frame_that_is_forgotten_stays_on_the_screen() -> None:
 def test_a_pause_of_ptop_is_a_gap() -> None:
     feed = feed_of()
     feed.advance()
-    for length in (0.05, 0.05, 1.0, 0.05):
+    for length in (0.3, 0.3, 3.0, 0.3):
         time.sleep(length)
         feed.advance()
     notices = []
