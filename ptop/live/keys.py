@@ -161,6 +161,7 @@ _MOVES: tuple[Key, ...] = (
         top="End", old="G End"),
     Key("F", "follow the selected row", state.follow, htop="F"),
     Key("Space Insert", "tag the row", state.ask("tag"), views=_LIVE, htop="Space"),
+    Key("c", "tag the row of a tree with all rows below it", state.ask("family"), htop="c"),
     Key("Insert", "tag the row", state.ask("tag"), views=_REPLAY),
     Key("U", "take all tags away", state.untag_all, htop="U"),
     Key("Left", "scroll command lines to the left", state.scroll(-1), "", "h Left",

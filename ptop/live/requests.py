@@ -35,6 +35,8 @@ from ptop.live.table import Table
 from ptop.text import stamp
 from ptop.times import parse_time
 
+# Lines of a screen that are not rows, at most; and the most lines that a screen may have.
+_FRAME, _TALLEST = 64, 65_535
 NO_HISTORY = "nothing is kept: start ptop without --history 0"
 
 
@@ -69,6 +71,7 @@ class Requests:
             "save": self._save,
             "setup": self._setup,
             "tag": self._tag,
+            "family": self._family,
             "time": self._time,
             "toggle": self._toggle,
             "users": self._users,
@@ -108,6 +111,25 @@ class Requests:
 
     def _tag(self, state: State, _: str) -> State:
         return tag(self.table.located(state))
+
+    def _family(self, state: State, _: str) -> State:
+        """Tag the selected row of a tree and the rows below it, or take their tags away."""
+        if not state.tree.of or self.feed.interval is None:
+            return replace(state, notice="t shows the tree, where c tags a row with its children")
+        state = self.table.located(state)
+        interval, unchanged, renderer = self.feed.interval, self.feed.unchanged, self.table.renderer
+        renderer.show(state)
+        depths = [int(depth or 0) for (depth,) in renderer.values(interval, unchanged, ["depth"])]
+        first = min(state.selected, len(depths))
+        later = range(first + 1, len(depths))
+        end = next((row for row in later if depths[row] <= depths[first]), len(depths))
+        # A screen on which all of them are: the rows have at least half of it.
+        renderer.show(replace(state, mode="table", top=first, selecting=False, follow=False))
+        size = (state.width, min(2 * (end - first) + _FRAME, _TALLEST))
+        lines = renderer.lines(interval, size, unchanged)
+        keys = frozenset(filter(None, map(lines.key, range(first, end))))
+        tagged = state.tagged - keys if keys <= state.tagged else state.tagged | keys
+        return replace(state, tagged=tagged, notice=f"{len(tagged)} rows are tagged")
 
     def _toggle(self, state: State, _: str) -> State:
         return toggle_row(self.table.located(state))

@@ -109,7 +109,7 @@ class State:
     question there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that
     replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
     asks for what only the data can answer: frame and where it is, time and what was typed, match
-    and where it is, users, tag, toggle, kthreads, redraw, mouse, setup, name, save and
+    and where it is, users, tag, family, toggle, kthreads, redraw, mouse, setup, name, save and
     where, act and what, mark, compare, history, write and a file.
     """
 
