@@ -268,9 +268,12 @@ def load(is_column: Callable[[str], bool], keep_root: bool = False) -> Config:
         data = _read(path) if user is None else _read_as(user, path)
     except FileNotFoundError:
         return Config(path)
-    except AnothersError:
-        # A home that is another's, as after su: nobody expects its settings.
-        return Config()
+    except AnothersError as error:
+        # A home that is another's, as after su: nobody expects its settings. In a user namespace
+        # it may be the user's own, of whose directories some belong to nobody.
+        if not (error.of_nobody and os.path.exists(path)):
+            return Config()
+        return _unused(str(error), f"{path}: {error}: not read")
     except (OSError, ValueError) as error:
         if isinstance(error, PermissionError) and not os.access(os.path.dirname(path), os.X_OK):
             # A home that is another's, as after su: nobody expects its settings.
@@ -296,7 +299,18 @@ def _path(sudo: int | None) -> str:
 
 
 class AnothersError(ValueError):
-    """A directory or link on the way to a file belongs to another user."""
+    """A directory or link on the way to a file belongs to another user; `of_nobody` is whether
+    that is the one which stands for users that a namespace does not have."""
+
+    def __init__(self, path: str, uid: int) -> None:
+        super().__init__(f"{path} belongs to user {uid}")
+        self.of_nobody = uid == _overflow_uid()
+
+
+def _overflow_uid() -> int:
+    """The user of files whose owner a user namespace does not have (user_namespaces(7))."""
+    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
+        return int(file.read())
 
 
 def _check_way(path: str) -> None:
@@ -309,7 +323,7 @@ def _check_way(path: str) -> None:
         if not names and not is_link:
             return
         if found.st_uid not in {0, os.geteuid()}:
-            raise AnothersError(f"{at} belongs to user {found.st_uid}")
+            raise AnothersError(at, found.st_uid)
         if is_link:
             links += 1
             if links > _MOST_LINKS:

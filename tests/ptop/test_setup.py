@@ -374,6 +374,23 @@ def test_root_does_not_follow_the_links_of_a_users_home(
     assert len(list(ours.parent.iterdir())) == has_file
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory away")
+def test_a_home_of_nobody_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a user namespace, which has no user for the owner of /home."""
+    home, target = another_home(tmp_path)
+    nobody = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    os.chown(home, nobody, nobody)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    assert config.load(_is_column) == config.Config(), "there is no file to miss"
+    (home / ".config").symlink_to(target)
+    found = config.load(_is_column)
+    (warning,) = found.warnings
+    assert warning == f"{home}/.config/ptop/config.toml: {home} belongs to user {nobody}: not read"
+    assert config.write(found.path, {}, found.why) == f"not written: {found.why}"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the links of another user")
 def test_a_link_of_another_user_on_the_way_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
