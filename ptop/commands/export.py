@@ -68,8 +68,8 @@ def parser() -> Parser:
         "--columns",
         metavar="LIST",
         help="only these, separated by commas: time_ns, host, boot_id, source, interval_ns,"
-        " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline and the"
-        " kernel's fields",
+        " user_ns, system_ns, steal_ns, total_ns, exited, user, cgroup, cmdline, the kernel's"
+        " fields, and label.NAME for a label of the recording",
     )
     options.add_argument(
         "--partition",

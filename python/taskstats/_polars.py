@@ -3,8 +3,9 @@
 Design decisions
 
 * A predicate is a conjunction. Those of its parts that need only `time_ns` are evaluated on the
-  times of all snapshots before any is read, and those that need only `host` once for each host.
-  The rows that are read are filtered by the whole of it.
+  times of all snapshots before any is read, those that need only labels once for each file, and
+  those that need only `host` once for each host. The rows that are read are filtered by the whole
+  of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import polars
 from polars.io.plugins import register_io_source
 
 from taskstats._core import Columns, Dump
-from taskstats.recorded import TIMES
+from taskstats.recorded import LABEL, TIMES
 
 if TYPE_CHECKING:
     from taskstats._scan import Scan
@@ -100,17 +101,37 @@ def _hosts(parts: list[polars.Expr]) -> Callable[[str], bool] | None:
 
 def _times(parts: list[polars.Expr]) -> Callable[[Dump], list[range]] | None:
     """The snapshots of a dump whose rows may pass; None if all may."""
-    filters = _only(parts, "time_ns")
-    if not filters:
+    filters, labels = _only(parts, "time_ns"), _of_labels(parts)
+    if not (filters or labels):
         return None
 
     def ranges(dump: Dump) -> list[range]:
+        if not _may_pass(labels, dump):
+            return []
+        if not filters:
+            return [range(len(dump))]
         times = polars.Series("time_ns", dump.times_ns, polars.UInt64)
         frame = polars.DataFrame([times.cast(polars.Int64).cast(_TIME)]).with_row_index("index")
         passed = frame.filter(filters)["index"].to_list()
         return _consecutive(passed)
 
     return ranges
+
+
+def _of_labels(parts: list[polars.Expr]) -> list[polars.Expr]:
+    """The parts that need labels, and nothing else."""
+    names = [(part, part.meta.root_names()) for part in parts]
+    return [part for part, of in names if of and all(name.startswith(LABEL) for name in of)]
+
+
+def _may_pass(filters: list[polars.Expr], dump: Dump) -> bool:
+    """Whether the labels of a dump pass."""
+    if not filters:
+        return True
+    metadata = dump.metadata
+    names = {name for part in filters for name in part.meta.root_names()}
+    labels = {name: polars.Series([metadata.get(name)], dtype=polars.String()) for name in names}
+    return not polars.DataFrame(labels).filter(filters).is_empty()
 
 
 def _consecutive(numbers: list[int]) -> list[range]:

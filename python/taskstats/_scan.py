@@ -65,8 +65,9 @@ def scan(
 
     `rows` is "interval" for a row for each task and interval, "changed" for those of tasks whose
     records changed in it (all that ran, started or died, and few others), or "record" for the
-    records as they were written. `columns` are names of `recorded.COLUMNS`, and derived ones of
-    `Interval.columns` such as "read_bytes_delta"; None is all of `COLUMNS`. Only intervals that end
+    records as they were written. `columns` are names of `recorded.COLUMNS`, derived ones of
+    `Interval.columns` such as "read_bytes_delta", and labels such as "label.rack", which are null
+    where a recording lacks them; None is all of `COLUMNS`. Only intervals that end
     at or after `begin` and before `end` are read.
 
     What is damaged, missing or no recording raises ParseError or OSError. With `on_error="skip"`
@@ -206,8 +207,8 @@ class Scan:
     def to_polars(self) -> polars.LazyFrame:
         """Return the rows as a LazyFrame; needs Polars.
 
-        Only the columns, the times and the hosts that a query selects are read, and no more rows
-        than its head. Times since 1970 are datetimes in UTC.
+        Only the columns, the times, the hosts and the labels that a query selects are read, and no
+        more rows than its head. Times since 1970 are datetimes in UTC.
         """
         from taskstats._polars import lazy_frame
 

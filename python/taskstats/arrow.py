@@ -12,7 +12,7 @@ import pyarrow
 from pyarrow import compute, parquet
 
 from taskstats._core import Columns, Interval, columns
-from taskstats.recorded import COLUMNS, TIMES
+from taskstats.recorded import TIMES, kind
 
 # A batch of intervals, and a row group, have at least this many rows, but for the last.
 BATCH_ROWS = 65_536
@@ -49,7 +49,7 @@ def schema_of(types: Mapping[str, str]) -> pyarrow.Schema:
 
 
 def schema_of_files(names: Iterable[str], time_unit: str) -> pyarrow.Schema:
-    """Return the schema of columns of `recorded.COLUMNS` in files, with times in a unit."""
+    """Return the schema of columns of `recorded.kind` in files, with times in a unit."""
     types = {
         "integer": pyarrow.uint64(),
         "signed": pyarrow.int64(),
@@ -57,9 +57,7 @@ def schema_of_files(names: Iterable[str], time_unit: str) -> pyarrow.Schema:
         "flag": pyarrow.bool_(),
     }
     time = pyarrow.timestamp(time_unit, tz="UTC")
-    return pyarrow.schema(
-        [(name, time if name in TIMES else types[COLUMNS[name]]) for name in names]
-    )
+    return pyarrow.schema([(name, time if name in TIMES else types[kind(name)]) for name in names])
 
 
 def record_batches(

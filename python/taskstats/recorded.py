@@ -40,12 +40,14 @@ from taskstats._core import (
 
 __all__ = [
     "COLUMNS",
+    "LABEL",
     "TIMES",
     "Cell",
     "Frames",
     "Lost",
     "ScanReader",
     "check",
+    "kind",
     "rows",
     "same_start",
     "sum_tasks",
@@ -151,11 +153,27 @@ TIMES: dict[str, str] = {"time_ns": "ns", "ac_btime": "s", "ac_btime64": "s"} | 
 }
 
 
+# What the names of labels begin with, as in `Dump.metadata`.
+LABEL = "label."
+
+
+def kind(name: str) -> str:
+    """Return the kind of a column of `COLUMNS`, or of a label, such as `label.rack`.
+
+    Raises ValueError, with a list of the columns, for another name.
+    """
+    if name.startswith(LABEL) and name != LABEL:
+        return "text"
+    if name not in COLUMNS:
+        names = ", ".join(COLUMNS)
+        raise ValueError(f"no column {name!r}; the columns are: {names}, and label.NAME")
+    return COLUMNS[name]
+
+
 def check(names: Sequence[str]) -> None:
-    """Raise ValueError, with a list of the columns, for a name that is not in `COLUMNS`."""
+    """Raise ValueError, with a list of the columns, for a name that `kind` does not know."""
     for name in names:
-        if name not in COLUMNS:
-            raise ValueError(f"no column {name!r}; the columns are: {', '.join(COLUMNS)}")
+        kind(name)
 
 
 def rows(interval: Interval, names: Sequence[str]) -> list[tuple[Cell, ...]]:

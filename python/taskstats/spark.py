@@ -4,8 +4,8 @@
     spark.readStream.format("taskstats").schema("host string, total_ns bigint").load("/fleet")
 
 A row is a task in an interval, with the columns of `taskstats.recorded.COLUMNS` and, where the
-schema names them, `path` and derived ones of `Interval.columns` such as `read_bytes_delta`.
-Unknown is null.
+schema names them, `path`, labels such as `label.rack`, and derived ones of `Interval.columns`
+such as `read_bytes_delta`. Unknown is null.
 
 Design decisions
 
@@ -57,7 +57,7 @@ from taskstats._errors import ParseError
 from taskstats._files import recordings
 from taskstats._scan import scan, time_ns
 from taskstats.arrow import record_batches
-from taskstats.recorded import COLUMNS
+from taskstats.recorded import COLUMNS, LABEL
 
 # Default of the option framesPerPartition: ten minutes at one snapshot a second.
 FRAMES = 600
@@ -84,10 +84,17 @@ class Wanted:
     end_ns: int = 2**64 - 1
     #: Only these hosts; None for all.
     hosts: set[str] | None = None
+    #: Only files with one of these values, by the name of a label.
+    labels: dict[str, set[str]] = field(default_factory=dict)
 
     def holds(self, times_ns: Sequence[int]) -> bool:
         """Whether an interval that ends at one of these times is wanted."""
         return any(self.begin_ns <= time < self.end_ns for time in times_ns)
+
+    def has_labels(self, dump: Dump) -> bool:
+        """Whether the rows of a file are wanted."""
+        metadata = dump.metadata if self.labels else {}
+        return all(metadata.get(name) in values for name, values in self.labels.items())
 
 
 @dataclass
@@ -105,8 +112,8 @@ class TaskstatsSource(DataSource):
 
     Options are the path or paths (patterns and directories are expanded), `framesPerPartition`
     (600), `onError` ("raise" or "skip"), `begin` and `end` (ISO 8601, or ns since 1970), and
-    `pushFilters` ("true" reads only the times and hosts that a filter selects; needs Spark 4.1 and
-    `spark.sql.python.filterPushdown.enabled`).
+    `pushFilters` ("true" reads only the times, hosts and labels that a filter selects; needs Spark
+    4.1 and `spark.sql.python.filterPushdown.enabled`).
     """
 
     @classmethod
@@ -196,7 +203,7 @@ class Reader(DataSourceReader):
         found: list[InputPartition] = []
         for path in _paths(self.patterns):
             dump = _opened(path, self.wanted.skip)
-            if dump is not None:
+            if dump is not None and self.wanted.has_labels(dump):
                 found += _parts(path, dump.times_ns, 1, self.frames, self.wanted)
         return found
 
@@ -206,10 +213,10 @@ class Reader(DataSourceReader):
 
 
 class FilteringReader(Reader):
-    """Reads only the times and the hosts that a filter selects."""
+    """Reads only the times, the hosts and the files with the labels that a filter selects."""
 
     def pushFilters(self, filters: list[Any]) -> Iterable[Any]:  # noqa: N802
-        """Take over the filters of time and host. Spark evaluates all of them again."""
+        """Take over the filters of time, host and labels. Spark evaluates all of them again."""
         for one in filters:
             _take(self.wanted, one)
         return filters
@@ -219,10 +226,14 @@ def _take(wanted: Wanted, one: Any) -> None:
     """Restrict what is read to what a filter selects, or to more."""
     kind, column = type(one).__name__, getattr(one, "attribute", ())
     value: Any = getattr(one, "value", None)
-    if column == ("host",) and kind in {"EqualTo", "In"}:
-        hosts: set[str] = {value} if kind == "EqualTo" else set(value)
-        wanted.hosts = hosts if wanted.hosts is None else wanted.hosts & hosts
-    if column == ("time_ns",) and isinstance(value, int | datetime.datetime):
+    name = ".".join(column)
+    if kind in {"EqualTo", "In"} and (name == "host" or name.startswith(LABEL)):
+        values: set[str] = {value} if kind == "EqualTo" else set(value)
+        if name == "host":
+            wanted.hosts = values if wanted.hosts is None else wanted.hosts & values
+        else:
+            wanted.labels[name] = wanted.labels.get(name, values) & values
+    if name == "time_ns" and isinstance(value, int | datetime.datetime):
         # A timestamp of Spark stands for all ns of its microsecond.
         unit = 1000 if isinstance(value, datetime.datetime) else 1
         at = time_ns(value)

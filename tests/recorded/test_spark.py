@@ -155,6 +155,31 @@ def test_filters_of_time_and_host_are_pushed_down(spark: SparkSession, folder: P
     assert isinstance(reader_of(plain.schema), FilteringReader)
 
 
+def test_labels_are_columns_and_select_files(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("b7", "c2"):
+        record(tmp_path / f"{name}.tsd", 3, metadata={"label.rack": name})
+    record(tmp_path / "none.tsd", 3)
+    schema = "`label.rack` string, ac_pid int, total_ns bigint"
+    reader = spark.read.format("taskstats").schema(schema)
+    plain = reader.load(str(tmp_path))
+    assert {row[0] for row in plain.collect()} == {"b7", "c2", None}
+    spark.conf.set("spark.sql.python.filterPushdown.enabled", "true")
+    try:
+        pushing = reader.option("pushFilters", "true").load(str(tmp_path))
+        for condition, files in (
+            ("`label.rack` = 'b7'", 1),
+            ("`label.rack` IN ('b7', 'c2') AND ac_pid = 1", 2),
+            ("`label.rack` IS NULL", 3),
+        ):
+            rows_of = pushing.where(condition)
+            expected = sorted(map(str, plain.where(condition).collect()))
+            assert sorted(map(str, rows_of.collect())) == expected
+            assert expected
+            assert rows_of.rdd.getNumPartitions() == files
+    finally:
+        spark.conf.unset("spark.sql.python.filterPushdown.enabled")
+
+
 def test_options_select_times_and_tolerate_damage(spark: SparkSession, tmp_path: Path) -> None:
     path = tmp_path / "machine.tsd"
     record(path, 6, level=None, full_every=1)

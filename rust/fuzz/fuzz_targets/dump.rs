@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         for index in 0..reader.len().min(64) {
             match reader.snapshot(index, &mut cursor) {
                 Ok(snapshot) => {
-                    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" }).expect("little memory");
+                    builder.add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] }).expect("little memory");
                 }
                 Err(error) => lost.push((index, error)),
             }

@@ -89,7 +89,7 @@ impl LostRow {
 /// listed.
 pub(crate) fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
     let kind = |name: &String| {
-        ColumnKind::from_name(name).ok_or_else(|| {
+        ColumnKind::from_name(name).or_else(|| ColumnKind::of_label(name)).ok_or_else(|| {
             let beside = ColumnKind::NOT_FIELDS.map(ColumnKind::name).join(", ");
             let hint = if ColumnKind::of_interval(name).is_some() {
                 "; this one is an interval's (Interval.columns)"
@@ -97,7 +97,8 @@ pub(crate) fn kinds(names: &[String]) -> PyResult<Vec<ColumnKind>> {
                 ""
             };
             PyValueError::new_err(format!(
-                "no column {name:?}: give names of taskstats.FIELDS, or {beside}{hint}"
+                "no column {name:?}: give names of taskstats.FIELDS, label.NAME of a label, or \
+                 {beside}{hint}"
             ))
         })
     };
@@ -122,7 +123,7 @@ pub(crate) fn recorded_columns(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// have.
 #[pyfunction]
 pub(crate) fn column_types(names: Vec<String>, rows: &str) -> PyResult<Vec<&'static str>> {
-    let kinds = if rows == "record" { kinds(&names)? } else { kinds_of_interval(&names)? };
+    let kinds = if rows == "record" { kinds(&names)? } else { kinds_of_recording(&names)? };
     Ok(kinds.into_iter().map(|kind| type_name(kind.value_type())).collect())
 }
 
@@ -139,12 +140,23 @@ fn type_name(value_type: ValueType) -> &'static str {
     }
 }
 
+/// The columns of a recording's intervals with these names, labels included.
+pub(crate) fn kinds_of_recording(names: &[String]) -> PyResult<Vec<ColumnKind>> {
+    let kind = |name: &String| ColumnKind::of_label(name).map_or_else(|| of_interval(name), Ok);
+    names.iter().map(kind).collect()
+}
+
 /// The columns of an interval with these names, or a ValueError that lists the names.
 pub(crate) fn kinds_of_interval(names: &[String]) -> PyResult<Vec<ColumnKind>> {
-    let kind = |name: &String| {
-        ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
-    };
-    names.iter().map(kind).collect()
+    names.iter().map(|name| of_interval(name)).collect()
+}
+
+fn of_interval(name: &str) -> PyResult<ColumnKind> {
+    if ColumnKind::of_label(name).is_some() {
+        let message = format!("no column {name:?}: only recordings have labels (taskstats.scan)");
+        return Err(PyValueError::new_err(message));
+    }
+    ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
 }
 
 /// Time and place, and all fields of the first snapshot of each file.
@@ -254,6 +266,7 @@ pub(crate) fn of_intervals(
             snapshot: named.as_ref().unwrap_or(interval.cur()),
             interval: Some(interval),
             path: "",
+            metadata: &[],
         });
         Columns::of_rows(rows, &kinds)
     });

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::columns::{LostRow, PyColumns, kinds, kinds_of_interval};
+use crate::columns::{LostRow, PyColumns, kinds, kinds_of_recording};
 use crate::dump::PyDump;
 use crate::errors::python_error;
 use crate::row_filter::PyRowFilter;
@@ -79,7 +79,7 @@ impl PyScanReader {
         let rows = rows_of(rows)?;
         let kinds: Vec<ColumnKind> = match rows {
             ScanRows::Records => kinds(&columns)?,
-            ScanRows::Intervals(_) => kinds_of_interval(&columns)?,
+            ScanRows::Intervals(_) => kinds_of_recording(&columns)?,
         };
         let files = parts.iter().map(|(dump, start, stop)| {
             let dump = dump.get();

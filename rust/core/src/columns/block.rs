@@ -18,6 +18,10 @@ pub struct SnapshotRows<'a> {
     ///
     /// [`ColumnKind::Path`]: super::ColumnKind::Path
     pub path: &'a str,
+    /// What the file's recorder said of itself, for [`ColumnKind::Label`].
+    ///
+    /// [`ColumnKind::Label`]: super::ColumnKind::Label
+    pub metadata: &'a [(String, String)],
 }
 
 /// Number of records from which all columns are filled before the next records follow: so

@@ -39,7 +39,10 @@ impl Columns {
         snapshot: &Snapshot<SharedBytes>,
         kinds: &[ColumnKind],
     ) -> Result<Columns, ParseError> {
-        Columns::of_rows([SnapshotRows { snapshot, interval: None, path: "" }].into_iter(), kinds)
+        Columns::of_rows(
+            [SnapshotRows { snapshot, interval: None, path: "", metadata: &[] }].into_iter(),
+            kinds,
+        )
     }
 
     /// The columns of intervals in one batch: a row for each record of their later
@@ -52,6 +55,7 @@ impl Columns {
             snapshot: interval.cur(),
             interval: Some(interval),
             path: "",
+            metadata: &[],
         };
         Columns::of_rows(intervals.map(rows), kinds)
     }
@@ -68,8 +72,12 @@ impl Columns {
         let types = columns.iter().map(Column::value_type);
         let mut memory = Memory::new(types, rows.len(), zeros)
             .ok_or(ParseError::new(ErrorKind::OutOfMemory, 0))?;
-        let snapshot =
-            SnapshotRows { snapshot: interval.cur(), interval: Some(interval), path: "" };
+        let snapshot = SnapshotRows {
+            snapshot: interval.cur(),
+            interval: Some(interval),
+            path: "",
+            metadata: &[],
+        };
         let whole = Block {
             rows: &snapshot,
             filled: FieldSet::EMPTY,

@@ -140,6 +140,12 @@ impl Column {
             }
             ColumnKind::Source => self.fill_text(memory, places, header.source.name().as_bytes()),
             ColumnKind::Path => self.fill_text(memory, places, block.rows.path.as_bytes()),
+            ColumnKind::Label(name) => {
+                match block.rows.metadata.iter().find(|(key, _)| key == name) {
+                    Some((_, value)) => self.fill_text(memory, places, value.as_bytes()),
+                    None => self.mark_unknown(places),
+                }
+            }
             ColumnKind::User
             | ColumnKind::Cgroup
             | ColumnKind::OfCgroup(_)

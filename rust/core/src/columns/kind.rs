@@ -6,6 +6,8 @@
 //!   field table, those of metrics from [`Metric`], all others from one table here.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use crate::cgroup::CgroupName;
 use crate::fields::{Field, Kind, Repr};
@@ -42,7 +44,12 @@ pub enum ColumnKind {
     IntervalNs,
     /// A metric of an interval's row.
     Metric(Metric),
+    /// A label of the recording, by its name in the metadata, such as `label.rack`.
+    Label(&'static str),
 }
+
+/// What the names of labels begin with in the metadata of a recording.
+const LABEL: &str = "label.";
 
 /// The type of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +173,7 @@ impl ColumnKind {
                 | ColumnKind::BootId
                 | ColumnKind::Source
                 | ColumnKind::Path
+                | ColumnKind::Label(_)
         )
     }
 
@@ -192,6 +200,17 @@ impl ColumnKind {
         ColumnKind::from_name(name).or_else(|| Metric::from_name(name).map(ColumnKind::Metric))
     }
 
+    /// The column of a recording's label with that name; None if no label has such a name.
+    pub fn of_label(name: &str) -> Option<ColumnKind> {
+        // The names that a program asks for are few. They are kept, so that a kind can be copied.
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        name.strip_prefix(LABEL).filter(|rest| !rest.is_empty())?;
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = names.get(name).copied().unwrap_or_else(|| Box::leak(name.into()));
+        names.insert(kept);
+        Some(ColumnKind::Label(kept))
+    }
+
     /// The metric of each row that the column holds; None where it is not of the row.
     pub(super) const fn metric(self) -> Option<Metric> {
         match self {
@@ -211,6 +230,7 @@ impl ColumnKind {
         match self {
             ColumnKind::Field(field) => Cow::Borrowed(field.name()),
             ColumnKind::Metric(metric) => metric.name(),
+            ColumnKind::Label(name) => Cow::Borrowed(name),
             _ => Cow::Borrowed(self.entry().map_or("", |entry| entry.name)),
         }
     }
@@ -227,7 +247,7 @@ impl ColumnKind {
                 Repr::Comm => ValueType::Text,
             },
             ColumnKind::Metric(metric) if metric.is_share() => ValueType::F64,
-            ColumnKind::Metric(Metric::Title) => ValueType::Text,
+            ColumnKind::Metric(Metric::Title) | ColumnKind::Label(_) => ValueType::Text,
             ColumnKind::Metric(_) => ValueType::U64,
             _ => self.entry().map_or(ValueType::U64, |entry| entry.value_type),
         }
@@ -278,6 +298,18 @@ mod tests {
         }
         for entry in &TABLE {
             assert!(!entry.name.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_label_is_a_column_of_text_with_its_name_in_the_metadata() {
+        let rack = ColumnKind::of_label("label.rack").expect("a column");
+        assert_eq!(rack, ColumnKind::Label("label.rack"));
+        assert_eq!(ColumnKind::of_label(&String::from("label.rack")), Some(rack));
+        assert_eq!((&*rack.name(), rack.value_type()), ("label.rack", ValueType::Text));
+        assert!(rack.is_nullable());
+        for other in ["label", "label.", "rack", ""] {
+            assert_eq!(ColumnKind::of_label(other), None);
         }
     }
 

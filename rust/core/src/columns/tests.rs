@@ -36,7 +36,7 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
         builder.reserve(room);
         for _ in 0..40 {
             builder
-                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] })
                 .expect("little memory");
         }
         builder.finish()
@@ -62,7 +62,7 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
     let mut builder = ColumnBuilder::new(&[ColumnKind::Host], zeros);
     builder.reserve(3);
     builder
-        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] })
         .expect("little memory");
     assert_eq!(builder.start(0), None, "zeros take no memory");
     builder.remap_codes(0, &[0]);
@@ -76,7 +76,7 @@ fn a_batch_with_too_little_or_too_much_room_keeps_what_it_has() {
     let mut builder = ColumnBuilder::new(&kinds, zeros);
     builder.reserve(1 << 18);
     builder
-        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+        .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] })
         .expect("little memory");
     builder.trim();
     assert!(builder.memory_words() < 400);
@@ -122,7 +122,7 @@ fn columns_that_are_zero_at_first_get_their_place_later() {
         let zero = 2 * BLOCK_ROWS + 3;
         for snapshot in [snapshot(0, zero, true), snapshot(zero, BLOCK_ROWS + 5, false)] {
             builder
-                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "" })
+                .add(&SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] })
                 .expect("little memory");
         }
         let (mut batch, _) = builder.finish();
@@ -152,7 +152,7 @@ fn without_memory_rows_are_refused() {
     let header = Header::new(SourceKind::Procfs, FieldSet::of(&[Field::ac_pid]));
     let bytes = SharedBytes::new(vec![1; length]);
     let snapshot = Snapshot::new(header, layout, bytes, 0..length, 0..0).expect("well formed");
-    let rows = SnapshotRows { snapshot: &snapshot, interval: None, path: "" };
+    let rows = SnapshotRows { snapshot: &snapshot, interval: None, path: "", metadata: &[] };
     // Memory for six rows and the space between columns.
     let mut builder = ColumnBuilder::new(&[ColumnKind::Field(Field::ac_pid)], |words| {
         if words <= 32 { zeros(words) } else { None }

@@ -127,6 +127,12 @@ fn map_parallel<T: Send, R: Send>(
     items.into_iter().map(work).collect()
 }
 
+/// What the recorder of a file said of itself, where columns need that.
+pub(super) fn metadata(reader: &Reader, kinds: &[ColumnKind]) -> Vec<(String, String)> {
+    let needed = kinds.iter().any(|kind| matches!(kind, ColumnKind::Label(_)));
+    if needed { reader.metadata() } else { Vec::new() }
+}
+
 /// Snapshots of one part that one thread reads in turn.
 struct Job {
     part: usize,
@@ -181,6 +187,7 @@ impl Job {
         stop: &Stop,
     ) -> Result<Outcome, ParseError> {
         let mut builder = ColumnBuilder::new(kinds, allocate);
+        let metadata = metadata(part.reader, kinds);
         let (mut reserved, mut lost) = (false, Vec::new());
         let mut cursor = Cursor::copying((part.copies)()).until(Arc::clone(stop));
         for &index in &self.indices {
@@ -198,6 +205,7 @@ impl Job {
                         snapshot: &snapshot,
                         interval: None,
                         path: part.path,
+                        metadata: &metadata,
                     })?;
                 }
                 Err(error) if error.kind.is_damage() => {

@@ -22,7 +22,7 @@ use precise_top_core::{
 use super::file::DumpFile;
 use super::filter_texts::FilterTexts;
 use super::ordered::{NoResult, Ordered};
-use super::parallel_read::Lost;
+use super::parallel_read::{Lost, metadata};
 use crate::errors::Error;
 use crate::sys;
 
@@ -199,6 +199,7 @@ impl Shared {
         add: &mut impl FnMut(SnapshotRows<'_>) -> Result<(), ParseError>,
     ) -> Result<(), ParseError> {
         let reader = file.reader();
+        let metadata = metadata(reader, &self.options.kinds);
         let mut cursor = Cursor::default().until(Arc::clone(stop));
         let given_up = Cell::new(None);
         let mut lose = |index, error: ParseError| {
@@ -212,7 +213,12 @@ impl Shared {
             for index in job.snapshots.clone().take_while(|_| given_up.get().is_none()) {
                 match reader.snapshot(index, &mut cursor) {
                     Ok(snapshot) => {
-                        add(SnapshotRows { snapshot: &snapshot, interval: None, path })?;
+                        add(SnapshotRows {
+                            snapshot: &snapshot,
+                            interval: None,
+                            path,
+                            metadata: &metadata,
+                        })?;
                     }
                     Err(error) => lose(index, error),
                 }
@@ -232,7 +238,12 @@ impl Shared {
                 });
                 let kept = kept.transpose()?;
                 let interval = kept.as_ref().unwrap_or(&interval);
-                add(SnapshotRows { snapshot: interval.cur(), interval: Some(interval), path })?;
+                add(SnapshotRows {
+                    snapshot: interval.cur(),
+                    interval: Some(interval),
+                    path,
+                    metadata: &metadata,
+                })?;
             }
         }
         given_up.get().map_or(Ok(()), Err)
