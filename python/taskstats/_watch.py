@@ -22,8 +22,9 @@ class Watch(Block, Generic[_Rows]):
     """Intervals one after another: an endless iterator, also for `async for`.
 
     `taskstats.watch` returns it. Each item begins where the one before ended, however long its
-    receiver took: no time is in none of them, and none is in two. Leaving a `with` block or
-    `close` ends it.
+    receiver took: no time is in none of them, and none is in two. After a stop of this process
+    (SIGSTOP, the freezer) one is as long as the stop; the sleep of the machine is in none. Setting
+    the clock changes no interval. Leaving a `with` block or `close` ends it.
     """
 
     def __init__(self, source: Source, interval: float, group: str | None) -> None:
@@ -39,15 +40,17 @@ class Watch(Block, Generic[_Rows]):
         self._due = time.monotonic() + interval
 
     def _left(self) -> float:
-        """How long to wait. After a delay the next item is due an interval later."""
-        now = time.monotonic()
-        left = self._due - now
-        self._due = max(self._due, now) + self._interval
-        return max(left, 0.0)
+        """How long to wait."""
+        return max(self._due - time.monotonic(), 0.0)
 
     def _take(self) -> _Rows:
         interval = usage(self._before, self.source.snapshot())
         self._before = interval
+        # Where this process was stopped, or its receiver is late, the next item is due an interval
+        # later: no interval is shorter than half of that.
+        now = time.monotonic()
+        late = now - self._due > self._interval / 2
+        self._due = (now if late else self._due) + self._interval
         return interval if self._group is None else interval.fold(self._group)  # type: ignore[return-value]
 
     def __iter__(self) -> Self:

@@ -56,6 +56,7 @@ PARTS = {
     "run": "$PYTHON tests/guest/programs/run.py",
     "exits": "$PYTHON tests/guest/programs/exits.py",
     "cgroups": "$PYTHON tests/guest/programs/cgroups.py",
+    "watch": "$PYTHON tests/guest/programs/watch.py",
     **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
 }
 DEMANDING = {"audit-storm", "rust-balance", "rust-unit"}
@@ -72,6 +73,8 @@ def parts_of(kernel: Kernel) -> list[str]:
     parts = [part for part in PARTS if (part in asked if asked else NAMED or part not in DEMANDING)]
     if kernel.name == stock_kernels.STEADY:
         return parts
+    # CPUs, clock and sleep of an emulated machine.
+    parts = [part for part in parts if part != "watch" or part in asked]
     if kernel.is_arm or not NAMED:
         return [part for part in parts if not part.startswith("rust-")]
     return [part for part in parts if part != "rust-unit"]
