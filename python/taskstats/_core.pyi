@@ -1795,8 +1795,8 @@ def cgroup_mount() -> Path | None:
     """
 
 def cgroups_not_on_v2() -> list[str]:
-    """Return the controllers among cpu, memory and io that are not on cgroup v2 here, as they are on
-    v1; all three where v2 is not mounted.
+    """Return the controllers among cpu, memory and io that are not on cgroup v2 here, as they are
+    on v1; all three where v2 is not mounted.
     """
 
 def same_start(one_ns: int | None, other_ns: int | None) -> bool:
@@ -1976,8 +1976,8 @@ class Screen:
     selected task that is gone stays where it was. `tagged` rows have a mark. `scroll` cells of the
     command lines are skipped. `paused` shows at the top, and the word `badge`. `key_bar` are
     keys and their words for the last line, which `prompt` replaces, else `notice` where it is not
-    empty. With `ascii` all text is ASCII. `hidden` are meters that are left out (cpus, memory, swap,
-    waits, pressure, disks, networks, sparks), `disks` and `networks` the names of those that
+    empty. With `ascii` all text is ASCII. `hidden` are meters that are left out (cpus, memory,
+    swap, waits, pressure, disks, networks, sparks), `disks` and `networks` the names of those that
     count, all without any. `tabs` are the names of views for a line above the table, on screens of
     20 lines and more, and `tab` is the number of the one that is shown.
 

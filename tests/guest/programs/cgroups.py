@@ -74,8 +74,10 @@ def check_readings(folder: Path) -> None:
         assert first[f"{name}_delta"] is None, "there was no reading before"
         # The last period may end while the cgroup is frozen already.
         least, most = least_now[name] - most_before[name], most_now[name] - least_before[name]
-        assert least <= used[f"{name}_delta"] <= most, name
-    assert used["nr_throttled_delta"] > 0
+        delta = used[f"{name}_delta"]
+        assert isinstance(delta, int)
+        assert least <= delta <= most, name
+    assert used["nr_throttled_delta"] != 0
     assert used["cpu_max_pct"] == 20.0
     assert used["memory_max"] == LIMIT
     assert used["memory_high"] == "max"
