@@ -305,8 +305,8 @@ class _Loop:
         self._say(self.files.watch(self.feed))
         if self.state.mode == "search" and self.state.wrong:
             self.state = self.requests.search(self.state, "here")
-        if self.feed.notice:
-            # What could not be shown is said until a key is pressed.
+        if self.feed.notice and self.state.mode != "strace":
+            # What could not be shown is said until a key is pressed, but not over a question.
             self.state = replace(self.state, notice=self.feed.notice)
             self.notice_until_s = None
         if self.intervals is not None:

@@ -264,7 +264,10 @@ class Requests:
             found = frames.step(1 if place == "next" else -1)
             message = "" if found else self.feed.notice or "no more"
         elif place in {"first", "last", "live"}:
+            before_ns = frames.time_ns
             found = frames.go_to_end(place != "first") and place != "live"
+            if frames.time_ns == before_ns and not frames.position():
+                message = f"this is the {'first' if place == 'first' else 'last'} frame"
         else:
             column = self.columns[state.sort]
             why = frames.spike(column.source, 1 if place == "spike" else -1)

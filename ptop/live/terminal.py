@@ -203,8 +203,9 @@ def _set_modes(descriptor: int) -> None:
     # What was typed before counts.
     tty.setcbreak(descriptor, termios.TCSANOW)
     modes = termios.tcgetattr(descriptor)
-    # Else Ctrl-V takes the next key.
+    # Else Ctrl-V takes the next key, and Ctrl-S stops the screen.
     modes[3] &= ~termios.IEXTEN
+    modes[0] &= ~termios.IXON
     termios.tcsetattr(descriptor, termios.TCSANOW, modes)
 
 
