@@ -48,9 +48,9 @@ class Live:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
-    def pump(self) -> None:
+    def pump(self, seconds: float = 0.1) -> None:
         try:
-            data = self.child.read_nonblocking(65536, timeout=0.1)
+            data = self.child.read_nonblocking(65536, timeout=seconds)
         except (pexpect.TIMEOUT, pexpect.EOF):
             return
         assert isinstance(data, bytes)
