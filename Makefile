@@ -55,7 +55,7 @@ test-guest: $(STAMPS)/installed $(ARM_WHEEL)
 
 # Kernels with the series of kernel-patches/, built once and kept in the cache. SERIES chooses:
 # "all", or versions; else the version whose turn it is by date, and those in the cache.
-SERIES := today
+SERIES ?= today
 export PRECISE_TOP_SERIES := $(SERIES)
 kernel:
 	@sh tools/system.sh $(RUST_MINIMUM) kernel
