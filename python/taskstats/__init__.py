@@ -53,7 +53,6 @@ from taskstats._core import (
     open,
     parse,
     parse_netlink,
-    read,
     share_heap,
     sources,
     state_letter,
@@ -74,6 +73,7 @@ from taskstats._errors import (
 # mypy's name for "only for type checkers", without the import of typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from taskstats._read import read
     from taskstats._scan import Scan, scan
     from taskstats._track import TreeUse
     from taskstats._tracker import Tracker, track
@@ -202,6 +202,10 @@ def __getattr__(name: str) -> object:
         from taskstats import _watch
 
         return getattr(_watch, name)
+    if name == "read":
+        from taskstats import _read
+
+        return _read.read
     if name in {"Scan", "scan"}:
         from taskstats import _scan
 

@@ -831,7 +831,7 @@ class Dump:
         A time is in ns since 1970, or a datetime. None where all began later.
         """
     def at(self, time_ns: int | datetime) -> Snapshot:
-        """Return the last snapshot that began at or before `time_ns`.
+        """Return the last snapshot that began at or before `time_ns`, however late that is.
 
         Raises LookupError where all began later, and what indexing raises.
         """
@@ -1646,12 +1646,11 @@ def read(
     """Return the records of all snapshots of one or more recordings as columns.
 
     `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs read in
-    parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and what
-    each task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and
-    `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
-    `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
-    `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)
-    are read; a datetime does as well. `mmap` and `record_size` are as in `open`.
+    parallel, without the GIL, and all rows are in memory then. `columns` are names of `FIELDS`, and
+    `time_ns` and `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`,
+    `path`, `user`, `cgroup` and `cmdline`; None reads all fields that the files hold, with time,
+    host, boot id and `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns`
+    (ns since 1970) are read; a datetime does as well. `mmap` and `record_size` are as in `open`.
 
     Raises OSError, ValueError for an unknown column, and ParseError for what is damaged or no
     recording. With `errors="skip"` all that cannot be read is left out, listed in `Columns.lost`,

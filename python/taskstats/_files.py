@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -39,36 +39,37 @@ class Found:
         name = self.place if isinstance(self.place, str) else getattr(self.place, "name", "<bytes>")
         return Path(str(name))
 
-    def open(self) -> Dump:
-        """Open it. Raises what `open` raises."""
+    def open(self, **options: Any) -> Dump:
+        """Open it, with the options of `open`. Raises what `open` raises."""
         if isinstance(self.place, Dump):
             return self.place
         if self.remote is None:
-            return open_dump(self.place)  # type: ignore[arg-type]
+            return open_dump(self.place, **options)  # type: ignore[arg-type]
         # A file without a name: its pages need not stay in memory.
         with tempfile.TemporaryFile() as copy:
             with self.remote.open(self.place, "rb") as file:
                 while block := file.read(1 << 20):
                     copy.write(block)
             copy.flush()
-            return open_dump(str(self.place), descriptor=copy.fileno())
+            return open_dump(str(self.place), descriptor=copy.fileno(), **options)
 
 
 def recordings(
-    src: Recording | Sequence[Recording], storage_options: dict[str, Any]
+    src: Recording | Iterable[Recording], storage_options: dict[str, Any]
 ) -> Iterator[Found]:
     """Yield the recordings that `src` stands for.
 
     Raises FileNotFoundError for a pattern, or a directory, without a recording.
     """
-    for one in _all(src):
+    for one in each(src):
         if isinstance(one, str | os.PathLike):
             yield from _named(os.fspath(one), storage_options)
         else:
             yield Found(one)
 
 
-def _all(src: Recording | Sequence[Recording]) -> Iterable[Recording]:
+def each(src: Recording | Iterable[Recording]) -> Iterable[Recording]:
+    """Return one recording as several."""
     single = isinstance(src, str | os.PathLike | bytes | bytearray | memoryview | Dump)
     if single or hasattr(src, "read"):
         return [src]  # type: ignore[list-item]

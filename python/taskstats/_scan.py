@@ -108,6 +108,8 @@ class Scan:
         self._end_ns = None if end is None else time_ns(end)
         self._skip = on_error == "skip"
         self._storage_options = storage_options or {}
+        # How each file is opened.
+        self._open_options: dict[str, Any] = {}
         #: The columns by name, with their types: bool, u8, i8, u16, u32, u64, f64 or text.
         self.types: dict[str, str] = dict(zip(columns, column_types(columns, rows), strict=True))
         #: What the last request left out (`on_error="skip"`), as of `Columns.lost`.
@@ -171,7 +173,7 @@ class Scan:
 
     def _open(self, found: Found) -> Dump | None:
         try:
-            return found.open()
+            return found.open(**self._open_options)
         except (OSError, ParseError) as error:
             if not self._skip:
                 raise

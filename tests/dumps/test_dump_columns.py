@@ -75,7 +75,7 @@ def test_columns_of_several_files_and_of_a_time(
     with pytest.raises(ValueError, match=r"no column .pid.: give names of taskstats\.FIELDS, or"):
         taskstats.read(paths, ["pid"])
     with pytest.raises(ValueError, match='"raise" or "skip"'):
-        taskstats.read(paths, errors="warn")  # type: ignore[arg-type]
+        taskstats.read(paths, errors="warn")  # type: ignore[call-overload]
     with pytest.raises(FileNotFoundError):
         taskstats.read([*paths, tmp_path / "none.tsd"])
 

@@ -118,7 +118,7 @@ def test_read_takes_files_and_bytes_and_no_columns(recording: Path) -> None:
     with pytest.raises(taskstats.ParseError, match=r"taskstats\.open or taskstats\.scan"):
         taskstats.parse(data)
     with pytest.raises(TypeError, match="give a path"):
-        taskstats.read(7)  # type: ignore[arg-type]
+        taskstats.read(7)  # type: ignore[call-overload]
 
 
 def test_times_select_the_ends_of_intervals(recording: Path) -> None:

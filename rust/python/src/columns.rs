@@ -510,8 +510,7 @@ impl PyColumns {
 /// Return the records of all snapshots of one or more recordings as columns.
 ///
 /// `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs
-/// read in parallel, without the GIL, and all rows are in memory then: `scan` returns batches, and
-/// what each task used in each interval. `columns` are names of `FIELDS`, and `time_ns` and
+/// read in parallel, without the GIL, and all rows are in memory then. `columns` are names of `FIELDS`, and `time_ns` and
 /// `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
 /// `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
 /// `exited`. Only snapshots that began at or after `begin_ns` and before `end_ns` (ns since 1970)

@@ -18,6 +18,16 @@ use precise_top_core::dump::Stop;
 
 /// Results that are made ahead, more than there are threads.
 const AHEAD: usize = 1;
+
+/// Results that are in memory at a time: those that are made or wait, and the last one returned.
+pub(super) fn results_in_memory() -> usize {
+    threads() + AHEAD + 1
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// The time between two calls of `stop` by the thread that waits.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -59,7 +69,7 @@ pub(super) enum NoResult {
 impl<T: Send + 'static> Ordered<T> {
     /// `count` jobs for as many threads as there are CPUs.
     pub(super) fn new(count: usize, work: Work<T>) -> Ordered<T> {
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
+        let threads = threads().min(count);
         let progress = Progress { next: 0, delivered: 0, done: BTreeMap::new() };
         let (progress, changed) = (Mutex::new(progress), Condvar::new());
         let shared = Shared { count, threads, work, progress, changed, stopped: Arc::default() };

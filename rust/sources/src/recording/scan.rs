@@ -21,7 +21,7 @@ use precise_top_core::{
 
 use super::file::DumpFile;
 use super::filter_texts::FilterTexts;
-use super::ordered::{NoResult, Ordered};
+use super::ordered::{NoResult, Ordered, results_in_memory};
 use super::parallel_read::{Lost, metadata};
 use crate::errors::Error;
 use crate::sys;
@@ -60,6 +60,10 @@ pub type ScanFile = (Arc<DumpFile>, Range<usize>);
 /// Size of a batch in bytes, and the largest number of its rows. A job that begins within a run of
 /// deltas decodes those before it, which smaller batches would do more often.
 const BATCH_BYTES: usize = 24 << 20;
+/// Size of all batches that are in memory at a time, and the least size of one: with many CPUs
+/// batches are smaller.
+const ALL_BATCHES_BYTES: usize = 192 << 20;
+const LEAST_BATCH_BYTES: usize = 3 << 20;
 const BATCH_ROWS: usize = 1 << 18;
 /// Of the tasks of an interval, the part that is expected to change: one of so many.
 const CHANGED_PART: usize = 4;
@@ -257,7 +261,9 @@ impl Shared {
 /// Cuts the snapshots of the files that are in the requested time into jobs.
 fn jobs(files: &[ScanFile], options: &ScanOptions) -> Vec<Job> {
     let width: usize = options.kinds.iter().map(|kind| kind.value_type().width()).sum();
-    let most = (BATCH_BYTES / width.max(1)).min(BATCH_ROWS);
+    let bytes = ALL_BATCHES_BYTES / results_in_memory();
+    let bytes = bytes.clamp(LEAST_BATCH_BYTES, BATCH_BYTES);
+    let most = (bytes / width.max(1)).min(BATCH_ROWS);
     let part = match options.rows {
         ScanRows::Intervals(Tasks::Changed) => CHANGED_PART,
         _ => 1,
