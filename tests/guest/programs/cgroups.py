@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import taskstats
 from taskstats.machine import cgroups_not_on_v2
@@ -49,6 +50,10 @@ def freeze(folder: Path, frozen: bool) -> None:
         time.sleep(0.01)
 
 
+def by_path(rows: list[Any]) -> dict[str, dict[str, Any]]:
+    return {row[0]: dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows}
+
+
 def check_readings(folder: Path) -> None:
     """Two readings of a frozen cgroup, which ran in between."""
     columns = [COLUMNS[key] for key in COLUMN_SETS["cgroups"].shown]
@@ -59,7 +64,7 @@ def check_readings(folder: Path) -> None:
         middle = source.snapshot()
         least_before = stat(folder)
         rows = screen.values(taskstats.usage(start, middle), COLUMN_NAMES)
-        first = {row[0]: dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows}[f"/{NAME}"]
+        first = by_path(rows)[f"/{NAME}"]
         most_before = stat(folder)
         freeze(folder, False)
         time.sleep(2)
@@ -67,8 +72,8 @@ def check_readings(folder: Path) -> None:
         least_now = stat(folder)
         rows = screen.values(taskstats.usage(middle, source.snapshot()), COLUMN_NAMES)
         most_now = stat(folder)
-    by_path = {row[0]: dict(zip(COLUMN_NAMES, row, strict=True)) for row in rows}
-    used, root = by_path[f"/{NAME}"], by_path["/"]
+    found = by_path(rows)
+    used, root = found[f"/{NAME}"], found["/"]
     print(json.dumps({"before": most_before, "now": least_now, "used": used, "root": root}))
     for name in ("nr_periods", "nr_throttled", "throttled_usec"):
         assert first[f"{name}_delta"] is None, "there was no reading before"
