@@ -124,10 +124,10 @@ def test_more_marks_compare_two_spans(feeds: dict[str, FrameFeed], name: str, co
         sizes = [abs(change) for _, _, change, _ in rows if change is not None]
         assert sizes == sorted(sizes, reverse=True)
         total = [spans.a.sum(["total_pct"])[0], spans.b.sum(["total_pct"])[0]]
-        both = [sum(row[0] or 0 for row in rows), sum(row[1] or 0 for row in rows)]
-        assert both == pytest.approx(total), by
+        sums = [sum(a or 0 for a, _, _, _ in rows), sum(b or 0 for _, b, _, _ in rows)]
+        assert sums == pytest.approx(total), by
     dead = [row for row in changes(spans.a, spans.b, "name", "total_pct") if row[3] == "date"]
-    assert all(bool(b) for _, b, _, _ in dead)
+    assert all(b != 0 for _, b, _, _ in dead)
     assert dead
 
 
