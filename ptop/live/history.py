@@ -129,10 +129,10 @@ class Writing:
         while number < end:
             # The oldest may be forgotten meanwhile.
             number = max(number, history.first)
+            completed = history.interval(number).completed()
             if self.done == 0 or not history.connects(number):
-                self._recorder.write(history.interval(number).completed().prev)
-            # Of the tasks that ran alone, where the source reads these.
-            self._recorder.write(history.interval(number).interval.cur)
+                self._recorder.write(completed.prev)
+            self._recorder.write(completed.cur)
             self.done += 1
             number += 1
             yield

@@ -42,10 +42,7 @@ STATES = {
     "tasks": State(columns=KEYS, sort="pid", descending=False),
     "filter": State(columns=KEYS, sort="pid", filter="name:sh"),
     "parent": State(columns=(*KEYS[:-1], "tasks", "name"), sort="pid", group_by="parent"),
-    # Equal rows have another order in a recording.
-    "name": State(
-        columns=("user_pct", "system_pct", "tasks", "name"), sort="name", group_by="name"
-    ),
+    "name": State(columns=("user_pct", "system_pct", "tasks", "name"), group_by="name"),
 }
 FIELDS = set().union(*(needed_fields(state, COLUMNS) for state in STATES.values()))
 
