@@ -54,6 +54,7 @@ LAYERS = (
         "ptop.live.inspector",
         "ptop.live.looking",
         "ptop.live.setup",
+        "ptop.live.tabs",
     ),
     ("ptop.args", "ptop.live.actor", "ptop.live.comparing", "ptop.live.guard", "ptop.live.history"),
     ("ptop.live.keys",),

@@ -238,7 +238,7 @@ def test_the_bpf_objects_fit_the_types_of_every_kernel() -> None:
         text=True,
         capture_output=True,
     )
-    print(done.stdout)
+    print(done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     # It reads all files of the folder.

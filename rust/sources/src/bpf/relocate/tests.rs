@@ -281,7 +281,7 @@ fn the_objects_fit_every_kernel_of_the_matrix() {
         for object in [SNAPSHOTS, TREE] {
             let loader = Loader::for_kernel(object, types.clone()).expect("an object that fits");
             let unreadable: Vec<String> = loader.fit().unreadable().into_values().collect();
-            println!("{}: {}", path.display(), unreadable.join("; "));
+            eprintln!("{}: {}", path.display(), unreadable.join("; "));
             for needed in NEEDED {
                 let lost = unreadable.iter().find(|text| text.split(' ').next() == Some(needed));
                 assert!(lost.is_none(), "{}: {}", path.display(), lost.expect("one"));
