@@ -24,16 +24,22 @@ TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "null": (type(None),),
     "true": (bool,),
+    '"max"': (str,),
 }
 # The keys of a task that it has with some options, or if it died.
-SOMETIMES = {"exited", "cmdline", "title", "tasks"}
+SOMETIMES = {"exited", "cmdline", "title", "tasks", "depth", "parent"}
+SOMETIMES |= {"container", "pod", "unit", "cgroup"}
 
 
 def documented(section: str) -> dict[str, tuple[type, ...]]:
     """The keys of a section's table, and their types."""
     text = DOCUMENT.read_text().split(f"## {section}\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \|", text, re.MULTILINE)
-    return {key: sum((TYPES[name] for name in words.split(" or ")), ()) for key, words in rows}
+    rows = re.findall(r"^\| (`[\w`, ]+`) \| ([a-z, \"]+) \|", text, re.MULTILINE)
+    return {
+        key: sum((TYPES[name] for name in re.split(" or |, ", words)), ())
+        for keys, words in rows
+        for key in re.findall(r"\w+", keys)
+    }
 
 
 def check(found: dict[str, Any], keys: dict[str, tuple[type, ...]]) -> None:
@@ -74,8 +80,28 @@ def test_json_is_as_documented(options: tuple[str, ...]) -> None:
         assert own["cpu_delay_total_pct"] is not None
 
 
+def test_a_tree_is_as_documented() -> None:
+    tasks = json.loads(run("--format", "json", "--tree"))["tasks"]
+    keys = documented("A task")
+    for task in tasks:
+        check({key: value for key, value in task.items() if key in keys}, keys)
+        parent = task["parent"]
+        assert task["depth"] == (0 if parent is None else tasks[parent]["depth"] + 1)
+    assert any(task["parent"] is not None for task in tasks)
+
+
+def test_cgroups_are_as_documented() -> None:
+    tasks = json.loads(run("--format", "json", "--view", "cgroups"))["tasks"]
+    keys = documented("A cgroup")
+    shown = {COLUMNS[key].source for key in COLUMN_SETS["cgroups"].columns}
+    assert keys.keys() - shown <= {"cgroup", "nr_periods_delta", "memory_high"}
+    for task in tasks:
+        check({key: value for key, value in task.items() if key in keys}, keys)
+        assert {"title", "tasks", "depth", "parent", "cgroup"} <= task.keys()
+
+
 def test_csv_has_the_keys_of_a_task() -> None:
     rows = list(csv.DictReader(run("--format", "csv").splitlines()))
     assert {"time", "interval_ns", "cmdline"} <= rows[0].keys()
-    assert documented("A task").keys() - rows[0].keys() == {"title", "tasks"}
+    assert documented("A task").keys() - rows[0].keys() <= SOMETIMES - {"exited", "cmdline"}
     assert any("--format csv" in row["cmdline"] for row in rows)
