@@ -209,10 +209,11 @@ def _root_may(error: Exception, command: str) -> bool:
     Files are written as the user who calls sudo, so root gains nothing there."""
     if os.geteuid() == 0 or not isinstance(error, PermissionError):
         return False
-    from ptop.outputs import DeniedOutputError
-
-    reads = command in READERS and not isinstance(error, DeniedOutputError)
-    return isinstance(error, taskstats.AccessDenied) or reads
+    if isinstance(error, taskstats.AccessDenied) or command not in READERS:
+        return isinstance(error, taskstats.AccessDenied)
+    # Where the module was not loaded there is no such error, and after sudo it may not be readable.
+    outputs = sys.modules.get("ptop.outputs")
+    return outputs is None or not isinstance(error, outputs.DeniedOutputError)
 
 
 if __name__ == "__main__":

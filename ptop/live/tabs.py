@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ptop.live import details
 from ptop.live.state import State, show_view
 
 # The names of views, as tabs have them.
@@ -21,8 +22,10 @@ def name(view: str) -> str:
 
 
 def names(state: State) -> list[str]:
-    """The names of the tabs; none where the setup has no tabs."""
-    return [name(view) for view in state.setup.views] if state.setup.tabs else []
+    """The names of the tabs; none where the setup has no tabs, or the pane needs the lines."""
+    if not state.setup.tabs or state.mode in details.MODES:
+        return []
+    return [name(view) for view in state.setup.views]
 
 
 def shown(state: State) -> int | None:
