@@ -59,7 +59,7 @@ PARTS = {
     "watch": "$PYTHON tests/guest/programs/watch.py",
     **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
 }
-DEMANDING = {"audit-storm", "rust-balance", "rust-unit"}
+DEMANDING = {"audit-storm", "rust-balance", "rust-unit", "watch"}
 BEGIN = re.compile(r"^part (\S+)$", re.MULTILINE)
 END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
 
