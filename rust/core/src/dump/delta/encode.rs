@@ -58,7 +58,8 @@ impl Encoder {
             let mask_before = matched.and_then(|old| prev.masks.get(old)).copied().unwrap_or(0);
             let new_mask = (mask != mask_before).then_some(mask);
             values.clear();
-            let differs = self.compare(table, &base, row, swapped, new_mask, &mut values);
+            let differs =
+                self.differ(table).compare(table, &base, row, swapped, new_mask, &mut values);
             if matched.is_some() && !differs {
                 ops.keep(1);
                 continue;
@@ -72,19 +73,9 @@ impl Encoder {
         out
     }
 
-    /// Compares a row with its prediction: returns whether it differs, and appends the values
-    /// that do. A changed mask index counts as the entry after the last.
-    pub(super) fn compare(
-        &mut self,
-        table: &FieldTable,
-        base: &[u8],
-        row: &[u8],
-        swapped: bool,
-        new_mask: Option<u8>,
-        values: &mut Vec<u8>,
-    ) -> bool {
-        let differ = self.differ.get_or_insert_with(|| Differ::new(table));
-        differ.compare(table, base, row, swapped, new_mask, values)
+    /// What compares rows with their predictions.
+    pub(super) fn differ(&mut self, table: &FieldTable) -> &mut Differ {
+        self.differ.get_or_insert_with(|| Differ::new(table))
     }
 
     /// The number of the set of the entries in which the last row differed, which is defined if

@@ -115,7 +115,8 @@ impl<'a> Context<'a> {
         let compared = base.unwrap_or(&self.zeros);
         let (table, swapped, begin) = (self.table, self.swapped, self.values.len());
         let values = &mut self.values;
-        let differs = self.encoder.compare(table, compared, record, swapped, new_mask, values);
+        let differs =
+            self.encoder.differ(table).compare(table, compared, record, swapped, new_mask, values);
         if base.is_some() && !differs {
             return None;
         }
