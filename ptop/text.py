@@ -87,18 +87,23 @@ def _quoted(row: Sequence[object]) -> list[object]:
 
 
 def as_root(*arguments: str) -> str:
-    """The shell command that runs `ptop` as root with these arguments.
+    """The shell command that runs `ptop` as root with these arguments."""
+    import shlex
+
+    return shlex.join(root_words(*arguments))
+
+
+def root_words(*arguments: str) -> list[str]:
+    """The words of the command that runs `ptop` as root with these arguments.
 
     It has the full path of the program, because sudo's PATH does not contain the directory
     of a virtual environment. It is never `python -m ptop`, which imports from the current
     directory.
     """
-    import shlex
-
     program = sys.argv[0]
     if os.path.basename(program) != "ptop":
         beside = os.path.join(os.path.dirname(sys.executable), "ptop")
         program = beside if os.path.exists(beside) else "ptop"
     elif os.path.dirname(program):
         program = os.path.abspath(program)
-    return shlex.join(["sudo", program, *arguments])
+    return ["sudo", program, *arguments]

@@ -17,7 +17,7 @@ from ptop import tasks
 from ptop.live import acting
 from ptop.live.state import State
 from ptop.targets import NICE_RANGE, Target, cpus_text, ioprio_text, signal_name
-from ptop.text import as_root
+from ptop.text import root_words
 
 
 def begin(state: State, interval: taskstats.Interval | None) -> State:
@@ -112,12 +112,11 @@ def _refusal(state: State, refused: tuple[Target, ...]) -> tuple[str, ...]:
     chosen = replace(state.acting, targets=refused)
     lines = [f"The kernel refused to {acting.describe(chosen)}.", ""]
     if chosen.kind != "signal":
-        return (*lines, "It needs privilege. Type:", "", *_lines(as_root("--keep-root"), state))
+        return (*lines, "It needs privilege. Type:", "", *_lines(root_words("--keep-root"), state))
     name = signal_name(int(str(chosen.value)))
-    command = as_root("signal", name, *map(str, refused))
+    command = root_words("signal", name, *map(str, refused))
     return (*lines, "It needs privilege. Type:", "", *_lines(command, state))
 
 
-def _lines(command: str, state: State) -> list[str]:
-    words = [shlex.quote(word) for word in shlex.split(command)]
-    return acting.wrapped(words, state.width)
+def _lines(command: list[str], state: State) -> list[str]:
+    return acting.wrapped([shlex.quote(word) for word in command], state.width)
