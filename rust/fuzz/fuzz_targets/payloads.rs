@@ -14,6 +14,9 @@ const BASE: &[u8] = include_bytes!("../seeds/dump/plain.tsd");
 const DESCRIPTION: usize = 10;
 /// The largest payload, which bounds the time of a run.
 const LARGEST: usize = 48 << 20;
+/// The largest payload that is stored as it is: the file of four such frames stays well below the
+/// limit of an allocation, which is the reader's.
+const LARGEST_PLAIN: usize = 12 << 20;
 
 fn base(kind: FrameKind) -> Frame {
     let mut frames = Frames::new(BASE, PREAMBLE).flatten();
@@ -66,7 +69,8 @@ fn frame(description: &[u8], piece: &[u8], checksum: u32, after: u32) -> Vec<u8>
         FrameKind::Delta if headed => delta_header(rows),
         _ => Vec::new(),
     };
-    payload.extend(piece.repeat(repeats.min(LARGEST / piece.len().max(1))));
+    let largest = if compressed { LARGEST } else { LARGEST_PLAIN };
+    payload.extend(piece.repeat(repeats.min(largest / piece.len().max(1))));
     let stored = if compressed { zstd::bulk::compress(&payload, 1).expect("short") } else { payload.clone() };
     let unpacked = if lies { rows } else { payload.len() as u32 };
     let mut out = Vec::from(*b"TSFR");
