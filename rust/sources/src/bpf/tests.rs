@@ -1,6 +1,7 @@
 //! Tests that need the internals of the source.
 
-use std::process::{Child, Command};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use precise_top_core::{Flags, Interval, TaskTable};
@@ -405,7 +406,7 @@ fn the_books_close_beside_a_hidden_process() {
     let compute = "while read -r line; do i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; done";
     let run = |script: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", script]).stdin(std::process::Stdio::piped());
+        command.args(["-c", script]).stdin(Stdio::piped());
         Killed(command.spawn().expect("a shell"))
     };
     let _busy = run("while :; do :; done");
@@ -424,7 +425,7 @@ fn the_books_close_beside_a_hidden_process() {
         let mut residuals = Vec::new();
         for _ in 0..5 {
             for _ in 0..5 {
-                std::io::Write::write_all(&mut wake, b"\n").expect("a line");
+                wake.write_all(b"\n").expect("a line");
                 shells(1).iter_mut().for_each(|child| drop(child.wait()));
                 std::thread::sleep(Duration::from_millis(60));
             }
@@ -439,6 +440,85 @@ fn the_books_close_beside_a_hidden_process() {
         // The time of other hidden tasks, and when a CPU left idle for them, are less exact.
         assert!(residuals[2].abs() < 0.0005, "changed: {changed}, {residuals:?}");
         assert!(residuals[4].abs() < 0.01, "changed: {changed}, {residuals:?}");
+    }
+}
+
+/// Takes orphans, tells their process ids, and reaps them all at each line that it reads.
+const REAPER: &str = "
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+while sys.stdin.readline():
+    parent = os.fork()
+    if parent == 0:
+        for _ in range(200):
+            orphan = os.fork()
+            if orphan == 0:
+                sum(range(50_000))
+                os._exit(0)
+            print(orphan)
+        print(flush=True)
+        os._exit(0)
+    os.waitpid(parent, 0)
+    sys.stdin.readline()
+    for _ in range(200):
+        os.wait()
+    print(flush=True)
+";
+
+/// What orphans had used when they died is not used again when a process reaps them that is hidden on
+/// purpose, and whose own rows and counters of dead children no walk sees.
+#[test]
+fn orphans_that_a_hidden_process_reaps_count_once() {
+    let mut command = Command::new("python3");
+    command.args(["-c", REAPER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut reaper = Killed(command.spawn().expect("a reaper"));
+    let Ok(mut source) = Bpf::open_without(reaper.0.id()) else {
+        assert!(std::env::var_os("PRECISE_TOP_NO_SKIP").is_none(), "must run here");
+        return;
+    };
+    let mut input = reaper.0.stdin.take().expect("its input");
+    let mut answers = BufReader::new(reaper.0.stdout.take().expect("its output")).lines();
+    let mut tell = || {
+        input.write_all(b"\n").expect("a line");
+        let lines = answers.by_ref().map(|line| line.expect("a line"));
+        lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>()
+    };
+    let take = |source: &mut Bpf| Arc::new(source.snapshot(&exact()).expect("a snapshot"));
+    let mut interval = Interval::between(take(&mut source), take(&mut source));
+    for as_zombies in [true, false, true] {
+        let orphans = tell();
+        assert_eq!(orphans.len(), 200);
+        let is_zombie = |pid: &String| {
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| stat.contains(") Z "))
+        };
+        while !orphans.iter().all(is_zombie) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let mut lives_ns = 0;
+        if as_zombies {
+            interval = interval.then(take(&mut source));
+            for pid in &orphans {
+                let row =
+                    interval.cur().find_pid(pid.parse().expect("a number")).expect("the zombie");
+                lives_ns += interval.usage(row).expect("its use").total_ns();
+            }
+            let books = interval.balance().expect("the books");
+            assert!(books.rowless_ns < lives_ns / 20, "{lives_ns} ns in rows, {books:?}");
+        }
+        tell();
+        interval = interval.then(take(&mut source));
+        for pid in &orphans {
+            let row = interval.cur().find_pid(pid.parse().expect("a number")).expect("the dead");
+            let used_ns = interval.usage(row).expect("its use").total_ns();
+            assert!(interval.is_exited(row) && (used_ns == 0) == as_zombies, "{pid}: {used_ns} ns");
+            lives_ns += used_ns;
+        }
+        assert!(lives_ns > 200 * 100_000, "{lives_ns} ns");
+        let books = interval.balance().expect("the books");
+        assert!(books.rowless_ns < lives_ns / 20, "{lives_ns} ns in rows, {books:?}");
+        let residual = books.residual_ns as f64 / interval.interval_ns() as f64;
+        assert!(residual.abs() < 0.01, "{books:?}");
     }
 }
 
