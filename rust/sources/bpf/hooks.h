@@ -55,14 +55,13 @@ static __always_inline void come_back(struct cpu *cpu, struct rq *q)
 	cpu->is_idle = 1;
 }
 
-SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
-				      struct task_struct *next)
+SUBPROGRAM int on_switch(struct control *c, struct cpu *cpu, struct task_struct *prev,
+			 struct task_struct *next)
 {
 	struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
 	u64 noting = c->noting;
-	struct cpu *cpu;
+	s64 gap, past;
 	int stops;
-	s64 gap;
 
 	if (noting && !c->sched_ns) {
 		c->raced = 1;
@@ -77,13 +76,11 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	 * Between the last accounting of a task and the switch, the kernel may search other CPUs
 	 * for work. It counts that as idle time (sched_balance_newidle()), and so does this.
 	 */
-	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) : 0;
+	gap = prev->pid ? not_negative(q->clock_task - prev->se.exec_start) + cpu->forgotten : 0;
 	stops = bpf_core_field_exists(q->stop) && next == q->stop;
 	if (!noting && prev->pid && next->pid && !gap && !stops)
 		return 0;
-	cpu = the_cpu(q->cpu);
-	if (!cpu)
-		return 0;
+	cpu->forgotten = 0;
 	if (!prev->pid)
 		come_back(cpu, q);
 	if (stops) {
@@ -91,10 +88,7 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 		cpu->stop_switches = OPTIONAL(q->nr_switches);
 	}
 	if (noting && cpu->noted_serial != noting) {
-		s64 past = q->clock - c->sched_ns;
-
-		if (past < 0)
-			past = 0;
+		past = not_negative(q->clock - c->sched_ns);
 		cpu->noted_clock = q->clock;
 		cpu->noted_clock_task = q->clock_task;
 		cpu->noted_idle = cpu->idle_sum;
@@ -104,11 +98,12 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 			if (idle > 0)
 				cpu->noted_idle += idle;
 		} else {
-			cpu->noted_idle += idle_before_hidden(cpu);
+			/* The search for work came after the task's time. */
+			cpu->noted_idle += idle_before_hidden(cpu) + not_negative(gap - past);
 		}
 		PUBLISH(cpu->noted_serial, noting);
 		if (prev->pid)
-			take_note(c, prev, (s64)prev->se.sum_exec_runtime - past);
+			take_note(c, prev, (s64)prev->se.sum_exec_runtime - not_negative(past - gap));
 	} else if (noting && prev->pid) {
 		/* It came to this CPU after t0; its note has the value of then. */
 		take_note(c, prev, prev->se.sum_exec_runtime);
@@ -127,6 +122,21 @@ SUBPROGRAM int on_switch(struct control *c, struct task_struct *prev,
 	} else {
 		cpu->idle_sum += gap;
 	}
+	return 0;
+}
+
+/*
+ * Time of the task that a CPU is about to leave, which the kernel counts for nobody. Nearly all of it is
+ * search for work, and counts as such; of the stopper, whose time is accounted only when it leaves, it
+ * is also what it used. The queue's lock is held, as at switches.
+ */
+SUBPROGRAM int on_forget(struct rq *q, struct task_struct *curr)
+{
+	struct cpu *cpu = the_cpu(q->cpu);
+
+	/* Below zero the kernel moves nothing on. */
+	if (cpu && OPTIONAL(q->fair_server.runtime) >= 0)
+		cpu->forgotten += not_negative(q->clock_task - curr->se.exec_start);
 	return 0;
 }
 

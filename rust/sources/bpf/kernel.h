@@ -57,6 +57,10 @@ enum { BPF_TASK_ITER_ALL_THREADS = 1, BPF_TASK_ITER_PROC_THREADS = 2 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct sched_dl_entity {
+	s64 runtime;
+};
+
 struct rq {
 	u64 clock;
 	u64 clock_task;
@@ -66,6 +70,7 @@ struct rq {
 	u64 nr_switches;
 	u32 cpu;
 	u32 online;
+	struct sched_dl_entity fair_server;
 };
 
 struct cfs_rq {

@@ -108,6 +108,8 @@ struct cpu {
 	/* clock_task when the stopper last began, less its CPU time then; the number of
 	 * switches then */
 	u64 stop_base, stop_switches;
+	/* time of the task that runs which the kernel counts for nobody */
+	u64 forgotten;
 	/* where tasks are hidden, set by the idle program: when the CPU last left an idle
 	 * state, the number of switches then, and whether it is in one */
 	u64 idle_end, idle_switches, halted;

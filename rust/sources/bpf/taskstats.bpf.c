@@ -290,14 +290,30 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 
 	if (!c || is_left_out(c, prev) || is_left_out(c, next))
 		return 0;
-	if (cpu)
+	if (cpu) {
 		log_switch(c, cpu, prev, next);
-	on_switch(c, prev, next);
+		on_switch(c, cpu, prev, next);
+	}
 	if (c->slots && state_of(prev) & TASK_DEAD) {
 		finish(c, prev);
 		tell(c);
 	}
 	add_cost(cpu, begin_ns, SAMPLE);
+	return 0;
+}
+
+/*
+ * Linux 6.12 to 6.16 call this for idle time that ends with a task's arrival (enqueue_task_fair()), and
+ * take the task that the CPU is about to leave, and looks for work after, for the idle one. The
+ * function moves the time of the last accounting on, and adds to no task's time.
+ */
+SEC("fentry/dl_server_update_idle_time")
+int BPF_PROG(forgets, struct rq *q, struct task_struct *curr)
+{
+	struct control *c = the_control();
+
+	if (c && curr->pid)
+		on_forget(q, curr);
 	return 0;
 }
 

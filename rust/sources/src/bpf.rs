@@ -93,6 +93,8 @@ pub(crate) struct Bpf {
     watched: bool,
     /// The programs at idle states and at the ends of tasks, where tasks hide.
     hidden_watchers: Vec<OwnedFd>,
+    /// The program at the function that forgets time, on kernels that have it.
+    forgets: Option<OwnedFd>,
     /// Locked during a run and the work on its result, so that the worker only takes exits
     /// from before the run's instant.
     exits: Arc<Mutex<Exits>>,
@@ -237,12 +239,14 @@ impl Bpf {
         exits.deaths().enable(true);
         exits.reset(threads);
         let attach = |program: &OwnedFd| {
-            bpf::attach_tracepoint(program.as_fd())
+            bpf::attach(program.as_fd())
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
         let Some([switches, exiting]) = &self.watchers else { return Ok(()) };
         let programs = self.hidden_watchers.iter().chain([switches, exiting]);
-        match programs.map(attach).collect::<Result<_, _>>() {
+        // Without the first one the balance is only less exact.
+        let optional = self.forgets.as_ref().and_then(|program| attach(program).ok()).map(Ok);
+        match optional.into_iter().chain(programs.map(attach)).collect::<Result<_, _>>() {
             Ok(attached) => {
                 exits.attach(attached);
                 self.watching = true;

@@ -84,6 +84,13 @@ impl Host {
         u64::from(self.page_size)
     }
 
+    /// The kernel's version and patch level: 6 and 12 for "6.12.117+deb13-cloud-amd64".
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let mut numbers = self.release.split(|c: char| !c.is_ascii_digit());
+        let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        (next(), next())
+    }
+
     /// Nanoseconds of one tick of /proc.
     pub(crate) fn tick_ns(&self) -> u64 {
         NS_PER_S / self.ticks_per_second

@@ -113,6 +113,11 @@ impl Loader {
         self.functions[..WALKING].iter().all(Option::is_some)
     }
 
+    /// Whether the kernel describes a function of that name.
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        self.kernel.find(kind::FUNC, name).is_some()
+    }
+
     /// Puts the maps' descriptors into the programs.
     pub(crate) fn link(&mut self, maps: &[(&str, BorrowedFd<'_>)]) -> Result<(), Error> {
         let defined = self.object.maps.clone();
@@ -148,6 +153,7 @@ impl Loader {
             Target::Tracepoint(point) => {
                 ProgramKind::Tracepoint(self.id(&format!("btf_trace_{point}"), kind::TYPEDEF)?)
             }
+            Target::Function(name) => ProgramKind::Function(self.id(name, kind::FUNC)?),
             Target::Tasks => ProgramKind::Iterator(self.id("bpf_iter_task", kind::FUNC)?),
         };
         let mut instructions = function.instructions.clone();
@@ -220,6 +226,8 @@ pub(crate) enum Target<'a> {
     Call,
     /// A tracepoint.
     Tracepoint(&'a str),
+    /// The begin of a kernel function.
+    Function(&'a str),
     /// The task iterator.
     Tasks,
 }

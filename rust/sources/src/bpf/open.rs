@@ -113,6 +113,17 @@ fn load_watchers(loader: &Loader, way: &Way, refusals: &mut Vec<String>) -> Opti
     both.map_err(|error| refusals.push(error.to_string())).ok()
 }
 
+/// The program at the function that forgets time, where the kernel calls it for other tasks than
+/// the idle one (6.12 to 6.16) and a program that measures idle time watches.
+fn load_forgets(loader: &Loader, host: &Host, refusals: &mut Vec<String>) -> Option<OwnedFd> {
+    const FUNCTION: &str = "dl_server_update_idle_time";
+    if !tries_one_call(loader) || host.version() >= (6, 17) || !loader.has_function(FUNCTION) {
+        return None;
+    }
+    let program = loader.load("forgets", Target::Function(FUNCTION));
+    program.map_err(|error| refusals.push(error.to_string())).ok()
+}
+
 impl Bpf {
     /// Loads the programs. With PRECISE_TOP_BPF_WAY=iterator in the environment it takes the
     /// way of older kernels, for tests and measurements on a newer one.
@@ -155,6 +166,7 @@ impl Bpf {
             true => load_watchers(&loader, &way, &mut refusals),
             false => None,
         };
+        let forgets = watchers.as_ref().and_then(|_| load_forgets(&loader, &host, &mut refusals));
         let control = Arc::new(map(&maps.controls, size_of::<Control>())?);
         let task_ids = TaskIds::of_process()?;
         set_up(&control, &host, task_ids, left_out);
@@ -200,6 +212,7 @@ impl Bpf {
             no_exits: String::new(),
             home: ForkGuard::new(),
             hidden_watchers: Vec::new(),
+            forgets,
             was_forgotten: false,
             watching: false,
             has_lost: false,

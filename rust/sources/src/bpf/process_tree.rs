@@ -116,7 +116,7 @@ impl Tree {
         bpf::run(begin.as_fd()).map_err(|error| Error::os("run the BPF program", error))?;
         let load = |name, point| loader.load(name, Target::Tracepoint(point));
         let attach = |program: &OwnedFd| {
-            bpf::attach_tracepoint(program.as_fd())
+            bpf::attach(program.as_fd())
                 .map_err(|error| Error::os("attach to the scheduler", error))
         };
         let born = load("born", "task_newtask")?;

@@ -32,6 +32,8 @@ const TRACING: u32 = 26;
 const SYSCALL: u32 = 31;
 /// BPF_TRACE_ITER
 const ATTACH_ITER: u32 = 28;
+/// BPF_TRACE_FENTRY
+const ATTACH_FENTRY: u32 = 24;
 /// BPF_TRACE_RAW_TP
 const ATTACH_RAW_TP: u32 = 23;
 /// BPF_LOG_STATS: reasons and statistics.
@@ -57,6 +59,8 @@ pub(crate) enum ProgramKind {
     Syscall,
     /// At a tracepoint, whose BTF type is given.
     Tracepoint(u32),
+    /// At the begin of a kernel function, whose BTF function is given.
+    Function(u32),
     /// By an iterator, whose BTF function is given.
     Iterator(u32),
 }
@@ -357,6 +361,7 @@ pub(crate) fn load_program(
     let (prog_type, expected_attach_type, attach_btf_id, prog_flags) = match kind {
         ProgramKind::Syscall => (SYSCALL, 0, 0, SLEEPABLE),
         ProgramKind::Tracepoint(id) => (TRACING, ATTACH_RAW_TP, id, 0),
+        ProgramKind::Function(id) => (TRACING, ATTACH_FENTRY, id, 0),
         ProgramKind::Iterator(id) => (TRACING, ATTACH_ITER, id, 0),
     };
     let mut attr = ProgLoad {
@@ -495,11 +500,11 @@ unsafe fn info_of<T>(object: BorrowedFd<'_>) -> io::Result<T> {
     Ok(info)
 }
 
-/// Attaches a program to its tracepoint, until the result is dropped.
-pub(crate) fn attach_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Attaches a program to its tracepoint or function, until the result is dropped.
+pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = TracepointOpen { name: 0, prog_fd: raw(program), pad: 0 };
     // SAFETY: these are the attributes of this command; the name is null, since the
-    // program knows its tracepoint.
+    // program knows its place.
     unsafe { bpf(RAW_TRACEPOINT_OPEN, &mut attr) }.map(owned)
 }
 

@@ -331,6 +331,7 @@ words! {
         is_idle: u64,
         stop_base: u64,
         stop_switches: u64,
+        forgotten: u64,
         idle_end: u64,
         idle_switches: u64,
         halted: u64,

@@ -11,7 +11,7 @@ use super::*;
 
 /// Programs of the objects, with what they are attached to. The last ones of each are needed
 /// only on some kernels.
-const SNAPSHOT_PROGRAMS: [(&str, Target<'_>); 7] = [
+const SNAPSHOT_PROGRAMS: [(&str, Target<'_>); 8] = [
     ("snapshot", Target::Call),
     ("each_task", Target::Tasks),
     ("switched", Target::Tracepoint("sched_switch")),
@@ -19,6 +19,7 @@ const SNAPSHOT_PROGRAMS: [(&str, Target<'_>); 7] = [
     ("snapshot_of_ran", Target::Call),
     ("idles", Target::Tracepoint("cpu_idle")),
     ("freed", Target::Tracepoint("sched_process_free")),
+    ("forgets", Target::Function("dl_server_update_idle_time")),
 ];
 
 /// The object's own description of types: a kernel that has just what the programs read.
