@@ -226,8 +226,9 @@ def test_replies_equal_those_of_the_unpatched_kernel(run: Any, version: str) -> 
 def test_a_storm_under_the_kernels_own_checks(run: Any, version: str) -> None:
     """lockdep, KASAN and DEBUG_ATOMIC_SLEEP stay silent while ptop reads by file and by
     netlink in a storm, and the books close."""
-    sources = ("proc", "netlink")
-    audits = " && ".join(f"$PTOP audit -n 5 --format json --source {source}" for source in sources)
+    audit = "$PTOP audit -n 5 --format json --source"
+    # On a kernel this slow the bound of netlink proves nothing, which its status says.
+    audits = f"{audit} proc && {{ {audit} netlink || test $? = 2; }}"
     output = run(
         f"{LOOPS}{STORM} {audits} && $PTOP -b -n 3 --threads --format json > /dev/null && dmesg",
         image=kernel.Kernel(version, checks="debug").image(),
