@@ -55,13 +55,38 @@ static __always_inline void come_back(struct cpu *cpu, struct rq *q)
 	cpu->is_idle = 1;
 }
 
+/* The clocks, idle time and tasks of a CPU at the run's instant, from its first switch after that. */
+static __always_inline void note_instant(struct control *c, struct cpu *cpu, struct rq *q, s64 gap,
+					 struct task_struct *prev, struct task_struct *next)
+{
+	s64 past = not_negative(q->clock - c->sched_ns);
+	/* The switch began before the instant: what comes next has run from then on. */
+	s64 ahead = not_negative(c->sched_ns - q->clock);
+
+	cpu->noted_clock = q->clock;
+	cpu->noted_clock_task = q->clock_task;
+	cpu->noted_idle = cpu->idle_sum;
+	if (!prev->pid && cpu->is_idle)
+		cpu->noted_idle += not_negative(q->clock_task - cpu->idle_start - past);
+	else
+		/* The search for work came after the task's time. */
+		cpu->noted_idle += idle_before_hidden(cpu) + not_negative(gap - past);
+	if (!next->pid)
+		cpu->noted_idle += ahead;
+	PUBLISH(cpu->noted_serial, c->noting);
+	if (prev->pid)
+		take_note(c, prev, (s64)prev->se.sum_exec_runtime - not_negative(past - gap));
+	if (next->pid)
+		take_note(c, next, (s64)next->se.sum_exec_runtime + ahead);
+}
+
 SUBPROGRAM int on_switch(struct control *c, struct cpu *cpu, struct task_struct *prev,
 			 struct task_struct *next)
 {
 	struct rq *q = prev->pid ? queue_of(prev) : queue_of(next);
 	u64 noting = c->noting;
-	s64 gap, past;
 	int stops;
+	s64 gap;
 
 	if (noting && !c->sched_ns) {
 		c->raced = 1;
@@ -87,27 +112,11 @@ SUBPROGRAM int on_switch(struct control *c, struct cpu *cpu, struct task_struct 
 		cpu->stop_base = q->clock_task - next->se.sum_exec_runtime;
 		cpu->stop_switches = OPTIONAL(q->nr_switches);
 	}
-	if (noting && cpu->noted_serial != noting) {
-		past = not_negative(q->clock - c->sched_ns);
-		cpu->noted_clock = q->clock;
-		cpu->noted_clock_task = q->clock_task;
-		cpu->noted_idle = cpu->idle_sum;
-		if (!prev->pid && cpu->is_idle) {
-			s64 idle = q->clock_task - cpu->idle_start - past;
-
-			if (idle > 0)
-				cpu->noted_idle += idle;
-		} else {
-			/* The search for work came after the task's time. */
-			cpu->noted_idle += idle_before_hidden(cpu) + not_negative(gap - past);
-		}
-		PUBLISH(cpu->noted_serial, noting);
-		if (prev->pid)
-			take_note(c, prev, (s64)prev->se.sum_exec_runtime - not_negative(past - gap));
-	} else if (noting && prev->pid) {
+	if (noting && cpu->noted_serial != noting)
+		note_instant(c, cpu, q, gap, prev, next);
+	else if (noting && prev->pid)
 		/* It came to this CPU after t0; its note has the value of then. */
 		take_note(c, prev, prev->se.sum_exec_runtime);
-	}
 	if (noting && next->pid)
 		take_note(c, next, next->se.sum_exec_runtime);
 	cpu->known = 1;

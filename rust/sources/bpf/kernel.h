@@ -57,11 +57,24 @@ enum { BPF_TASK_ITER_ALL_THREADS = 1, BPF_TASK_ITER_PROC_THREADS = 2 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+typedef struct {
+	u32 counter;
+} atomic_t;
+
+struct arch_spinlock {
+	atomic_t val;
+};
+
+struct raw_spinlock {
+	struct arch_spinlock raw_lock;
+};
+
 struct sched_dl_entity {
 	s64 runtime;
 };
 
 struct rq {
+	struct raw_spinlock __lock;
 	u64 clock;
 	u64 clock_task;
 	u64 prev_steal_time_rq;
@@ -130,10 +143,6 @@ struct taskstats {
 	u64 compact_count, compact_delay_total;
 	u64 wpcopy_count, wpcopy_delay_total, irq_count, irq_delay_total;
 };
-
-typedef struct {
-	u32 counter;
-} atomic_t;
 
 struct signal_struct {
 	atomic_t live;
@@ -223,6 +232,7 @@ struct task_struct {
 	u32 __state;
 	u32 flags;
 	u32 on_cpu;
+	u32 on_rq;
 	u32 static_prio;
 	u32 policy;
 	struct sched_entity se;

@@ -169,7 +169,8 @@ struct control {
 	/* state of the programs */
 	u64 visited;		/* tasks visited in this part */
 	u64 finding;		/* whether the end of the last part was not found yet */
-	u64 more;		/* whether another part follows */
+	u64 more;		/* whether another part follows, or a switch is waited for */
+	u64 settled;		/* CPUs below this have finished the switch at the instant */
 	u64 last, last_start;	/* the last process visited; the iterator's last thread id */
 	u64 ran;		/* whether the current task ran since, */
 	u64 leads;		/* and whether a row begins with it */

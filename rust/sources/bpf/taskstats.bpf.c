@@ -18,6 +18,12 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* A switch is waited for so long, and so often before user space may sleep; a power of two. */
+#define LONGEST_SWITCH_NS 1000000000
+#define SPINS 1024
+/* In `more`: a switch is waited for. 1 is another part. */
+#define WAITS 2
+
 /* The cost of the program at switches is measured once in so many switches. */
 #define SAMPLE 64
 
@@ -41,7 +47,7 @@ static __always_inline void begin(struct control *c)
 	c->count = c->wanted = c->unchanged = 0;
 	c->outside = c->outside_ns = c->own_ns = c->met_init = 0;
 	c->retries = c->torn = 0;
-	c->last_start = 0;
+	c->last_start = c->settled = 0;
 	estimate_offset(c);
 	for (int i = 0; i < READINGS; i++) {
 		c->serial++;
@@ -57,6 +63,60 @@ static __always_inline void begin(struct control *c)
 		if (!*(volatile u64 *)&c->raced)
 			break;
 	}
+}
+
+/*
+ * Whether a CPU has finished the switch that it was in at the run's instant. While it switches
+ * it holds the queue's lock, save where it looks for work on other CPUs: then the task that it
+ * leaves is in no queue. The program at switches notes those that begin later.
+ */
+SUBPROGRAM int is_settled(struct control *c, struct cpu *cpu)
+{
+	struct rq *q = QUEUE(cpu->queue);
+
+	if (!cpu->queue || !bpf_core_field_exists(q->__lock.raw_lock.val.counter) ||
+	    !bpf_core_field_exists(q->curr) || !bpf_core_field_exists(q->curr->on_rq))
+		return 1;
+	if (*(volatile u32 *)&q->__lock.raw_lock.val.counter)
+		return 0;
+	/* Orders the loads. */
+	OBSERVE(c->serial);
+	if (!*(volatile u32 *)&q->curr->on_rq)
+		return 0;
+	OBSERVE(c->serial);
+	return !*(volatile u32 *)&q->__lock.raw_lock.val.counter;
+}
+
+/*
+ * Returns whether all CPUs have finished the switches that they were in at the instant. That
+ * takes microseconds, but as long as it likes where a hypervisor has taken the CPU away.
+ */
+SUBPROGRAM int settle(struct control *c)
+{
+	struct bpf_iter_num numbers;
+	int settled = 0;
+
+	iter_num_new(&numbers, 0, 1 << 16);
+	while (iter_num_next(&numbers)) {
+		struct cpu *cpu = the_cpu(c->settled);
+
+		if (!cpu) {
+			settled = 1;
+			break;
+		}
+		if (is_settled(c, cpu)) {
+			c->settled++;
+		} else if (bpf_ktime_get_ns() - c->t0_ns > LONGEST_SWITCH_NS) {
+			c->torn++;
+			c->settled++;
+		} else if (++*(volatile u64 *)&c->retries & (SPINS - 1)) {
+			continue;
+		} else {
+			break;
+		}
+	}
+	iter_num_destroy(&numbers);
+	return settled;
 }
 
 /* Whether a CPU that was seen idle has left its idle state and runs a hidden task. */
@@ -202,7 +262,10 @@ int snapshot(void *ctx)
 		begin(c);
 		c->finding = FOUND;
 	}
-	c->visited = c->more = 0;
+	c->visited = 0;
+	c->more = wants(c, RUN_EXACT) && !settle(c) ? WAITS : 0;
+	if (c->more)
+		return 0;
 	rcu_read_lock();
 	iter_task_new(&tasks, 0, BPF_TASK_ITER_ALL_THREADS);
 	while ((t = iter_task_next(&tasks))) {
@@ -231,11 +294,16 @@ int snapshot_of_ran(void *ctx)
 
 	if (!c)
 		return 0;
-	find_caller(c);
-	open_log(c);
-	c->by_log = 1;
-	begin(c);
-	c->log_lost = 0;
+	if (!c->more) {
+		find_caller(c);
+		open_log(c);
+		c->by_log = 1;
+		begin(c);
+		c->log_lost = 0;
+	}
+	c->more = settle(c) ? 0 : WAITS;
+	if (c->more)
+		return 0;
 	list_running(c);
 	list_ran(c);
 	rcu_read_lock();

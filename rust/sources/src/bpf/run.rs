@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 use std::mem::offset_of;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use precise_top_core::Header;
 
@@ -19,6 +20,11 @@ const SPARE: usize = 64;
 const SPARE_DEAD: usize = 16384;
 /// How often a snapshot runs the program until there is room for all rows.
 const RUNS: usize = 3;
+
+/// In `more`, as in bpf/taskstats.bpf.c: a switch is waited for.
+const WAITS: u64 = 2;
+/// How long to sleep then.
+const WAIT: Duration = Duration::from_micros(100);
 
 /// How the program is run.
 pub(crate) enum Way {
@@ -79,17 +85,7 @@ impl Bpf {
     pub(super) fn run(&mut self, flags: u32) -> Result<u32, Error> {
         self.control.write(offset_of!(Control, flags), flags);
         match &self.way {
-            Way::OneCall(program) => {
-                self.control.write(offset_of!(Control, more), 0_u64);
-                let mut calls = 0;
-                loop {
-                    bpf::run(program.as_fd()).map_err(failed)?;
-                    calls += 1;
-                    if self.control.read::<Control>(0).more == 0 {
-                        return Ok(calls);
-                    }
-                }
-            }
+            Way::OneCall(program) => self.run_to_its_end(program.as_fd()),
             Way::Iterator(link) => {
                 // Zero tells the program to begin a run.
                 self.control.write(offset_of!(Control, t0_ns), 0_u64);
@@ -110,8 +106,24 @@ impl Bpf {
     /// Runs the program over the processes in the log.
     fn run_by_log(&mut self, flags: u32) -> Result<u32, Error> {
         self.control.write(offset_of!(Control, flags), flags);
-        let program = self.log.program().expect("asked for where there is one");
-        bpf::run(program).map_err(failed)?;
-        Ok(1)
+        self.run_to_its_end(self.log.program().expect("asked for where there is one"))
+    }
+
+    /// Runs all parts of a program. Returns the number of system calls.
+    fn run_to_its_end(&self, program: BorrowedFd<'_>) -> Result<u32, Error> {
+        self.control.write(offset_of!(Control, more), 0_u64);
+        let mut calls = 0;
+        loop {
+            bpf::run(program).map_err(failed)?;
+            calls += 1;
+            match self.control.read::<Control>(0).more {
+                0 => return Ok(calls),
+                WAITS => {
+                    std::thread::sleep(WAIT);
+                    calls += 1;
+                }
+                _ => {}
+            }
+        }
     }
 }

@@ -291,6 +291,7 @@ words! {
         visited: u64,
         finding: u64,
         more: u64,
+        settled: u64,
         last: u64,
         last_start: u64,
         ran: u64,
