@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -385,44 +384,6 @@ def test_track_decorates_functions_and_coroutines() -> None:
     assert plain.__doc__ == "Add."
     assert asyncio.run(slow()) == "done"
     assert slow.use is not None
-
-
-def test_track_follows_the_tree_of_a_running_process(exact: None) -> None:
-    loop = "while read line; do sh -c '" + SPIN + "' & wait; echo done; done"
-    with subprocess.Popen(
-        ["sh", "-c", loop], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        with taskstats.track(pid=child.pid) as tracker:
-            for _ in range(3):
-                child.stdin.write("go\n")
-                child.stdout.readline()
-        before = resource_of(child)
-    use = tracker.use
-    assert use is not None
-    assert use.exact
-    # The shell and its three children.
-    assert use.tasks == 4
-    assert use.total_ns == pytest.approx(before, rel=0.25)
-    with pytest.raises(taskstats.NoSuchTask), taskstats.track(pid=2**22):
-        pass
-    with pytest.raises(ValueError, match="no other argument"):
-        taskstats.track(pid=1, own=True)  # type: ignore[call-overload]
-
-
-def resource_of(child: subprocess.Popen[str]) -> int:
-    """What a process and its waited children have used, in ns, by ticks of its clock."""
-    own = time.clock_gettime_ns(clock_of(child.pid))
-    stat = Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    ticks = int(stat[13]) + int(stat[14])
-    return own + ticks * 10**9 // os.sysconf("SC_CLK_TCK")
-
-
-def clock_of(pid: int) -> int:
-    """The CPU clock of a process (clock_getcpuclockid(3))."""
-    clock: int = struct.unpack("i", struct.pack("I", (~pid << 3 | 2) & 0xFFFFFFFF))[0]
-    return clock
 
 
 def test_datetimes_are_times(tmp_path: Path) -> None:

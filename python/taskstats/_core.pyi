@@ -1537,13 +1537,15 @@ class SourceReport:
 
 @final
 class Tree:
-    """Follow the processes that this process starts from now on, and all that they start.
+    """Follow the processes that this process starts from now on, and all that they start; with
+    `pid` that running process and all that descends from it.
 
     The bpf source marks each at its fork, so orphans and unwaited children count. Raises
-    AccessDenied or Unsupported where BPF does not work. `taskstats.track` is the public interface.
+    AccessDenied or Unsupported where BPF does not work, and NoSuchTask where no process has that
+    number. `taskstats.track` is the public interface.
     """
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, pid: int | None = None) -> Self: ...
     def finish(self) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
         """Stop following, and return `(sums, commands)`.
 

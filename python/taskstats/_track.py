@@ -201,12 +201,12 @@ class BpfCollector:
 
     name = "bpf"
 
-    def __init__(self) -> None:
-        """Follow what this process starts from now on.
+    def __init__(self, pid: int | None = None) -> None:
+        """Follow what this process starts from now on, or the tree of the process `pid`.
 
-        Raises AccessDenied or Unsupported where BPF does not work.
+        Raises AccessDenied or Unsupported where BPF does not work, and NoSuchTask.
         """
-        self._tree = Tree()
+        self._tree = Tree(pid)
 
     def join(self) -> None:
         """Do nothing: membership is inherited."""

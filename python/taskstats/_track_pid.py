@@ -1,24 +1,25 @@
-"""What the tree of a process that runs already uses, from intervals of all tasks.
+"""What the tree of a process that runs already uses.
 
 Design decisions
 
-* Membership follows from parents: of the rows of an interval, dead ones included, those whose
-  chain of parents reaches the tree. A process that was a member at a poll stays one, whatever
-  becomes of its parents.
-* A process whose parents all began and ended between two polls is an orphan of unknown origin,
-  and is not counted. Polls are as often as the caller wants.
+* BPF programs mark the tree's members and what these start, so that nothing is missed.
+* Where BPF does not work, intervals of all tasks serve. Membership follows from parents then: of
+  the rows of an interval, dead ones included, those whose chain of parents reaches the tree. A
+  process that was a member at a poll stays one, whatever becomes of its parents. One whose
+  parents all began and ended between two polls is an orphan of unknown origin, and not counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from taskstats._block import Block
 from taskstats._core import Interval, Snapshot, Source, usage
-from taskstats._errors import NoSuchTask
-from taskstats._track import CommandUse, TreeUse
+from taskstats._errors import AccessDenied, NoSuchTask, Unsupported
+from taskstats._track import BpfCollector, CommandUse, TreeUse
 
 _SUMS = {
     "user_ns": "user_ns",
@@ -36,38 +37,82 @@ _KEYS = ["ac_pid", "ac_start_ns", "ac_ppid", "ac_comm", "hiwater_rss"]
 _LONGEST_CHAIN = 4096
 
 
+class _Collector(Protocol):
+    name: str
+
+    def poll(self) -> None: ...
+    def finish(self, use: TreeUse) -> None: ...
+
+
 class PidTracker(Block):
     """What a running process and its descendants used in a `with` block: see `taskstats.track`."""
 
     def __init__(self, pid: int) -> None:
         self.use: TreeUse | None = None
         self._pid = pid
-        self._use = TreeUse(collector="intervals", resolution_ns=1, exact=True)
+        self._use = TreeUse()
         self._began = 0
-        self._source: Source | None = None
-        self._before: Snapshot | Interval | None = None
-        # The members that lived at the last poll, and all that were counted: pid and start.
-        self._living: set[tuple[int, int | None]] = set()
-        self._counted: set[tuple[int, int | None]] = set()
+        self._collector: _Collector | None = None
 
     def __enter__(self) -> Self:
         """Begin. Raises NoSuchTask, and what opening a source raises."""
+        self._use = TreeUse()
+        self._collector = _collector(self._pid, self._use)
+        self._began = time.monotonic_ns()
+        return self
+
+    def poll(self) -> None:
+        """Count up to now, where `collector` is not bpf. Without bpf, call it now and then where
+        processes of the tree become orphans.
+        """
+        assert self._collector is not None, "the block was entered"
+        self._collector.poll()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Write the report to `use`, and stop counting."""
+        assert self._collector is not None, "the block was entered"
+        self._collector.finish(self._use)
+        self._use.elapsed_ns = time.monotonic_ns() - self._began
+        self._use.collector = self._collector.name
+        self.use = self._use
+
+
+def _collector(pid: int, use: TreeUse) -> _Collector:
+    with contextlib.suppress(AccessDenied, Unsupported):
+        return BpfCollector(pid)
+    return _IntervalCollector(pid, use)
+
+
+class _IntervalCollector:
+    """Intervals of all tasks, dead ones included, which are added to `use`."""
+
+    def __init__(self, pid: int, use: TreeUse) -> None:
         source = Source()
         try:
             first = source.snapshot()
-            if first.by_pid(self._pid) is None:
-                raise NoSuchTask(3, f"no process {self._pid}")
+            if first.by_pid(pid) is None:
+                raise NoSuchTask(3, f"no process {pid}")
         except BaseException:
             source.close()
             raise
         parents = {task.ac_pid or 0: task.ac_ppid for task in first}
+        # The members that lived at the last poll, and all that were counted: pid and start.
         self._living = {
             (task.ac_pid or 0, task.ac_start_ns)
             for task in first
-            if self._descends(task.ac_pid or 0, parents, {self._pid})
+            if self._descends(task.ac_pid or 0, parents, {pid})
         }
-        self._source, self._before, self._began = source, first, time.monotonic_ns()
-        return self
+        self._counted: set[tuple[int, int | None]] = set()
+        self.name = f"intervals of {source.name}"
+        self._use = use
+        self._use.resolution_ns, self._use.exact = 1, True
+        self._source = source
+        self._before: Snapshot | Interval = first
 
     @staticmethod
     def _descends(pid: int, parents: dict[int, int | None], roots: set[int]) -> bool:
@@ -81,9 +126,7 @@ class PidTracker(Block):
         return False
 
     def poll(self) -> None:
-        """Count up to now. Call it now and then where processes of the tree become orphans."""
-        assert self._source is not None, "the block was entered"
-        assert self._before is not None, "the block was entered"
+        """Count up to now."""
         interval = usage(self._before, self._source.snapshot())
         self._before = interval
         names = list(_SUMS)
@@ -126,23 +169,13 @@ class PidTracker(Block):
         if interval.exited is None or lost or not (before.one_instant and after.one_instant):
             self._use.exact = False
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        """Write the report to `use`, and close the source."""
-        assert self._source is not None, "the block was entered"
+    def finish(self, use: TreeUse) -> None:
+        """Count up to now, and close the source."""
         try:
             self.poll()
         finally:
             self._source.close()
-        use = self._use
-        use.elapsed_ns = time.monotonic_ns() - self._began
         use.tasks = len(self._counted)
-        use.collector = f"intervals of {self._source.name}"
         use.notes.append("orphans whose parents began and ended in the block are not counted")
         if not use.exact:
             use.notes.append("not all exits are known, or not all values are as of one instant")
-        self.use = use

@@ -205,8 +205,9 @@ def track(
 
     Counted are the processes started in the block, with all that they start: see `Tracker`. With
     `own` also what this process itself uses, in all its threads. With `pid` it is that running
-    process with all its descendants, from the begin of the block on, as intervals of all tasks
-    show them. A decorated function has the report of its last call as `use`.
+    process with all its descendants, from the begin of the block on: exact if the bpf source is
+    available, else from intervals of all tasks. A decorated function has the report of its last
+    call as `use`.
 
     Raises ValueError for `pid` together with anything else.
     """

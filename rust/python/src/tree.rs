@@ -11,18 +11,22 @@ use pyo3::types::PyDict;
 use crate::convert::lossy;
 use crate::errors::python_error;
 
-/// Follow the processes that this process starts from now on, and all that they start.
+/// Follow the processes that this process starts from now on, and all that they start; with `pid`
+/// that running process and all that descends from it.
 ///
 /// The bpf source marks each at its fork, so orphans and unwaited children count. Raises
-/// AccessDenied or Unsupported where BPF does not work. `taskstats.track` is the public interface.
+/// AccessDenied or Unsupported where BPF does not work, and NoSuchTask where no process has that
+/// number. `taskstats.track` is the public interface.
 #[pyclass(frozen, name = "Tree", module = "taskstats")]
 pub(crate) struct PyTree(Mutex<Option<Tree>>);
 
 #[pymethods]
 impl PyTree {
     #[new]
-    fn new(py: Python<'_>) -> PyResult<PyTree> {
-        let tree = py.detach(Tree::open).map_err(|error| python_error(py, error))?;
+    #[pyo3(signature = (pid=None))]
+    fn new(py: Python<'_>, pid: Option<u32>) -> PyResult<PyTree> {
+        let open = || pid.map_or_else(Tree::open, Tree::open_for);
+        let tree = py.detach(open).map_err(|error| python_error(py, error))?;
         Ok(PyTree(Mutex::new(Some(tree))))
     }
 

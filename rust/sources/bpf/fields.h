@@ -53,25 +53,9 @@ static __always_inline u32 cpu_of(struct task_struct *t)
 }
 
 /* The number of a pid in the caller's namespace; 0 if it has none there. */
-static __always_inline struct upid upid_at(struct pid *pid, u32 level)
-{
-	struct upid upid = {};
-
-	/* The verifier takes no variable index into the array. */
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-				      level * bpf_core_type_size(struct upid));
-	return upid;
-}
-
 static __always_inline u32 number_in(const struct control *c, struct pid *pid)
 {
-	struct upid upid;
-
-	if (!pid || pid->level < c->level)
-		return 0;
-	upid = upid_at(pid, c->level);
-	return (u64)upid.ns == c->namespace ? upid.nr : 0;
+	return number_at(pid, c->level, c->namespace);
 }
 
 /* Records the caller and its pid namespace. */

@@ -51,7 +51,9 @@ enum {
 	PF_SIGNALED = 0x400,
 	PF_KTHREAD = 0x200000,
 };
-enum { TASK_DEAD = 0x80 };
+enum { TASK_DEAD = 0x80, EXIT_DEAD = 0x10 };
+/* include/uapi/asm-generic/errno-base.h */
+enum { EEXIST = 17 };
 /* kernel/bpf/task_iter.c */
 enum { BPF_TASK_ITER_ALL_THREADS = 1, BPF_TASK_ITER_PROC_THREADS = 2 };
 
@@ -201,6 +203,10 @@ struct cred {
 	kgid_t gid;
 };
 
+struct list_head {
+	struct list_head *next, *prev;
+};
+
 struct pid_namespace {
 	u32 level;
 };
@@ -241,6 +247,7 @@ struct task_struct {
 	u32 exit_state, exit_code;
 	u32 pid, tgid;
 	struct task_struct *real_parent, *group_leader;
+	struct list_head children;
 	struct pid *thread_pid;
 	u64 utime, stime, gtime;
 	unsigned long nvcsw, nivcsw, min_flt, maj_flt;

@@ -71,6 +71,29 @@ static __always_inline u64 state_of(struct task_struct *t)
 	return (bits & 0xffff) | (u32)t->exit_state << 16;
 }
 
+/* A pid at a level of namespaces. */
+static __always_inline struct upid upid_at(struct pid *pid, u32 level)
+{
+	struct upid upid = {};
+
+	/* The verifier takes no variable index into the array. */
+	bpf_probe_read_kernel(&upid, sizeof(upid),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      level * bpf_core_type_size(struct upid));
+	return upid;
+}
+
+/* The number of a pid in a namespace of that level; 0 if it has none there. */
+static __always_inline u32 number_at(struct pid *pid, u32 level, u64 namespace)
+{
+	struct upid upid;
+
+	if (!pid || pid->level < level)
+		return 0;
+	upid = upid_at(pid, level);
+	return (u64)upid.ns == namespace ? upid.nr : 0;
+}
+
 /* Whether the clocks of a run queue can be read. */
 static __always_inline bool has_clocks(void)
 {

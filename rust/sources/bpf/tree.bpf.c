@@ -9,6 +9,9 @@
  * - The last switch of a task removes its mark, or else the walk at the end does. The one
  *   that removes the mark adds the CPU time, so that it is added once.
  * - Nothing has to be collected meanwhile: the sums are complete at any time.
+ * - The tree of a process that runs already is marked by a walk. Meanwhile the program at births
+ *   follows the chain of parents, because a parent may not be marked yet. Where a parent dies
+ *   meanwhile, its children are in no chain any more: user space then begins again.
  */
 
 #include "task.h"
@@ -16,10 +19,16 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define READINGS 4
+/* A longer chain of parents is not followed. */
+#define LONGEST_CHAIN 256
 
 /* The words shared with user space, in a mapped array. Sums are those of all members. */
 struct tree {
-	u64 root;		/* the process whose descendants become members */
+	u64 caller;		/* the process that follows the tree */
+	u64 root;		/* the process whose tree it is; 0: what the caller starts */
+	u64 level, namespace;	/* the caller's pid namespace, of which `root` is a number */
+	u64 marking;		/* set by user space while a walk marks the tree */
+	u64 orphaned;		/* parents that died meanwhile */
 	u64 ended;		/* set by user space: no task becomes a member any more */
 	s64 offset_ns;		/* scheduler's clock - CLOCK_MONOTONIC */
 	u64 members;		/* tasks that are marked */
@@ -47,6 +56,7 @@ struct command_use {
 struct member {
 	struct command command;	/* of its process, valid with `counted` */
 	u64 counted;		/* its counters are in the sums, but not its CPU time */
+	u64 before;		/* its CPU time when it became a member */
 };
 
 struct {
@@ -80,37 +90,91 @@ static __always_inline struct tree *the_tree(void)
 	return bpf_map_lookup_elem(&trees, &zero);
 }
 
-/* Called by the process whose descendants are followed. */
+/* Called by the process that follows the tree. */
 SEC("raw_tp/begin")
 int begin(void *ctx)
 {
 	struct tree *tree = the_tree();
 
 	if (tree)
-		tree->root = bpf_get_current_pid_tgid() >> 32;
+		tree->caller = bpf_get_current_pid_tgid() >> 32;
 	return 0;
+}
+
+/* Called after it where the tree is that of a running process. */
+SEC("raw_tp/find_namespace")
+int find_namespace(void *ctx)
+{
+	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(caller, thread_pid);
+	struct tree *tree = the_tree();
+
+	if (!tree)
+		return 0;
+	tree->level = BPF_CORE_READ(pid, level);
+	tree->namespace = (u64)upid_at(pid, tree->level).ns;
+	return 0;
+}
+
+/* Whether a task belongs to the root or to a descendant of it. */
+SUBPROGRAM int descends(struct tree *tree, struct task_struct *t)
+{
+	struct task_struct *p = FROM(t);
+
+	for (int i = 0; i < LONGEST_CHAIN; i++) {
+		u32 process = number_at(p->group_leader->thread_pid, tree->level, tree->namespace);
+
+		if (process && process == tree->root)
+			return 1;
+		if (p->pid <= 1)
+			return 0;
+		p = p->real_parent;
+	}
+	ADD(tree->lost, 1);
+	return 0;
+}
+
+/* Makes a task a member, with the CPU time up to now that does not count. Returns whether it
+ * was none before. */
+static __always_inline bool join(struct tree *tree, struct task_struct *t, u64 before)
+{
+	struct member new = { .before = before };
+	u64 key = (u64)t;
+	long failed;
+
+	ADD(tree->members, 1);
+	failed = bpf_map_update_elem(&members, &key, &new, BPF_NOEXIST);
+	if (failed) {
+		ADD(tree->members, -1);
+		if (failed != -EEXIST)
+			ADD(tree->lost, 1);
+		return 0;
+	}
+	if (t->pid == t->tgid)
+		ADD(tree->processes, 1);
+	return 1;
+}
+
+/* Whether a task creates members. */
+static __always_inline bool is_inside(struct tree *tree, struct task_struct *maker)
+{
+	u64 key = (u64)maker;
+
+	if (bpf_map_lookup_elem(&members, &key))
+		return 1;
+	return *(volatile u64 *)&tree->marking && descends(tree, maker);
 }
 
 static __always_inline void on_birth(struct task_struct *t)
 {
+	struct task_struct *maker = bpf_get_current_task_btf();
 	struct tree *tree = the_tree();
-	u64 key = bpf_get_current_task();
-	u64 maker = bpf_get_current_pid_tgid() >> 32;
-	struct member new = {};
 
 	if (!tree || *(volatile u64 *)&tree->ended)
 		return;
-	if (!bpf_map_lookup_elem(&members, &key) && (maker != tree->root || t->tgid == maker))
-		return;
-	key = (u64)t;
-	ADD(tree->members, 1);
-	if (bpf_map_update_elem(&members, &key, &new, BPF_ANY)) {
-		ADD(tree->members, -1);
-		ADD(tree->lost, 1);
-		return;
-	}
-	if (t->pid == t->tgid)
-		ADD(tree->processes, 1);
+	if ((!tree->root && maker->tgid == tree->caller && t->tgid != maker->tgid) ||
+	    is_inside(tree, maker))
+		join(tree, t, 0);
 }
 
 /*
@@ -143,6 +207,7 @@ static __always_inline void leave(struct tree *tree, u64 key, struct member *mem
 	struct command command = member->command;
 	struct command_use *row;
 
+	use -= member->before;
 	if (bpf_map_delete_elem(&members, &key))
 		return;
 	ADD(tree->cpu_ns, use);
@@ -164,6 +229,20 @@ static __always_inline u64 peak(struct task_struct *t)
 	return mm ? greater(resident(mm), OPTIONAL(mm->hiwater_rss)) : max_rss(FROM(t)->signal);
 }
 
+/* Adds the counters of a task to the sums, or takes them away where `sign` is -1. */
+static __always_inline void add_counters(struct tree *tree, struct task_struct *t, s64 sign)
+{
+	ADD(tree->utime, sign * OPTIONAL(t->utime));
+	ADD(tree->stime, sign * OPTIONAL(t->stime));
+	ADD(tree->minflt, sign * OPTIONAL(t->min_flt));
+	ADD(tree->majflt, sign * OPTIONAL(t->maj_flt));
+	ADD(tree->nvcsw, sign * OPTIONAL(t->nvcsw));
+	ADD(tree->nivcsw, sign * OPTIONAL(t->nivcsw));
+	ADD(tree->cpu_delay_ns, sign * OPTIONAL(t->sched_info.run_delay));
+	ADD(tree->read_bytes, sign * OPTIONAL(t->ioac.read_bytes));
+	ADD(tree->write_bytes, sign * OPTIONAL(t->ioac.write_bytes));
+}
+
 SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struct *t)
 {
 	struct task_struct *leader = FROM(t)->group_leader;
@@ -177,15 +256,7 @@ SUBPROGRAM int count(struct tree *tree, struct member *member, struct task_struc
 	if (bpf_core_field_exists(leader->comm))
 		__builtin_memcpy(command.name, leader->comm, sizeof(command.name));
 	member->command = command;
-	ADD(tree->utime, OPTIONAL(t->utime));
-	ADD(tree->stime, OPTIONAL(t->stime));
-	ADD(tree->minflt, OPTIONAL(t->min_flt));
-	ADD(tree->majflt, OPTIONAL(t->maj_flt));
-	ADD(tree->nvcsw, OPTIONAL(t->nvcsw));
-	ADD(tree->nivcsw, OPTIONAL(t->nivcsw));
-	ADD(tree->cpu_delay_ns, OPTIONAL(t->sched_info.run_delay));
-	ADD(tree->read_bytes, OPTIONAL(t->ioac.read_bytes));
-	ADD(tree->write_bytes, OPTIONAL(t->ioac.write_bytes));
+	add_counters(tree, t, 1);
 	/* A death at the same moment on another CPU may be missed here. */
 	if (rss > *(volatile u64 *)&tree->max_rss)
 		*(volatile u64 *)&tree->max_rss = rss;
@@ -207,8 +278,14 @@ int BPF_PROG(exits, struct task_struct *t)
 	struct member *member;
 	u64 key = (u64)t;
 
+	if (!tree)
+		return 0;
+	/* Its children are still in its list. */
+	if (*(volatile u64 *)&tree->marking && t->children.next != &t->children &&
+	    descends(tree, t))
+		ADD(tree->orphaned, 1);
 	member = bpf_map_lookup_elem(&members, &key);
-	if (tree && member)
+	if (member)
 		count(tree, member, t);
 	return 0;
 }
@@ -222,7 +299,7 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	u64 key = (u64)prev;
 	struct rq *q;
 
-	if (!tree || !(dead || next->tgid == tree->root))
+	if (!tree || !(dead || next->tgid == tree->caller))
 		return 0;
 	if (tree->left_out && (u32)next->tgid == tree->left_out)
 		return 0;
@@ -300,5 +377,31 @@ int each_task(struct bpf_iter__task *ctx)
 		return 0;
 	count(tree, member, t);
 	leave(tree, key, member, use_now(tree, t));
+	return 0;
+}
+
+/* At the begin: the tree of a running process. */
+SEC("iter/task")
+int mark_task(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task;
+	struct tree *tree = the_tree();
+	struct member *member;
+	u64 key = (u64)t;
+
+	if (!t || !tree || bpf_map_lookup_elem(&members, &key) || !descends(tree, t))
+		return 0;
+	/* What it uses from here on counts. */
+	add_counters(tree, t, -1);
+	if (!join(tree, t, use_now(tree, t))) {
+		add_counters(tree, t, 1);
+		return 0;
+	}
+	/* The program at the end of its memory may have come before the mark. */
+	member = bpf_map_lookup_elem(&members, &key);
+	if (member && *(volatile u32 *)&t->exit_state & EXIT_DEAD) {
+		count(tree, member, t);
+		leave(tree, key, member, use_now(tree, t));
+	}
 	return 0;
 }

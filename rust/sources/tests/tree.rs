@@ -1,12 +1,13 @@
 //! Following a tree of processes against this machine's kernel; the same tests run in the
 //! guests.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use precise_top_sources::{Tree, TreeSums};
+use precise_top_sources::{Error, Tree, TreeSums};
 
 /// What the children of all tests used is one sum.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -32,6 +33,12 @@ fn waited_for() -> u64 {
     };
     let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
     ns(usage.ru_utime) + ns(usage.ru_stime)
+}
+
+/// CPU time of a process so far, without its children, in ns.
+fn used_by(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("its times");
+    text.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
 }
 
 fn shell(script: &str) {
@@ -79,4 +86,41 @@ fn orphans_and_what_still_runs_belong_to_it() {
     assert!(sums.cpu_ns > 5_000_000, "the orphan's counting: {}", sums.cpu_ns);
     assert!(later.cpu_ns >= sums.cpu_ns, "{} and later {}", sums.cpu_ns, later.cpu_ns);
     assert_eq!(of_shells(&sums).1, sums.cpu_ns);
+}
+
+#[test]
+fn the_tree_of_a_running_process_counts_from_the_begin() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(probe) = tree() else { return };
+    drop(probe);
+    // It has used time before, and a child that outlives its parent already runs.
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done
+        (sleep 5 & sleep 6)& echo ready; read line
+        i=0; while [ $i -lt 100 ]; do ( (:) & ); i=$((i+1)); done; echo done; read line";
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut answers = BufReader::new(child.stdout.take().expect("its output"));
+    let mut answer = String::new();
+    answers.read_line(&mut answer).expect("a line");
+    let before = used_by(child.id());
+    let tree = Tree::open_for(child.id()).expect("its tree");
+    let mut input = child.stdin.take().expect("its input");
+    writeln!(input, "go").expect("it reads");
+    answers.read_line(&mut answer).expect("a line");
+    let used = used_by(child.id()) - before;
+    let sums = tree.finish().expect("the sums");
+    drop(input);
+    child.kill().expect("it runs");
+    child.wait().expect("it is ours");
+    assert_eq!(sums.missed, 0, "{sums:?}");
+    // The shell, its sleeping child and grandchild, and 100 with 100 parents that go at once.
+    assert_eq!(sums.processes, 3 + 200, "{sums:?}");
+    assert!(before > 10_000_000, "{before}");
+    assert!(sums.cpu_ns >= used && sums.cpu_ns < used + before, "{sums:?}, {used} after {before}");
+    assert_eq!(of_shells(&sums).1, sums.cpu_ns);
+    assert!(matches!(Tree::open_for(1 << 22), Err(Error::NoSuchTask(_))));
 }

@@ -8,6 +8,9 @@
 //! * At the end a walk adds the members that still live. It misses tasks between their release
 //!   and their last switch, so `finish` waits for these. If the last switch is hidden, the
 //!   program at the end of the task's memory adds its time.
+//! * The tree of a running process is marked by a walk at the begin, and what its tasks used
+//!   before does not count. Children whose parent died during the walk are in no chain of parents
+//!   any more, so such a begin is given up and made again: then they were orphans before it.
 //! * Each tree has maps and programs of its own, independent of all others.
 
 use std::fs::File;
@@ -26,7 +29,7 @@ use crate::sys::shared::{Mapping, TreeWords};
 /// Members that may live at a time.
 const MEMBERS: usize = 65536;
 /// Bytes of a member in its map.
-pub(super) const MEMBER: usize = 24;
+pub(super) const MEMBER: usize = 32;
 /// Bytes of a command's name, and of its sums.
 pub(super) const COMMAND: usize = 16;
 pub(super) const COMMAND_USE: usize = 16;
@@ -35,9 +38,11 @@ const COMMANDS: usize = 8192;
 /// How long a task may take from its release to its last switch, and how often to look.
 const PATIENCE: u32 = 1000;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How often to begin again where parents die while their tree is marked.
+const BEGINS: usize = 16;
 
 /// Sums the resource use of the processes that the calling process creates from now on, and
-/// of their descendants.
+/// of their descendants; or that of a running process and its descendants from now on.
 #[derive(Debug)]
 pub struct Tree {
     words: Mapping,
@@ -48,6 +53,8 @@ pub struct Tree {
     /// The program at births.
     born: OwnedFd,
     page_kb: u64,
+    /// Parents that died while the tree was marked: their children may be missing.
+    orphaned: u64,
 }
 
 /// Resource use of all members.
@@ -103,17 +110,46 @@ impl Tree {
     /// AccessDenied without CAP_BPF and CAP_PERFMON; Unsupported if the kernel is older than
     /// 5.14.
     pub fn open() -> Result<Tree, Error> {
+        Tree::begin(None)
+    }
+
+    /// Follows a running process, by its number in the caller's pid namespace, with all that
+    /// descends from it.
+    ///
+    /// NoSuchTask if there is none, else the errors of `open`.
+    pub fn open_for(pid: u32) -> Result<Tree, Error> {
+        let mut tree = Tree::begin(Some(pid))?;
+        for _ in 1..BEGINS {
+            if tree.orphaned == 0 {
+                break;
+            }
+            tree = Tree::begin(Some(pid))?;
+        }
+        match tree.words.read::<TreeWords>(0).processes {
+            0 => Err(Error::NoSuchTask(pid)),
+            _ => Ok(tree),
+        }
+    }
+
+    fn begin(root: Option<u32>) -> Result<Tree, Error> {
+        let mut loader = Loader::new(loader::TREE)?;
         let trees = make_array("trees", size_of::<TreeWords>(), 1)?;
         let members = make_hash(HASH, "members", [8, MEMBER], MEMBERS)?;
         let commands = make_hash(HASH, "commands", [COMMAND, COMMAND_USE], COMMANDS)?;
-        let mut loader = Loader::new(loader::TREE)?;
         let maps = [("trees", &trees), ("members", &members), ("commands", &commands)];
         loader.link(&loader::borrowed(&maps))?;
-        let begin = loader.load("begin", Target::Call)?;
-        let walk = loader.load("each_task", Target::Tasks)?;
-        let walk = bpf::link_iterator(walk.as_fd())
-            .map_err(|error| Error::os("link the task iterator", error))?;
-        bpf::run(begin.as_fd()).map_err(|error| Error::os("run the BPF program", error))?;
+        let words = map(&trees, size_of::<TreeWords>())?;
+        let call = |name| {
+            let program = loader.load(name, Target::Call)?;
+            bpf::run(program.as_fd()).map_err(|error| Error::os("run the BPF program", error))
+        };
+        call("begin")?;
+        if let Some(pid) = root {
+            call("find_namespace")?;
+            words.write(offset_of!(TreeWords, root), u64::from(pid));
+            words.write(offset_of!(TreeWords, marking), 1_u64);
+        }
+        let walk = walk_of(&loader, "each_task")?;
         let load = |name, point| loader.load(name, Target::Tracepoint(point));
         let attach = |program: &OwnedFd| {
             bpf::attach(program.as_fd())
@@ -127,14 +163,16 @@ impl Tree {
             attach(&load("freed", "sched_process_free")?)?,
             attach(&born)?,
         ];
-        Ok(Tree {
-            words: map(&trees, size_of::<TreeWords>())?,
-            commands,
-            walk,
-            _links: links,
-            born,
-            page_kb: Host::new().page_size() >> 10,
-        })
+        let page_kb = Host::new().page_size() >> 10;
+        let mut tree = Tree { words, commands, walk, _links: links, born, page_kb, orphaned: 0 };
+        if root.is_some() {
+            // This causes a switch, which updates the scheduler's clock.
+            std::thread::sleep(LOOK_AGAIN);
+            pass(&walk_of(&loader, "mark_task")?)?;
+            tree.words.write(offset_of!(TreeWords, marking), 0_u64);
+        }
+        tree.orphaned = tree.words.read::<TreeWords>(0).orphaned;
+        Ok(tree)
     }
 
     /// Ends, and returns the sums; living members count with their use so far.
@@ -146,7 +184,7 @@ impl Tree {
             }
             // This causes a switch, which updates the scheduler's clock.
             std::thread::sleep(LOOK_AGAIN);
-            self.count_living()?;
+            pass(&self.walk)?;
         }
         let words: TreeWords = self.words.read(0);
         // Skipped births anywhere in the system; some may belong to this tree.
@@ -170,18 +208,25 @@ impl Tree {
             read_bytes: words.read_bytes,
             write_bytes: words.write_bytes,
             max_rss_kb: words.max_rss * self.page_kb,
-            missed: words.lost + words.members + skipped,
+            missed: words.lost + words.members + skipped + self.orphaned,
             unnamed: words.unnamed,
             commands: commands.collect(),
         })
     }
+}
 
-    fn count_living(&self) -> Result<(), Error> {
-        let failed = |error| Error::os("run the BPF program", error);
-        let mut pass = File::from(bpf::begin_iterator(self.walk.as_fd()).map_err(failed)?);
-        while pass.read(&mut [0; 8]).map_err(failed)? != 0 {}
-        Ok(())
-    }
+/// A program that visits all tasks.
+fn walk_of(loader: &Loader, name: &'static str) -> Result<OwnedFd, Error> {
+    let program = loader.load(name, Target::Tasks)?;
+    bpf::link_iterator(program.as_fd()).map_err(|error| Error::os("link the task iterator", error))
+}
+
+/// Lets it visit them once.
+fn pass(walk: &OwnedFd) -> Result<(), Error> {
+    let failed = |error| Error::os("run the BPF program", error);
+    let mut pass = File::from(bpf::begin_iterator(walk.as_fd()).map_err(failed)?);
+    while pass.read(&mut [0; 8]).map_err(failed)? != 0 {}
+    Ok(())
 }
 
 #[cfg(test)]

@@ -379,7 +379,12 @@ words! {
 words! {
     /// `struct tree`: what the programs tell of a tree of processes.
     TreeWords = "tree" {
+        caller: u64,
         root: u64,
+        level: u64,
+        namespace: u64,
+        marking: u64,
+        orphaned: u64,
         ended: u64,
         offset_ns: i64,
         members: u64,
