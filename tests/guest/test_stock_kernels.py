@@ -1,7 +1,7 @@
 """The sources and ptop in machines with Debian's stock kernels.
 
 tools/stock_kernels.py says which kernels; `make test-guest` has fetched them. Each machine
-boots once and runs all parts; each part is a test. Nothing is hidden from BPF there, so
+boots once and runs all parts but those that need one of their own; each part is a test. Nothing is hidden from BPF there, so
 that the tests of exactness apply in full.
 """
 
@@ -56,10 +56,14 @@ PARTS = {
     "run": "$PYTHON tests/guest/programs/run.py",
     "exits": "$PYTHON tests/guest/programs/exits.py",
     "cgroups": "$PYTHON tests/guest/programs/cgroups.py",
-    "watch": "$PYTHON tests/guest/programs/watch.py",
+    "watch": "$PYTHON tests/guest/programs/watch.py cpus_go_and_return the_clock_is_set",
+    "sleep": "$PYTHON tests/guest/programs/watch.py the_machine_sleeps",
     **{f"rust-{name}": f"/programs/{name} --test-threads=1 2>&1" for name in PROGRAMS},
 }
-DEMANDING = {"audit-storm", "rust-balance", "rust-unit", "watch"}
+DEMANDING = {"audit-storm", "rust-balance", "rust-unit"}
+# What these do to their machine would stay for the parts that follow: CPUs that went and came back,
+# a clock that was set, and devices that slept.
+ALONE = {"watch", "sleep"}
 BEGIN = re.compile(r"^part (\S+)$", re.MULTILINE)
 END = re.compile(r"^part status (\d+) at [\d.]+$", re.MULTILINE)
 
@@ -73,8 +77,7 @@ def parts_of(kernel: Kernel) -> list[str]:
     parts = [part for part in PARTS if (part in asked if asked else NAMED or part not in DEMANDING)]
     if kernel.name == stock_kernels.STEADY:
         return parts
-    # CPUs, clock and sleep of an emulated machine.
-    parts = [part for part in parts if part != "watch" or part in asked]
+    parts = [part for part in parts if part not in ALONE or part in asked]
     if kernel.is_arm or not NAMED:
         return [part for part in parts if not part.startswith("rust-")]
     return [part for part in parts if part != "rust-unit"]
@@ -95,18 +98,21 @@ class Run:
 
 
 class Machines:
-    """Boots each kernel once, for those of its parts that are to run."""
+    """Boots each kernel once for those of its parts that are to run, and again for each of those
+    that need a machine of their own."""
 
     def __init__(self, scratch: Path, parts: dict[str, list[str]]) -> None:
         self._scratch = scratch
         self._parts = parts
         self._files: dict[bool, tuple[list[tuple[Path, str]], str]] = {}
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[tuple[str, str], Run] = {}
 
-    def run(self, kernel: Kernel) -> Run:
-        if kernel.name not in self._runs:
-            self._runs[kernel.name] = self._boot(kernel)
-        return self._runs[kernel.name]
+    def run(self, kernel: Kernel, part: str) -> Run:
+        alone = part if part in ALONE else ""
+        if (kernel.name, alone) not in self._runs:
+            together = [part for part in self._parts[kernel.name] if part not in ALONE]
+            self._runs[kernel.name, alone] = self._boot(kernel, [alone] if alone else together)
+        return self._runs[kernel.name, alone]
 
     def _staged(self, kernel: Kernel) -> tuple[list[tuple[Path, str]], str]:
         """The files of a machine, and the words that start Python there."""
@@ -120,7 +126,7 @@ class Machines:
                 self._files[False] = files, python
         return self._files[kernel.is_arm]
 
-    def _boot(self, kernel: Kernel) -> Run:
+    def _boot(self, kernel: Kernel, parts: list[str]) -> Run:
         files, python = self._staged(kernel)
         way = "one call" if walks_in_one_call(kernel) else "iterator"
         lines = [
@@ -128,7 +134,7 @@ class Machines:
             f"export PRECISE_TOP_WAY='{way}' STORM=tests/kernel/programs/storm.py",
             f"export PYTHON='{python}' PTOP='{python} -m ptop'; cd /checkout",
         ]
-        for name in self._parts[kernel.name]:
+        for name in parts:
             lines += [f"echo; echo part {name}", PARTS[name], "status=$?"]
             lines += ["echo; echo part status $status at $(cut -d' ' -f1 /proc/uptime)"]
         run = Run()
@@ -178,7 +184,7 @@ def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ],
 )
 def test_stock_kernel(kernel: Kernel, part: str, machines: Machines) -> None:
-    run = machines.run(kernel)
+    run = machines.run(kernel, part)
     # With the end of the machine where that came too early.
     output = run.output.get(part, "") + run.error[-2000:]
     if part.startswith("audit-") and not walks_in_one_call(kernel):

@@ -1,4 +1,6 @@
-"""`taskstats.watch` while CPUs go and return, the clock is set, and the machine sleeps.
+"""`taskstats.watch` while CPUs go and return, the clock is set, or the machine sleeps.
+
+    watch.py CHECK ...
 
 Each interval is right, or says that it is not: its books close. It needs a machine of its own.
 """
@@ -127,4 +129,5 @@ def the_machine_sleeps() -> None:
 
 
 if __name__ == "__main__":
-    check_all(cpus_go_and_return, the_clock_is_set, the_machine_sleeps)
+    checks = (cpus_go_and_return, the_clock_is_set, the_machine_sleeps)
+    check_all(*(check for check in checks if check.__name__ in sys.argv))
