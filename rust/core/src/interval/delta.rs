@@ -208,15 +208,29 @@ impl Interval {
     /// Increase of a counter in the interval; None for other fields, for a
     /// counter that went backwards, and where a record lacks it.
     pub fn increase(&self, row: usize, field: Field) -> Option<u64> {
-        if field.info().kind != Kind::Counter {
-            return None;
-        }
-        let now = self.cur.get(row)?.unsigned(field)?;
-        match self.matches.get(row)? {
-            Match::Born => Some(now),
-            Match::Unseen | Match::Repeated => None,
-            Match::Same(index) => now.checked_sub(self.prev.get(*index as usize)?.unsigned(field)?),
-        }
+        let [increase] = self.increases(row, [field]);
+        increase
+    }
+
+    /// Increases of counters, as of [`Interval::increase`]. The records are searched for once.
+    pub(crate) fn increases<const N: usize>(
+        &self,
+        row: usize,
+        fields: [Field; N],
+    ) -> [Option<u64>; N] {
+        let found = self.cur.get(row).zip(self.matches.get(row));
+        let before = match found {
+            None | Some((_, Match::Unseen | Match::Repeated)) => return [None; N],
+            Some((_, Match::Born)) => None,
+            Some((_, Match::Same(index))) => match self.prev.get(*index as usize) {
+                None => return [None; N],
+                earlier => earlier,
+            },
+        };
+        fields.map(|field| {
+            let now = found?.0.unsigned(field).filter(|_| field.info().kind == Kind::Counter)?;
+            now.checked_sub(before.map_or(Some(0), |before| before.unsigned(field))?)
+        })
     }
 
     /// CPU time of all rows in the interval. `steal_ns` is None unless a row knows it.

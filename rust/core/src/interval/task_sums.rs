@@ -8,13 +8,17 @@
 //! * Sums of consecutive parts of a recording can be computed apart, and appended.
 
 use std::collections::HashMap;
+use std::mem::take;
 
 use super::Interval;
 use crate::fields::Field;
 use crate::identity::is_same_in_recording;
 use crate::record::Record;
 
-const DELAYS: [Field; 8] = [
+/// What is summed up apart from CPU time: bytes that were read and written, and all delays.
+const COUNTERS: [Field; 10] = [
+    Field::read_bytes,
+    Field::write_bytes,
     Field::cpu_delay_total,
     Field::blkio_delay_total,
     Field::swapin_delay_total,
@@ -56,10 +60,10 @@ pub struct TaskSum {
 }
 
 impl TaskSum {
-    /// Takes over what is known of the same task later, and adds what it used.
-    fn append(&mut self, later: TaskSum) {
-        if !later.name.is_empty() {
-            self.name = later.name;
+    /// Takes over what is known of the same task later, with its name then, and adds what it used.
+    fn append(&mut self, later: TaskSum, name: &[u8]) {
+        if !name.is_empty() && name != self.name {
+            self.name = name.to_vec();
         }
         self.uid = later.uid.or(self.uid);
         self.cgroup_id = later.cgroup_id.or(self.cgroup_id);
@@ -114,7 +118,8 @@ impl TaskSums {
         for (row, record) in interval.cur().iter().enumerate() {
             let cpu_ns = interval.usage(row).map(|used| used.total_ns()).filter(|&ns| ns > 0);
             if cpu_ns.is_some() {
-                self.append(TaskSum { boot, cpu_ns, ..sum_of(interval, row, &record) });
+                let name = record.ac_comm().unwrap_or_default();
+                self.append(TaskSum { boot, cpu_ns, ..sum_of(interval, row, &record) }, name);
             }
         }
     }
@@ -128,8 +133,9 @@ impl TaskSums {
         }
         let boots: Vec<usize> =
             later.boots.into_iter().map(|(host, boot_id)| self.boot(&host, boot_id)).collect();
-        for task in later.tasks {
-            self.append(TaskSum { boot: boots[task.boot], ..task });
+        for mut task in later.tasks {
+            let name = take(&mut task.name);
+            self.append(TaskSum { boot: boots[task.boot], ..task }, &name);
         }
     }
 
@@ -146,33 +152,36 @@ impl TaskSums {
         })
     }
 
-    fn append(&mut self, later: TaskSum) {
-        let key = later.pid.map_or_else(|| Key::Name(later.name.clone()), Key::Pid);
+    /// Adds what a task used, and its name, which `later` lacks: most have it already.
+    fn append(&mut self, later: TaskSum, name: &[u8]) {
+        let key = later.pid.map_or_else(|| Key::Name(name.to_vec()), Key::Pid);
         let place = self.last.entry((later.boot, key)).or_insert(self.tasks.len());
         match self.tasks.get_mut(*place) {
-            Some(task) if is_same_in_recording(task.start_ns, later.start_ns) => task.append(later),
+            Some(task) if is_same_in_recording(task.start_ns, later.start_ns) => {
+                task.append(later, name);
+            }
             _ => {
                 *place = self.tasks.len();
-                self.tasks.push(later);
+                self.tasks.push(TaskSum { name: name.to_vec(), ..later });
             }
         }
     }
 }
 
-/// What a row's task is, and what it used apart from CPU time.
+/// What a row's task is apart from its name, and what it used apart from CPU time.
 fn sum_of(interval: &Interval, row: usize, record: &Record<'_>) -> TaskSum {
-    let increase = |field| interval.increase(row, field);
+    let [read_bytes, write_bytes, delays @ ..] = interval.increases(row, COUNTERS);
     TaskSum {
         boot: 0,
         pid: record.ac_pid(),
         start_ns: record.ac_start_ns(),
-        name: record.ac_comm().unwrap_or_default().to_vec(),
+        name: Vec::new(),
         uid: record.ac_uid(),
         cgroup_id: record.cgroup_id().filter(|&id| id != 0),
         lived_us: record.ac_etime().unwrap_or(0),
         cpu_ns: None,
-        delay_ns: DELAYS.into_iter().map(increase).fold(None, plus),
-        read_bytes: increase(Field::read_bytes),
-        write_bytes: increase(Field::write_bytes),
+        delay_ns: delays.into_iter().fold(None, plus),
+        read_bytes,
+        write_bytes,
     }
 }
