@@ -76,6 +76,8 @@ def _end(last: bool) -> Action:
 
 
 _EVERYWHERE = ("table", *PAGES)
+# Where there are rows or lines to go to.
+_WITH_LINES = ("table", "help", *LISTS)
 _LIVE, _REPLAY = ("live",), ("replay",)
 
 _VIEW: tuple[Key, ...] = (
@@ -147,17 +149,17 @@ _ACTS: tuple[Key, ...] = (
 )  # fmt: skip
 
 _MOVES: tuple[Key, ...] = (
-    Key("Down", "the next row or line", _move(1), "", "j Down", _EVERYWHERE, htop="Down",
+    Key("Down", "the next row or line", _move(1), "", "j Down", _WITH_LINES, htop="Down",
         top="Down", old="j Down"),
-    Key("Up", "the previous row or line", _move(-1), "", "k Up", _EVERYWHERE, htop="Up",
+    Key("Up", "the previous row or line", _move(-1), "", "k Up", _WITH_LINES, htop="Up",
         top="Up", old="k Up"),
-    Key("PgDn", "a page down", _move(1, True), "", "Ctrl-F PgDn", _EVERYWHERE, htop="PgDn",
+    Key("PgDn", "a page down", _move(1, True), "", "Ctrl-F PgDn", _WITH_LINES, htop="PgDn",
         top="PgDn", old="PgDn"),
-    Key("PgUp", "a page up", _move(-1, True), "", "Ctrl-B PgUp", _EVERYWHERE, htop="PgUp",
+    Key("PgUp", "a page up", _move(-1, True), "", "Ctrl-B PgUp", _WITH_LINES, htop="PgUp",
         top="PgUp", old="PgUp"),
-    Key("Home", "the first row or line", _end(False), "", "g Home", _EVERYWHERE, htop="Home",
+    Key("Home", "the first row or line", _end(False), "", "g Home", _WITH_LINES, htop="Home",
         top="Home", old="g Home"),
-    Key("End", "the last row or line", _end(True), "", "G End", _EVERYWHERE, htop="End",
+    Key("End", "the last row or line", _end(True), "", "G End", _WITH_LINES, htop="End",
         top="End", old="G End"),
     Key("F", "follow the selected row", state.follow, htop="F"),
     Key("Space Insert", "tag the row", state.ask("tag"), views=_LIVE, htop="Space"),

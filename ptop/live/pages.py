@@ -74,7 +74,9 @@ _TERMS = (
 )
 
 
-def books_page(books: Mapping[str, int | None], interval_ns: int) -> list[StyledLine]:
+def books_page(
+    books: Mapping[str, int | None], interval_ns: int, notice: str = ""
+) -> list[StyledLine]:
     """The page of the balance, from `Interval.books`, in per cent of one CPU."""
     length_ns = interval_ns or 1
     lines: list[StyledLine] = [
@@ -94,7 +96,7 @@ def books_page(books: Mapping[str, int | None], interval_ns: int) -> list[Styled
         verdict = "Some CPU time has not been found."
     else:
         verdict = "Some CPU time was counted twice."
-    return [*lines, ("", "plain"), (verdict, "bold"), ("Esc returns", "plain")]
+    return [*lines, ("", "plain"), (verdict, "bold"), (notice or "Esc returns", "plain")]
 
 
 def column_page(state: State, columns: Mapping[str, TableColumn], height: int) -> list[StyledLine]:
@@ -145,6 +147,12 @@ def refused_page(state: State, height: int) -> list[StyledLine]:
     lines: list[StyledLine] = [(text, "plain") for text in state.labels[:room]]
     lines += [("", "plain")] * (room - len(lines))
     return [("ptop: refused", "bold"), *lines, (state.notice or "Esc returns", "bold")]
+
+
+def marked(page: list[StyledLine], mark: str) -> list[StyledLine]:
+    """The page with a mark before its title, which a narrow screen cuts at the end."""
+    (title, style), *rest = page
+    return [(f"{mark} {title}", style), *rest]
 
 
 def _list_page(title: str, texts: list[str], state: State, height: int) -> list[StyledLine]:

@@ -180,7 +180,7 @@ class Renderer:
             case "help":
                 page = pages.help_page(self.state, height)
             case "books":
-                page = pages.books_page(interval.books(), interval.interval_ns)
+                page = pages.books_page(interval.books(), interval.interval_ns, self.state.notice)
             case "columns":
                 page = pages.column_page(self.state, self.columns, height)
             case "setup":
@@ -197,4 +197,6 @@ class Renderer:
                 page = pages.refused_page(self.state, height)
             case _:
                 return None
+        if self.state.paused:
+            page = pages.marked(page, "PAUSED" if self.ascii else "⏸")
         return Lines(page, size)

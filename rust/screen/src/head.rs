@@ -27,7 +27,11 @@ pub(crate) fn lines(
     if shows(1) {
         lines.push(machine(data, settings));
     }
-    lines.push(cpus(data, settings, cells));
+    let mut mean = ScreenLine::default();
+    if !shows(1) {
+        push_marks(&mut mean, settings);
+    }
+    lines.push(cpus(mean, data, settings, cells));
     lines.extend(bars(&data.cpus, cells, heights));
     if shows(2) {
         lines.push(ScreenLine::plain(tasks(data, settings)));
@@ -92,24 +96,43 @@ fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
 
 /// Whether the interval is the newest, else how old it is; and how far back what was kept is exact.
 fn push_lamp(line: &mut ScreenLine, local_s: i64, settings: &ViewSettings) {
-    let (live, paused, minus) =
-        if settings.ascii { ("* LIVE", "PAUSED", '-') } else { ("◉ LIVE", "⏸", '−') };
     if settings.paused {
-        line.push(paused, Style::Reverse);
+        line.push(settings.paused_mark(), Style::Reverse);
     } else {
-        line.push(live, Style::Good);
+        line.push(if settings.ascii { "* LIVE" } else { "◉ LIVE" }, Style::Good);
     }
     line.text.push(' ');
     text::push_time_of_day(&mut line.text, local_s);
     if let Some(age_s) = settings.age_s {
         line.text.push(' ');
-        line.text.push(minus);
-        text::push_minutes(&mut line.text, age_s);
+        push_age(line, age_s, settings);
     }
     if let Some(exact_s) = settings.exact_s {
         line.text.push_str(" exact ");
-        line.text.push(minus);
-        text::push_minutes(&mut line.text, exact_s);
+        push_age(line, exact_s, settings);
+    }
+}
+
+fn push_age(line: &mut ScreenLine, age_s: f64, settings: &ViewSettings) {
+    line.text.push(if settings.ascii { '-' } else { '−' });
+    text::push_minutes(&mut line.text, age_s);
+}
+
+/// Appends what a screen without the line of the machine must not hide: that the interval is not
+/// the newest, and that ptop keeps root.
+fn push_marks(line: &mut ScreenLine, settings: &ViewSettings) {
+    let mut mark = |text: &str| {
+        if !text.is_empty() {
+            line.push(text, Style::Reverse);
+            line.text.push(' ');
+        }
+    };
+    mark(if settings.replay.is_empty() { "" } else { "REPLAY" });
+    mark(if settings.paused { settings.paused_mark() } else { "" });
+    mark(&settings.badge);
+    if let Some(age_s) = settings.age_s {
+        push_age(line, age_s, settings);
+        line.text.push(' ');
     }
 }
 
@@ -221,8 +244,13 @@ fn shares(times: &CpuTimes) -> Shares {
     [user + nice, system, iowait, irq + softirq, steal]
 }
 
-/// The mean of all CPUs, and the lamp.
-fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLine {
+/// Appends the mean of all CPUs, and the lamp.
+fn cpus(
+    mut line: ScreenLine,
+    data: &ViewData<'_>,
+    settings: &ViewSettings,
+    cells: usize,
+) -> ScreenLine {
     let mut mean = [0.0; 5];
     for times in &*data.cpus {
         for (sum, share) in mean.iter_mut().zip(shares(times)) {
@@ -230,7 +258,6 @@ fn cpus(data: &ViewData<'_>, settings: &ViewSettings, cells: usize) -> ScreenLin
         }
     }
     let [user, system, iowait, irq, steal] = mean;
-    let mut line = ScreenLine::default();
     if reason(data, settings).is_none() {
         line.push("✓", Style::Good);
     } else {

@@ -134,6 +134,11 @@ impl ViewSettings {
         !self.hidden.contains(&meter)
     }
 
+    /// The mark of a paused view.
+    pub(crate) fn paused_mark(&self) -> &'static str {
+        if self.ascii { "PAUSED" } else { "⏸" }
+    }
+
     /// The query for the rows from the top of the screen on.
     pub fn query(&self) -> Query {
         Query {

@@ -362,6 +362,30 @@ fn the_first_line_says_which_frame_is_shown() {
 }
 
 #[test]
+fn a_low_screen_says_that_its_frame_is_not_the_newest() {
+    let table = live();
+    let first = |change: &dyn Fn(&mut ViewSettings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        let screen = drawn(&view(&table, 40, 2), &settings, (40, 10));
+        screen.lines[0].text.clone()
+    };
+    let cpus = first(&|_| {});
+    assert!(cpus.starts_with("✓ 2 CPUs"), "{cpus}");
+    let held = |settings: &mut ViewSettings| {
+        (settings.paused, settings.age_s) = (true, Some(229.0));
+        settings.badge = "ROOT".into();
+    };
+    assert!(first(&|settings| settings.paused = true).starts_with("⏸ ✓ 2 CPUs"));
+    assert!(first(&held).starts_with("⏸ ROOT −3:49 ✓ 2 CPUs"));
+    let replay = |settings: &mut ViewSettings| {
+        (settings.paused, settings.ascii) = (true, true);
+        settings.replay = "2026-11-23 12:34:56".into();
+    };
+    assert!(first(&replay).starts_with("REPLAY PAUSED "));
+}
+
+#[test]
 fn screens_of_replays() {
     let table = live();
     let notice = "2026-11-23 12:34:56  frame 4 of 59".into();
