@@ -87,7 +87,7 @@ def test_rows_are_those_of_the_interval(interval: taskstats.Interval) -> None:
     for rows in (interval, interval.fold("name")):
         for top, limit, text in ((0, 5, None), (2, 3, None), (0, None, name)):
             plain = rows.select(sources, sort="total_ns", text=text, limit=limit)
-            seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 300))
+            seen = screen(text=text, limit=limit, top=top).lines(rows, None, (100, 60_000))
             assert rows_of(seen) == [row(cells, "·").rstrip() for cells in plain[top:]]
             assert seen.rows == len(plain)
             if not top:
@@ -386,6 +386,45 @@ def test_the_command_line_follows_an_exec_and_outlives_the_task() -> None:
         task.wait()
         (line,) = rows_of(view.lines(last, None, SIZE), 1)
         assert line.split(maxsplit=1)[1] == "sleep 31415"
+
+
+@pytest.mark.parametrize("name", ["bpf", "procfs"])
+def test_a_program_that_executes_itself_shows_its_new_arguments(
+    name: str, needs: Callable[[bool, str], None]
+) -> None:
+    report = next(report for report in taskstats.sources() if report.name == name)
+    needs(report.available, f"{name}: {report.reason}")
+    script = "read x; exec sh -c 'read y; exit' second"
+    with (
+        taskstats.Source(name) as source,
+        subprocess.Popen(["sh", "-c", script, "first"], stdin=subprocess.PIPE) as task,
+    ):
+        assert task.stdin is not None
+        command = Path(f"/proc/{task.pid}/cmdline")
+        view = screen((PID, COMMAND), sort="ac_pid", pids=[task.pid])
+
+        def shown() -> str:
+            interval = taskstats.usage(before, source.snapshot())
+            (line,) = rows_of(view.lines(interval, None, SIZE), 1)
+            return line.split(maxsplit=1)[1]
+
+        before = source.snapshot()
+        # What has just started is read again at each of its intervals.
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            time.sleep(0.1)
+        assert shown().endswith(" first")
+        start = reads()
+        own = reads() - start
+        last = taskstats.usage(before, source.snapshot())
+        start = reads()
+        view.lines(last, None, SIZE)
+        assert reads() - start == own, "it sleeps"
+        task.stdin.write(b"\n")
+        task.stdin.flush()
+        while not command.read_bytes().endswith(b"\0second\0"):
+            time.sleep(0.01)
+        assert shown().endswith(" second")
 
 
 def test_the_name_of_a_program_is_bold_and_its_arguments_scroll(sleepers: list[int]) -> None:

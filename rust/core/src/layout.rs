@@ -211,6 +211,15 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Offset of the mark of [`Record::exec_mark`](crate::Record::exec_mark): the padding before
+    /// `ac_uid`, which versions 1 to 3 lack.
+    pub fn exec_mark_offset(&self) -> Option<usize> {
+        let uid = self.offset(Field::ac_uid).filter(|_| self.base_version() > 3)?;
+        uid.checked_sub(size_of::<u32>())
+    }
+}
+
 impl std::fmt::Debug for Layout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Layout")

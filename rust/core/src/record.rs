@@ -7,6 +7,8 @@
 //! * Every getter returns None for what the version, the length or the source's
 //!   field mask does not hold; 0 is always a measured zero.
 
+use std::num::NonZero;
+
 use crate::field_set::FieldSet;
 use crate::fields::{COMM_LEN, Field, Repr};
 use crate::layout::Layout;
@@ -105,6 +107,14 @@ impl<'a> Record<'a> {
         let bytes = self.bytes.get(offset..offset + COMM_LEN)?;
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
         Some(&bytes[..end])
+    }
+
+    /// Changes with each program that the task executes, also where its name stays the same. None
+    /// where the source does not know. It is in the padding of the kernel's structure, and no
+    /// recording has it.
+    pub fn exec_mark(&self) -> Option<NonZero<u32>> {
+        let at = self.layout.exec_mark_offset()?;
+        NonZero::new(u32::from_ne_bytes(*self.bytes.get(at..)?.first_chunk()?))
     }
 
     /// Exact CPU time in ns: `ac_sum_exec_ns`, else `cpu_run_virtual_total`.
@@ -216,6 +226,13 @@ impl<'a> RecordMut<'a> {
             }
             Repr::U8 | Repr::I8 => self.bytes[offset] = value as u8,
             Repr::Comm => {}
+        }
+    }
+
+    /// Writes the mark of [`Record::exec_mark`]; 0 is unknown.
+    pub fn set_exec_mark(&mut self, mark: u32) {
+        if let Some(at) = self.layout.exec_mark_offset() {
+            self.bytes[at..at + size_of::<u32>()].copy_from_slice(&mark.to_ne_bytes());
         }
     }
 

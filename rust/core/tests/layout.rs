@@ -1,5 +1,7 @@
 //! The field table against the kernel's headers: sizes and offsets per version.
 
+use std::num::NonZero;
+
 use precise_top_core::layout::{EXTENSION_BIT, EXTENSION_SIZE, NEWEST_VERSION, is_exact};
 use precise_top_core::{
     ErrorKind, Field, FieldSet, Kind, Layout, Record, RecordMut, Repr, Snapshot, Value,
@@ -35,6 +37,24 @@ fn early_versions_have_their_own_alignment() {
     assert_eq!(offset(2, Field::read_bytes), None);
     assert_eq!(offset(3, Field::cancelled_write_bytes), Some(256));
     assert_eq!(offset(4, Field::ac_uid), Some(120));
+}
+
+#[test]
+fn the_mark_of_a_program_is_in_padding() {
+    let mark = NonZero::new(7_u32);
+    for version in 1..=NEWEST_VERSION {
+        let layout = Layout::of_version(version).expect("a known version");
+        let mut bytes = vec![0; layout.record_size()];
+        let mut record = RecordMut::new(&mut bytes, &layout).expect("a whole record");
+        record.set_exec_mark(7);
+        let record = record.as_record(FieldSet::ALL);
+        assert_eq!(record.exec_mark(), mark.filter(|_| version > 3), "v{version}");
+        for &field in Field::ALL {
+            let is_zero =
+                matches!(record.value(field), None | Some(Value::Int(0) | Value::Text(b"")));
+            assert!(is_zero, "v{version} {}", field.name());
+        }
+    }
 }
 
 #[test]

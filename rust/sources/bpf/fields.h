@@ -310,6 +310,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 		     (task_flags & PF_SIGNALED ? 0x10 : 0);
 	r->ac_nice = OPTIONAL(t->static_prio) - 120;
 	r->ac_sched = OPTIONAL(t->policy);
+	r->exec_mark = OPTIONAL(t->self_exec_id);
 	if (bpf_core_field_exists(t->comm))
 		__builtin_memcpy(r->ac_comm, t->comm, sizeof(t->comm));
 	if (cred) {

@@ -260,6 +260,7 @@ struct task_struct {
 	u64 acct_rss_mem1, acct_vm_mem1;
 	struct css_set *cgroups;
 	struct task_delay_info *delays;
+	u64 self_exec_id;
 };
 
 /* Before 5.14, and where thread_info is not part of the task. */

@@ -28,7 +28,9 @@ struct record {
 	u64 cpu_run_real_total, cpu_run_virtual_total;
 	char ac_comm[32];
 	u8 ac_sched;
-	u8 pad2[7];
+	u8 pad2[3];
+	/* where struct taskstats has padding: changes with each program that a task executes */
+	u32 exec_mark;
 	u32 ac_uid, ac_gid, ac_pid, ac_ppid;
 	u32 ac_btime;
 	u8 pad3[4];

@@ -116,7 +116,7 @@ impl CommandLines {
         let image = Image::of(record);
         let text = self.source.cmdline(record).map(Arc::from);
         // A task that has died can be asked no more.
-        let before = self.known.remove(&key).filter(|known| known.image == image);
+        let before = self.known.remove(&key).filter(|known| known.image.is_of(record));
         let text = text.or_else(|| before.and_then(|known| known.text));
         let known =
             Known { image, text: text.clone(), read_ns: now_ns, shown_ns: now_ns, has_run: false };

@@ -200,7 +200,7 @@ impl NameStrings {
         let cpu_ns = record.cpu_ns();
         let has_run = known.is_some_and(|known| cpu_ns.is_none() || known.cpu_ns != cpu_ns);
         let look_again = look_again && has_run || self.source.is_recorded();
-        if let Some(known) = known.filter(|known| known.image == image && !look_again) {
+        if let Some(known) = known.filter(|known| known.image.is_of(record) && !look_again) {
             return (known.clone(), None);
         }
         let text = self.source.cmdline(record).map(cut);

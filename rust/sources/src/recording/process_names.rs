@@ -10,6 +10,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -29,11 +30,12 @@ use crate::users::user_name;
 pub(super) const LONGEST_CMDLINE: usize = 4096;
 
 /// Changes when a task executes another program, or another task has its pid.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Image {
     pub(super) start_ns: u64,
     comm: Vec<u8>,
     exe: (Option<u64>, Option<u64>),
+    exec_mark: Option<NonZero<u32>>,
 }
 
 impl Image {
@@ -42,6 +44,7 @@ impl Image {
             start_ns: record.exact_start_ns().unwrap_or(0),
             comm: record.ac_comm().unwrap_or_default().to_vec(),
             exe: (record.ac_exe_dev(), record.ac_exe_inode()),
+            exec_mark: record.exec_mark(),
         }
     }
 
@@ -50,6 +53,8 @@ impl Image {
         self.start_ns == record.exact_start_ns().unwrap_or(0)
             && self.comm == record.ac_comm().unwrap_or_default()
             && self.exe == (record.ac_exe_dev(), record.ac_exe_inode())
+            // A frame before the newest does not have it.
+            && self.exec_mark.zip(record.exec_mark()).is_none_or(|(known, now)| known == now)
     }
 }
 
