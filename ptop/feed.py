@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import taskstats
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 FIRST_DELAY_S = 0.2
 # Longest time for which a replay shows one frame, at normal speed.
 LONGEST_GAP_S = 5.0
+# What the column `60s` shows, and the number of frames that the line of the CPUs does.
+MINUTE_NS, LEAST_SPARKS = 60 * 10**9, 60
 # Longest time that one search for a spike takes.
 SEARCH_S = 2.0
 
@@ -90,6 +92,10 @@ class Feed(Protocol):
 
     def earlier(self, count: int) -> Iterator[taskstats.Interval]:
         """Up to `count` intervals right before the current one, the oldest first."""
+
+    def minute_before(self) -> Iterator[taskstats.Interval] | None:
+        """The intervals before the current one that its sparklines show, the oldest first; None
+        if they are not kept."""
 
     def wait_s(self, delay: float, speed: float) -> float:
         """How long to show the current interval, in seconds."""
@@ -165,6 +171,9 @@ class LiveFeed:
 
     def earlier(self, count: int) -> Iterator[taskstats.Interval]:
         return iter(())
+
+    def minute_before(self) -> Iterator[taskstats.Interval] | None:
+        return None
 
     def wait_s(self, delay: float, speed: float) -> float:
         return delay if self._has_begun() else min(FIRST_DELAY_S, delay)
@@ -336,12 +345,25 @@ class RecordedFeed:
             if interval is not None:
                 yield interval
 
+    def minute_before(self) -> Iterator[taskstats.Interval] | None:
+        times_ns = self.frames.times_ns
+        count = minute_of(self.index, lambda at: self.time_ns - times_ns[at])
+        return self.earlier(count)
+
     def wait_s(self, delay: float, speed: float) -> float:
         following = self.index + 1
         if following >= len(self.frames):
             return LONGEST_GAP_S / speed
         gap_s = (self.frames.times_ns[following] - self.time_ns) / 1e9
         return min(max(gap_s, 0.0), LONGEST_GAP_S) / speed
+
+
+def minute_of(number: int, age_ns: Callable[[int], int], first: int = 0) -> int:
+    """How many frames before a frame its sparklines show: those of a minute, and some at least."""
+    at = max(first, number - LEAST_SPARKS)
+    while at > first and age_ns(at) < MINUTE_NS:
+        at -= 1
+    return number - at
 
 
 def too_late(time_ns: int) -> str:

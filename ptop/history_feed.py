@@ -9,7 +9,7 @@ import taskstats
 
 from ptop import spikes
 from ptop.columns import ReadMeter
-from ptop.feed import SEARCH_S, LiveFeed, too_late
+from ptop.feed import SEARCH_S, LiveFeed, minute_of, too_late
 
 # An interval that is so many times longer than those around it is a gap.
 GAP_FACTOR = 3.0
@@ -225,6 +225,13 @@ class HistoryFeed(LiveFeed):
                 # The oldest may be forgotten while others are looked at.
                 if at >= self.history.first:
                     yield self.history.interval(at).interval
+
+    def minute_before(self) -> Iterator[taskstats.Interval] | None:
+        number, history, now_ns = self.number, self.history, self.time_ns
+        if number is None:
+            return None
+        count = minute_of(number, lambda at: now_ns - history.times_ns(at)[1], history.first)
+        return self.earlier(count)
 
     def span(self, begin: int, end: int) -> taskstats.Interval | str:
         return self.history.span(begin, end) or (

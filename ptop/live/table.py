@@ -37,6 +37,7 @@ class Table:
             lacks=feed.lacks,
             replay=feed.place,
             ages_s=feed.ages_s,
+            before=feed.minute_before,
         )
 
     def update(self, state: State, lines: Lines) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import taskstats
@@ -115,17 +115,19 @@ class Renderer:
         lacks: str = "",
         replay: str = "",
         ages_s: tuple[float | None, float | None] = (None, None),
+        before: Callable[[], Iterable[taskstats.Interval] | None] | None = None,
     ) -> Lines:
         """The table of an interval on a screen of `size` (columns, lines). If its snapshots
-        leave out unchanged tasks, `unchanged` holds them. `lacks` and `replay` are as of
+        leave out unchanged tasks, `unchanged` holds them. `lacks`, `replay` and `before` are as of
         `Screen.lines`, `ages_s` as of `Feed`."""
         rows, resting = self._rows(interval, unchanged)
         if self.state.mode in details.MODES:
             size = (size[0], min(size[1], details.table_lines(size[1])))
         age_s, exact_s = ages_s
         return self.screen.lines(
-            rows, resting, size, lacks=lacks, replay=replay, age_s=age_s, exact_s=exact_s
-        )
+            rows, resting, size,
+            lacks=lacks, replay=replay, age_s=age_s, exact_s=exact_s, before=before,
+        )  # fmt: skip
 
     def find(
         self,

@@ -2009,6 +2009,7 @@ class Screen:
         replay: str = "",
         age_s: float | None = None,
         exact_s: float | None = None,
+        before: Callable[[], Iterable[Interval] | None] | None = None,
     ) -> Lines:
         """Return the whole screen of `size` (columns, lines) for an interval or its groups.
 
@@ -2016,7 +2017,10 @@ class Screen:
         other tasks are then among the rows. `lacks` is why CPU time may be missing, in words, and
         `replay` the date and position of a recorded frame. `age_s` is the age of an interval
         before the newest, `exact_s` that of the oldest one that was kept without loss, in seconds.
-        Raises what `user` and `offset_s` raise, and TypeError where they return another type.
+        `before` is called where this interval is not that after the last one: it returns the
+        intervals of the last minute before it, the oldest first, or None if they are unknown.
+        Raises what `user`, `offset_s` and `before` raise, and TypeError where they return another
+        type.
         """
     def find(
         self,

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,7 @@ KEYS = (
     "user_pct",
     "system_pct",
     "total_pct",
+    "spark",
     "name",
 )
 STATES = {
@@ -58,13 +60,31 @@ def feed_of(name: str = "auto", history: taskstats.History | None = None) -> His
 Screens = dict[str, list[str]]
 
 
-def screens(interval: taskstats.Interval, unchanged: object) -> Screens:
-    """Each state's screen, without the line of the clock."""
-    drawn = {}
-    for name, state in STATES.items():
-        lines = Renderer(state, COLUMNS, Limits()).lines(interval, SIZE, unchanged)  # type: ignore[arg-type]
-        drawn[name] = [text for text, _ in lines.texts[1:]]
-    return drawn
+Before = Callable[[], Iterable[taskstats.Interval] | None]
+
+
+class Screenshots:
+    """Draws the screen of each state, one interval after the other."""
+
+    def __init__(self) -> None:
+        self.renderers = {
+            name: Renderer(state, COLUMNS, Limits()) for name, state in STATES.items()
+        }
+        # How many times intervals before one were asked for.
+        self.asked = 0
+
+    def of(self, interval: taskstats.Interval, unchanged: object, before: Before) -> Screens:
+        """Each state's screen, without the line of the clock."""
+
+        def counted() -> Iterable[taskstats.Interval] | None:
+            self.asked += 1
+            return before()
+
+        drawn = {}
+        for name, renderer in self.renderers.items():
+            lines = renderer.lines(interval, SIZE, unchanged, before=counted)  # type: ignore[arg-type]
+            drawn[name] = [text for text, _ in lines.texts[1:]]
+        return drawn
 
 
 def work() -> None:
@@ -78,12 +98,15 @@ def work() -> None:
 def take(feed: HistoryFeed, count: int) -> list[Screens]:
     """Advances, and returns what the live view showed of each interval."""
     shown: list[Screens] = []
+    screenshots = Screenshots()
     while len(shown) < count:
         had = feed.newest
         feed.advance()
         if feed.newest is not had and feed.newest is not None:
-            shown.append(screens(feed.newest, feed.source))
+            shown.append(screenshots.of(feed.newest, feed.source, feed.minute_before))
         work()
+    # For the first interval alone.
+    assert screenshots.asked == len(STATES)
     return shown
 
 
@@ -99,10 +122,13 @@ def test_a_frame_is_the_same_live_from_memory_and_from_a_file(name: str, tmp_pat
     feed = feed_of(name)
     live = take(feed, 12)
     order = [*range(12), 3, 11, 0, 7]
+    screenshots = Screenshots()
     for number in order:
         feed.show(number)
         assert feed.interval is not None
-        assert screens(feed.interval, feed.unchanged) == live[number], number
+        drawn = screenshots.of(feed.interval, feed.unchanged, feed.minute_before)
+        assert drawn == live[number], number
+    assert screenshots.asked == len(STATES) * (1 + 4), "at the first frame, and at each jump"
     assert feed.history.exact_since == 0
     write(feed, tmp_path / "kept.tsd")
     frames = Frames(taskstats.open(tmp_path / "kept.tsd"))
@@ -113,7 +139,8 @@ def test_a_frame_is_the_same_live_from_memory_and_from_a_file(name: str, tmp_pat
     for number in range(12):
         replayed = RecordedFeed(frames, number + 1)
         assert replayed.interval is not None
-        assert screens(replayed.interval, None) == live[number], number
+        drawn = Screenshots().of(replayed.interval, None, replayed.minute_before)
+        assert drawn == live[number], number
 
 
 def test_sampling_goes_on_while_a_frame_is_shown() -> None:

@@ -205,9 +205,13 @@ impl PyScreen {
     /// other tasks are
     /// then among the rows. `lacks` is why CPU time may be missing, in words, and `replay` the date
     /// and position of a recorded frame. `age_s` is the age of an interval before the newest,
-    /// `exact_s` that of the oldest one that was kept without loss, in seconds. Raises what `user` and `offset_s` raise, and TypeError
+    /// `exact_s` that of the oldest one that was kept without loss, in seconds. `before` is called where
+    /// this interval is not that after the last one: it returns the intervals of the last minute before
+    /// it, the oldest first, or None if they are unknown. Raises what `user`, `offset_s` and `before` raise, and TypeError
     /// where they return another type.
-    #[pyo3(signature = (rows, resting, size, *, lacks="", replay="", age_s=None, exact_s=None))]
+    #[pyo3(signature = (
+        rows, resting, size, *, lacks="", replay="", age_s=None, exact_s=None, before=None
+    ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn lines(
         &mut self,
@@ -219,6 +223,7 @@ impl PyScreen {
         replay: &str,
         age_s: Option<f64>,
         exact_s: Option<f64>,
+        before: Option<Bound<'_, PyAny>>,
     ) -> PyResult<PyLines> {
         let size = cells(size);
         lacks.clone_into(&mut self.settings.lacks);
@@ -228,7 +233,7 @@ impl PyScreen {
         self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
         let chosen = self.chosen(py, &rows, resting.as_ref())?;
-        self.samples.observe(chosen.interval(&rows), self.table.has_sparks());
+        self.observe(chosen.interval(&rows), before)?;
         let (interval, table) = (chosen.interval(&rows), &self.table);
         let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(&rows) };
         self.commands.begin(interval.cur());
@@ -407,6 +412,24 @@ impl PyScreen {
             let arranged = arranged(&nodes, &self.settings, tree);
             Chosen { tree: Some((nodes, arranged)), unchanged }
         }))
+    }
+
+    /// Adds an interval to the samples; first those that `before` returns, if it does not follow
+    /// the last one.
+    fn observe(&mut self, interval: &Interval, before: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let with_tasks = self.table.has_sparks();
+        if let Some(before) = before
+            && !self.samples.continue_with(interval, with_tasks)
+            && let Some(earlier) = before.call0()?.extract::<Option<Bound<'_, PyAny>>>()?
+        {
+            self.samples = Samples::default();
+            for earlier in earlier.try_iter()? {
+                let earlier: PyRef<'_, PyInterval> = earlier?.extract()?;
+                self.samples.observe(&earlier.inner, with_tasks);
+            }
+        }
+        self.samples.observe(interval, with_tasks);
+        Ok(())
     }
 
     fn offset_s(&mut self, py: Python<'_>, interval: &Interval) -> PyResult<i64> {

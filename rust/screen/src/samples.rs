@@ -29,6 +29,8 @@ pub struct Samples {
     end_ns: u64,
     length_ns: u64,
     threads: bool,
+    /// Whether the last interval's tasks are among them.
+    with_tasks: bool,
 }
 
 /// CPU time of a task.
@@ -51,6 +53,14 @@ impl Used {
 }
 
 impl Samples {
+    /// Whether nothing lies between the last interval and this one, or it is that one again. If not,
+    /// those before it have to be added anew.
+    pub fn continue_with(&self, interval: &Interval, with_tasks: bool) -> bool {
+        let (begin, end) = (interval.prev().header().begin, interval.cur().header().begin);
+        [begin, end].iter().any(|instant| instant.boottime_ns == self.end_ns)
+            && (self.with_tasks || !with_tasks)
+    }
+
     /// Adds an interval, unless it is the last one again. An earlier one discards all samples.
     /// `with_tasks` is whether the tasks are shown with theirs.
     pub fn observe(&mut self, interval: &Interval, with_tasks: bool) {
@@ -63,7 +73,7 @@ impl Samples {
             *self = Samples::default();
         }
         (self.end_ns, self.length_ns) = (end_ns, interval.interval_ns());
-        self.threads = header.threads();
+        (self.threads, self.with_tasks) = (header.threads(), with_tasks);
         self.observe_cpus(interval);
         if with_tasks {
             self.observe_tasks(interval);
