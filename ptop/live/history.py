@@ -129,10 +129,11 @@ class Writing:
         while number < end:
             # The oldest may be forgotten meanwhile.
             number = max(number, history.first)
-            completed = history.interval(number).completed()
+            kept = history.interval(number)
+            completed = kept.completed()
             if self.done == 0 or not history.connects(number):
-                self._recorder.write(completed.prev)
-            self._recorder.write(completed.cur)
+                self._recorder.write(completed.prev, kept=kept)
+            self._recorder.write(completed.cur, kept=kept)
             self.done += 1
             number += 1
             yield

@@ -1084,13 +1084,14 @@ class Recorder:
         host: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Self: ...
-    def write(self, snapshot: Snapshot) -> None:
+    def write(self, snapshot: Snapshot, *, kept: KeptInterval | None = None) -> None:
         """Append a snapshot in one write, with the names that are new in it.
 
         Snapshots of a source opened with `changed` are read as whole ones; none may be left out.
         Raises ParseError where the one before is missing, OSError where the write
         fails (the file is then as before, or the message says that it could not be cut back), and
-        ValueError after `close`.
+        ValueError after `close`. `kept` is the interval of a history that the snapshot is of: the
+        limits and use of cgroups are as of that time then.
         """
     def sync(self) -> None:
         """Wait until everything written is on the disk (fdatasync(2)).

@@ -29,6 +29,7 @@ mod intervals;
 pub(crate) mod limits;
 mod metadata;
 mod read;
+mod recorded_cgroups;
 mod strings;
 mod write;
 
@@ -39,6 +40,7 @@ pub use index::Index;
 pub use intervals::{Gap, Intervals, Tasks, Walk};
 pub use metadata::Metadata;
 pub use read::{Copies, Cursor, Reader, Stop};
+pub(crate) use recorded_cgroups::RecordedCgroups;
 pub use write::{Options, Writer};
 
 /// Appends a number, seven bits a byte, the lowest first.
@@ -70,7 +72,7 @@ impl<'a> Input<'a> {
         Input { bytes, at: 0 }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
@@ -96,7 +98,7 @@ impl<'a> Input<'a> {
         usize::try_from(self.varint()?).ok()
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
         self.at += length;
         Some(taken)

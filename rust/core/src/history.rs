@@ -15,6 +15,7 @@
 //!   of them. Then whole runs are dropped.
 //! * Pure: no clock is read. The age of frames is that of the newest one.
 
+mod cgroups;
 mod frame;
 mod key;
 mod merge;
@@ -26,16 +27,19 @@ mod span;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::cgroup_readings::CgroupReadings;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::{Flags, Instant};
 use crate::interval::{Interval, Unchanged};
 use crate::snapshot::{SharedBytes, Snapshot};
 use crate::table::Metric;
 
+use cgroups::KeptReadings;
 use peaks::Peaks;
 use read::Cursor;
 use run::Run;
 
+pub use cgroups::KeptCgroups;
 pub use peaks::Peak;
 
 /// What a history keeps.
@@ -60,6 +64,8 @@ pub struct Kept {
     pub interval: Arc<Interval>,
     /// The tasks that did not run in it; None where the interval has all tasks.
     pub unchanged: Option<Unchanged>,
+    /// The readings of cgroups of that time.
+    pub cgroups: Option<KeptCgroups>,
 }
 
 /// The last intervals of a source.
@@ -72,6 +78,7 @@ pub struct History {
     next: u64,
     next_run: u64,
     metrics: Arc<[Metric]>,
+    readings: KeptReadings,
     cursor: Option<Cursor>,
 }
 
@@ -85,6 +92,7 @@ impl History {
             next: 0,
             next_run: 0,
             metrics: Arc::new([]),
+            readings: KeptReadings::default(),
             cursor: None,
         }
     }
@@ -93,6 +101,11 @@ impl History {
     /// as memory, are left out: the unchanged tasks have them too.
     pub fn measure(&mut self, metrics: impl IntoIterator<Item = Metric>) {
         self.metrics = metrics.into_iter().filter(|metric| !metric.is_of_record()).collect();
+    }
+
+    /// Adds readings of cgroups, which are valid from their time until those that are added next.
+    pub fn note_cgroups(&mut self, readings: &CgroupReadings) {
+        self.readings.push(readings);
     }
 
     /// Begins with a snapshot of all tasks, to which the next interval has to connect.
@@ -182,7 +195,9 @@ impl History {
         }
         // One run is merged at a time, so that no frame has to wait for many.
         let mut may_merge = true;
-        while self.bytes > self.limits.bytes && self.runs.len() > 1 {
+        let oldest_ns = self.runs.front().map_or(0, |run| run.begin.boottime_ns);
+        self.readings.forget_before(oldest_ns);
+        while self.bytes() > self.limits.bytes && self.runs.len() > 1 {
             let last = self.runs.len() - 1;
             let oldest = self.runs.iter().take(last).position(|run| !run.is_merged);
             match oldest.filter(|_| std::mem::replace(&mut may_merge, false)) {
@@ -221,7 +236,7 @@ impl History {
 
     /// Bytes that the frames take.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.readings.bytes()
     }
 
     /// The first frame from which on no tasks are merged.
@@ -266,8 +281,10 @@ impl History {
     /// A frame; None where there is none.
     pub fn frame(&mut self, number: u64) -> Result<Option<Kept>, ParseError> {
         let Some(index) = self.run_of(number) else { return Ok(None) };
-        let run = &self.runs[index];
-        Cursor::read(&mut self.cursor, run, (number - run.first) as usize).map(Some)
+        let (run, at) = (&self.runs[index], (number - self.runs[index].first) as usize);
+        let cgroups = self.readings.at(run.frames[at].end.boottime_ns);
+        let kept = Cursor::read(&mut self.cursor, run, at)?;
+        Ok(Some(Kept { cgroups, ..kept }))
     }
 
     /// The peak of a metric in a frame; None where it was not measured.

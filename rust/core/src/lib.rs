@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cgroup;
+pub mod cgroup_readings;
 pub mod cgroup_stats;
 pub mod codec;
 pub mod columns;
@@ -31,6 +32,7 @@ pub mod table;
 pub mod wire;
 
 pub use cgroup::CgroupName;
+pub use cgroup_readings::{CgroupReadings, CgroupsAt};
 pub use cgroup_stats::{
     CgroupMetric, CgroupPart, CgroupStats, CgroupUse, CgroupValue, CgroupValues, CpuMax,
     KnownCgroups, Limit,

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::cgroup_readings::CgroupsAt;
+use crate::dump::RecordedCgroups;
 use crate::error::ParseError;
 use crate::identity::is_of_process;
 use crate::record::Record;
@@ -95,6 +97,8 @@ pub struct Names {
     /// Offsets of unreadable names, ascending. Any name may have been among them, so that
     /// older names may be wrong from there on.
     lost: Vec<(u64, ParseError)>,
+    /// Limits and use of cgroups.
+    cgroups: Option<RecordedCgroups>,
 }
 
 impl Names {
@@ -124,6 +128,11 @@ impl Names {
     pub(crate) fn lose(&mut self, mut lost: Vec<(u64, ParseError)>) {
         lost.sort_by_key(|&(offset, _)| offset);
         self.lost = lost;
+    }
+
+    /// Sets the readings of cgroups.
+    pub(crate) fn set_cgroups(&mut self, cgroups: RecordedCgroups) {
+        self.cgroups = Some(cgroups);
     }
 
     /// The unreadable names before `offset` of the dump.
@@ -169,6 +178,13 @@ impl NamesAt {
     /// The path of a cgroup.
     pub fn cgroup(&self, id: u64) -> Option<&[u8]> {
         self.text(&StringKey::of_cgroup(id))
+    }
+
+    /// The last two readings of the files of cgroups; None where later ones may be unreadable.
+    pub fn cgroups(&self) -> Option<CgroupsAt> {
+        let (begin, found) = self.names.cgroups.as_ref()?.at(self.offset)?;
+        let lost = self.names.lost(self.offset).last();
+        lost.is_none_or(|&(lost, _)| lost < begin).then_some(found)
     }
 
     fn text(&self, key: &StringKey) -> Option<&[u8]> {

@@ -7,7 +7,8 @@ use precise_top_core::dump::{Cursor, Frames, Index, Options, PREAMBLE, Reader, W
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::names::{RecordedName, StringKey, StringKind};
 use precise_top_core::{
-    ErrorKind, Field, FieldSet, Flags, Header, Layout, SharedBytes, Snapshot, SourceKind, codec,
+    CgroupReadings, CgroupStats, ErrorKind, Field, FieldSet, Flags, Header, Layout, SharedBytes,
+    Snapshot, SourceKind, codec,
 };
 use proptest::prelude::*;
 
@@ -475,4 +476,50 @@ fn a_day_of_a_thousand_tasks_fits_in_200_mb() {
     }
     let day = size * (86_400 / SNAPSHOTS);
     assert!(day < 200_000_000, "a day is {day} bytes");
+}
+
+#[test]
+fn readings_of_cgroups_are_valid_until_the_next() {
+    let snapshots = Machine::new(11).snapshots(4);
+    let (mut writer, mut bytes) = Writer::new(UNCOMPRESSED);
+    let readings = |time_ns, path: &[u8], memory| {
+        let stats = CgroupStats { memory_current: Some(memory), ..CgroupStats::default() };
+        CgroupReadings { time_ns, stats: [(path.to_vec(), stats)].into() }
+    };
+    let first = readings(1_000, b"/a.slice", 5);
+    let second = readings(9_000, b"/a.slice", 6);
+    let mut damaged = 0;
+    for (index, snapshot) in snapshots.iter().enumerate() {
+        // None before the first snapshot, and none of its own for the last.
+        match index {
+            1 => bytes.extend(writer.cgroups(&first).expect("readings")),
+            2 => {
+                damaged = bytes.len() + 48;
+                bytes.extend(writer.cgroups(&second).expect("readings"));
+            }
+            _ => {}
+        }
+        bytes.extend(writer.snapshot(snapshot).expect("whole"));
+    }
+    bytes.extend(writer.finish().expect("an index"));
+    let found = |reader: &Reader| {
+        let mut cursor = Cursor::default();
+        let mut at = |index| {
+            let snapshot = reader.snapshot(index, &mut cursor).expect("whole");
+            let found = snapshot.names().and_then(|names| names.cgroups());
+            found.map(|found| (found.before.map(|before| before.time_ns), found.now.time_ns))
+        };
+        [at(0), at(1), at(2), at(3)]
+    };
+    let whole = reader(&bytes);
+    assert_reads(&whole, &snapshots);
+    assert_eq!(whole.check(), []);
+    let last = Some((Some(1_000), 9_000));
+    assert_eq!(found(&whole), [None, Some((None, 1_000)), last, last]);
+    // Older values are not taken for those of a damaged frame.
+    bytes[damaged] ^= 1;
+    let broken = reader(&bytes);
+    assert_reads(&broken, &snapshots);
+    assert_eq!(broken.check().len(), 1);
+    assert_eq!(found(&broken), [None, Some((None, 1_000)), None, None]);
 }

@@ -169,7 +169,8 @@ fn push(history: &mut History, source: &mut Source, count: usize) -> Vec<Shown> 
 }
 
 fn read(history: &mut History, number: u64) -> Shown {
-    let Kept { interval, unchanged } = history.frame(number).expect("readable").expect("a frame");
+    let Kept { interval, unchanged, .. } =
+        history.frame(number).expect("readable").expect("a frame");
     shown(&interval, unchanged.as_ref())
 }
 

@@ -60,7 +60,7 @@ fn delta_header(rows: u32) -> Vec<u8> {
 /// One frame as the input describes it: kind, flags, rows, how often its piece repeats, the
 /// piece's length, and the piece.
 fn frame(description: &[u8], piece: &[u8], checksum: u32, after: u32) -> Vec<u8> {
-    let kind = FrameKind::from_number(u16::from(description[0] % 6));
+    let kind = FrameKind::from_number(u16::from(description[0] % 8));
     let [compressed, lies, headed] = [1, 2, 4].map(|bit| description[1] & bit != 0);
     let rows = u32_at(description, 2);
     let repeats = usize::from(u16::from_le_bytes([description[6], description[7]])) << 6 | 1;
@@ -94,10 +94,10 @@ fuzz_target!(|input: &[u8]| {
         let length = usize::from(u16::from_le_bytes([description[8], description[9]]));
         let (piece, after) = after.split_at(length.min(after.len()));
         rest = after;
-        let is_full = description[0] % 6 == FrameKind::Full.number() as u8;
+        let is_full = description[0] % 8 == FrameKind::Full.number() as u8;
         let builds_on = if is_full { u32_at(BASE, table.offset + 28) } else { last };
         bytes.extend(frame(description, piece, number, builds_on));
-        if is_full || description[0] % 6 == FrameKind::Delta.number() as u8 {
+        if is_full || description[0] % 8 == FrameKind::Delta.number() as u8 {
             last = number;
         }
     }

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use precise_top_core::ParseError;
 use precise_top_core::history::{History, Limits, Peak};
+use precise_top_core::{ParseError, Snapshot};
+use precise_top_sources::CgroupSampler;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
@@ -23,12 +24,21 @@ use crate::source::PySource;
 #[pyclass(frozen, name = "History", module = "taskstats")]
 pub(crate) struct PyHistory {
     inner: Mutex<History>,
+    cgroups: Mutex<CgroupSampler>,
 }
 
 impl PyHistory {
     /// Locks the history, from code that is detached from the interpreter.
     fn locked(&self) -> MutexGuard<'_, History> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what the files of the cgroups of a snapshot say, now and then.
+    fn note_cgroups(&self, history: &mut History, snapshot: &Snapshot) {
+        let mut cgroups = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(readings) = cgroups.of(snapshot) {
+            history.note_cgroups(&readings);
+        }
     }
 
     fn with<T: Send>(
@@ -53,7 +63,8 @@ impl PyHistory {
             return Err(PyValueError::new_err("the limits of a history are positive numbers"));
         }
         let limits = Limits { span_ns: (minutes * 60e9) as u64, bytes: max_bytes };
-        Ok(PyHistory { inner: Mutex::new(History::new(limits)) })
+        let inner = Mutex::new(History::new(limits));
+        Ok(PyHistory { inner, cgroups: Mutex::new(CgroupSampler::default()) })
     }
 
     /// Begin with a snapshot of all tasks, to which the next interval connects.
@@ -61,7 +72,10 @@ impl PyHistory {
     /// Raises ParseError for a snapshot with `changed` after the first.
     fn begin(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
         let snapshot = Arc::clone(&snapshot.inner);
-        self.with(py, |history| history.begin(&snapshot))
+        self.with(py, |history| {
+            self.note_cgroups(history, &snapshot);
+            history.begin(&snapshot)
+        })
     }
 
     /// Append an interval. `source` is the one that holds the tasks that did not run.
@@ -75,7 +89,10 @@ impl PyHistory {
         source: Option<&PySource>,
     ) -> PyResult<()> {
         let unchanged = source.map(|source| source.unchanged(py)).transpose()?.flatten();
-        self.with(py, |history| history.push(&interval.inner, unchanged.as_ref()))
+        self.with(py, |history| {
+            self.note_cgroups(history, interval.inner.cur());
+            history.push(&interval.inner, unchanged.as_ref())
+        })
     }
 
     /// Set the columns whose peaks are kept with the next intervals. Raises ValueError.

@@ -1,5 +1,6 @@
 //! `taskstats.KeptInterval`, and what holds the tasks that did not run.
 
+use precise_top_core::CgroupsAt;
 use precise_top_core::history::Kept;
 use precise_top_core::interval::Unchanged;
 use pyo3::prelude::*;
@@ -25,6 +26,14 @@ pub(crate) enum Resting<'py> {
 }
 
 impl Resting<'_> {
+    /// The readings of cgroups of an interval of a history.
+    pub(crate) fn cgroups(&self) -> Option<CgroupsAt> {
+        match self {
+            Resting::Source(_) => None,
+            Resting::Kept(kept) => kept.get().inner.cgroups.as_ref()?.unpacked(),
+        }
+    }
+
     pub(crate) fn unchanged(&self, py: Python<'_>) -> PyResult<Option<Unchanged>> {
         match self {
             Resting::Source(source) => source.get().unchanged(py),

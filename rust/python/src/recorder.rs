@@ -11,6 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::errors::python_error;
+use crate::kept::PyKept;
 use crate::snapshot::PySnapshot;
 
 /// Append snapshots to a dump; a context manager.
@@ -116,10 +117,16 @@ impl PyRecorder {
     /// Snapshots of a source opened with `changed` are read as whole ones; none may be left out.
     /// Raises ParseError where the one before is missing, OSError where the write
     /// fails (the file is then as before, or the message says that it could not be cut back), and
-    /// ValueError after `close`.
-    fn write(&self, py: Python<'_>, snapshot: &PySnapshot) -> PyResult<()> {
+    /// ValueError after `close`. `kept` is the interval of a history that the snapshot is of: the
+    /// limits and use of cgroups are as of that time then.
+    #[pyo3(signature = (snapshot, *, kept=None))]
+    fn write(&self, py: Python<'_>, snapshot: &PySnapshot, kept: Option<&PyKept>) -> PyResult<()> {
         let snapshot = Arc::clone(&snapshot.inner);
-        self.with(py, |recorder| recorder.write(&snapshot))
+        let cgroups = kept.and_then(|kept| kept.inner.cgroups.clone());
+        self.with(py, |recorder| {
+            let cgroups = cgroups.and_then(|cgroups| cgroups.unpacked());
+            recorder.write_with(&snapshot, cgroups.as_ref())
+        })
     }
 
     /// Wait until everything written is on the disk (fdatasync(2)).

@@ -399,13 +399,22 @@ impl PyScreen {
             TreeOf::Dead => (Arc::clone(&interval.inner), unchanged(py, resting)?),
             TreeOf::Tasks | TreeOf::Cgroups => (interval.completed(py, resting)?, None),
         };
+        let kept = match tree.of {
+            TreeOf::Cgroups => resting.and_then(Resting::cgroups),
+            TreeOf::Tasks | TreeOf::Dead => None,
+        };
         Ok(py.detach(|| {
             let nodes = match tree.of {
                 TreeOf::Tasks => TaskTree::of_tasks(Arc::clone(&interval)),
                 TreeOf::Dead => TaskTree::of_dead(Arc::clone(&interval)),
                 TreeOf::Cgroups => {
                     let names = precise_top_sources::group_names(&interval);
-                    let values = self.cgroups.get_or_init(ShownCgroups::default).begin(&interval);
+                    let shown = self.cgroups.get_or_init(ShownCgroups::default);
+                    // A kept interval has what was read in its time.
+                    let values = match kept {
+                        Some(kept) => Some(Arc::new(kept) as _),
+                        None => shown.begin(&interval),
+                    };
                     TaskTree::of_cgroups(Arc::clone(&interval), names).with_cgroups(values)
                 }
             };

@@ -36,7 +36,7 @@ const MOST_KEPT: usize = 512;
 /// How often a file that was missing is looked for again.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How old a snapshot may be for files read now to belong to it.
-const FRESH_NS: u64 = 5_000_000_000;
+pub(crate) const FRESH_NS: u64 = 5_000_000_000;
 /// The files, in the order of the parts.
 const FILES: [(CgroupPart, &str); 9] = [
     (CgroupPart::Cpu, "cpu.max"),
@@ -359,14 +359,16 @@ impl Default for ShownCgroups {
 }
 
 impl ShownCgroups {
-    /// Goes to the interval that is shown next. None where it is not the newest of this machine:
-    /// what the files say now is not of its time.
+    /// Goes to the interval that is shown next: what its recording says, or the files of this
+    /// machine. None where it is not the newest here: what they say now is not of its time.
     pub fn begin(&self, interval: &Interval) -> KnownCgroups {
+        if let Some(recorded) = interval.cur().names() {
+            return recorded.cgroups().map(|cgroups| Arc::new(cgroups) as _);
+        }
         let header = interval.cur().header();
         let taken_ns = header.begin.boottime_ns;
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_here = shown.boot_id == header.boot_id && interval.cur().names().is_none();
-        if !is_here || taken_ns < shown.shown_ns {
+        if shown.boot_id != header.boot_id || taken_ns < shown.shown_ns {
             return None;
         }
         if taken_ns > shown.shown_ns {

@@ -34,8 +34,8 @@ pub use privilege::{adopt_orphans, drop_privileges, has_bpf, has_net_admin};
 pub use probe::{Report, delayacct, sources};
 pub use procfs::{arguments, cmdline, sessions};
 pub use recording::{
-    CommandLines, DumpFile, FilterTexts, Lost, Policy, Recorder, Scan, ScanFile, ScanOptions,
-    ScanRows, WantsHost, group_names, read_columns, sum_tasks, with_names,
+    CgroupSampler, CommandLines, DumpFile, FilterTexts, Lost, Policy, Recorder, Scan, ScanFile,
+    ScanOptions, ScanRows, WantsHost, group_names, read_columns, sum_tasks, with_names,
 };
 pub use source::{Request, Source};
 pub use sys::share_heap;

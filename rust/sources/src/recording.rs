@@ -1,6 +1,7 @@
 //! Recorded files: reading them, writing them, and the names in them.
 
 mod append;
+mod cgroup_sampler;
 mod command_lines;
 mod file;
 mod filter_texts;
@@ -14,6 +15,7 @@ mod retention;
 mod rotation;
 mod scan;
 
+pub use cgroup_sampler::CgroupSampler;
 pub use command_lines::CommandLines;
 pub use file::{DumpFile, read_columns};
 pub use filter_texts::FilterTexts;

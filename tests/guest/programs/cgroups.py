@@ -15,6 +15,7 @@ from typing import Any
 
 import taskstats
 from taskstats.machine import cgroups_not_on_v2
+from taskstats.recorded import Frames
 from taskstats.screen import Screen
 
 from ptop.columns import COLUMN_SETS, COLUMNS
@@ -115,6 +116,58 @@ def check_text() -> None:
     assert " 20.00 " in line, table
 
 
+def check_recorded(folder: Path) -> None:
+    """A replay and the history have what was read while it was recorded."""
+    columns = [COLUMNS[key] for key in COLUMN_SETS["cgroups"].shown]
+    screen = Screen(columns, user=str, offset_s=lambda _: 0, sort="total_pct", tree="cgroup")
+    path, copy = "/tmp/cgroups.tsd", "/tmp/copy.tsd"
+    history = taskstats.History()
+    with taskstats.Source(changed=True, cpu_times=True) as source, taskstats.Recorder(path) as to:
+        freeze(folder, True)
+        first = source.snapshot()
+        least_before = stat(folder)
+        to.write(first)
+        history.begin(first)
+        most_before = stat(folder)
+        freeze(folder, False)
+        time.sleep(2)
+        freeze(folder, True)
+        second = source.snapshot()
+        least_now = stat(folder)
+        to.write(second)
+        history.push(taskstats.usage(first, second), source)
+        most_now, memory = stat(folder), int((folder / "memory.current").read_text())
+        freeze(folder, False)
+    kept = history.interval(history.first)
+    with taskstats.Recorder(copy) as to:
+        completed = kept.completed()
+        to.write(completed.prev, kept=kept)
+        to.write(completed.cur, kept=kept)
+    shown = [screen.values(kept.interval, COLUMN_NAMES, resting=kept)]
+    # The file of a history has the readings that were valid at its intervals.
+    for recorded in (path, copy):
+        (interval,) = Frames(taskstats.open(recorded)).intervals()
+        shown.append(screen.values(interval, COLUMN_NAMES))
+    for used in (by_path(rows)[f"/{NAME}"] for rows in shown):
+        print(json.dumps(used))
+        assert used["memory_current"] == memory
+        assert used["memory_max"] == LIMIT
+        assert used["memory_high"] == "max"
+        assert used["cpu_max_pct"] == 20.0
+    for used in (by_path(rows)[f"/{NAME}"] for rows in shown[:2]):
+        for name in ("nr_periods", "nr_throttled", "throttled_usec"):
+            least, most = least_now[name] - most_before[name], most_now[name] - least_before[name]
+            assert least <= used[f"{name}_delta"] <= most, name
+        assert used["nr_throttled_delta"] != 0
+    words = [*os.environ["PTOP"].split(), "replay", path, "-b", "--view", "cgroups"]
+    run = subprocess.run([*words, "--format", "json"], capture_output=True, text=True, check=True)
+    (row,) = (row for row in json.loads(run.stdout)["tasks"] if row["cgroup"] == f"/{NAME}")
+    assert row["memory_max"] == LIMIT
+    assert row["nr_throttled_delta"] > 0
+    (root,) = (row for row in json.loads(run.stdout)["tasks"] if row["cgroup"] == "/")
+    assert root["memory_max"] is None, "the root has no limits"
+
+
 def main() -> None:
     assert cgroups_not_on_v2() == []
     folder = make()
@@ -127,6 +180,7 @@ def main() -> None:
         check_readings(folder)
         freeze(folder, False)
         check_text()
+        check_recorded(folder)
     finally:
         freeze(folder, False)
         os.kill(child, signal.SIGKILL)

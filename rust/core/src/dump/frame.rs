@@ -40,6 +40,8 @@ pub enum FrameKind {
     Index,
     /// What the recorder says of itself.
     Metadata,
+    /// Limits and use of cgroups.
+    Cgroups,
     /// A kind of a later version.
     Unknown(u16),
 }
@@ -54,6 +56,7 @@ impl FrameKind {
             FrameKind::Strings => 4,
             FrameKind::Index => 5,
             FrameKind::Metadata => 6,
+            FrameKind::Cgroups => 7,
             FrameKind::Unknown(number) => number,
         }
     }
@@ -67,6 +70,7 @@ impl FrameKind {
             4 => FrameKind::Strings,
             5 => FrameKind::Index,
             6 => FrameKind::Metadata,
+            7 => FrameKind::Cgroups,
             other => FrameKind::Unknown(other),
         }
     }

@@ -9,6 +9,7 @@ use super::field_table::FieldTable;
 use super::frame::{self, Frame, FrameKind};
 use super::index::{Entry, Index};
 use super::metadata::{self, Metadata};
+use super::recorded_cgroups::RecordedCgroups;
 use super::{limits, strings};
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
@@ -447,7 +448,16 @@ impl Reader {
             let (mut all, mut lost) = (Names::default(), Vec::new());
             let Some(index) = self.index() else { return Arc::new(all) };
             let mut stored = 0_usize;
-            for entry in index.entries.iter().filter(|entry| entry.kind == FrameKind::Strings) {
+            let mut cgroups = RecordedCgroups::new(self.bytes.clone());
+            for entry in &index.entries {
+                match entry.kind {
+                    FrameKind::Strings => {}
+                    FrameKind::Cgroups => {
+                        cgroups.add(entry.offset, self.frame(entry, None).ok());
+                        continue;
+                    }
+                    _ => continue,
+                }
                 match self.strings(entry, &mut stored, all.memory()) {
                     Ok(strings) => all.add(entry.offset, strings),
                     Err(error) => lost.push((entry.offset, error)),
@@ -460,6 +470,7 @@ impl Reader {
                 }),
             );
             all.lose(lost);
+            all.set_cgroups(cgroups);
             Arc::new(all)
         })
     }

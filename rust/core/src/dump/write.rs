@@ -5,6 +5,7 @@ use super::field_table::FieldTable;
 use super::frame::{self, Draft, Frame, FrameKind};
 use super::index::{self, Entry, Index};
 use super::{metadata, strings};
+use crate::cgroup_readings::CgroupReadings;
 use crate::codec;
 use crate::error::{ErrorKind, ParseError};
 use crate::header::Flags;
@@ -225,6 +226,13 @@ impl Writer {
         if !strings.is_empty() {
             self.put(&mut out, FrameKind::Strings, &strings::encode(strings), 0, 0, 0)?;
         }
+        Ok(out)
+    }
+
+    /// A frame of readings of cgroups, before the snapshot of their time.
+    pub fn cgroups(&mut self, readings: &CgroupReadings) -> Result<Vec<u8>, ParseError> {
+        let mut out = Vec::new();
+        self.put(&mut out, FrameKind::Cgroups, &readings.encode(), 0, 0, 0)?;
         Ok(out)
     }
 

@@ -122,7 +122,8 @@ impl Cursor {
             State::Values(values) => Some(values.last.unchanged()),
             State::Whole(_) => None,
         };
-        Kept { interval: Arc::new(Interval::between(ends.prev, ends.cur)), unchanged }
+        let interval = Arc::new(Interval::between(ends.prev, ends.cur));
+        Kept { interval, unchanged, cgroups: None }
     }
 
     /// Reads the next frame.

@@ -138,8 +138,16 @@ impl NameSource {
     pub(super) fn cgroup(&self, record: &Record<'_>, id: u64) -> Option<Vec<u8>> {
         match self {
             NameSource::Recorded(names) => names.cgroup(id).map(<[u8]>::to_vec),
-            NameSource::Here(here) => here.cgroup_path(record.ac_pid()?, id),
+            NameSource::Here(_) => self.cgroup_of(record.ac_pid()?, id),
             NameSource::Unknown => None,
+        }
+    }
+
+    /// The path of a cgroup that a task of this machine is in.
+    pub(super) fn cgroup_of(&self, pid: u32, id: u64) -> Option<Vec<u8>> {
+        match self {
+            NameSource::Here(here) => here.cgroup_path(pid, id),
+            NameSource::Recorded(_) | NameSource::Unknown => None,
         }
     }
 

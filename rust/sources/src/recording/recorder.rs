@@ -21,9 +21,10 @@ use std::time::{Duration, Instant};
 
 use precise_top_core::dump::Writer;
 use precise_top_core::names::RecordedName;
-use precise_top_core::{ParseError, Snapshot};
+use precise_top_core::{CgroupReadings, CgroupsAt, ParseError, Snapshot};
 
 use super::append::{Opened, Place, open_file, where_possible};
+use super::cgroup_sampler::CgroupSampler;
 use super::name_strings::NameStrings;
 use super::policy::Policy;
 use super::retention::{Retention, check_free};
@@ -47,6 +48,7 @@ pub struct Recorder {
     dropped: u64,
     lacks: Vec<String>,
     strings: NameStrings,
+    cgroups: CgroupSampler,
     /// The files that were set aside, once they are known.
     retention: Option<Retention>,
     /// Whether the metadata is in the file.
@@ -68,6 +70,7 @@ impl Recorder {
             path: path.to_owned(),
             place,
             strings: NameStrings::new(policy.cmdlines),
+            cgroups: CgroupSampler::default(),
             policy,
             file,
             writer,
@@ -101,6 +104,15 @@ impl Recorder {
     /// follow the one before it, and is read as a whole one. Where that fails, the file is left as
     /// it was before, and can be read; where even that fails, the error says so.
     pub fn write<B: AsRef<[u8]>>(&mut self, snapshot: &Snapshot<B>) -> Result<(), Error> {
+        self.write_with(snapshot, None)
+    }
+
+    /// The same, for a snapshot of a history with the readings of cgroups at that time.
+    pub fn write_with<B: AsRef<[u8]>>(
+        &mut self,
+        snapshot: &Snapshot<B>,
+        cgroups: Option<&CgroupsAt>,
+    ) -> Result<(), Error> {
         let now_ns = snapshot.header().begin.realtime_ns;
         let host = self.policy.host.as_ref().unwrap_or(&snapshot.header().host).clone();
         if self.is_full(now_ns) {
@@ -111,8 +123,8 @@ impl Recorder {
             check_free(&self.file, &self.path, least)?;
         }
         match self.writer.completed(snapshot)? {
-            Some(whole) => self.write_next(&whole, &host)?,
-            None => self.write_next(snapshot, &host)?,
+            Some(whole) => self.write_next(&whole, &host, cgroups)?,
+            None => self.write_next(snapshot, &host, cgroups)?,
         }
         self.begun_ns.get_or_insert(now_ns);
         if self.policy.sync.is_some_and(|longest| self.synced.elapsed() >= longest) {
@@ -126,10 +138,15 @@ impl Recorder {
         &mut self,
         snapshot: &Snapshot<B>,
         host: &str,
+        cgroups: Option<&CgroupsAt>,
     ) -> Result<(), Error> {
         let begin = self.writer.offset();
         let names = self.strings.of(snapshot, self.writer.is_full_next());
-        let bytes = self.frames(&snapshot.with_host(host), &names);
+        let cgroups = match cgroups {
+            Some(cgroups) => self.cgroups.copied(cgroups),
+            None => self.cgroups.of(snapshot),
+        };
+        let bytes = self.frames(&snapshot.with_host(host), &names, cgroups);
         let bytes = bytes.inspect_err(|_| self.restart(begin))?;
         self.make_room(host).inspect_err(|_| self.restart(begin))?;
         self.append(&bytes, begin)?;
@@ -142,12 +159,16 @@ impl Recorder {
         &mut self,
         snapshot: &Snapshot<&[u8]>,
         names: &[RecordedName],
+        cgroups: Option<CgroupReadings>,
     ) -> Result<Vec<u8>, ParseError> {
         let mut bytes = match self.is_described {
             true => Vec::new(),
             false => self.writer.metadata(&self.policy.metadata)?,
         };
         bytes.append(&mut self.writer.strings(names)?);
+        if let Some(cgroups) = cgroups {
+            bytes.append(&mut self.writer.cgroups(&cgroups)?);
+        }
         bytes.append(&mut self.writer.snapshot(snapshot)?);
         Ok(bytes)
     }
@@ -206,6 +227,7 @@ impl Recorder {
         let before = std::mem::replace(&mut self.writer, writer);
         self.writer.take_over(before);
         self.strings.restart();
+        self.cgroups.restart();
         self.is_described = false;
         self.begun_ns = None;
         Ok(())
@@ -265,6 +287,7 @@ impl Recorder {
     fn restart(&mut self, begin: usize) {
         self.writer.restart(begin);
         self.strings.restart();
+        self.cgroups.restart();
         self.is_described = false;
     }
 
