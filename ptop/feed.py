@@ -118,7 +118,7 @@ class LiveFeed:
         self.notice = ""
         self.lacks = ""
         # Privileges have been dropped by now, and stay as they are.
-        self._advice = _advice()
+        self.advice = _advice()
         self.unchanged: taskstats.Source | taskstats.KeptInterval | None = source
         self.interval: taskstats.Interval | None = None
         self._configured: tuple[bool, set[str], Sequence[ReadMeter]] | None = None
@@ -159,9 +159,35 @@ class LiveFeed:
         start, self._start = self._start, snapshot
         if start is None:
             return None
-        advice = self._advice if snapshot.source == "procfs" else ""
-        self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
+        self._note_lacks(snapshot)
         return taskstats.usage(start, snapshot)
+
+    def _note_lacks(self, snapshot: taskstats.Snapshot) -> None:
+        advice = self.advice if snapshot.source == "procfs" else ""
+        self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
+
+    @property
+    def kept(self) -> taskstats.History | None:
+        """What keeps the intervals."""
+        return None
+
+    @property
+    def continues(self) -> bool:
+        """Whether the current interval is the newest, and the next one begins where it ends."""
+        return self.interval is not None and self._start is not None
+
+    def lend(self) -> taskstats.Interval:
+        """The current interval, for `Frames`: one that is held here too keeps the memory of its
+        snapshots."""
+        interval = self.interval
+        assert interval is not None, "the feed continues"
+        self.interval = self._start = None
+        return interval
+
+    def give_back(self, newest: taskstats.Interval) -> None:
+        """Note the newest interval that `Frames` has taken."""
+        self.interval, self._start = newest, newest.cur
+        self._note_lacks(newest.cur)
 
     def hold(self, holds: bool) -> None:
         pass

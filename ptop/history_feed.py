@@ -80,6 +80,22 @@ class HistoryFeed(LiveFeed):
             self.history.push(newest, self.source)
             self._newest = newest
 
+    @property
+    def kept(self) -> taskstats.History:
+        return self.history
+
+    @property
+    def continues(self) -> bool:
+        return self._held is None and super().continues
+
+    def lend(self) -> taskstats.Interval:
+        self._newest = None
+        return super().lend()
+
+    def give_back(self, newest: taskstats.Interval) -> None:
+        super().give_back(newest)
+        self._newest = newest
+
     def _has_begun(self) -> bool:
         return self._newest is not None
 
@@ -129,16 +145,14 @@ class HistoryFeed(LiveFeed):
 
     @property
     def ages_s(self) -> tuple[float | None, float | None]:
+        if self._held is None:
+            # Of the newest frame, this is said only where something was merged.
+            return None, self.history.exact_s
         history, newest = self.history, self._newest_number()
         if newest is None:
             return None, None
         now_ns = history.times_ns(newest)[1]
-        exact, age_s = history.exact_since, None
-        if self._held is not None:
-            age_s = max(0, now_ns - self._held[1]) / 1e9
-        elif exact == history.first:
-            # Of the newest frame, this is said only where something was merged.
-            return None, None
+        exact, age_s = history.exact_since, max(0, now_ns - self._held[1]) / 1e9
         if exact > newest:
             return age_s, 0.0
         return age_s, (now_ns - history.times_ns(exact)[0]) / 1e9

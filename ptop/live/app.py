@@ -36,6 +36,7 @@ from ptop.live.inspector import EARLIER, Inspector
 from ptop.live.pointing import Pointer, click
 from ptop.live.requests import Requests
 from ptop.live.state import Limits, State, shown_meters
+from ptop.live.steady import Steady
 from ptop.live.table import Table
 from ptop.live.terminal import HungUp, Terminal
 from ptop.live.theme import Look
@@ -170,6 +171,7 @@ class _Loop:
         self.renderer = Renderer(state, columns, limits, user, look.ascii)
         self.table = Table(terminal, feed, self.renderer, state)
         self.files = Files(on_spike)
+        self.steady = Steady(feed, terminal, signals) if isinstance(feed, LiveFeed) else None
         self.requests = Requests(feed, self.table, columns, user, self.guard, self.files)
         # When the notice disappears; None if only a key removes it.
         self.notice_until_s: float | None = None
@@ -195,9 +197,35 @@ class _Loop:
                 self._draw()
             if self.intervals is not None and self.intervals <= 0:
                 return
+            if self._show_frames():
+                continue
             self._wait()
             if self.state.quit:
                 return
+
+    def _show_frames(self) -> bool:
+        """Show intervals while nothing but time passes; returns whether there were any."""
+        steady, state = self.steady, self.state
+        if steady is None or self.stale or state.mode != "table" or state.paused:
+            return False
+        files, inspector, table = self.files, self.inspector, self.table
+        if files.is_watching or files.is_writing or table.searching:
+            return False
+        if inspector.key is not None or inspector.wait_s() is not None:
+            return False
+        if self.notice_until_s is not None or self.terminal.decoder.due_s() is not None:
+            return False
+        table.use(state)
+        shown, lines = steady.run(
+            self.renderer, self.drawing, self.pace, self._wait_s(), self.intervals
+        )
+        if lines is None:
+            return False
+        self.lines = lines
+        self.state = table.update(state, lines)
+        if self.intervals is not None:
+            self.intervals -= shown
+        return True
 
     def _wait(self) -> None:
         """Wait for keys, signals and what is due, and handle them."""

@@ -16,7 +16,7 @@ class Drawing:
     def __init__(self, terminal: Terminal, theme: str) -> None:
         sequences = terminal.sequences
         self._terminal = terminal
-        self._canvas = Canvas(
+        self.canvas = Canvas(
             clear=sequences.clear,
             lines=[sequences.line(number) for number in range(terminal.size.lines)],
             styles=styles(sequences, theme),
@@ -26,10 +26,21 @@ class Drawing:
 
     def draw(self, lines: Lines, state: State) -> None:
         """Write the lines that changed, and place the cursor."""
-        text, cursor = self._canvas.draw(lines), self._placed(state)
+        text, cursor = self.canvas.draw(lines), self._placed(state)
         if text or cursor != self._cursor:
             self._cursor = cursor
             self._terminal.write(text + cursor)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines."""
+        return self._terminal.size
+
+    @property
+    def around(self) -> tuple[str, str]:
+        """What is written before and after the lines that changed, while the cursor stays."""
+        begin, end = self._terminal.sequences.frame
+        return begin, self._cursor + end
 
     def _placed(self, state: State) -> str:
         """Shows the cursor in a prompt, and hides it elsewhere."""

@@ -181,6 +181,11 @@ class Files:
         return self._on_spike.fields if self._on_spike else set()
 
     @property
+    def is_watching(self) -> bool:
+        """Whether each interval is looked at."""
+        return self._on_spike is not None
+
+    @property
     def is_writing(self) -> bool:
         """Whether a file is being written."""
         return self._writing is not None

@@ -27,8 +27,7 @@ class Table:
 
     def lines(self, state: State, interval: taskstats.Interval) -> Lines:
         """The table of an interval."""
-        if self.renderer.state is not state:
-            self.renderer.show(state)
+        self.use(state)
         feed = self.feed
         return self.renderer.lines(
             interval,
@@ -39,6 +38,11 @@ class Table:
             ages_s=feed.ages_s,
             before=feed.minute_before,
         )
+
+    def use(self, state: State) -> None:
+        """Render the next intervals for this state."""
+        if self.renderer.state is not state:
+            self.renderer.show(state)
 
     def update(self, state: State, lines: Lines) -> State:
         """Store the numbers of rows for the next key. Returns the state with the place of the

@@ -72,6 +72,11 @@ class Sequences:
         """Whether the terminal takes sequences of ANSI that its description does not name."""
         return self.move.startswith("\x1b[")
 
+    @property
+    def frame(self) -> tuple[str, str]:
+        """Begins and ends what a terminal that can shows at once."""
+        return ("\x1b[?2026h", "\x1b[?2026l") if self.is_ansi else ("", "")
+
     def attribute(self, name: str) -> str:
         """Begins bold, dim, underlined or reversed text; empty where the terminal cannot."""
         known = {"bold": self.bold, "dim": self.dim, "underline": self.underline}
@@ -158,10 +163,8 @@ class Terminal:
 
     def write(self, text: str) -> None:
         """Write a frame; a terminal that can shows it at once."""
-        if self.sequences.is_ansi:
-            text = f"\x1b[?2026h{text}\x1b[?2026l"
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        begin, end = self.sequences.frame
+        _write(f"{begin}{text}{end}")
 
     def set_mouse(self, reports: bool) -> None:
         """Let the terminal report the mouse, or keep it for itself."""

@@ -921,6 +921,12 @@ class History:
     @property
     def exact_since(self) -> int:
         """Number of the first interval from which on no tasks are merged."""
+    @property
+    def exact_s(self) -> float | None:
+        """How old the oldest interval is from which on no tasks are merged, in seconds.
+
+        None where no tasks are merged.
+        """
 
     def interval(self, number: int) -> KeptInterval:
         """Return the interval of a number. Raises IndexError where it is not here any more."""
@@ -2137,6 +2143,52 @@ class Canvas:
     ) -> Self: ...
     def draw(self, lines: Lines) -> str:
         """Return what to write to the terminal so that it shows these lines."""
+
+@final
+class Frames:
+    """Shows the intervals of a source on a terminal, one after the other.
+
+    `history`, if there is one, keeps the intervals. `run` ends when one of the descriptors
+    `inputs` is readable; `output` is the terminal's. `advice` is what the view says with the
+    procfs source, in words. Raises OSError for a closed descriptor.
+    """
+
+    def __new__(
+        cls,
+        source: Source,
+        history: History | None = None,
+        *,
+        inputs: Sequence[int],
+        output: int,
+        advice: str = ...,
+    ) -> Self: ...
+    def begin(self, interval: Interval) -> None:
+        """Begin where an interval ends. The caller should not hold it, nor its snapshots."""
+    def run(
+        self,
+        screen: Screen,
+        canvas: Canvas,
+        size: tuple[int, int],
+        around: tuple[str, str],
+        *,
+        last_ns: int,
+        delay_ns: int,
+        limit: int | None = None,
+    ) -> tuple[int, int]:
+        """Show intervals every `delay_ns` ns until an input is readable. The last one was shown
+        at `last_ns` of CLOCK_MONOTONIC.
+
+        `size` (columns, lines) is that of the terminal, `around` what is written before and after
+        the lines that changed. Ends after `limit` intervals, and where `screen` has to be
+        configured for the next one. Returns the number of intervals, and when the last one was
+        due. Raises OSError where the terminal is gone, ValueError without `begin`, and what
+        `Source.snapshot` and `Screen.lines` raise.
+        """
+    def end(self) -> tuple[Interval, Lines | None]:
+        """Return the newest interval, and its lines if `run` has shown it. They are held no more.
+
+        Raises ValueError without `begin`.
+        """
 
 def safe(text: str) -> str:
     """Return `text` with everything visible that could control a terminal.

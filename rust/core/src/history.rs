@@ -245,6 +245,15 @@ impl History {
         merged.map_or(self.numbers().start, Run::next)
     }
 
+    /// The time from the end of the first frame from which on no tasks are merged to now; None
+    /// where none are.
+    pub fn exact_ns(&self) -> Option<u64> {
+        let merged = self.runs.iter().rev().find(|run| run.is_merged)?;
+        let end_ns = |number| Some(self.times(number)?.1.realtime_ns);
+        let now_ns = end_ns(self.next.checked_sub(1)?)?;
+        Some(end_ns(merged.next()).map_or(0, |exact_ns| now_ns.saturating_sub(exact_ns)))
+    }
+
     /// The index of the run of a frame.
     fn run_of(&self, number: u64) -> Option<usize> {
         if !self.numbers().contains(&number) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precise_top_core::history::{History, Limits, Peak};
-use precise_top_core::{ParseError, Snapshot};
+use precise_top_core::{Interval, ParseError, Snapshot};
 use precise_top_sources::CgroupSampler;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
@@ -50,6 +50,28 @@ impl PyHistory {
     }
 }
 
+impl PyHistory {
+    /// Appends an interval of a source.
+    pub(crate) fn append(
+        &self,
+        py: Python<'_>,
+        interval: &Interval,
+        source: Option<&PySource>,
+    ) -> PyResult<()> {
+        let unchanged = source.map(|source| source.unchanged(py)).transpose()?.flatten();
+        self.with(py, |history| {
+            self.note_cgroups(history, interval.cur());
+            history.push(interval, unchanged.as_ref())
+        })
+    }
+
+    /// How old the oldest interval is from which on no tasks are merged, in seconds; None where
+    /// none are.
+    pub(crate) fn exact_s(&self) -> Option<f64> {
+        self.locked().exact_ns().map(|ns| ns as f64 / 1e9)
+    }
+}
+
 fn no_interval(number: u64) -> PyErr {
     PyIndexError::new_err(format!("the history has no interval {number}"))
 }
@@ -88,11 +110,7 @@ impl PyHistory {
         interval: &PyInterval,
         source: Option<&PySource>,
     ) -> PyResult<()> {
-        let unchanged = source.map(|source| source.unchanged(py)).transpose()?.flatten();
-        self.with(py, |history| {
-            self.note_cgroups(history, interval.inner.cur());
-            history.push(&interval.inner, unchanged.as_ref())
-        })
+        self.append(py, &interval.inner, source)
     }
 
     /// Set the columns whose peaks are kept with the next intervals. Raises ValueError.
@@ -129,6 +147,14 @@ impl PyHistory {
     #[getter]
     fn exact_since(&self, py: Python<'_>) -> u64 {
         py.detach(|| self.locked().exact_since())
+    }
+
+    /// How old the oldest interval is from which on no tasks are merged, in seconds.
+    ///
+    /// None where no tasks are merged.
+    #[getter(exact_s)]
+    fn exact_age(&self, py: Python<'_>) -> Option<f64> {
+        py.detach(|| self.exact_s())
     }
 
     /// Return the interval of a number. Raises IndexError where it is not here any more.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use precise_top_core::dump::Gap;
-use precise_top_core::{Field, GroupBy, Groups, Interval, TaskTable, state};
+use precise_top_core::{Field, GroupBy, Groups, Interval, SharedBytes, Snapshot, TaskTable, state};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -474,22 +474,31 @@ pub(crate) fn usage(
         Some(before) => Arc::clone(before.cur()),
         None => Arc::clone(&prev.cast::<PySnapshot>()?.get().inner),
     };
-    if let Some(gap) = Gap::<Infallible>::incomparable(prev.header(), cur.header()) {
-        return Err(PyValueError::new_err(format!(
-            "no interval from the first snapshot to the second: {gap}"
-        )));
-    }
-    if !Interval::is_whole(&prev, &cur) {
-        return Err(PyValueError::new_err(
-            "a snapshot of what changed is compared with the one before it: pass that, or open \
-             the source without changed=True",
-        ));
-    }
+    check_comparable(&prev, &cur)?;
     let interval = match before {
         Some(before) => before.then(cur),
         None => Interval::between(prev, cur),
     };
     Ok(PyInterval { inner: Arc::new(interval) })
+}
+
+/// ValueError where there is no interval from one snapshot to the other.
+pub(crate) fn check_comparable(
+    prev: &Snapshot<SharedBytes>,
+    cur: &Snapshot<SharedBytes>,
+) -> PyResult<()> {
+    if let Some(gap) = Gap::<Infallible>::incomparable(prev.header(), cur.header()) {
+        return Err(PyValueError::new_err(format!(
+            "no interval from the first snapshot to the second: {gap}"
+        )));
+    }
+    if !Interval::is_whole(prev, cur) {
+        return Err(PyValueError::new_err(
+            "a snapshot of what changed is compared with the one before it: pass that, or open \
+             the source without changed=True",
+        ));
+    }
+    Ok(())
 }
 
 /// Return the rows of several intervals, end to end in one batch, as columns.

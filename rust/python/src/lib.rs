@@ -8,6 +8,7 @@ mod dump;
 mod errors;
 mod exits;
 mod format;
+mod frames;
 mod history;
 mod interval;
 mod kept;
@@ -95,6 +96,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(acting::set_ioprio, module)?)?;
     module.add_class::<screen::PyLines>()?;
     module.add_class::<screen::PyCanvas>()?;
+    module.add_class::<frames::PyFrames>()?;
     module.add_function(wrap_pyfunction!(text::safe, module)?)?;
     module.add_function(wrap_pyfunction!(text::width, module)?)?;
     module.add_function(wrap_pyfunction!(text::percent, module)?)?;

@@ -90,9 +90,20 @@ const QUARTER_S: u64 = 900;
 
 /// A Python object that has rows.
 #[derive(FromPyObject)]
-enum RowsArgument<'py> {
+pub(crate) enum RowsArgument<'py> {
     Interval(PyRef<'py, PyInterval>),
     Groups(PyRef<'py, PyGroups>),
+}
+
+/// What is said of an interval: see `PyScreen::lines`.
+#[derive(Default)]
+pub(crate) struct About<'a> {
+    pub(crate) lacks: &'a str,
+    pub(crate) replay: &'a str,
+    pub(crate) age_s: Option<f64>,
+    pub(crate) exact_s: Option<f64>,
+    /// Returns the intervals before one that does not follow the last one.
+    pub(crate) before: Option<Bound<'a, PyAny>>,
 }
 
 impl RowsArgument<'_> {
@@ -225,26 +236,8 @@ impl PyScreen {
         exact_s: Option<f64>,
         before: Option<Bound<'_, PyAny>>,
     ) -> PyResult<PyLines> {
-        let size = cells(size);
-        lacks.clone_into(&mut self.settings.lacks);
-        replay.clone_into(&mut self.settings.replay);
-        (self.settings.age_s, self.settings.exact_s) = (age_s, exact_s);
-        let offset_s = self.offset_s(py, rows.interval())?;
-        self.settings.filter.conditions =
-            conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
-        let chosen = self.chosen(py, &rows, resting.as_ref())?;
-        self.observe(chosen.interval(&rows), before)?;
-        let (interval, table) = (chosen.interval(&rows), &self.table);
-        let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(&rows) };
-        self.commands.begin(interval.cur());
-        // Drawn again with more names, it becomes the same again.
-        let selected = RefCell::new(self.selected.take());
-        let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
-            let selected = &mut selected.borrow_mut();
-            draw(interval, rows, table, &self.settings, names, size, offset_s, selected)
-        });
-        self.selected = selected.into_inner();
-        Ok(PyLines(drawn?))
+        let about = About { lacks, replay, age_s, exact_s, before };
+        self.drawn(py, &rows, resting.as_ref(), cells(size), about).map(PyLines)
     }
 
     /// Return the number of the next row, from row `start` on, that meets the condition `text` (see
@@ -385,6 +378,42 @@ impl Chosen {
 }
 
 impl PyScreen {
+    /// The lines of `PyScreen::lines`.
+    pub(crate) fn drawn(
+        &mut self,
+        py: Python<'_>,
+        rows: &RowsArgument<'_>,
+        resting: Option<&Resting<'_>>,
+        size: (usize, usize),
+        about: About<'_>,
+    ) -> PyResult<ScreenLines> {
+        about.lacks.clone_into(&mut self.settings.lacks);
+        about.replay.clone_into(&mut self.settings.replay);
+        (self.settings.age_s, self.settings.exact_s) = (about.age_s, about.exact_s);
+        let offset_s = self.offset_s(py, rows.interval())?;
+        self.settings.filter.conditions =
+            conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
+        let chosen = self.chosen(py, rows, resting)?;
+        self.observe(chosen.interval(rows), about.before)?;
+        let (interval, table) = (chosen.interval(rows), &self.table);
+        let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(rows) };
+        self.commands.begin(interval.cur());
+        // Drawn again with more names, it becomes the same again.
+        let selected = RefCell::new(self.selected.take());
+        let drawn = with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
+            let selected = &mut selected.borrow_mut();
+            draw(interval, rows, table, &self.settings, names, size, offset_s, selected)
+        });
+        self.selected = selected.into_inner();
+        drawn
+    }
+
+    /// Whether the settings are those of the screen that follows these lines.
+    pub(crate) fn is_for(&self, lines: &ScreenLines) -> bool {
+        let ScreenLines { top, selected_key, searching, .. } = lines;
+        !searching && (*top, selected_key) == (self.settings.top, &self.settings.selected_key)
+    }
+
     fn chosen(
         &self,
         py: Python<'_>,
@@ -471,7 +500,7 @@ fn conditions(
 }
 
 /// Columns and lines of a terminal, which are 16-bit numbers (ioctl_tty(2)).
-fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
+pub(crate) fn cells((columns, lines): (u16, u16)) -> (usize, usize) {
     (columns.into(), lines.into())
 }
 
@@ -487,10 +516,16 @@ fn style(name: &str) -> PyResult<Style> {
 #[pyclass(frozen, name = "Lines", module = "taskstats.screen")]
 pub(crate) struct PyLines(ScreenLines);
 
+impl PyLines {
+    pub(crate) fn new(lines: ScreenLines) -> PyLines {
+        PyLines(lines)
+    }
+}
+
 #[pymethods]
 impl PyLines {
     #[new]
-    fn new(texts: Vec<(String, String)>, size: (u16, u16)) -> PyResult<PyLines> {
+    fn of_texts(texts: Vec<(String, String)>, size: (u16, u16)) -> PyResult<PyLines> {
         let styled = texts.iter().map(|(text, name)| Ok((&**text, style(name)?)));
         let texts = styled.collect::<PyResult<Vec<_>>>()?;
         Ok(PyLines(ScreenLines::of_texts(texts, cells(size))))
@@ -619,7 +654,14 @@ impl PyCanvas {
 
     /// Return what to write to the terminal so that it shows these lines.
     fn draw(&mut self, lines: &PyLines) -> &str {
-        self.0.draw(&lines.0)
+        self.text(&lines.0)
+    }
+}
+
+impl PyCanvas {
+    /// What to write to the terminal so that it shows these lines.
+    pub(crate) fn text(&mut self, lines: &ScreenLines) -> &str {
+        self.0.draw(lines)
     }
 }
 

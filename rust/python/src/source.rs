@@ -66,6 +66,18 @@ impl PySource {
         Ok(self.open.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Takes a snapshot. ValueError after `close`.
+    pub(crate) fn take(&self, py: Python<'_>) -> PyResult<Arc<Snapshot<SharedBytes>>> {
+        let take = || {
+            let Open { source, request } = &mut *self.locked()?;
+            source.as_mut().map(|source| source.snapshot(request)).transpose()
+        };
+        match py.detach(take).map_err(|error| python_error(py, error))? {
+            None => Err(PyValueError::new_err("the source is closed")),
+            Some(snapshot) => Ok(Arc::new(snapshot)),
+        }
+    }
+
     /// The tasks that did not run before the last snapshot; None if that has all tasks. The
     /// source is locked only meanwhile.
     pub(crate) fn unchanged(&self, py: Python<'_>) -> PyResult<Option<Unchanged>> {
@@ -130,7 +142,7 @@ impl PySource {
     ///
     /// Empty if nothing; known after the first snapshot.
     #[getter]
-    fn notice(&self, py: Python<'_>) -> String {
+    pub(crate) fn notice(&self, py: Python<'_>) -> String {
         let read = || Some(self.locked().ok()?.source.as_ref()?.notice());
         py.detach(read).unwrap_or_default()
     }
@@ -167,14 +179,7 @@ impl PySource {
     /// Raises ValueError after `close`, and AccessDenied, Unsupported or OSError where the kernel
     /// refuses.
     fn snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {
-        let take = || {
-            let Open { source, request } = &mut *self.locked()?;
-            source.as_mut().map(|source| source.snapshot(request)).transpose()
-        };
-        match py.detach(take).map_err(|error| python_error(py, error))? {
-            None => Err(PyValueError::new_err("the source is closed")),
-            Some(snapshot) => Ok(PySnapshot::new(Arc::new(snapshot))),
-        }
+        Ok(PySnapshot::new(self.take(py)?))
     }
 
     /// Return rows of the tasks that did not run, after a snapshot with `changed`.

@@ -4,6 +4,7 @@
 pub mod acting;
 mod bpf;
 mod cgroups;
+pub mod console;
 mod errors;
 mod exits;
 mod host;
