@@ -137,6 +137,8 @@ class ParquetWriter:
             compression="zstd",
             use_dictionary=text,
             data_page_version="2.0",
+            # Of columns without text 1,024 values at a time take a twentieth longer.
+            write_batch_size=8192,
             store_schema=False,
         )
         self._closing = closing
