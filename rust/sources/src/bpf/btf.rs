@@ -136,6 +136,12 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(word.try_into().ok()?))
 }
 
+/// The first two bytes of a name, which may end with a zero.
+fn begin(name: &[u8]) -> usize {
+    let [first, second] = [0, 1].map(|at| usize::from(name.get(at).copied().unwrap_or(0)));
+    if first == 0 { 0 } else { first << 8 | second }
+}
+
 fn damaged() -> Error {
     Error::Unsupported {
         reason: "the description of types (BTF) is damaged, or of a newer format".into(),
@@ -191,8 +197,11 @@ impl Btf {
 
     /// The string at that offset; empty where there is none.
     pub(crate) fn string(&self, offset: u32) -> &[u8] {
-        let rest = self.bytes.get(self.strings + offset as usize..).unwrap_or_default();
-        rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        self.strings_from(offset).split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    fn strings_from(&self, offset: u32) -> &[u8] {
+        self.bytes.get(self.strings + offset as usize..).unwrap_or_default()
     }
 
     /// The name of a type.
@@ -206,11 +215,18 @@ impl Btf {
         for (place, (kind, name)) in wanted.iter().enumerate() {
             places.entry((*kind, name.as_bytes())).or_default().push(place);
         }
+        // Most types of a kernel are of other kinds, have no name, or begin in another way: to tell
+        // that, their names need not be read to the end and hashed.
+        let kinds = wanted.iter().fold(0_u32, |kinds, (kind, _)| kinds | 1 << kind);
+        let mut begins = vec![false; 1 << 16];
+        wanted.iter().for_each(|(_, name)| begins[begin(name.as_bytes())] = true);
         let mut found = vec![Vec::new(); wanted.len()];
         for id in 1..=self.starts.len() as u32 {
             let Some(candidate) = self.get(id) else { continue };
-            // Most types of a kernel are of other kinds, or have no name.
-            if candidate.name == 0 || !wanted.iter().any(|&(kind, _)| kind == candidate.kind) {
+            if candidate.name == 0
+                || kinds & 1 << candidate.kind == 0
+                || !begins[begin(self.strings_from(candidate.name))]
+            {
                 continue;
             }
             for &place in places.get(&(candidate.kind, self.name(&candidate))).into_iter().flatten()
