@@ -362,6 +362,18 @@ fn the_first_line_says_which_frame_is_shown() {
 }
 
 #[test]
+fn groups_are_counted_on_a_narrow_screen_too() {
+    let table = live();
+    let states = ["running", "sleeping", "idle", "waiting", "stopped", "traced", "zombie"];
+    let states = states.map(|state| (state, 12_345)).into_iter().collect();
+    let view = ViewData { states, ..view(&table, 12_345, 2) };
+    let settings = ViewSettings { group_by: "session".into(), ..settings() };
+    let screen = drawn(&view, &settings, (60, 24));
+    let tasks = screen.lines.iter().find(|line| line.text.contains("rows by")).expect("a line");
+    assert!(tasks.text.starts_with("12345 rows by session  tasks 12345 +1922 died: "), "{tasks:?}");
+}
+
+#[test]
 fn a_low_screen_says_that_its_frame_is_not_the_newest() {
     let table = live();
     let first = |change: &dyn Fn(&mut ViewSettings)| {
