@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import taskstats
 from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 from ptop.columns import COLUMN_SETS
@@ -73,8 +74,8 @@ _WAYS: dict[str, tuple[str, ...]] = {
     "users": ("u",),
     "compare": ("^", "m", ".", "m", "$", "="),
     "signal": ("Home", "F9"),
-    # Their nice values are set to what they are.
-    "confirm": ("Home", "Space", "Space", "R", "Enter"),
+    # Their CPUs are set to what they are.
+    "confirm": ("U", "Home", "Space", "Space", "a", "Enter"),
     "filter": ("F4",),
     "search": ("F3",),
     "delay": ("d",),
@@ -115,6 +116,8 @@ _AFTER: dict[str, tuple[str, ...]] = {
 _AGAIN = ("table", "details", "strace")
 # A text of which each half has words, and the cursor in between.
 _TEXT = ("End", "Ctrl-U", *"ab cd ef", "Ctrl-Left", "Ctrl-K", "Ctrl-Y", "Alt-b", "Alt-b", "Right")
+# How long to wait for what must come: the machine may be busy.
+PATIENCE_S = 120
 # poll(2), and ppoll(2) where the C library uses that.
 _POLLS = {"7", "271", "73"}
 
@@ -146,12 +149,13 @@ class Keyboard:
 
     def __init__(self, live: Live) -> None:
         self.live = live
+        live.child.delaybeforesend = None
         self.slave = os.open(f"/proc/{live.child.pid}/fd/0", os.O_RDWR | os.O_NOCTTY)
 
     def press(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.live.child.send(sequence(name))
-            self.settle()
+        """Press keys without waiting in between."""
+        self.live.child.send("".join(map(sequence, names)))
+        self.settle()
 
     def settle(self) -> None:
         """Wait until ptop has taken all keys and waits for the next one, and read what it wrote."""
@@ -184,7 +188,7 @@ class Keyboard:
         for name in _WAYS[mode]:
             self.press((name,))
             self.meet()
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE_S
         # The pane waits for an interval with more fields.
         while self.mode() != mode:
             assert time.monotonic() < end, f"no {mode} on:\n{self.live.text()}"
@@ -201,7 +205,7 @@ class Keyboard:
         """Press a key, and wait until it has changed the screen: nothing else is written."""
         before, length = self.live.text(), len(self.live.raw)
         self.press((name,))
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE_S
         while len(self.live.raw) == length:
             assert time.monotonic() < end, f"nothing after {name} in {mode}:\n{before}"
             if mode in acting.MODES:
@@ -238,8 +242,8 @@ class Keyboard:
     def keep_frames(self) -> None:
         """Wait until there are some frames to go back to."""
         self.press(("d", *"0.3", "Enter"))
-        end = time.monotonic() + 60
-        seen = set()
+        end = time.monotonic() + PATIENCE_S
+        seen: set[str] = set()
         while len(seen) < 4:
             assert time.monotonic() < end, self.live.text()
             seen.add(self.live.screen.display[0].split()[2])
@@ -304,3 +308,28 @@ def test_every_key_changes_the_screen_or_is_answered(keyboard: Keyboard) -> None
     keyboard.live.child.send(sequence("F10"))
     assert keyboard.live.ended() == 0
     assert keyboard.live.restored()
+
+
+def test_every_key_of_a_replay_alone_changes_the_screen_or_is_answered(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsd"
+    with taskstats.Recorder(path) as recorder, taskstats.Source(exact=True) as source:
+        for _ in range(6):
+            recorder.write(source.snapshot())
+    # A replay has no delay.
+    replay = ["sh", "-c", f'shift 2; exec {PTOP[0]} -m ptop replay "$@"', "ptop"]
+    live = Live(str(path), rows=40, columns=120, command=replay)
+    live.until("F1Help")
+    keyboard = Keyboard(live)
+    for mode in ("table", "details"):
+        for name, key in keys.bindings("htop", "replay", mode):
+            if "live" in key.views:
+                continue
+            while not {"PAUSED", "⏸"} & set(live.text().split()):
+                keyboard.change(keyboard.mode(), "Z")
+            keyboard.leave()
+            keyboard.enter(mode)
+            keyboard.change(mode, name)
+    keyboard.leave()
+    live.child.send(sequence("F10"))
+    assert live.ended() == 0
+    assert live.restored()
