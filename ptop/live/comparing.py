@@ -6,6 +6,8 @@ Design decisions
   groups, filter, order and columns apply.
 * With more marks it is that of two spans, as rates, so that spans of any length compare. A row
   that is missing in a span used nothing there.
+* A task is its pid and start where the source numbers tasks, else its pid and name: other starts
+  are derived, and differ from snapshot to snapshot.
 """
 
 from __future__ import annotations
@@ -139,20 +141,31 @@ def changes(
     largest change first; unknown ones last."""
     before, after = _rates(a, by, source), _rates(b, by, source)
     rows = []
-    for key in before | after:
-        old, new = before.get(key, 0.0), after.get(key, 0.0)
+    for key, (title, _) in (before | after).items():
+        old, new = before.get(key, _NOTHING)[1], after.get(key, _NOTHING)[1]
         change = None if old is None or new is None else new - old
         if old != 0 or new != 0:
-            rows.append((old, new, change, key))
+            rows.append((old, new, change, title))
     return sorted(rows, key=lambda row: (row[2] is None, -abs(row[2] or 0.0), row[3]))
 
 
-def _rates(interval: taskstats.Interval, by: str, source: str) -> dict[str, float | None]:
-    # A pid that another task of the same name had counts as one.
-    titles = ["ac_pid", "title"] if by == "task" else ["title"]
-    table = interval if by == "task" else interval.fold(by)
-    rates = {}
-    for *title, rate in table.select([*titles, source]):
-        known = rate if isinstance(rate, (int, float)) else None
-        rates[" ".join(map(str, title))] = known
+# The title of a row, and its rate.
+_Rate = tuple[str, float | None]
+_NOTHING: _Rate = ("", 0.0)
+
+
+def _rates(interval: taskstats.Interval, by: str, source: str) -> dict[object, _Rate]:
+    """By what is the same in both spans."""
+
+    def known(rate: object) -> float | None:
+        return rate if isinstance(rate, (int, float)) else None
+
+    if by != "task":
+        rows = interval.fold(by).select(["title", source])
+        return {title: (str(title), known(rate)) for title, rate in rows}
+    rates: dict[object, _Rate] = {}
+    columns = ["ac_pid", "title", "task_id", "ac_start_ns", source]
+    for pid, title, task_id, start_ns, rate in interval.select(columns):
+        key = (pid, start_ns if task_id and start_ns else title)
+        rates[key] = (f"{pid} {title}", known(rate))
     return rates

@@ -206,3 +206,24 @@ def test_keys_compare_in_a_replay(feeds: dict[str, FrameFeed]) -> None:
     live.until("what happened from")
     live.child.send("q")
     assert live.ended() == 0
+
+
+def test_a_task_that_changed_its_name_is_one() -> None:
+    """Tasks are matched by pid and start where the source numbers them."""
+    name = Path("/proc/self/comm")
+    before = name.read_text()
+    with taskstats.Source(changed=True) as source:
+        if source.name not in {"bpf", "proc"}:
+            pytest.skip("tasks have no numbers")
+        ends = [source.snapshot()]
+        for title in ("one-name", "other-name"):
+            name.write_text(title)
+            spin(0.01)
+            ends.append(source.snapshot())
+    name.write_text(before)
+    a, b = taskstats.usage(ends[0], ends[1]), taskstats.usage(ends[1], ends[2])
+    rows = [
+        row for row in changes(a, b, "task", "total_ns") if row[3].startswith(f"{os.getpid()} ")
+    ]
+    assert [row[3] for row in rows] == [f"{os.getpid()} other-name"]
+    assert all(row[0] and row[1] for row in rows)
