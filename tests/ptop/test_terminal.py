@@ -326,14 +326,14 @@ def test_without_privilege_and_home_all_is_shown(as_nobody: list[str], tmp_path:
     assert b"Traceback" not in live.raw
 
 
-# Drawing the third screen fails.
+# Drawing a screen for a key fails.
 BROKEN = """
 import itertools, sys
 from ptop import cli
 from ptop.live.view import Renderer
 screens, draw = itertools.count(1), Renderer.lines
 def lines(*arguments, **words):
-    if next(screens) == 3:
+    if next(screens) > 1:
         raise RuntimeError("cannot be drawn")
     return draw(*arguments, **words)
 Renderer.lines = lines
@@ -344,6 +344,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_an_exception_is_reported_on_a_restored_terminal() -> None:
     live = Live(command=[sys.executable, "-c", BROKEN])
     live.until("Name")
+    live.child.send("j")
     assert live.ended() == 1
     assert live.restored()
     told = live.raw.index(b"RuntimeError: cannot be drawn")
