@@ -180,14 +180,13 @@ fn reason(data: &ViewData<'_>, settings: &ViewSettings) -> Option<String> {
 }
 
 fn tasks(data: &ViewData<'_>, settings: &ViewSettings) -> String {
-    let mut line = String::new();
-    // A narrow screen cuts the states, of which there may be many.
-    if !settings.group_by.is_empty() {
-        push(&mut line, format_args!("{} rows by {}  ", data.rows, settings.group_by));
-    }
-    push(&mut line, format_args!("tasks {}", data.tasks));
+    let mut line = format!("tasks {}", data.tasks);
     if data.exited > 0 {
         push(&mut line, format_args!(" +{} died", data.exited));
+    }
+    // A narrow screen cuts the states, of which there may be many.
+    if !settings.group_by.is_empty() {
+        push(&mut line, format_args!(" ({} rows by {})", data.rows, settings.group_by));
     }
     for (number, (name, count)) in data.states.iter().enumerate() {
         let between = if number == 0 { ": " } else { " " };

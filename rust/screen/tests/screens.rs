@@ -370,7 +370,10 @@ fn groups_are_counted_on_a_narrow_screen_too() {
     let settings = ViewSettings { group_by: "session".into(), ..settings() };
     let screen = drawn(&view, &settings, (60, 24));
     let tasks = screen.lines.iter().find(|line| line.text.contains("rows by")).expect("a line");
-    assert!(tasks.text.starts_with("12345 rows by session  tasks 12345 +1922 died: "), "{tasks:?}");
+    assert!(
+        tasks.text.starts_with("tasks 12345 +1922 died (12345 rows by session): "),
+        "{tasks:?}"
+    );
 }
 
 #[test]
