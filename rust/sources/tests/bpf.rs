@@ -18,8 +18,13 @@ use support::{Children, bpf, burn, cpu, exact, has_one_call};
 
 /// Starts sleeping processes.
 fn sleepers(count: usize) -> Children {
-    let sleep = || Command::new("sleep").arg("600").spawn().expect("sleep can be started");
-    Children((0..count).map(|_| sleep()).collect())
+    // Those that have been started are killed where the next one cannot be.
+    let mut children = Children(Vec::new());
+    for _ in 0..count {
+        let sleep = Command::new("sleep").arg("600").spawn();
+        children.0.push(sleep.expect("sleep can be started"));
+    }
+    children
 }
 
 fn pids(children: &Children) -> Vec<u32> {

@@ -32,8 +32,13 @@ struct Sleepers(Vec<Child>);
 
 impl Sleepers {
     fn new(count: usize) -> Sleepers {
-        let sleep = || Command::new("sleep").arg("600").spawn().expect("sleep can be started");
-        Sleepers((0..count).map(|_| sleep()).collect())
+        // Those that have been started are killed where the next one cannot be.
+        let mut sleepers = Sleepers(Vec::new());
+        for _ in 0..count {
+            let sleep = Command::new("sleep").arg("600").spawn();
+            sleepers.0.push(sleep.expect("sleep can be started"));
+        }
+        sleepers
     }
 
     fn pids(&self) -> impl Iterator<Item = u32> {
