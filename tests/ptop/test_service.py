@@ -86,6 +86,18 @@ def test_the_unit_exposes_little(needs: Needs) -> None:
     assert float(level[1]) <= LIMIT, shown
 
 
+def test_systemd_takes_the_unit(tmp_path: Path, needs: Needs) -> None:
+    needs(shutil.which("systemd-analyze") is not None, "needs systemd-analyze")
+    unit = tmp_path / UNIT.name
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    # ptop is not installed where the unit has it.
+    text = UNIT.read_text().replace("/usr/local/bin/ptop", "/bin/true")
+    for added, complaint in (("", ""), ("Nonsense=all\n", "Unknown key")):
+        unit.write_text(text.replace("[Service]\n", f"[Service]\n{added}"))
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert (complaint in run.stderr) if added else (run.returncode, run.stderr) == (0, "")
+
+
 def test_the_units_capabilities_are_enough(logs: Path) -> None:
     assert capabilities(UNIT) == ["CAP_BPF", "CAP_PERFMON"]
     (start,) = setting(UNIT, "ExecStart")
