@@ -73,6 +73,10 @@ class Feed(Protocol):
     def is_live(self) -> bool:
         """Whether the current interval is this machine's newest."""
 
+    @property
+    def newest_snapshot(self) -> taskstats.Snapshot | None:
+        """The last snapshot of this machine, for a live feed; else None."""
+
     def hold(self, holds: bool) -> None:
         """Stay at the current interval while others are taken, or go on with the newest."""
 
@@ -167,6 +171,10 @@ class LiveFeed:
         self.lacks = "; ".join(filter(None, (self.source.notice, advice)))
 
     @property
+    def newest_snapshot(self) -> taskstats.Snapshot | None:
+        return self._start
+
+    @property
     def kept(self) -> taskstats.History | None:
         """What keeps the intervals."""
         return None
@@ -253,6 +261,7 @@ class RecordedFeed:
     ages_s: tuple[float | None, float | None] = (None, None)
     is_sampled = False
     is_live = False
+    newest_snapshot: taskstats.Snapshot | None = None
 
     def __init__(self, frames: Frames, index: int) -> None:
         self.frames = frames

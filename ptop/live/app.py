@@ -316,6 +316,8 @@ class _Loop:
         self.drawing = Drawing(self.terminal, self.look.theme)
         # Whether the screen must be drawn before the next wait.
         self.stale = True
+        # Columns may have lost their room, or got some.
+        self._configure()
 
     def _advance(self) -> None:
         """Go to the next interval."""
@@ -378,7 +380,7 @@ class _Loop:
 
     def _wanted(self) -> tuple[bool, set[str]]:
         """Whether intervals must have threads, and the kernel fields that they need."""
-        fields = needed_fields(self.state, self.columns)
+        fields = needed_fields(self.state, self.columns, self.table.left_out(self.state))
         return self.state.threads, fields | self.files.fields
 
     def _meters(self) -> list[ReadMeter]:

@@ -44,6 +44,14 @@ class Table:
         if self.renderer.state is not state:
             self.renderer.show(state)
 
+    def left_out(self, state: State) -> set[str]:
+        """The columns for which the terminal is too narrow, as far as is known."""
+        snapshot = self.feed.newest_snapshot
+        if snapshot is None or not state.width:
+            return set()
+        self.use(state)
+        return self.renderer.left_out(snapshot, state.width)
+
     def update(self, state: State, lines: Lines) -> State:
         """Store the numbers of rows for the next key. Returns the state with the place of the
         selected row."""

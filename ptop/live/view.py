@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import taskstats
@@ -18,9 +18,12 @@ from ptop.text import offset_s
 Unchanged = taskstats.Source | taskstats.KeptInterval
 
 
-def needed_fields(state: State, columns: Mapping[str, TableColumn]) -> set[str]:
-    """The kernel fields that a screen of `state` needs."""
-    shown = [columns[key] for key in {*_shown(state), state.sort}]
+def needed_fields(
+    state: State, columns: Mapping[str, TableColumn], left_out: Set[str] = frozenset()
+) -> set[str]:
+    """The kernel fields that a screen of `state` needs which has no room for the columns
+    `left_out`."""
+    shown = [columns[key] for key in {*_shown(state), state.sort} - left_out]
     looked_at = inspector.FIELDS if state.mode in details.MODES else frozenset()
     filtered = fields_of_filter(_filter(state))
     return fields_of(shown, state.group_by, state.tree.of) | filtered | {"state"} | looked_at
@@ -67,6 +70,11 @@ class Renderer:
         state = self.state
         named = state.group_by or state.tree.of
         return [for_groups(self.columns[key], named) for key in _shown(state)]
+
+    def left_out(self, snapshot: taskstats.Snapshot, width: int) -> set[str]:
+        """The columns that a screen of `width` cells has no room for."""
+        keys = _shown(self.state)
+        return {keys[number] for number in self.screen.left_out(snapshot, width)}
 
     def _settings(self) -> dict[str, Any]:
         state = self.state

@@ -2029,6 +2029,11 @@ class Screen:
         Raises what `user`, `offset_s` and `before` raise, and TypeError where they return another
         type.
         """
+    def left_out(self, snapshot: Snapshot, width: int) -> list[int]:
+        """Return the numbers of the columns that a screen of `width` cells has no room for.
+
+        A column that the source of `snapshot` cannot fill is none of them, as it needs no room.
+        """
     def find(
         self,
         rows: Interval | Fold,

@@ -14,7 +14,7 @@ use precise_top_core::{
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
     Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TextTable, TreeOf, ViewRows,
-    ViewSettings, draw, find, missing, plain_lines, tree,
+    ViewSettings, draw, find, left_out, missing, plain_lines, tree,
 };
 use precise_top_sources::{CommandLines, FilterTexts, ShownCgroups};
 use pyo3::exceptions::PyValueError;
@@ -27,6 +27,7 @@ use crate::kept::Resting;
 use crate::known_names::{Users, with_names};
 use crate::row_key::PyRowKey;
 use crate::screen_arguments::{ColumnAttributes, settings, table};
+use crate::snapshot::PySnapshot;
 
 /// A column of `PyScreen::values`.
 enum ValueColumn {
@@ -268,6 +269,13 @@ impl PyScreen {
             Err(_) => filter(Some(text), None)?,
         };
         Ok(find(rows, &settings, &wanted, start, backwards))
+    }
+
+    /// Return the numbers of the columns that a screen of `width` cells has no room for.
+    ///
+    /// A column that the source of `snapshot` cannot fill is none of them, as it needs no room.
+    fn left_out(&self, snapshot: &PySnapshot, width: u16) -> Vec<usize> {
+        left_out(&self.table, &self.settings, snapshot.inner.header(), width.into())
     }
 
     /// Return titles, units, the selected rows and the sums of all rows, one string a line.

@@ -50,4 +50,4 @@ pub use selection::Remembered;
 pub use settings::{Meter, TreeOf, TreeSettings, ViewSettings};
 pub use table::{CellFormat, TextColumn, TextTable};
 pub use tabs::Tabs;
-pub use view::{Heights, ShownRow, ViewData, missing};
+pub use view::{Heights, ShownRow, ViewData, left_out, missing};

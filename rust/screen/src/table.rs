@@ -160,20 +160,44 @@ impl TextTable {
         settings: &ViewSettings,
         is_filled: impl Fn(Metric) -> bool,
     ) -> TextTable {
-        let sort = settings.sort;
-        let last = if settings.tree.is_some() { LAST_OF_TREE } else { LAST_TEXT };
-        let mut columns = self.columns.clone();
-        columns.retain(|column| is_filled(column.metric) || column.metric == sort);
-        if columns.is_empty() {
-            columns.clone_from(&self.columns);
-        }
-        while columns.len() > 1 && least_width(&columns, last) > cells {
-            let spare =
-                (0..columns.len()).filter(|&at| columns[at].rank > 0 && columns[at].metric != sort);
-            let Some(first) = spare.max_by_key(|&at| (columns[at].rank, at)) else { break };
-            columns.remove(first);
-        }
+        let (kept, _) = self.fit(cells, settings, is_filled);
+        let columns = kept.into_iter().map(|at| Arc::clone(&self.columns[at])).collect();
         TextTable { columns, cells: Some(cells), offset_s: self.offset_s }
+    }
+
+    /// The columns that are filled but do not fit into `cells`, by their numbers.
+    pub fn left_out(
+        &self,
+        cells: usize,
+        settings: &ViewSettings,
+        is_filled: impl Fn(Metric) -> bool,
+    ) -> Vec<usize> {
+        self.fit(cells, settings, is_filled).1
+    }
+
+    /// The columns that are shown, and the filled ones that do not fit.
+    fn fit(
+        &self,
+        cells: usize,
+        settings: &ViewSettings,
+        is_filled: impl Fn(Metric) -> bool,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let column = |at: usize| &*self.columns[at];
+        let last = if settings.tree.is_some() { LAST_OF_TREE } else { LAST_TEXT };
+        let is_sort = |at: usize| column(at).metric == settings.sort;
+        let all = 0..self.columns.len();
+        let mut kept: Vec<usize> =
+            all.clone().filter(|&at| is_filled(column(at).metric) || is_sort(at)).collect();
+        if kept.is_empty() {
+            kept = all.collect();
+        }
+        let mut left_out = Vec::new();
+        while kept.len() > 1 && least_width(kept.iter().map(|&at| column(at)), last) > cells {
+            let spare = (0..kept.len()).filter(|&n| column(kept[n]).rank > 0 && !is_sort(kept[n]));
+            let Some(first) = spare.max_by_key(|&n| (column(kept[n]).rank, n)) else { break };
+            left_out.push(kept.remove(first));
+        }
+        (kept, left_out)
     }
 
     /// The line of titles.
@@ -367,12 +391,13 @@ fn has_no_sum(row: TableRow<'_>, metric: Metric) -> bool {
 }
 
 /// Cells that the columns need at least; a last column of texts needs `last`.
-fn least_width(columns: &[Arc<TextColumn>], last: usize) -> usize {
-    let widths = columns.iter().enumerate().map(|(at, column)| {
-        let is_last_text = at + 1 == columns.len() && column.side == Side::Left;
+fn least_width<'a>(columns: impl ExactSizeIterator<Item = &'a TextColumn>, last: usize) -> usize {
+    let number = columns.len();
+    let widths = columns.enumerate().map(|(at, column)| {
+        let is_last_text = at + 1 == number && column.side == Side::Left;
         if is_last_text { last.min(column.width) } else { column.width }
     });
-    widths.sum::<usize>() + columns.len() - 1
+    widths.sum::<usize>() + number - 1
 }
 
 /// Makes a number that is too wide fit: without digits after the point, else as #.

@@ -123,6 +123,7 @@ fn shown(
     let key = RowKey::of(row.table, row.row);
     let fate = Fate::of(row.table, row.row);
     let mut line = ScreenLine::plain(String::with_capacity(LINE));
+    line.spans.reserve_exact(table.columns().len() + 2);
     // The mark says what a theme shows by colour.
     let header = interval.cur().header();
     let is_tagged = |key| settings.tagged.iter().any(|tagged| tagged.is_still(key, header));
@@ -218,14 +219,9 @@ impl<'a> ViewData<'a> {
         let number = rows.count(&settings.filter, now);
         let number = settings.limit.map_or(number, |limit| number.min(limit));
         // One cell is for the mark of a row.
-        let mut table = table.fitting(size.0.saturating_sub(1), settings, |metric| {
-            metric.field().is_none_or(|field| match interval.status(field) {
-                FieldStatus::Filled => true,
-                // The live view reads it in the next interval.
-                FieldStatus::NotRead => settings.replay.is_empty(),
-                FieldStatus::Off | FieldStatus::Denied | FieldStatus::Unsupported => false,
-            })
-        });
+        let status = |field| interval.status(field);
+        let is_filled = |metric| is_filled(metric, settings, status);
+        let mut table = table.fitting(size.0.saturating_sub(1), settings, is_filled);
         table.offset_s = offset_s;
         let mut data = ViewData {
             local_s: ((now.begin.realtime_ns / 1_000_000_000) as i64).saturating_add(offset_s),
@@ -242,7 +238,11 @@ impl<'a> ViewData<'a> {
             unfiltered: rows.all(now),
             states,
             cpus: interval.cpu_split().into(),
-            waits: Waits::of(interval),
+            waits: if settings.shows(Meter::Waits) {
+                Waits::of(interval)
+            } else {
+                Waits::default()
+            },
             rates: MachineRates::of(interval, settings),
             samples: rows.samples,
             balance,
@@ -304,6 +304,33 @@ impl<'a> ViewData<'a> {
     pub(crate) fn shows_waits(&self, settings: &ViewSettings) -> bool {
         self.waits.is_known() && settings.shows(Meter::Waits)
     }
+}
+
+/// Whether a metric is known, or may be in the next interval.
+fn is_filled(
+    metric: Metric,
+    settings: &ViewSettings,
+    status: impl Fn(Field) -> FieldStatus,
+) -> bool {
+    metric.field().is_none_or(|field| match status(field) {
+        FieldStatus::Filled => true,
+        // The live view reads it in the next interval.
+        FieldStatus::NotRead => settings.replay.is_empty(),
+        FieldStatus::Off | FieldStatus::Denied | FieldStatus::Unsupported => false,
+    })
+}
+
+/// The columns of a table that a screen of `cells` is too narrow for, by their numbers. What a
+/// source cannot fill is none of them.
+pub fn left_out(
+    table: &TextTable,
+    settings: &ViewSettings,
+    header: &Header,
+    cells: usize,
+) -> Vec<usize> {
+    let status = |field| header.status(field);
+    // One cell is for the mark of a row.
+    table.left_out(cells.saturating_sub(1), settings, |metric| is_filled(metric, settings, status))
 }
 
 /// Sums of the columns that have one, over the rows that the filter keeps. Unchanged tasks
