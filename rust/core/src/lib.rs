@@ -41,7 +41,7 @@ pub use error::{ErrorKind, ParseError};
 pub use field_set::{FieldSet, mask_index};
 pub use fields::{Field, FieldGroup, Kind, Repr, Unit};
 pub use header::{CpuClocks, CpuTimes, FieldStatus, Flags, Header, Instant, SourceKind, System};
-pub use identity::{Identity, TaskKey};
+pub use identity::{HashTask, Identity, TaskKey};
 pub use interval::{Balance, Boot, Children, CpuUse, Interval, TaskSum, TaskSums};
 pub use layout::Layout;
 pub use machine::{

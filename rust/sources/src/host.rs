@@ -333,31 +333,40 @@ fn parse_loadavg(text: &[u8]) -> Option<[u32; 3]> {
 /// None unless all values of the system are there: 0 would be a wrong one. Kernels and their
 /// configurations differ in the details.
 fn parse_meminfo(text: &[u8]) -> Option<(System, MemoryDetails)> {
-    const SYSTEM: [&str; 7] =
-        ["MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "SwapTotal", "SwapFree"];
-    const DETAILS: [&str; 9] = [
-        "AnonPages",
-        "Shmem",
-        "SReclaimable",
-        "SUnreclaim",
-        "Dirty",
-        "Writeback",
-        "SwapCached",
-        "Zswap",
-        "Zswapped",
+    // In the order of the file: most lines have the name after the last one that was found.
+    const NAMES: [&[u8]; 16] = [
+        b"MemTotal",
+        b"MemFree",
+        b"MemAvailable",
+        b"Buffers",
+        b"Cached",
+        b"SwapCached",
+        b"SwapTotal",
+        b"SwapFree",
+        b"Zswap",
+        b"Zswapped",
+        b"Dirty",
+        b"Writeback",
+        b"AnonPages",
+        b"Shmem",
+        b"SReclaimable",
+        b"SUnreclaim",
     ];
-    let text = std::str::from_utf8(text).ok()?;
-    let (mut system, mut details) = ([None; SYSTEM.len()], [None; DETAILS.len()]);
-    for (name, rest) in text.lines().filter_map(|line| line.split_once(':')) {
-        let place = |names: &[&str]| names.iter().position(|&wanted| wanted == name);
-        let kb = || rest.trim().split(' ').next()?.parse::<u64>().ok();
-        if let Some(at) = place(&SYSTEM) {
-            system[at] = kb();
-        } else if let Some(at) = place(&DETAILS) {
-            details[at] = kb();
+    let (mut values, mut next, mut left) = ([None; NAMES.len()], 0, NAMES.len());
+    for line in text.split(|&byte| byte == b'\n') {
+        if left == 0 {
+            break;
+        }
+        let is_name =
+            |&at: &usize| line.get(NAMES[at].len()) == Some(&b':') && line.starts_with(NAMES[at]);
+        if let Some(at) = (next..NAMES.len()).chain(0..next).find(is_name) {
+            values[at] = first_number(&line[NAMES[at].len() + 1..]);
+            (next, left) = (at + 1, left - 1);
         }
     }
-    let [total, free, available, buffers, cached, swap_total, swap_free] = system;
+    let [total, free, available, buffers, cached, swap_cached, swap_total, swap_free, rest @ ..] =
+        values;
+    let [zswap, zswapped, dirty, writeback, anon_pages, shmem, s_reclaimable, s_unreclaim] = rest;
     let system = System {
         mem_total_kb: total.filter(|&kb| kb > 0)?,
         mem_free_kb: free?,
@@ -368,7 +377,30 @@ fn parse_meminfo(text: &[u8]) -> Option<(System, MemoryDetails)> {
         swap_free_kb: swap_free?,
         load_centi: [0; 3],
     };
-    Some((system, MemoryDetails::from_array(details)))
+    let details = MemoryDetails {
+        anon_pages_kb: anon_pages,
+        shmem_kb: shmem,
+        s_reclaimable_kb: s_reclaimable,
+        s_unreclaim_kb: s_unreclaim,
+        dirty_kb: dirty,
+        writeback_kb: writeback,
+        swap_cached_kb: swap_cached,
+        zswap_kb: zswap,
+        zswapped_kb: zswapped,
+    };
+    Some((system, details))
+}
+
+/// The number after some spaces.
+fn first_number(text: &[u8]) -> Option<u64> {
+    let begin = text.iter().position(|&byte| byte != b' ')?;
+    let digits = text[begin..].iter().take_while(|byte| byte.is_ascii_digit());
+    let mut number = None;
+    for digit in digits {
+        number =
+            Some(number.unwrap_or(0_u64).checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+    }
+    number
 }
 
 #[cfg(test)]

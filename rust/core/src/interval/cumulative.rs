@@ -96,6 +96,20 @@ impl Interval {
 
     fn find_children(&self) -> Vec<Children> {
         let mut grown = self.grown();
+        self.subtract_vanished(&mut grown);
+        grown
+            .into_iter()
+            .map(|[user_ns, system_ns, steal_ns]| Children { user_ns, system_ns, steal_ns })
+            .collect()
+    }
+
+    /// Subtracts the time of vanished tasks before the interval from the rows of their nearest
+    /// living ancestors.
+    fn subtract_vanished(&self, grown: &mut [Times]) {
+        let vanished = self.earlier_use_of_vanished();
+        if vanished.is_empty() {
+            return;
+        }
         let rows: HashMap<u32, usize> = self
             .cur()
             .iter()
@@ -105,7 +119,7 @@ impl Interval {
             .collect();
         // A wrong ppid may make the chain of parents a ring: limit the steps.
         let mut steps = 64 * rows.len();
-        for (heir, mut before) in self.earlier_use_of_vanished() {
+        for (heir, mut before) in vanished {
             let mut heir = Some(heir);
             while steps > 0 {
                 steps -= 1;
@@ -123,10 +137,6 @@ impl Interval {
                 heir = self.cur().get(row).and_then(|record| record.ac_ppid());
             }
         }
-        grown
-            .into_iter()
-            .map(|[user_ns, system_ns, steal_ns]| Children { user_ns, system_ns, steal_ns })
-            .collect()
     }
 
     /// The increase of the process's counters of each row.
@@ -166,6 +176,9 @@ impl Interval {
         let (prev, cur) = (self.prev(), self.cur());
         let threads = cur.header().threads();
         let lives = self.lives_on();
+        if lives.iter().all(|&lives| lives) {
+            return HashMap::new();
+        }
         let living: HashSet<_> = cur
             .iter()
             .enumerate()

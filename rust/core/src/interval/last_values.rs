@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use crate::error::ParseError;
 use crate::field_set::FieldSet;
 use crate::header::{Flags, Header};
-use crate::identity::TaskKey;
+use crate::identity::{HashTask, TaskKey};
 use crate::layout::Layout;
 use crate::record::Record;
 use crate::record_buffer::RecordBuffer;
@@ -37,7 +37,7 @@ pub struct LastValues {
     /// The header of the last snapshot.
     header: Header,
     layout: Layout,
-    tasks: IndexMap<TaskKey, LastRecord>,
+    tasks: IndexMap<TaskKey, LastRecord, HashTask>,
     /// The tasks' records, in the order of `tasks`.
     records: Vec<u8>,
     /// The number of the last snapshot.
@@ -45,10 +45,10 @@ pub struct LastValues {
     /// How many tasks have a record in the last snapshot.
     changed: usize,
     /// The pids of tasks that are dead and not reaped.
-    zombies: HashMap<TaskKey, u32>,
+    zombies: HashMap<TaskKey, u32, HashTask>,
     /// Records of tasks that were exiting at the last snapshot: the next snapshot has them
     /// again.
-    exiting: HashMap<TaskKey, (Vec<u8>, FieldSet)>,
+    exiting: Exiting,
     totals: Totals,
     threads: bool,
     fields: FieldSet,
@@ -101,8 +101,10 @@ fn threads_of(record: &Record<'_>, threads: bool) -> u64 {
     record.num_threads().map_or(0, |number| if threads { 1 } else { number.into() })
 }
 
+type Exiting = HashMap<TaskKey, (Vec<u8>, FieldSet), HashTask>;
+
 /// The exited tasks of a snapshot that the kernel has not released yet.
-fn exiting(snapshot: &Snapshot<SharedBytes>) -> HashMap<TaskKey, (Vec<u8>, FieldSet)> {
+fn exiting(snapshot: &Snapshot<SharedBytes>) -> Exiting {
     let exited = (snapshot.living()..snapshot.len()).filter_map(|row| snapshot.get(row));
     exited
         .filter(|record| record.state().is_some_and(|state| state != state::DEAD))
@@ -117,11 +119,11 @@ impl LastValues {
         let mut last_values = LastValues {
             header: full.header().clone(),
             layout: full.layout().clone(),
-            tasks: IndexMap::with_capacity(full.living()),
+            tasks: IndexMap::with_capacity_and_hasher(full.living(), HashTask::default()),
             records: Vec::with_capacity(full.living() * full.layout().record_size()),
             serial: 1,
             changed: 0,
-            zombies: HashMap::new(),
+            zombies: HashMap::default(),
             exiting: exiting(full),
             totals: Totals::default(),
             threads,

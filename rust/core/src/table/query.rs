@@ -160,6 +160,9 @@ pub trait TaskTable {
 
     /// Whether a filter keeps a task of the row, or its title.
     fn has_kept_task(&self, row: usize, filter: &Filter) -> bool {
+        if filter.is_empty() {
+            return self.any_record(row, &|_| true);
+        }
         let name = self.group_name(row);
         let is_dead =
             self.dead(row).is_some() || name.is_none() && self.cell(row, Metric::Exited).is_some();

@@ -17,7 +17,7 @@ use std::mem::take;
 use std::os::fd::OwnedFd;
 
 use precise_top_core::Kind;
-use precise_top_core::{Field, FieldSet, Layout, Record, RecordMut, TaskKey, state};
+use precise_top_core::{Field, FieldSet, HashTask, Layout, Record, RecordMut, TaskKey, state};
 
 use super::exit_ring::Deaths;
 use super::exit_slots::Slot;
@@ -95,7 +95,7 @@ pub(crate) struct Exits {
     threads: bool,
     /// Whether no snapshot was taken yet: earlier deaths are part of no interval.
     first: bool,
-    processes: HashMap<TaskKey, Process>,
+    processes: HashMap<TaskKey, Process, HashTask>,
     outside_ns: u64,
 }
 
@@ -112,9 +112,9 @@ pub(crate) struct Collected {
 #[derive(Default)]
 struct Met {
     /// Of tasks that have exited.
-    dead: HashSet<TaskKey>,
+    dead: HashSet<TaskKey, HashTask>,
     /// Of tasks that died during the run.
-    dying: HashSet<TaskKey>,
+    dying: HashSet<TaskKey, HashTask>,
 }
 
 /// One process's dead threads that are in no row yet.
@@ -142,7 +142,7 @@ impl Exits {
             is_forgotten: false,
             threads: false,
             first: true,
-            processes: HashMap::new(),
+            processes: HashMap::default(),
             outside_ns: 0,
         }
     }
@@ -211,7 +211,7 @@ impl Exits {
     fn drop_waiting(&mut self) {
         self.deaths.sweep(None, |slot| slot.is_dead());
         self.pending = Vec::new();
-        self.processes = HashMap::new();
+        self.processes = HashMap::default();
     }
 
     /// Starts again and forgets all deaths so far.
@@ -266,7 +266,7 @@ impl Exits {
     pub(crate) fn collect(&mut self, run: &Control, rows: &mut [u8]) -> Collected {
         self.last_read.note();
         let mut collected = Collected::default();
-        let mut waiting: HashMap<TaskKey, Waiting> = HashMap::new();
+        let mut waiting: HashMap<TaskKey, Waiting, HashTask> = HashMap::default();
         // If a task died during the run, a part of its time is after the run's instant and
         // counts in the next run, so its slot stays in use.
         let mut partial = Vec::new();
@@ -315,7 +315,8 @@ impl Exits {
         if self.pending.is_empty() && partial.is_empty() {
             return met;
         }
-        let dying: HashSet<TaskKey> = partial.iter().map(|dead| self.row_of(dead)).collect();
+        let dying: HashSet<TaskKey, HashTask> =
+            partial.iter().map(|dead| self.row_of(dead)).collect();
         for row in rows.chunks_exact(self.layout.record_size()) {
             let record = Record::new(row, &self.layout, FieldSet::ALL);
             let key = key_of(row, &self.layout);
@@ -346,7 +347,7 @@ impl Exits {
     fn count(
         &mut self,
         dead: ExitRows,
-        waiting: &mut HashMap<TaskKey, Waiting>,
+        waiting: &mut HashMap<TaskKey, Waiting, HashTask>,
         collected: &mut Collected,
     ) {
         let used_ns = dead.used_ns;
@@ -376,13 +377,13 @@ impl Exits {
     /// Adds the CPU time of dead threads to the rows of their processes.
     fn add_to_rows(
         &mut self,
-        waiting: &mut HashMap<TaskKey, Waiting>,
+        waiting: &mut HashMap<TaskKey, Waiting, HashTask>,
         rows: &mut [u8],
         all_met: bool,
     ) {
         let layout = self.layout.clone();
         let layout = &layout;
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<TaskKey, HashTask> = HashSet::default();
         for row in rows.chunks_exact_mut(layout.record_size()) {
             let Some(record) = Record::new(row, layout, FieldSet::ALL) else { continue };
             let before = record.tg_sum_exec_ns().unwrap_or(0);
@@ -417,7 +418,11 @@ impl Exits {
     }
 
     /// Creates records for the processes that have no row any more.
-    fn make_records(&mut self, waiting: HashMap<TaskKey, Waiting>, collected: &mut Collected) {
+    fn make_records(
+        &mut self,
+        waiting: HashMap<TaskKey, Waiting, HashTask>,
+        collected: &mut Collected,
+    ) {
         let layout = &self.layout;
         for (key, dead) in waiting {
             let known = self.processes.remove(&key).unwrap_or_default();
