@@ -60,7 +60,7 @@ LAYERS = (
     ("ptop.live.keys",),
     ("ptop.live.pages", "ptop.live.pointing", "ptop.live.theme", "ptop.commands.batch"),
     ("ptop.live.drawing", "ptop.live.view"),
-    ("ptop.live.saving", "ptop.live.table"),
+    ("ptop.live.saving", "ptop.live.steady", "ptop.live.table"),
     ("ptop.live.requests",),
     ("ptop.live.app",),
     (
