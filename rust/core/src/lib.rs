@@ -52,6 +52,7 @@ pub use record::{Record, RecordMut, Value};
 pub use record_buffer::RecordBuffer;
 pub use snapshot::{SharedBytes, Snapshot};
 pub use table::{
-    Arranged, Branch, Cell, Condition, Conditions, Dead, Filter, GroupBy, GroupKey, Groups, Key,
-    MergedRow, Metric, Query, TaskTable, TaskTree, Texts, compare, parse_condition,
+    Arranged, Branch, Cell, Condition, Conditions, Dead, Filter, FilterMemory, GroupBy, GroupKey,
+    Groups, Kept, Key, MergedRow, Metric, Query, TaskTable, TaskTree, Text, Texts, compare,
+    parse_condition,
 };

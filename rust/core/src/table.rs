@@ -4,9 +4,11 @@
 //! metric (what a table shows) <- query (TaskTable, sort, filter) <- waits <- tasks, unchanged
 //! members (rows that count as one) <- group, tree
 //! filter (conditions on rows) <- filter_parse (what a user typed)
+//! filter_memory (what it found before) <- unchanged
 //! ```
 
 mod filter;
+mod filter_memory;
 mod filter_parse;
 mod group;
 mod members;
@@ -17,10 +19,11 @@ mod tree;
 mod unchanged;
 pub mod waits;
 
-pub use filter::{Condition, Conditions, Texts};
+pub use filter::{Condition, Conditions, Text, Texts};
+pub use filter_memory::FilterMemory;
 pub use filter_parse::parse_condition;
 pub use group::{GroupBy, GroupKey, Groups};
 pub use metric::Metric;
 pub use query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};
 pub use tree::{Arranged, Branch, TaskTree};
-pub use unchanged::MergedRow;
+pub use unchanged::{Kept, MergedRow};

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::names::quoted;
 use precise_top_core::{
-    Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, Interval, Metric, Query,
-    TaskTable, TaskTree, parse_condition,
+    Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, FilterMemory, GroupKey,
+    Interval, Metric, Query, Record, TaskTable, TaskTree, parse_condition,
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
@@ -163,6 +163,9 @@ pub(crate) struct PyScreen {
     cgroups: OnceLock<ShownCgroups>,
     condition: Option<Arc<Condition>>,
     texts: Arc<FilterTexts>,
+    /// The paths of a tree of cgroups.
+    paths: FilterTexts,
+    found: Arc<Mutex<FilterMemory>>,
     selected: Option<Remembered>,
     samples: Samples,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
@@ -185,6 +188,8 @@ impl PyScreen {
             settings,
             condition,
             texts: Arc::default(),
+            paths: FilterTexts::default(),
+            found: Arc::default(),
             user,
             offset_s,
             users: Users::default(),
@@ -400,7 +405,8 @@ impl PyScreen {
         (self.settings.age_s, self.settings.exact_s) = (about.age_s, about.exact_s);
         let offset_s = self.offset_s(py, rows.interval())?;
         self.settings.filter.conditions =
-            conditions(self.condition.clone(), &self.texts, rows.interval(), READING);
+            conditions(self.condition.clone(), &self.texts, rows.interval(), READING)
+                .map(|conditions| conditions.with_memory(Arc::clone(&self.found)));
         let chosen = self.chosen(py, rows, resting)?;
         self.observe(chosen.interval(rows), about.before)?;
         let (interval, table) = (chosen.interval(rows), &self.table);
@@ -445,7 +451,11 @@ impl PyScreen {
                 TreeOf::Tasks => TaskTree::of_tasks(Arc::clone(&interval)),
                 TreeOf::Dead => TaskTree::of_dead(Arc::clone(&interval)),
                 TreeOf::Cgroups => {
-                    let names = precise_top_sources::group_names(&interval);
+                    self.paths.begin(interval.cur(), None);
+                    let names = |key: GroupKey, record: &Record<'_>| match key {
+                        GroupKey::Cgroup(id) => Some(self.paths.cgroup_path(id, record)?.to_vec()),
+                        GroupKey::User(_) | GroupKey::Unknown => None,
+                    };
                     let shown = self.cgroups.get_or_init(ShownCgroups::default);
                     // A kept interval has what was read in its time.
                     let values = match kept {

@@ -22,7 +22,10 @@ pub fn find(
     };
     let list: Vec<MergedRow> = match (rows.tree, rows.unchanged) {
         (Some(tree), _) => tree.nodes.iter().copied().map(MergedRow::Ran).collect(),
-        (None, Some(unchanged)) => unchanged.select_with(rows.table, &query),
+        (None, Some(unchanged)) => {
+            let kept = rows.kept(&query.filter);
+            unchanged.select_with(rows.table, &query, kept.as_ref())
+        }
         (None, None) => rows.table.select(&query).into_iter().map(MergedRow::Ran).collect(),
     };
     let number = list.len();

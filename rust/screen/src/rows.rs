@@ -3,7 +3,7 @@
 use crate::samples::Samples;
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
-    Arranged, Branch, Cell, Filter, Header, MergedRow, Metric, Query, TaskTable,
+    Arranged, Branch, Cell, Filter, Header, Kept, MergedRow, Metric, Query, TaskTable,
 };
 
 /// A row of a table.
@@ -41,19 +41,33 @@ impl<'a> ViewRows<'a> {
         self.table.rows() + unchanged.map_or(0, |_| header.unchanged as usize)
     }
 
-    /// Number of rows that are listed: they pass the filter.
-    pub(crate) fn count(&self, filter: &Filter, header: &Header) -> usize {
-        if let Some(tree) = self.tree {
-            return tree.nodes.len();
-        }
+    /// The rows that a filter keeps; None for an empty one, which keeps all.
+    pub(crate) fn kept(&self, filter: &Filter) -> Option<Kept> {
         if filter.is_empty() {
-            return self.all(header);
+            return None;
         }
-        self.table.count(filter) + self.unchanged.map_or(0, |unchanged| unchanged.count(filter))
+        Some(match self.tree {
+            Some(tree) => Kept { ran: tree.kept.clone(), unchanged: Vec::new() },
+            None => Kept::of(self.table, self.unchanged, filter),
+        })
+    }
+
+    /// Number of rows that are listed.
+    pub(crate) fn count(&self, kept: Option<&Kept>, header: &Header) -> usize {
+        match (self.tree, kept) {
+            (Some(tree), _) => tree.nodes.len(),
+            (None, Some(kept)) => kept.ran.len() + kept.unchanged.len(),
+            (None, None) => self.all(header),
+        }
     }
 
     /// The rows that the query chooses.
     pub fn chosen(&self, query: &Query) -> Vec<TableRow<'a>> {
+        self.chosen_of(query, self.kept(&query.filter).as_ref())
+    }
+
+    /// The same where the rows that its filter keeps are known.
+    pub(crate) fn chosen_of(&self, query: &Query, kept: Option<&Kept>) -> Vec<TableRow<'a>> {
         let samples = self.samples;
         let of = |table: &'a dyn TaskTable, row: u32| {
             let row = row as usize;
@@ -68,11 +82,15 @@ impl<'a> ViewRows<'a> {
         }
         match self.unchanged {
             None => {
-                let rows = self.table.select(query).into_iter();
+                let rows = match kept {
+                    Some(kept) => self.table.select_of(&mut kept.ran.iter().copied(), query),
+                    None => self.table.select(query),
+                };
+                let rows = rows.into_iter();
                 rows.map(|row| of(self.table, row)).collect()
             }
             Some(unchanged) => {
-                let rows = unchanged.select_with(self.table, query).into_iter();
+                let rows = unchanged.select_with(self.table, query, kept).into_iter();
                 rows.map(|row| match row {
                     MergedRow::Ran(row) => of(self.table, row),
                     MergedRow::Unchanged(row) => of(unchanged, row),

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use precise_top_core::interval::Unchanged;
-use precise_top_core::{Header, Interval, MergedRow, Query, TaskTable};
+use precise_top_core::{Header, Interval, Kept, MergedRow, Query, TaskTable};
 
 use crate::line::ScreenLine;
 use crate::row_key::{Fate, RowKey};
@@ -71,6 +71,7 @@ pub(crate) fn place(
     interval: &Interval,
     rows: ViewRows<'_>,
     settings: &ViewSettings,
+    kept: Option<&Kept>,
     number: usize,
 ) -> (Place, Fate) {
     let Some(key) = &settings.selected_key else {
@@ -80,7 +81,7 @@ pub(crate) fn place(
     let header = interval.cur().header();
     let ran = (0..rows.table.rows()).find(|&row| key.is_in(rows.table, row, header));
     let fate = ran.map_or(Fate::Lives, |row| Fate::of(rows.table, row));
-    (place_of(key, header, rows, settings, ran), fate)
+    (place_of(key, header, rows, settings, kept, ran), fate)
 }
 
 /// Where the row `ran` of the table, or the unchanged task of the key, is on the list.
@@ -89,6 +90,7 @@ fn place_of(
     header: &Header,
     rows: ViewRows<'_>,
     settings: &ViewSettings,
+    kept: Option<&Kept>,
     ran: Option<usize>,
 ) -> Place {
     let query = settings.query();
@@ -105,19 +107,28 @@ fn place_of(
         },
         (None, None) => return Place::Gone,
     };
-    if is_kept { Place::Row(rank(rows, &query, row)) } else { Place::Hidden }
+    if is_kept { Place::Row(rank(rows, &query, kept, row)) } else { Place::Hidden }
 }
 
 fn unchanged_row(unchanged: &Unchanged, key: &RowKey, header: &Header) -> Option<usize> {
     (0..unchanged.rows()).find(|&row| key.is_in(unchanged, row, header))
 }
 
-fn rank(rows: ViewRows<'_>, query: &Query, row: MergedRow) -> usize {
+fn rank(rows: ViewRows<'_>, query: &Query, kept: Option<&Kept>, row: MergedRow) -> usize {
     match (rows.unchanged, row) {
-        (Some(unchanged), _) => unchanged.rank_with(rows.table, query, row),
+        (Some(unchanged), _) => unchanged.rank_with(rows.table, query, kept, row),
         (None, MergedRow::Ran(row) | MergedRow::Unchanged(row)) => {
             let key = query.sort.and_then(|metric| rows.table.key(row as usize, metric));
-            rows.table.count_before(query, key, row as usize)
+            let below = row as usize;
+            match kept {
+                Some(kept) => {
+                    rows.table.count_before(&mut kept.ran.iter().copied(), query, key, below)
+                }
+                None => {
+                    let all = &mut (0..rows.table.rows() as u32);
+                    rows.table.count_before(all, query, key, below)
+                }
+            }
         }
     }
 }

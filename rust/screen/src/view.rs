@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use precise_top_core::interval::Unchanged;
 use precise_top_core::{
-    Balance, Cell, CpuTimes, Field, FieldStatus, Filter, Flags, Header, Interval, Metric,
-    SourceKind, System, TaskTable, state,
+    Balance, Cell, CpuTimes, Field, FieldStatus, Flags, Header, Interval, Kept, Metric, SourceKind,
+    System, TaskTable, state,
 };
 
 use crate::command::Names;
@@ -216,7 +216,9 @@ impl<'a> ViewData<'a> {
             None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
         };
         let balance = interval.balance().filter(|_| interval.interval_ns() > 0);
-        let number = rows.count(&settings.filter, now);
+        let kept = rows.kept(&settings.filter);
+        let kept = kept.as_ref();
+        let number = rows.count(kept, now);
         let number = settings.limit.map_or(number, |limit| number.min(limit));
         // One cell is for the mark of a row.
         let status = |field| interval.status(field);
@@ -246,8 +248,8 @@ impl<'a> ViewData<'a> {
             rates: MachineRates::of(interval, settings),
             samples: rows.samples,
             balance,
-            sums: sums(rows, interval, &table, &settings.filter),
-            share_pct: share_pct(interval, rows, &settings.filter),
+            sums: sums(rows, interval, &table, kept),
+            share_pct: share_pct(interval, rows, kept),
             table,
             shown: Vec::new(),
             top: settings.top,
@@ -256,7 +258,7 @@ impl<'a> ViewData<'a> {
             missing: missing(interval),
         };
         let room = data.heights(size, settings).tasks;
-        data.choose(interval, rows, settings, names, room);
+        data.choose(interval, rows, settings, kept, names, room);
         data
     }
 
@@ -266,19 +268,20 @@ impl<'a> ViewData<'a> {
         interval: &Interval,
         rows: ViewRows<'_>,
         settings: &ViewSettings,
+        kept: Option<&Kept>,
         names: &dyn Names,
         room: usize,
     ) {
         let limit = settings.limit.unwrap_or(usize::MAX);
         let mut query = settings.query();
-        (self.selected, self.fate) = selection::place(interval, rows, settings, self.rows);
+        (self.selected, self.fate) = selection::place(interval, rows, settings, kept, self.rows);
         if let (true, Place::Row(row)) = (settings.follow, self.selected) {
             self.top = self.top.max((row + 1).saturating_sub(room)).min(row);
         }
         self.top = self.top.min(self.rows.saturating_sub(1));
         query.offset = self.top;
         query.limit = Some(limit.saturating_sub(self.top).min(room));
-        let chosen = rows.chosen(&query).into_iter();
+        let chosen = rows.chosen_of(&query, kept).into_iter();
         let shown = chosen.map(|row| shown(interval, row, &self.table, settings, names));
         self.shown = shown.collect();
     }
@@ -339,26 +342,26 @@ fn sums<'a>(
     rows: ViewRows<'a>,
     interval: &'a Interval,
     table: &TextTable,
-    filter: &Filter,
+    kept: Option<&Kept>,
 ) -> Vec<Option<Cell<'a>>> {
     let totals = rows.unchanged.map(Unchanged::totals);
     table.sums(|metric| {
-        // A tree may be of the dead alone.
-        if filter.is_empty() && rows.tree.is_some() {
-            return rows.table.sum(metric);
-        }
-        if filter.is_empty() {
+        let Some(kept) = kept else {
             return match (metric, totals) {
+                // A tree may be of the dead alone.
+                _ if rows.tree.is_some() => rows.table.sum(metric),
                 (Metric::Tasks, Some(totals)) => Some(Cell::Int(totals.tasks as i128)),
                 (Metric::Field(Field::num_threads), Some(totals)) => {
                     Some(Cell::Int(totals.num_threads.into()))
                 }
                 _ => interval.sum(metric),
             };
-        }
-        let ran = rows.table.sum_kept(metric, Some(filter));
-        let unchanged = rows.unchanged.filter(|_| rows.tree.is_none() && !metric.is_share());
-        let unchanged = unchanged.and_then(|tasks| tasks.sum_kept(metric, Some(filter)));
+        };
+        let ran = rows.table.sum_of(&mut kept.ran.iter().copied(), metric);
+        let unchanged = rows.unchanged.filter(|_| !metric.is_share());
+        let sum_of =
+            |tasks: &'a Unchanged| tasks.sum_of(&mut kept.unchanged.iter().copied(), metric);
+        let unchanged = unchanged.and_then(sum_of);
         match (ran, unchanged) {
             (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
             (ran, unchanged) => ran.or(unchanged),
@@ -372,12 +375,10 @@ fn own_ns(header: &Header) -> u64 {
 
 /// CPU time of the rows that a filter keeps, in per cent of that of all tasks. None without a
 /// filter.
-fn share_pct(interval: &Interval, rows: ViewRows<'_>, filter: &Filter) -> Option<f64> {
-    if filter.is_empty() {
-        return None;
-    }
+fn share_pct(interval: &Interval, rows: ViewRows<'_>, kept: Option<&Kept>) -> Option<f64> {
+    let mut kept = kept?.ran.iter().copied();
     // No filter keeps a row where the sum is unknown.
-    let kept = rows.table.sum_kept(Metric::TotalNs, Some(filter)).unwrap_or(Cell::Int(0));
+    let kept = rows.table.sum_of(&mut kept, Metric::TotalNs).unwrap_or(Cell::Int(0));
     match (kept, interval.sum(Metric::TotalNs)) {
         (Cell::Int(kept), Some(Cell::Int(all))) if all > 0 => {
             Some(100.0 * kept as f64 / all as f64)

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
 
@@ -112,6 +113,12 @@ fn exiting(snapshot: &Snapshot<SharedBytes>) -> Exiting {
         .collect()
 }
 
+/// A number for a snapshot, which no other one has: values may be copied and go on apart.
+fn next_serial() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl LastValues {
     /// The values of `full`, a snapshot of all tasks, which was requested with `threads`
     /// and `fields`.
@@ -121,7 +128,7 @@ impl LastValues {
             layout: full.layout().clone(),
             tasks: IndexMap::with_capacity_and_hasher(full.living(), HashTask::default()),
             records: Vec::with_capacity(full.living() * full.layout().record_size()),
-            serial: 1,
+            serial: next_serial(),
             changed: 0,
             zombies: HashMap::default(),
             exiting: exiting(full),
@@ -211,7 +218,7 @@ impl LastValues {
 
     /// Merges a partial snapshot.
     pub fn merge(&mut self, partial: &Snapshot<SharedBytes>) {
-        self.serial += 1;
+        self.serial = next_serial();
         self.changed = 0;
         for (row, record) in partial.iter().enumerate() {
             if partial.is_exited(row) {
@@ -343,6 +350,15 @@ impl Unchanged {
     pub fn record(&self, place: usize) -> Option<Record<'_>> {
         let (_, last) = self.last_values.tasks.get_index(place)?;
         (last.serial != self.last_values.serial).then(|| self.last_values.record(place))
+    }
+
+    /// The unchanged tasks: their places, and the number of the snapshot that each one's record
+    /// is of. A task has one record of a number.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (usize, &TaskKey, u64)> {
+        let tasks = self.last_values.tasks.iter().enumerate();
+        tasks
+            .filter(|(_, (_, last))| last.serial != self.last_values.serial)
+            .map(|(place, (key, last))| (place, key, last.serial))
     }
 
     /// CLOCK_MONOTONIC in ns at the last snapshot's begin.

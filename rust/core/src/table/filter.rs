@@ -16,26 +16,39 @@
 //!   own number.
 //! * Texts that records do not have come from [`Texts`]; one that is not known matches nothing.
 
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use memchr::memchr2_iter;
 use regex::bytes::Regex;
 
+use super::filter_memory::FilterMemory;
 use super::metric::Metric;
 use crate::field_set::FieldSet;
 use crate::fields::Field;
 use crate::record::Record;
 use crate::state;
 
+/// A text that a record does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// It is known.
+    Known(Arc<[u8]>),
+    /// There is none.
+    Missing,
+    /// A later frame may know it.
+    Later,
+}
+
 /// Texts that records do not have.
 pub trait Texts: fmt::Debug + Send + Sync {
-    /// The arguments of a record's process, each ended by a NUL; None where they are unknown.
-    fn arguments(&self, record: &Record<'_>) -> Option<Arc<[u8]>>;
-    /// The name of a user; None where there is none.
-    fn user(&self, uid: u32) -> Option<Arc<[u8]>>;
-    /// The path of the cgroup of a record's task; None where it is unknown.
-    fn cgroup(&self, record: &Record<'_>) -> Option<Arc<[u8]>>;
+    /// The command line of a record's process, with spaces between the arguments.
+    fn command(&self, record: &Record<'_>) -> Text;
+    /// The name of a user.
+    fn user(&self, uid: u32) -> Text;
+    /// The path of the cgroup of a record's task.
+    fn cgroup(&self, record: &Record<'_>) -> Text;
     /// How many per cent of the texts that were asked for are known; None for all of them.
     fn progress(&self) -> Option<u8>;
 }
@@ -90,6 +103,17 @@ pub(super) enum Match {
 }
 
 impl Match {
+    /// Whether each text that has it has `other` as well.
+    fn narrows(&self, other: &Match, negated: bool) -> bool {
+        match (self, other) {
+            (Match::Part(part), Match::Part(other)) if negated => contains(other, part),
+            (Match::Part(part), Match::Part(other)) => contains(part, other),
+            (Match::Whole(whole), Match::Whole(other)) => whole == other,
+            (Match::Pattern(regex), Match::Pattern(other)) => regex.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+
     fn is_in(&self, text: &[u8]) -> bool {
         match self {
             Match::Part(part) => contains(text, part),
@@ -103,12 +127,10 @@ impl Match {
 pub(super) fn contains(text: &[u8], part: &[u8]) -> bool {
     let Some(first) = part.first() else { return true };
     let (upper, lower) = (first.to_ascii_uppercase(), first.to_ascii_lowercase());
-    let last = (text.len() + 1).saturating_sub(part.len());
+    let begins = (text.len() + 1).saturating_sub(part.len());
     // The first byte decides nearly always.
-    (0..last).any(|at| {
-        (text[at] == lower || text[at] == upper)
-            && text[at..at + part.len()].eq_ignore_ascii_case(part)
-    })
+    memchr2_iter(upper, lower, &text[..begins])
+        .any(|at| text[at..at + part.len()].eq_ignore_ascii_case(part))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,9 +190,46 @@ impl Condition {
         self.metrics().filter_map(Metric::field).chain(texts).collect()
     }
 
-    fn holds(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
+    /// Whether a row meets it always, as long as its task does not run.
+    pub(super) fn is_lasting(&self) -> bool {
+        let grows = |metric| matches!(metric, Metric::Field(Field::ac_etime | Field::ac_tgetime));
+        !self.metrics().any(grows)
+    }
+
+    /// Whether every row that meets it meets `other` as well; false where that is not plain.
+    pub(super) fn narrows(&self, other: &Condition) -> bool {
+        let ([own], [others]) = (&*self.alternatives, &*other.alternatives) else { return false };
+        others.iter().all(|term| own.iter().any(|own| own.narrows(term)))
+    }
+
+    fn holds(&self, row: &dyn FilteredRow, texts: &Asked<'_>) -> bool {
         let holds = |term: &Term| term.test.holds(row, texts) != term.negated;
         self.alternatives.iter().any(|terms| terms.iter().all(holds))
+    }
+}
+
+impl Term {
+    fn narrows(&self, other: &Term) -> bool {
+        if self.negated != other.negated {
+            return false;
+        }
+        match (&self.test, &other.test) {
+            (Test::Number(metric, comparison, number), Test::Number(m, c, n)) => {
+                (metric, comparison, number) == (m, c, n)
+            }
+            (Test::State(letters), Test::State(other)) => letters == other,
+            (Test::Text(subject, wanted), Test::Text(s, other)) => {
+                subject == s && wanted.narrows(other, self.negated)
+            }
+            // A number finds a pid as well, a longer one another pid.
+            (Test::Anywhere(Match::Part(part)), Test::Anywhere(Match::Part(other)))
+                if part != other && part.iter().all(u8::is_ascii_digit) =>
+            {
+                false
+            }
+            (Test::Anywhere(wanted), Test::Anywhere(other)) => wanted.narrows(other, self.negated),
+            _ => false,
+        }
     }
 }
 
@@ -186,7 +245,7 @@ impl Test {
         }
     }
 
-    fn holds(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
+    fn holds(&self, row: &dyn FilteredRow, texts: &Asked<'_>) -> bool {
         let any = |test: &dyn Fn(&Record<'_>) -> bool| row.any_record(test);
         match self {
             Test::Number(metric, comparison, wanted) => {
@@ -204,63 +263,93 @@ impl Test {
                     || any(&|record| record.ac_comm().is_some_and(|name| wanted.is_in(name)))
             }
             Test::Text(Subject::Command, wanted) => {
-                any(&|record| command(record, texts).is_some_and(|command| wanted.is_in(&command)))
+                any(&|record| texts.have(wanted, texts.command(record)))
             }
             Test::Text(Subject::User, wanted) => any(&|record| is_user(wanted, record, texts)),
             Test::Text(Subject::Cgroup, wanted) => {
-                any(&|record| texts.cgroup(record).is_some_and(|path| wanted.is_in(&path)))
+                any(&|record| texts.have(wanted, texts.texts.cgroup(record)))
             }
         }
     }
 }
 
-fn is_anywhere(wanted: &Match, record: &Record<'_>, texts: &dyn Texts) -> bool {
+/// The texts that one row is asked for.
+struct Asked<'a> {
+    texts: &'a dyn Texts,
+    /// Whether a later frame may know more.
+    is_open: Cell<bool>,
+    /// The command line of the row's only record, once it is known.
+    command: Option<&'a RefCell<Option<Text>>>,
+}
+
+impl Asked<'_> {
+    fn command(&self, record: &Record<'_>) -> Text {
+        let Some(command) = self.command else { return self.texts.command(record) };
+        let known = &mut *command.borrow_mut();
+        if matches!(known, None | Some(Text::Later)) {
+            *known = Some(self.texts.command(record));
+        }
+        known.clone().unwrap_or(Text::Later)
+    }
+
+    fn have(&self, wanted: &Match, text: Text) -> bool {
+        match text {
+            Text::Known(text) => wanted.is_in(&text),
+            Text::Missing => false,
+            Text::Later => {
+                self.is_open.set(true);
+                false
+            }
+        }
+    }
+}
+
+fn is_anywhere(wanted: &Match, record: &Record<'_>, texts: &Asked<'_>) -> bool {
     let is_pid = match wanted {
         Match::Part(text) => record.ac_pid().is_some_and(|pid| is_number(text, pid)),
         Match::Whole(_) | Match::Pattern(_) => false,
     };
     is_pid
         || record.ac_comm().is_some_and(|name| wanted.is_in(name))
-        || command(record, texts).is_some_and(|command| wanted.is_in(&command))
+        || texts.have(wanted, texts.command(record))
 }
 
-fn is_user(wanted: &Match, record: &Record<'_>, texts: &dyn Texts) -> bool {
+fn is_user(wanted: &Match, record: &Record<'_>, texts: &Asked<'_>) -> bool {
     let Some(uid) = record.ac_uid() else { return false };
     let is_id = matches!(wanted, Match::Whole(text) if is_number(text, uid));
-    is_id || texts.user(uid).is_some_and(|name| wanted.is_in(&name))
+    is_id || texts.have(wanted, texts.texts.user(uid))
 }
 
 fn is_number(text: &[u8], number: u32) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse() == Ok(number))
 }
 
-/// The command line of a record's process, as it is shown: with spaces between the arguments.
-fn command(record: &Record<'_>, texts: &dyn Texts) -> Option<Vec<u8>> {
-    let arguments = texts.arguments(record)?;
-    let arguments = arguments.strip_suffix(b"\0").unwrap_or(&arguments);
-    Some(arguments.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect())
-}
-
-/// A condition, the texts that it goes by, and the rows of one frame that it was asked about.
-///
-/// A frame asks for each row several times: to count, sum and sort.
+/// A condition, the texts that it goes by, and what it found in the frames before.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     condition: Arc<Condition>,
     texts: Arc<dyn Texts>,
-    /// By the addresses of records, which do not move within a frame.
-    known: Arc<Mutex<HashMap<usize, bool>>>,
+    memory: Arc<Mutex<FilterMemory>>,
 }
 
 impl Conditions {
     /// A condition for the rows of one frame.
     pub fn new(condition: Arc<Condition>, texts: Arc<dyn Texts>) -> Conditions {
-        Conditions { condition, texts, known: Arc::default() }
+        Conditions { condition, texts, memory: Arc::default() }
+    }
+
+    /// The same with what was found in the frames before.
+    pub fn with_memory(self, memory: Arc<Mutex<FilterMemory>>) -> Conditions {
+        Conditions { memory, ..self }
     }
 
     /// The condition.
-    pub fn condition(&self) -> &Condition {
+    pub fn condition(&self) -> &Arc<Condition> {
         &self.condition
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, FilterMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many per cent of the rows' texts are known; None for all of them.
@@ -268,15 +357,22 @@ impl Conditions {
         self.texts.progress()
     }
 
-    /// Whether a row meets the condition; `record` is its first.
-    pub(super) fn hold(&self, record: &Record<'_>, row: &dyn FilteredRow) -> bool {
-        let address = record.bytes().as_ptr().addr();
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&holds) = known().get(&address) {
-            return holds;
-        }
-        let holds = self.condition.holds(row, &*self.texts);
-        known().insert(address, holds);
-        holds
+    /// Whether a row meets the condition.
+    pub(super) fn hold(&self, row: &dyn FilteredRow) -> bool {
+        let texts = Asked { texts: &*self.texts, is_open: Cell::new(false), command: None };
+        self.condition.holds(row, &texts)
+    }
+
+    /// Whether a row of one record meets the condition; None where a later frame may find
+    /// another answer. `command` is its command line, once that is known.
+    pub(super) fn hold_one(
+        &self,
+        row: &dyn FilteredRow,
+        command: &RefCell<Option<Text>>,
+    ) -> (bool, bool) {
+        let texts =
+            Asked { texts: &*self.texts, is_open: Cell::new(false), command: Some(command) };
+        let holds = self.condition.holds(row, &texts);
+        (holds, !texts.is_open.get() && self.condition.is_lasting())
     }
 }

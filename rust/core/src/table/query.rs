@@ -172,8 +172,7 @@ pub trait TaskTable {
         let title = name.or_else(|| self.title(row));
         self.any_record(row, &|record| filter.keeps(record, title))
             && filter.conditions.as_ref().is_none_or(|conditions| {
-                let of_table = RowOf { table: self, row };
-                self.record(row).is_some_and(|record| conditions.hold(&record, &of_table))
+                self.record(row).is_some() && conditions.hold(&RowOf { table: self, row })
             })
     }
 
@@ -182,15 +181,24 @@ pub trait TaskTable {
         false
     }
 
+    /// The rows that a filter keeps.
+    fn kept_rows(&self, filter: &Filter) -> Vec<u32> {
+        (0..self.rows() as u32).filter(|&row| self.keeps(row as usize, filter)).collect()
+    }
+
     /// The rows of a query, in its order. Sorts no more rows than it returns.
     fn select(&self, query: &Query) -> Vec<u32> {
-        let all = 0..self.rows() as u32;
-        let all = all.filter(|&row| self.keeps(row as usize, &query.filter));
+        let kept = (0..self.rows() as u32).filter(|&row| self.keeps(row as usize, &query.filter));
+        self.select_of(&mut { kept }, query)
+    }
+
+    /// The same of the rows that its filter keeps.
+    fn select_of(&self, kept: &mut dyn Iterator<Item = u32>, query: &Query) -> Vec<u32> {
         let end = query.end();
         let Some(metric) = query.sort.filter(|&metric| !self.is_same_in_all(metric)) else {
-            return all.take(end).skip(query.offset).collect();
+            return kept.take(end).skip(query.offset).collect();
         };
-        let mut keyed: Vec<_> = all.map(|row| (self.key(row as usize, metric), row)).collect();
+        let mut keyed: Vec<_> = kept.map(|row| (self.key(row as usize, metric), row)).collect();
         let order = |a: &(Option<Key<'_>>, u32), b: &(Option<Key<'_>>, u32)| {
             compare(a.0, b.0, query.descending).then(a.1.cmp(&b.1))
         };
@@ -218,15 +226,20 @@ pub trait TaskTable {
         self.record(row).is_some_and(|record| record.identity().is_still(task, header))
     }
 
-    /// Number of rows that a query puts before a row of the key `key`; of the rows with an equal
-    /// key those numbered below `below`.
-    fn count_before(&self, query: &Query, key: Option<Key<'_>>, below: usize) -> usize {
-        let is_before = |row: usize| {
-            let own = query.sort.and_then(|metric| self.key(row, metric));
-            compare(own, key, query.descending).then(row.cmp(&below)) == Ordering::Less
+    /// Number of rows, of those that its filter keeps, that a query puts before a row of the key
+    /// `key`; of the rows with an equal key those numbered below `below`.
+    fn count_before(
+        &self,
+        kept: &mut dyn Iterator<Item = u32>,
+        query: &Query,
+        key: Option<Key<'_>>,
+        below: usize,
+    ) -> usize {
+        let is_before = |&row: &u32| {
+            let own = query.sort.and_then(|metric| self.key(row as usize, metric));
+            compare(own, key, query.descending).then((row as usize).cmp(&below)) == Ordering::Less
         };
-        let all = 0..self.rows();
-        all.filter(|&row| is_before(row) && self.keeps(row, &query.filter)).count()
+        kept.filter(is_before).count()
     }
 
     /// Number of rows that a filter keeps.
@@ -242,17 +255,14 @@ pub trait TaskTable {
     /// Sum of a metric over all rows in which it is known; None where there is no such row,
     /// and for text.
     fn sum(&self, metric: Metric) -> Option<Cell<'_>> {
-        self.sum_kept(metric, None)
+        self.sum_of(&mut (0..self.rows() as u32), metric)
     }
 
-    /// The same over the rows that a filter keeps, if there is one.
-    fn sum_kept(&self, metric: Metric, filter: Option<&Filter>) -> Option<Cell<'_>> {
+    /// The same over some rows.
+    fn sum_of(&self, rows: &mut dyn Iterator<Item = u32>, metric: Metric) -> Option<Cell<'_>> {
         let mut sum = None;
-        for row in 0..self.rows() {
-            if filter.is_some_and(|filter| !self.keeps(row, filter)) {
-                continue;
-            }
-            sum = match (sum, self.part(row, metric)) {
+        for row in rows {
+            sum = match (sum, self.part(row as usize, metric)) {
                 (None, Some(cell @ (Cell::Int(_) | Cell::Float(_)))) => Some(cell),
                 (Some(Cell::Int(a)), Some(Cell::Int(b))) => Some(Cell::Int(a + b)),
                 (Some(Cell::Float(a)), Some(Cell::Float(b))) => Some(Cell::Float(a + b)),
@@ -264,9 +274,9 @@ pub trait TaskTable {
 }
 
 /// A row as a condition asks for it.
-struct RowOf<'a, T: ?Sized> {
-    table: &'a T,
-    row: usize,
+pub(super) struct RowOf<'a, T: ?Sized> {
+    pub(super) table: &'a T,
+    pub(super) row: usize,
 }
 
 impl<T: TaskTable + ?Sized> FilteredRow for RowOf<'_, T> {

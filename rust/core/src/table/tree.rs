@@ -121,6 +121,9 @@ pub struct Arranged {
     pub nodes: Vec<u32>,
     /// Where each stands.
     pub branches: Vec<Branch>,
+    /// The nodes that the filter keeps, in their numbers' order: some are shown for their
+    /// descendants alone. Empty without a filter.
+    pub kept: Vec<u32>,
 }
 
 impl TaskTree {
@@ -246,9 +249,10 @@ impl TaskTree {
     /// query's order. Children of the nodes for which `is_collapsed` holds (given the node and
     /// its depth) are hidden; a filter shows all that it keeps.
     pub fn arranged(&self, query: &Query, is_collapsed: impl Fn(usize, usize) -> bool) -> Arranged {
-        let is_kept = self.kept(&query.filter);
+        let kept = if query.filter.is_empty() { Vec::new() } else { self.kept_rows(&query.filter) };
+        let is_shown = self.with_ancestors(&query.filter, &kept);
         let keys = self.keys(query.sort);
-        let mut order: Vec<usize> = (0..self.nodes.len()).filter(|&node| is_kept[node]).collect();
+        let mut order: Vec<usize> = (0..self.nodes.len()).filter(|&node| is_shown[node]).collect();
         // Siblings are together, in the order in which they are taken off the stack.
         order.sort_unstable_by(|&a, &b| {
             let siblings = self.nodes[a].parent.cmp(&self.nodes[b].parent);
@@ -265,7 +269,7 @@ impl TaskTree {
                 Some(parent) => children[parent].end = at + 1,
             }
         }
-        let mut arranged = Arranged::default();
+        let mut arranged = Arranged { kept, ..Arranged::default() };
         let mut waiting: Vec<(usize, u64, bool)> = Vec::new();
         let push = |waiting: &mut Vec<_>, range: std::ops::Range<usize>, open| {
             let first = range.start;
@@ -288,18 +292,15 @@ impl TaskTree {
     }
 
     /// Whether the filter keeps each node or one of its descendants.
-    fn kept(&self, filter: &Filter) -> Vec<bool> {
-        if filter.is_empty() {
-            return vec![true; self.nodes.len()];
-        }
-        let mut kept: Vec<bool> =
-            (0..self.nodes.len()).map(|node| self.keeps(node, filter)).collect();
+    fn with_ancestors(&self, filter: &Filter, kept: &[u32]) -> Vec<bool> {
+        let mut is_shown = vec![filter.is_empty(); self.nodes.len()];
+        kept.iter().for_each(|&node| is_shown[node as usize] = true);
         for node in (0..self.nodes.len()).rev() {
             if let Some(parent) = self.nodes[node].parent {
-                kept[parent] |= kept[node];
+                is_shown[parent] |= is_shown[node];
             }
         }
-        kept
+        is_shown
     }
 
     /// The sort key of each node.

@@ -1,7 +1,7 @@
 //! The unchanged tasks as a table, and its rows merged with those of a partial interval.
 
 use super::metric::Metric;
-use super::query::{Cell, Key, Query, TaskTable, compare};
+use super::query::{Cell, Filter, Key, Query, RowOf, TaskTable, compare};
 use super::waits;
 use crate::fields::{Field, Kind};
 use crate::interval::Unchanged;
@@ -16,17 +16,47 @@ pub enum MergedRow {
     Unchanged(u32),
 }
 
+/// The rows that a filter keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Those of the table.
+    pub ran: Vec<u32>,
+    /// Those of [`Unchanged`].
+    pub unchanged: Vec<u32>,
+}
+
+impl Kept {
+    /// The rows that a filter keeps of a table and the unchanged tasks.
+    pub fn of(table: &dyn TaskTable, unchanged: Option<&Unchanged>, filter: &Filter) -> Kept {
+        let unchanged = unchanged.map(|unchanged| unchanged.kept_rows(filter));
+        Kept { ran: table.kept_rows(filter), unchanged: unchanged.unwrap_or_default() }
+    }
+}
+
 impl Unchanged {
     /// The rows of a query over the table `ran` and the unchanged tasks together, in the
-    /// query's order.
-    pub fn select_with(&self, ran: &dyn TaskTable, query: &Query) -> Vec<MergedRow> {
+    /// query's order. `kept` are those that its filter keeps; None for one that keeps all.
+    pub fn select_with(
+        &self,
+        ran: &dyn TaskTable,
+        query: &Query,
+        kept: Option<&Kept>,
+    ) -> Vec<MergedRow> {
         let end = query.end();
         let both = Query { offset: 0, limit: Some(end), ..query.clone() };
         let ran_key = |row: u32| ran.key(row as usize, query.sort?);
-        let chosen = ran.select(&both).into_iter();
+        let chosen = match kept {
+            Some(kept) => ran.select_of(&mut kept.ran.iter().copied(), &both),
+            None => ran.select(&both),
+        };
+        let chosen = chosen.into_iter();
         let mut keyed: Vec<_> = chosen.map(|row| (ran_key(row), MergedRow::Ran(row))).collect();
         let key = |row: u32| self.key(row as usize, query.sort?);
-        let chosen = self.select(&both).into_iter();
+        let chosen = match kept {
+            Some(kept) => self.select_of(&mut kept.unchanged.iter().copied(), &both),
+            None => self.select(&both),
+        };
+        let chosen = chosen.into_iter();
         keyed.extend(chosen.map(|row| (key(row), MergedRow::Unchanged(row))));
         if query.sort.is_some() {
             keyed.sort_by(|a, b| compare(a.0, b.0, query.descending));
@@ -35,8 +65,14 @@ impl Unchanged {
     }
 
     /// The number of rows that a query over both tables puts before `row`, whatever its offset
-    /// and limit.
-    pub fn rank_with(&self, ran: &dyn TaskTable, query: &Query, row: MergedRow) -> usize {
+    /// and limit. `kept` is as of `select_with`.
+    pub fn rank_with(
+        &self,
+        ran: &dyn TaskTable,
+        query: &Query,
+        kept: Option<&Kept>,
+        row: MergedRow,
+    ) -> usize {
         fn sorted<'a>(table: &'a dyn TaskTable, query: &Query, row: u32) -> Option<Key<'a>> {
             table.key(row as usize, query.sort?)
         }
@@ -45,7 +81,18 @@ impl Unchanged {
             MergedRow::Ran(row) => (sorted(ran, query, row), row as usize, 0),
             MergedRow::Unchanged(row) => (sorted(self, query, row), usize::MAX, row as usize),
         };
-        ran.count_before(query, key, ran_below) + self.count_before(query, key, below)
+        match kept {
+            Some(Kept { ran: kept, unchanged }) => {
+                ran.count_before(&mut kept.iter().copied(), query, key, ran_below)
+                    + self.count_before(&mut unchanged.iter().copied(), query, key, below)
+            }
+            None => {
+                let unchanged = |&row: &u32| Unchanged::record(self, row as usize).is_some();
+                let unchanged = &mut (0..self.rows() as u32).filter(unchanged);
+                ran.count_before(&mut (0..ran.rows() as u32), query, key, ran_below)
+                    + self.count_before(unchanged, query, key, below)
+            }
+        }
     }
 
     /// An age at the last snapshot: it grows although the task does not run.
@@ -63,6 +110,28 @@ impl TaskTable for Unchanged {
     /// Unchanged tasks used nothing: only metrics of the record differ.
     fn is_same_in_all(&self, metric: Metric) -> bool {
         !matches!(metric, Metric::Field(_) | Metric::CpuNs | Metric::LongestWaitNs | Metric::Title)
+    }
+
+    fn kept_rows(&self, filter: &Filter) -> Vec<u32> {
+        let rest = Filter { conditions: None, ..filter.clone() };
+        let Some(conditions) = &filter.conditions else {
+            return (0..self.rows() as u32)
+                .filter(|&row| self.keeps(row as usize, filter))
+                .collect();
+        };
+        let keeps_all = rest.is_empty();
+        let mut memory = conditions.memory();
+        memory.begin(conditions.condition(), self.places());
+        let kept = self.tasks().filter(|&(place, task, serial)| {
+            // Texts of tasks that the rest leaves out are not read.
+            (keeps_all || self.keeps(place, &rest))
+                && memory.hold(
+                    conditions,
+                    (place, task, serial),
+                    &RowOf { table: self, row: place },
+                )
+        });
+        kept.map(|(place, ..)| place as u32).collect()
     }
 
     /// None for a task that ran.

@@ -35,9 +35,26 @@ pub struct CommandLines {
 struct Known {
     image: Image,
     text: Option<Arc<[u8]>>,
+    /// The text with spaces between the arguments, once a filter has asked for it.
+    words: Option<Arc<[u8]>>,
     read_ns: u64,
     shown_ns: u64,
     has_run: bool,
+}
+
+impl Known {
+    fn words(&mut self) -> Option<Arc<[u8]>> {
+        if self.words.is_none() {
+            self.words = self.text.as_deref().map(words);
+        }
+        self.words.clone()
+    }
+}
+
+/// Arguments, each ended by a NUL, with spaces in between.
+fn words(arguments: &[u8]) -> Arc<[u8]> {
+    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
+    arguments.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect()
 }
 
 impl Default for CommandLines {
@@ -85,14 +102,23 @@ impl CommandLines {
         Some(path)
     }
 
-    /// The arguments of the process of a record, if they need not be read.
-    pub(super) fn known(&mut self, record: &Record<'_>) -> Option<Option<Arc<[u8]>>> {
+    /// The arguments of the process of a record with spaces in between, if they need not be read.
+    pub(super) fn known_words(&mut self, record: &Record<'_>) -> Option<Option<Arc<[u8]>>> {
         if self.source.is_recorded() {
-            return Some(self.of(record, false));
+            return Some(self.words(record));
         }
         let known = self.known.get_mut(&TaskKey::of(record))?;
         known.shown_ns = self.now_ns;
-        known.image.is_of(record).then(|| known.text.clone())
+        known.image.is_of(record).then(|| known.words())
+    }
+
+    /// The same, read where they are not known.
+    pub(super) fn words(&mut self, record: &Record<'_>) -> Option<Arc<[u8]>> {
+        let text = self.of(record, false);
+        match self.known.get_mut(&TaskKey::of(record)) {
+            Some(known) => known.words(),
+            None => text.as_deref().map(words),
+        }
     }
 
     /// The arguments of the process of a record, each ended by a NUL: empty for a kernel
@@ -118,8 +144,14 @@ impl CommandLines {
         // A task that has died can be asked no more.
         let before = self.known.remove(&key).filter(|known| known.image.is_of(record));
         let text = text.or_else(|| before.and_then(|known| known.text));
-        let known =
-            Known { image, text: text.clone(), read_ns: now_ns, shown_ns: now_ns, has_run: false };
+        let known = Known {
+            image,
+            text: text.clone(),
+            words: None,
+            read_ns: now_ns,
+            shown_ns: now_ns,
+            has_run: false,
+        };
         self.known.insert(key, known);
         text
     }

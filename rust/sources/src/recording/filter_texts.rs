@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use precise_top_core::{Record, SharedBytes, Snapshot, Texts};
+use precise_top_core::{Record, SharedBytes, Snapshot, Text, Texts};
 
 use super::command_lines::CommandLines;
 use super::process_names::NameSource;
 
-type Text = Option<Arc<[u8]>>;
+/// Cgroups whose paths are kept.
+const MOST_CGROUPS: usize = 10_000;
 
 /// The texts that a filter goes by.
 #[derive(Default)]
@@ -26,8 +27,8 @@ struct Inner {
     boot_id: Option<[u8; 16]>,
     /// The begin of the snapshot.
     begin_ns: u64,
-    users: HashMap<u32, Text>,
-    cgroups: HashMap<u64, Text>,
+    users: HashMap<u32, Option<Arc<[u8]>>>,
+    cgroups: HashMap<u64, Option<Arc<[u8]>>>,
     /// When to stop reading; None for no limit.
     end: Option<Instant>,
     /// Texts that the present frame asked for, and those that it did not get.
@@ -84,6 +85,20 @@ impl FilterTexts {
         inner.commands.begin(snapshot);
         inner.end = budget.map(|budget| Instant::now() + budget);
         (inner.asked, inner.missing) = (0, 0);
+        if inner.cgroups.len() > MOST_CGROUPS {
+            inner.cgroups.clear();
+        }
+    }
+
+    /// The path of the cgroup of that id, which the task of a record is in.
+    pub fn cgroup_path(&self, id: u64, record: &Record<'_>) -> Option<Arc<[u8]>> {
+        let Inner { cgroups, names, .. } = &mut *self.locked();
+        if let Some(Some(path)) = cgroups.get(&id) {
+            return Some(Arc::clone(path));
+        }
+        let path: Arc<[u8]> = names.cgroup(record, id)?.into();
+        cgroups.insert(id, Some(Arc::clone(&path)));
+        Some(path)
     }
 }
 
@@ -94,34 +109,39 @@ impl std::fmt::Debug for FilterTexts {
 }
 
 impl Texts for FilterTexts {
-    fn arguments(&self, record: &Record<'_>) -> Text {
+    fn command(&self, record: &Record<'_>) -> Text {
         let inner = &mut *self.locked();
         inner.asked += 1;
-        if let Some(known) = inner.commands.known(record) {
-            return known;
+        if let Some(known) = inner.commands.known_words(record) {
+            return known.map_or(Text::Missing, Text::Known);
         }
-        if inner.is_late() { None } else { inner.commands.of(record, false) }
+        if inner.is_late() {
+            return Text::Later;
+        }
+        inner.commands.words(record).map_or(Text::Missing, Text::Known)
     }
 
     fn user(&self, uid: u32) -> Text {
         let Inner { users, names, .. } = &mut *self.locked();
-        users.entry(uid).or_insert_with(|| names.user(uid).map(Arc::from)).clone()
+        let name = users.entry(uid).or_insert_with(|| names.user(uid).map(Arc::from));
+        name.clone().map_or(Text::Missing, Text::Known)
     }
 
     fn cgroup(&self, record: &Record<'_>) -> Text {
         // The kernel numbers cgroups from 1.
-        let id = record.cgroup_id().filter(|&id| id != 0)?;
+        let Some(id) = record.cgroup_id().filter(|&id| id != 0) else { return Text::Missing };
         let inner = &mut *self.locked();
         inner.asked += 1;
         if let Some(known) = inner.cgroups.get(&id) {
-            return known.clone();
+            return known.clone().map_or(Text::Later, Text::Known);
         }
         if inner.is_late() {
-            return None;
+            return Text::Later;
         }
-        let path = inner.names.cgroup(record, id).map(Arc::from);
+        let path: Option<Arc<[u8]>> = inner.names.cgroup(record, id).map(Arc::from);
         inner.cgroups.insert(id, path.clone());
-        path
+        // Another task of the cgroup may be asked in the next frame.
+        path.map_or(Text::Later, Text::Known)
     }
 
     fn progress(&self) -> Option<u8> {
