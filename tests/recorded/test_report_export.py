@@ -366,10 +366,12 @@ def test_a_pipe_or_device_is_written_to(recording: Path, tmp_path: Path) -> None
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for style in ("csv", "arrow", "parquet"):
-        with subprocess.Popen(["cat", fifo], stdout=subprocess.PIPE) as reader:
+        # A file takes all of it; a pipe would hold the rows of a few thousand processes.
+        copy = tmp_path / "copy"
+        with copy.open("wb") as out, subprocess.Popen(["cat", fifo], stdout=out):
             done = run(*words, style, "-o", str(fifo))
             assert (done.returncode, done.stderr) == (0, b"")
-            assert reader.communicate()[0] == run(*words, style).stdout
+        assert copy.read_bytes() == run(*words, style).stdout
         assert fifo.is_fifo()
     # A terminal device.
     ours, theirs = os.openpty()
