@@ -1,8 +1,8 @@
 """The sources and ptop in machines with Debian's stock kernels.
 
 tools/stock_kernels.py says which kernels; `make test-guest` has fetched them. Each machine
-boots once and runs all parts but those that need one of their own; each part is a test. Nothing is
-hidden from BPF there, so that the tests of exactness apply in full.
+boots once and runs all parts but those that need one of their own; each part is a test. Nothing
+is hidden from BPF there, so that the tests of exactness apply in full.
 """
 
 from __future__ import annotations
