@@ -407,6 +407,7 @@ def test_datetimes_are_times(tmp_path: Path) -> None:
     assert len(taskstats.read(path, ["time_ns"], end_ns=later)) == len(dump[0]) + len(dump[1])
     bare = taskstats.parse(memoryview(dump[0]).tobytes())
     assert bare.time is None
+    assert (bare.host, bare.boot_id, bare.release) == (None, None, None)
 
 
 def test_threads_may_take_single_tasks_at_once() -> None:

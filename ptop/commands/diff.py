@@ -143,7 +143,7 @@ def side(span: Span, by: Sequence[str]) -> tuple[Side, list[Lost]]:
 
 def _key(
     dump: taskstats.Dump,
-    who: tuple[str, str, int | None, int | None, str, int | None, int | None],
+    who: tuple[str | None, str | None, int | None, int | None, str, int | None, int | None],
     by: Sequence[str],
 ) -> Key:
     _, _, _, _, name, uid, cgroup = who

@@ -92,7 +92,7 @@ class Totals:
     last_ns: int = 0
     # The last task that had a pid, by host, boot id and pid. Where pids were not recorded, the
     # name stands for them.
-    _last: dict[tuple[str, str, int | str], TaskTotal] = field(default_factory=dict)
+    _last: dict[tuple[str | None, str | None, int | str], TaskTotal] = field(default_factory=dict)
     _alive: set[int] = field(default_factory=set)
     # What could not be read.
     lost: list[Lost] = field(default_factory=list)
@@ -113,7 +113,7 @@ class Totals:
     def _add_task(
         self,
         dump: taskstats.Dump,
-        who: tuple[str, str, int | None, int | None, str, int | None, int | None],
+        who: tuple[str | None, str | None, int | None, int | None, str, int | None, int | None],
         lived_us: int,
         usage: Usage,
     ) -> None:

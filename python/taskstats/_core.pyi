@@ -576,14 +576,14 @@ class Snapshot:
     def boottime_ns(self) -> int:
         """CLOCK_BOOTTIME before the first record was taken, in ns: the machine's uptime."""
     @property
-    def boot_id(self) -> str:
-        """Random id of the boot, 32 hex digits; /proc/sys/kernel/random/boot_id."""
+    def boot_id(self) -> str | None:
+        """Id of the boot, 32 hex digits (/proc/sys/kernel/random/boot_id); None where unknown."""
     @property
-    def host(self) -> str:
-        """Host name."""
+    def host(self) -> str | None:
+        """Host name; None where unknown."""
     @property
-    def release(self) -> str:
-        """Kernel release, as `uname -r` prints it."""
+    def release(self) -> str | None:
+        """Kernel release, as `uname -r` prints it; None where unknown."""
     @property
     def cpus_online(self) -> int:
         """Number of CPUs online; 0 where unknown."""
@@ -1029,7 +1029,7 @@ class ScanReader:
 class _Sums(TypedDict):
     tasks: list[
         tuple[
-            tuple[str, str, int | None, int | None, str, int | None, int | None],
+            tuple[str | None, str | None, int | None, int | None, str, int | None, int | None],
             int,
             tuple[int | None, int | None, int | None, int | None],
         ]

@@ -178,7 +178,9 @@ class Scan:
             if not self._skip:
                 raise
             offset = error.offset if isinstance(error, ParseError) else None
-            reason = getattr(error, "strerror", None) or str(error)
+            # The message of a damage begins with the path.
+            text = str(error).removeprefix(f"{os.fspath(found.path)}: ")
+            reason = getattr(error, "strerror", None) or text
             self.lost.append(
                 {"path": found.path, "snapshot": None, "offset": offset, "reason": reason}
             )
@@ -186,9 +188,9 @@ class Scan:
 
     def _warn(self) -> None:
         if self.lost:
-            first = self.lost[0]
+            first, count = self.lost[0], len(self.lost)
             warnings.warn(
-                f"{len(self.lost)} parts of recordings were left out, the first in"
+                f"left out {count} part{'s' * (count > 1)} of recordings, the first in"
                 f" {os.fspath(first['path'])}: {first['reason']}; see .lost",
                 DamageWarning,
                 stacklevel=3,

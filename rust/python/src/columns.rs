@@ -202,8 +202,9 @@ pub(crate) fn skips(errors: &str) -> PyResult<bool> {
 fn warn_of(py: Python<'_>, lost: &[LostRow]) -> PyResult<()> {
     let Some(first) = lost.first() else { return Ok(()) };
     let (path, reason) = (first.path.display(), &first.reason);
+    let parts = if lost.len() == 1 { "part" } else { "parts" };
     let text = format!(
-        "{} parts of recordings were left out, the first in {path}: {reason}; see .lost",
+        "left out {} {parts} of recordings, the first in {path}: {reason}; see .lost",
         lost.len()
     );
     let category = py.import("taskstats._errors")?.getattr("DamageWarning")?;

@@ -14,6 +14,16 @@ pub(crate) fn field(name: &str) -> PyResult<Field> {
     })
 }
 
+/// A text of a header; None where it is unknown.
+pub(crate) fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The id of a boot in hexadecimal digits; None where it is unknown.
+pub(crate) fn boot_id(id: &[u8; 16]) -> Option<String> {
+    (*id != [0; 16]).then(|| id.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The set of fields with these names.
 pub(crate) fn field_set(names: Vec<String>) -> PyResult<FieldSet> {
     names.iter().map(|name| field(name)).collect()

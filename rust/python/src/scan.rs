@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::columns::{LostRow, PyColumns, kinds, kinds_of_recording};
+use crate::convert::{boot_id, known};
 use crate::dump::PyDump;
 use crate::errors::python_error;
 use crate::row_filter::PyRowFilter;
@@ -147,11 +148,8 @@ pub(crate) fn sum_tasks<'py>(
         Error::GivenUp(_) => signals.error(py, error),
         error => python_error(py, error),
     })?;
-    let boots: Vec<(String, String)> = sums
-        .boots
-        .iter()
-        .map(|(host, id)| (host.clone(), id.iter().map(|byte| format!("{byte:02x}")).collect()))
-        .collect();
+    let boots: Vec<(Option<&str>, Option<String>)> =
+        sums.boots.iter().map(|(host, id)| (known(host), boot_id(id))).collect();
     let tasks = sums.tasks.iter().map(|task| {
         let (host, boot_id) = &boots[task.boot];
         let name = String::from_utf8_lossy(&task.name).into_owned();

@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyDict};
 use pyo3::{ffi, intern};
 
 use crate::columns;
-use crate::convert::{field, memoryview};
+use crate::convert::{boot_id, field, known, memoryview};
 use crate::format::buffer_format;
 use crate::machine::machine;
 use crate::task::PyTask;
@@ -186,22 +186,22 @@ impl PySnapshot {
         self.header().begin.boottime_ns
     }
 
-    /// Random id of the boot, 32 hex digits; /proc/sys/kernel/random/boot_id.
+    /// Id of the boot, 32 hex digits (/proc/sys/kernel/random/boot_id); None where unknown.
     #[getter]
-    fn boot_id(&self) -> String {
-        self.header().boot_id.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn boot_id(&self) -> Option<String> {
+        boot_id(&self.header().boot_id)
     }
 
-    /// Host name.
+    /// Host name; None where unknown.
     #[getter]
-    fn host(&self) -> &str {
-        &self.header().host
+    fn host(&self) -> Option<&str> {
+        known(&self.header().host)
     }
 
-    /// Kernel release, as `uname -r` prints it.
+    /// Kernel release, as `uname -r` prints it; None where unknown.
     #[getter]
-    fn release(&self) -> &str {
-        &self.header().release
+    fn release(&self) -> Option<&str> {
+        known(&self.header().release)
     }
 
     /// Number of CPUs online; 0 where unknown.
