@@ -12,6 +12,11 @@ use super::frame::{Packed, Packer, Unpacker};
 use crate::codec;
 use crate::dump::{ChainReader, ChainWriter};
 use crate::error::ParseError;
+use crate::field_set::FieldSet;
+use crate::header::Header;
+use crate::interval::LastValues;
+use crate::layout::Layout;
+use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// See the module.
@@ -58,8 +63,8 @@ impl Key {
         Arc::ptr_eq(&self.anchor, &other.anchor)
     }
 
-    /// Its snapshot.
-    pub(super) fn read(
+    /// Its snapshot, to the byte.
+    pub(super) fn snapshot(
         &self,
         unpacker: &mut Unpacker,
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
@@ -67,9 +72,32 @@ impl Key {
         let Some(Delta { rows, packed }) = &self.delta else {
             return codec::decode(SharedBytes::new(anchor));
         };
-        let layout = codec::decode(&anchor[..])?.layout().clone();
-        ChainReader::without_clock(&layout).read_form(anchor, *rows, &packed.unpack(unpacker)?)
+        let mut chain = ChainReader::without_clock(codec::decode(&anchor[..])?.layout());
+        chain.read_form(anchor, *rows, &packed.unpack(unpacker)?)
     }
+
+    /// The values that it has of all tasks.
+    pub(super) fn values(&self, unpacker: &mut Unpacker) -> Result<LastValues, ParseError> {
+        let anchor = self.anchor.unpack(unpacker)?;
+        let Some(Delta { rows, packed }) = &self.delta else {
+            let whole = codec::decode(&anchor[..])?;
+            return Ok(values(whole.header(), whole.layout(), whole.len(), &mut whole.iter()));
+        };
+        let mut chain = ChainReader::without_clock(codec::decode(&anchor[..])?.layout());
+        let delta = packed.unpack(unpacker)?;
+        chain.read_records(anchor, *rows, &delta, |header, layout, records| {
+            values(header, layout, *rows, records)
+        })
+    }
+}
+
+fn values(
+    header: &Header,
+    layout: &Layout,
+    rows: usize,
+    records: &mut dyn Iterator<Item = Record<'_>>,
+) -> LastValues {
+    LastValues::of(header, layout, rows, records, header.threads(), FieldSet::ALL)
 }
 
 /// The difference of a snapshot from an anchor; None where it is not small.

@@ -24,8 +24,9 @@ pub(super) struct Cursor {
     chain: ChainReader,
     unpacker: Unpacker,
     state: State,
-    /// The state at the begin of the run: a step back needs it again.
-    start: State,
+    /// The state at the begin of the run, once a step back has needed it again: to keep the values
+    /// of all tasks twice costs more than to read them.
+    start: Option<State>,
     last: Option<Kept>,
 }
 
@@ -57,28 +58,31 @@ impl Cursor {
     /// A cursor at the begin of a run.
     pub(super) fn new(run: &Run) -> Result<Cursor, ParseError> {
         let mut unpacker = Unpacker::new();
-        let key = run.key.read(&mut unpacker)?;
         let is_partial = run.frames.first().is_some_and(|frame| frame.is_partial);
-        let start = if is_partial {
-            State::Values(Box::new(Values::of(&key)))
+        let state = if is_partial {
+            State::Values(Box::new(Values::of(run.key.values(&mut unpacker)?)))
         } else {
-            State::Whole(Arc::new(key))
+            State::Whole(Arc::new(run.key.snapshot(&mut unpacker)?))
         };
         Ok(Cursor {
             run: run.number,
             next: 0,
             chain: ChainReader::new(&run.layout),
             unpacker,
-            state: start.clone(),
-            start,
+            state,
+            start: None,
             last: None,
         })
     }
 
     /// The cursor at the begin of its run.
-    fn restarted(self, run: &Run) -> Cursor {
-        let (chain, state) = (ChainReader::new(&run.layout), self.start.clone());
-        Cursor { next: 0, chain, state, last: None, ..self }
+    fn restarted(self, run: &Run) -> Result<Cursor, ParseError> {
+        let Some(start) = self.start else {
+            let fresh = Cursor::new(run)?;
+            return Ok(Cursor { start: Some(fresh.state.clone()), ..fresh });
+        };
+        let (chain, state) = (ChainReader::new(&run.layout), start.clone());
+        Ok(Cursor { next: 0, chain, state, start: Some(start), last: None, ..self })
     }
 
     /// The frame at an index of a run. `cursor` is that of the last read: the frames after it in
@@ -92,7 +96,7 @@ impl Cursor {
         let mut at = match cursor.take() {
             Some(at) if at.run == run.number && at.next <= index => at,
             Some(at) if at.run == run.number && at.next == index + 1 && at.last.is_some() => at,
-            Some(at) if at.run == run.number => at.restarted(run),
+            Some(at) if at.run == run.number => at.restarted(run)?,
             _ => Cursor::new(run)?,
         };
         while at.next <= index {
@@ -150,7 +154,9 @@ impl Cursor {
         if frame.is_partial
             && let State::Whole(whole) = &self.state
         {
-            self.state = State::Values(Box::new(Values::of(whole)));
+            let threads = whole.header().threads();
+            let last = LastValues::new(whole, threads, FieldSet::ALL);
+            self.state = State::Values(Box::new(Values::of(last)));
         }
         match &mut self.state {
             State::Values(values) => {
@@ -169,12 +175,10 @@ impl Cursor {
 }
 
 impl Values {
-    fn of(whole: &Snap) -> Values {
-        let header = whole.header().clone();
-        let last = LastValues::new(whole, header.threads(), FieldSet::ALL);
-        let mut values = Values { last: Arc::new(last), header, by_pid: HashMap::new() };
-        values.note_pids(whole);
-        values
+    fn of(last: LastValues) -> Values {
+        // A living task has the pid of a dead one.
+        let by_pid = last.pids().collect();
+        Values { header: last.header().clone(), last: Arc::new(last), by_pid }
     }
 
     /// Notes the pids of a snapshot's tasks. A living task has the pid of a dead one.

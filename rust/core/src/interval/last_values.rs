@@ -106,7 +106,10 @@ type Exiting = HashMap<TaskKey, (Vec<u8>, FieldSet), HashTask>;
 
 /// The exited tasks of a snapshot that the kernel has not released yet.
 fn exiting(snapshot: &Snapshot<SharedBytes>) -> Exiting {
-    let exited = (snapshot.living()..snapshot.len()).filter_map(|row| snapshot.get(row));
+    unreleased((snapshot.living()..snapshot.len()).filter_map(|row| snapshot.get(row)))
+}
+
+fn unreleased<'a>(exited: impl Iterator<Item = Record<'a>>) -> Exiting {
     exited
         .filter(|record| record.state().is_some_and(|state| state != state::DEAD))
         .map(|record| (TaskKey::of(&record), (record.bytes().to_vec(), record.filled())))
@@ -123,22 +126,37 @@ impl LastValues {
     /// The values of `full`, a snapshot of all tasks, which was requested with `threads`
     /// and `fields`.
     pub fn new(full: &Snapshot<SharedBytes>, threads: bool, fields: FieldSet) -> LastValues {
+        let (header, layout, rows) = (full.header(), full.layout(), full.len());
+        LastValues::of(header, layout, rows, &mut full.iter(), threads, fields)
+    }
+
+    /// The same, of the records of such a snapshot, which has `rows`.
+    pub(crate) fn of(
+        header: &Header,
+        layout: &Layout,
+        rows: usize,
+        records: &mut dyn Iterator<Item = Record<'_>>,
+        threads: bool,
+        fields: FieldSet,
+    ) -> LastValues {
+        let living = rows.saturating_sub(header.exited as usize);
         let mut last_values = LastValues {
-            header: full.header().clone(),
-            layout: full.layout().clone(),
-            tasks: IndexMap::with_capacity_and_hasher(full.living(), HashTask::default()),
-            records: Vec::with_capacity(full.living() * full.layout().record_size()),
+            header: header.clone(),
+            layout: layout.clone(),
+            tasks: IndexMap::with_capacity_and_hasher(living, HashTask::default()),
+            records: Vec::with_capacity(living * layout.record_size()),
             serial: next_serial(),
             changed: 0,
             zombies: HashMap::default(),
-            exiting: exiting(full),
+            exiting: HashMap::default(),
             totals: Totals::default(),
             threads,
             fields,
         };
-        for record in full.iter().take(full.living()) {
+        for record in (&mut *records).take(living) {
             last_values.put(&record);
         }
+        last_values.exiting = unreleased(records);
         last_values
     }
 
@@ -201,6 +219,20 @@ impl LastValues {
         }
         let header = Header { exited: self.exiting.len() as u32, ..self.header.clone() };
         all.into_snapshot(header, self.layout.clone())
+    }
+
+    /// The pids of all tasks, those of the dead first.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = (u32, TaskKey)> + '_ {
+        let exiting = self.exiting.iter().filter_map(|(key, (bytes, filled))| {
+            Some((Record::new(bytes, &self.layout, *filled)?.ac_pid().unwrap_or(0), *key))
+        });
+        let living = self.tasks.keys().enumerate();
+        exiting.chain(living.map(|(at, key)| (self.record(at).ac_pid().unwrap_or(0), *key)))
+    }
+
+    /// The header of the last snapshot.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
     }
 
     /// The layout of the records.

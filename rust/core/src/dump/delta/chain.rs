@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, ParseError};
 use crate::fields::Field;
 use crate::header::Header;
 use crate::layout::Layout;
+use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Writes deltas between snapshots of one layout.
@@ -82,7 +83,7 @@ impl ChainReader {
         delta: &[u8],
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
         let whole = whole_of_base(&self.table, base)?;
-        self.apply(&whole, rows, delta)
+        self.form(whole, rows, delta)
     }
 
     /// The same for the byte form of a base, whose records are all of its header's time.
@@ -92,23 +93,41 @@ impl ChainReader {
         rows: usize,
         delta: &[u8],
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
-        self.apply(&Whole::new(base)?, rows, delta)
+        self.form(Whole::new(base)?, rows, delta)
     }
 
-    fn apply(
+    fn form(
         &mut self,
-        whole: &Whole<Vec<u8>>,
+        base: Whole<Vec<u8>>,
         rows: usize,
         delta: &[u8],
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
+        let form = self.apply(base, rows, delta).and_then(|rows| rows.to_form(&self.table));
+        codec::decode(SharedBytes::new(form.ok_or(damaged())?))
+    }
+
+    /// What `make` makes of the snapshot of [`ChainReader::read_form`]: of its header, its layout,
+    /// and its records, of which no copy is needed.
+    pub(crate) fn read_records<T>(
+        &mut self,
+        base: Vec<u8>,
+        rows: usize,
+        delta: &[u8],
+        make: impl FnOnce(&Header, &Layout, &mut dyn Iterator<Item = Record<'_>>) -> T,
+    ) -> Result<T, ParseError> {
+        let rows = self.apply(Whole::new(base)?, rows, delta).ok_or(damaged())?;
+        Ok(make(rows.header(), rows.layout(), &mut rows.records()))
+    }
+
+    fn apply(&mut self, whole: Whole<Vec<u8>>, rows: usize, delta: &[u8]) -> Option<Rows> {
         // The deltas come from this process: nothing in them is a false promise.
         let apply = Apply { table: &self.table, rows, stored: usize::MAX };
-        let form = Rows::of(whole)
-            .and_then(|base| apply.run(base, &mut self.sets, delta))
-            .and_then(|rows| rows.to_form(&self.table));
-        let form = form.ok_or(ParseError::new(ErrorKind::BadValue, 0))?;
-        codec::decode(SharedBytes::new(form))
+        apply.run(Rows::of_owned(whole)?, &mut self.sets, delta)
     }
+}
+
+fn damaged() -> ParseError {
+    ParseError::new(ErrorKind::BadValue, 0)
 }
 
 /// The byte form of a base, whose records may be older than its header. Their times go on to

@@ -14,6 +14,8 @@ use crate::codec::{self, Head};
 use crate::dump::field_table::FieldTable;
 use crate::dump::limits;
 use crate::header::{Flags, Header};
+use crate::layout::Layout;
+use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// A snapshot's header, and its records in slots.
@@ -101,11 +103,26 @@ impl Slots {
 impl Rows {
     /// The records of a full frame. None where there is no memory.
     pub(in crate::dump) fn of<B: AsRef<[u8]>>(whole: &Whole<B>) -> Option<Rows> {
-        let head = codec::decode_head(whole.bytes.as_ref(), whole.bytes.as_ref().len()).ok()?;
-        let count = u32::try_from(whole.len()).ok()?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(whole.records().len()).ok()?;
         bytes.extend_from_slice(whole.records());
+        Rows::with_slots(whole, bytes)
+    }
+
+    /// The same, in the memory of the frame.
+    pub(super) fn of_owned(whole: Whole<Vec<u8>>) -> Option<Rows> {
+        let records = whole.records.clone();
+        let rows = Rows::with_slots(&whole, Vec::new())?;
+        let mut bytes = whole.bytes;
+        bytes.truncate(records.end);
+        bytes.drain(..records.start);
+        Some(Rows { slots: Slots { bytes, ..rows.slots }, ..rows })
+    }
+
+    /// The records of a full frame, which are `bytes`.
+    fn with_slots<B: AsRef<[u8]>>(whole: &Whole<B>, bytes: Vec<u8>) -> Option<Rows> {
+        let head = codec::decode_head(whole.bytes.as_ref(), whole.bytes.as_ref().len()).ok()?;
+        let count = u32::try_from(whole.len()).ok()?;
         let slots = Slots {
             size: whole.layout.record_size(),
             bytes,
@@ -198,6 +215,20 @@ impl Rows {
             out.extend_from_slice(&self.masks);
         }
         Some(out)
+    }
+
+    /// The layout of the records.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.head.layout
+    }
+
+    /// The records, for a table in which nothing follows the clock.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let masks = &self.head.header.masks;
+        self.order.iter().zip(&self.masks).filter_map(|(&slot, &mask)| {
+            let filled = masks.get(usize::from(mask)).copied().unwrap_or_default();
+            Record::new(self.slots.get(slot), &self.head.layout, filled)
+        })
     }
 
     /// The header of the snapshot before the last delta.
