@@ -31,8 +31,7 @@ _NUMBERS = {"Insert": 2, "Delete": 3, "PgUp": 5, "PgDn": 6}
 _FUNCTION = {1: "OP", 2: "OQ", 3: "OR", 4: "OS", 5: "[15~", 6: "[17~", 7: "[18~", 8: "[19~"}
 _FUNCTION |= {9: "[20~", 10: "[21~"}
 _HELD = {"Shift": 2, "Alt": 3, "Ctrl": 5}
-# The words with which the first line of the screen begins in each mode, the last one, or that
-# are in the pane.
+# The words with which the first line of the screen begins in each mode, or the last one.
 _TITLES = {
     "help": "ptop: keys",
     "books": "ptop: where the CPU time went",
@@ -47,6 +46,7 @@ _TITLES = {
 }
 _FEET = {
     "table": "F1Help",
+    "details": "Enter Close",
     "strace": "strace stops",
     "filter": "filter: ",
     "search": "search: ",
@@ -58,7 +58,6 @@ _FEET = {
     "ionice": "I/O: idle",
     "affinity": "CPUs of ",
 }
-_PANE = ("  since ", "strace of ", "lsof of ")
 # How each mode is reached from the table.
 _WAYS: dict[str, tuple[str, ...]] = {
     "table": ("Home", "Down"),
@@ -182,7 +181,7 @@ class Keyboard:
             for mode, begin in words.items():
                 if line.startswith(begin):
                     return mode
-        return "details" if any(words in line for words in _PANE for line in lines) else ""
+        return ""
 
     def enter(self, mode: str) -> None:
         for name in _WAYS[mode]:
@@ -192,8 +191,15 @@ class Keyboard:
         # The pane waits for an interval with more fields.
         while self.mode() != mode:
             assert time.monotonic() < end, f"no {mode} on:\n{self.live.text()}"
+            self.clear()
             self.live.pump()
         self.meet()
+
+    def clear(self) -> None:
+        """Remove a message that hides the mode; some stay as long as the view is paused."""
+        for name in ("Ctrl-L", "L", "Ctrl-L"):
+            if not self.mode():
+                self.press((name,))
 
     def meet(self) -> None:
         """Wait until a menu or prompt that acts takes keys."""
@@ -217,10 +223,11 @@ class Keyboard:
 
     def leave(self) -> None:
         """Go back to the table."""
+        end = time.monotonic() + PATIENCE_S
         while (mode := self.mode()) != "table":
+            assert time.monotonic() < end, f"no way to the table from:\n{self.live.text()}"
             if not mode:
-                # It removes the message.
-                self.press(("Home",))
+                self.clear()
                 continue
             out = "Ctrl-G" if mode in keys.PROMPTS else "n" if mode == "strace" else "q"
             self.change(mode, out)
@@ -288,7 +295,7 @@ def cases() -> Iterator[tuple[str, str]]:
 
 def test_every_mode_is_reached() -> None:
     assert set(_WAYS) == set(keys.MODES)
-    assert {*_TITLES, *_FEET, "details"} == set(keys.MODES)
+    assert {*_TITLES, *_FEET} == set(keys.MODES)
 
 
 @pytest.mark.timeout(900)
