@@ -303,6 +303,10 @@ class _Loop:
         before = self.table.with_counts(self.state)
         self.state, key = click(before, mouse, self.lines, self.columns, double)
         self.stale = True
+        if self.state.request:
+            self.feed.hold(self.state.paused)
+            self.state = self.requests.answer(self.state)
+            self.feed.hold(self.state.paused)
         if key is None:
             self._configure()
         elif self.guard.admits(self.state.mode, key, now_s, alone=True):

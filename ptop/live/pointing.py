@@ -3,6 +3,7 @@
 Design decisions
 
 * A click selects the task that was on the screen, whatever the next frame has there.
+* A click on the bars of what the CPUs used goes to that interval of the history.
 * No click acts on a task: in the menus it moves the cursor, and Enter is a key.
 """
 
@@ -52,6 +53,8 @@ def click(
         return state, None
     if (tab := lines.tab(mouse.line, mouse.column)) is not None:
         return tabs.select(state, tab), None
+    if (end_ns := lines.moment_ns(mouse.line, mouse.column)) is not None:
+        return replace(state, request=f"moment {end_ns}"), None
     if mouse.line == lines.headings_line:
         return _sort(state, lines.heading(mouse.column), columns), None
     row = lines.top + mouse.line - lines.headings_line - 1

@@ -66,6 +66,7 @@ class Requests:
             "kthreads": self._kernel_threads,
             "mark": self._mark,
             "match": self.search,
+            "moment": self._moment,
             "mouse": self._mouse,
             "name": self._name,
             "save": self._save,
@@ -250,6 +251,16 @@ class Requests:
         if not first_ns <= time_ns <= last_ns:
             end = "oldest" if time_ns < first_ns else "newest"
             message = f"nothing kept at {text}: {end} is {stamp(frames.time_ns)[11:]}"
+        return self._at(replace(state, paused=True), frames, message)
+
+    def _moment(self, state: State, end_ns: str) -> State:
+        """Go to the frame that ends at a time."""
+        frames = self._frames()
+        if frames is None:
+            return replace(state, notice=NO_HISTORY)
+        if not frames.seek(int(end_ns)):
+            return replace(state, notice="nothing is kept yet")
+        message = "" if frames.time_ns == int(end_ns) else "that moment is not kept any more"
         return self._at(replace(state, paused=True), frames, message)
 
     def _frame(self, state: State, place: str) -> State:

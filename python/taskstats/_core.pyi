@@ -2103,6 +2103,9 @@ class Lines:
         """Return the number of the tab at a cell of a line, counted from 0; None where there is
         none.
         """
+    def moment_ns(self, line: int, cell: int) -> int | None:
+        """Return the end, in ns since 1970, of the interval that a cell of a line stands for, where
+        it shows what the CPUs used before; else None."""
     def heading(self, cell: int) -> str | None:
         """Return the heading of the column at a cell of a line; None for lines made of text."""
     @property

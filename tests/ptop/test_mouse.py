@@ -77,6 +77,49 @@ def test_headings_sort_rows_select_and_the_wheel_scrolls(size: tuple[int, int]) 
     assert live.restored()
 
 
+def sparks(live: Live) -> tuple[int, list[int]]:
+    """The line of the bars of what the CPUs used, and the cells of the bars."""
+    display = live.screen.display
+    line = next(at for at, text in enumerate(display) if " used: user" in text)
+    begin = display[line].index("iowait") + len("iowait 0.0")
+    cells = range(begin, len(display[line]))
+    return line, [cell for cell in cells if display[line][cell] in "·▁▂▃▄▅▆▇█"]
+
+
+def test_a_click_on_a_sparkline_goes_to_that_moment() -> None:
+    live = Live(columns=120, rows=30)
+    end = time.monotonic() + 30
+    live.until("◉ LIVE")
+    while len(sparks(live)[1]) < 6:
+        assert time.monotonic() < end, live.text()
+        live.pump()
+    line, cells = sparks(live)
+    # Beside the bars nothing happens.
+    press(live, line, 2)
+    press(live, line, cells[2])
+    live.until("⏸")
+    assert "not kept" not in live.text()
+    live.child.send("L")
+    live.until("◉ LIVE")
+    live.child.send("q")
+    assert live.ended() == 0
+
+
+def test_a_click_on_a_sparkline_without_a_history_says_so() -> None:
+    live = Live("--history", "0", columns=120, rows=30)
+    end = time.monotonic() + 30
+    live.until("◉ LIVE")
+    while len(sparks(live)[1]) < 2:
+        assert time.monotonic() < end, live.text()
+        live.pump()
+    line, cells = sparks(live)
+    press(live, line, cells[0])
+    live.until("nothing is kept")
+    assert "◉ LIVE" in live.text()
+    live.child.send("q")
+    assert live.ended() == 0
+
+
 def test_the_mouse_is_switched_off() -> None:
     live = Live(columns=100)
     live.until("Name")

@@ -589,6 +589,13 @@ impl PyLines {
         self.0.tab_ends.iter().position(|&end| cell < end)
     }
 
+    /// Return the end, in ns since 1970, of the interval that a cell of a line stands for, where it
+    /// shows what the CPUs used before; else None.
+    fn moment_ns(&self, line: usize, cell: usize) -> Option<u64> {
+        let sparks = self.0.sparks.as_ref().filter(|sparks| sparks.line == line)?;
+        sparks.ends_ns.get(cell.checked_sub(sparks.first)?).copied()
+    }
+
     /// Return the heading of the column at a cell of a line; None for lines made of text.
     fn heading(&self, cell: usize) -> Option<&str> {
         let found = self.0.headings.iter().find(|(end, _)| cell < *end)?;

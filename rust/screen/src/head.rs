@@ -8,7 +8,7 @@
 
 use precise_top_core::{CpuTimes, System};
 
-use crate::line::{ScreenLine, Style};
+use crate::line::{ScreenLine, Sparks, Style};
 use crate::meters;
 use crate::settings::{Meter, ViewSettings};
 use crate::spark;
@@ -21,7 +21,7 @@ pub(crate) fn lines(
     settings: &ViewSettings,
     cells: usize,
     heights: Heights,
-) -> Vec<ScreenLine> {
+) -> (Vec<ScreenLine>, Option<Sparks>) {
     let mut lines = Vec::with_capacity(heights.facts + heights.bars + heights.filter);
     let shows = |fact: usize| heights.facts > fact;
     if shows(1) {
@@ -31,7 +31,10 @@ pub(crate) fn lines(
     if !shows(1) {
         push_marks(&mut mean, settings);
     }
-    lines.push(cpus(mean, data, settings, cells));
+    let mut line = cpus(mean, data, settings);
+    let sparks = push_sparks(&mut line, data, settings, cells);
+    let sparks = sparks.map(|sparks| Sparks { line: lines.len(), ..sparks });
+    lines.push(line);
     lines.extend(bars(&data.cpus, cells, heights));
     if shows(2) {
         lines.push(ScreenLine::plain(tasks(data, settings)));
@@ -59,7 +62,7 @@ pub(crate) fn lines(
         lines.push(filter(data, settings));
     }
     lines.iter_mut().for_each(|line| line.fit_words(cells));
-    lines
+    (lines, sparks)
 }
 
 fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
@@ -246,12 +249,7 @@ fn shares(times: &CpuTimes) -> Shares {
 }
 
 /// Appends the mean of all CPUs, and the lamp.
-fn cpus(
-    mut line: ScreenLine,
-    data: &ViewData<'_>,
-    settings: &ViewSettings,
-    cells: usize,
-) -> ScreenLine {
+fn cpus(mut line: ScreenLine, data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     let mut mean = [0.0; 5];
     for times in &*data.cpus {
         for (sum, share) in mean.iter_mut().zip(shares(times)) {
@@ -274,15 +272,30 @@ fn cpus(
              steal {steal:.1}  iowait {iowait:.1}"
         ),
     );
-    let room = cells.saturating_sub(text::width(&line.text) + 2);
-    let shows_sparks = room >= LEAST_SPARKS && settings.shows(Meter::Sparks);
-    if let Some(samples) = data.samples.filter(|_| shows_sparks) {
-        line.text.push_str("  ");
-        let begin = line.text.len();
-        spark::push_values(&mut line.text, samples.cpus(room.min(MOST_SPARKS)), 1.0);
-        line.mark(begin, Style::User);
-    }
     line
+}
+
+/// Appends what the CPUs used before, and returns where that is.
+fn push_sparks(
+    line: &mut ScreenLine,
+    data: &ViewData<'_>,
+    settings: &ViewSettings,
+    cells: usize,
+) -> Option<Sparks> {
+    let first = text::width(&line.text) + 2;
+    let room = cells.saturating_sub(first);
+    let shows_sparks = room >= LEAST_SPARKS && settings.shows(Meter::Sparks);
+    let samples = data.samples.filter(|_| shows_sparks)?;
+    line.text.push_str("  ");
+    let begin = line.text.len();
+    let number = room.min(MOST_SPARKS);
+    spark::push_values(&mut line.text, samples.cpus(number).map(|(_, share)| share), 1.0);
+    line.mark(begin, Style::User);
+    Some(Sparks {
+        line: 0,
+        first,
+        ends_ns: samples.cpus(number).map(|(end_ns, _)| end_ns).collect(),
+    })
 }
 
 /// The bars of single CPUs.

@@ -40,7 +40,7 @@ pub mod waits;
 pub use canvas::{Canvas, ControlSequences};
 pub use command::Names;
 pub use find::find;
-pub use line::{ScreenLine, ScreenLines, Span, Style};
+pub use line::{ScreenLine, ScreenLines, Span, Sparks, Style};
 pub use plain::plain_lines;
 pub use row_key::{Fate, RowKey};
 pub use rows::{TableRow, ViewRows};

@@ -204,6 +204,17 @@ impl ScreenLine {
     }
 }
 
+/// Where a screen shows what the CPUs used before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sparks {
+    /// The line.
+    pub line: usize,
+    /// The cell of the first interval; one cell for each.
+    pub first: usize,
+    /// The ends of the intervals, in ns since 1970.
+    pub ends_ns: Vec<u64>,
+}
+
 /// All lines of a screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScreenLines {
@@ -231,6 +242,8 @@ pub struct ScreenLines {
     pub tabs_line: Option<usize>,
     /// See `tabs_line`.
     pub tab_ends: Vec<usize>,
+    /// Where it shows what the CPUs used before.
+    pub sparks: Option<Sparks>,
     /// The headings from left to right, each with the cell after its column.
     pub headings: Vec<(usize, Arc<str>)>,
 }
@@ -256,6 +269,7 @@ impl ScreenLines {
             headings_line: 0,
             tabs_line: None,
             tab_ends: Vec::new(),
+            sparks: None,
             headings: Vec::new(),
         }
     }

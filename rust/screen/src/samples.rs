@@ -20,8 +20,9 @@ const SPAN_NS: u64 = 10_000_000_000;
 /// What the CPUs and tasks used in the intervals before.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
-    /// CPU time used, as a share of all CPUs' time, the oldest first.
-    cpus: VecDeque<f32>,
+    /// CPU time used, as a share of all CPUs' time, the oldest first, each with the end of its
+    /// interval, in ns since 1970.
+    cpus: VecDeque<(u64, f32)>,
     tasks: HashMap<u32, Used>,
     /// Tasks that died in the last interval.
     dead: Vec<u32>,
@@ -90,7 +91,8 @@ impl Samples {
         if self.cpus.len() == CPU_SAMPLES {
             self.cpus.pop_front();
         }
-        self.cpus.push_back((sum / cpus.len() as f64 / 100.0) as f32);
+        let end_ns = interval.cur().header().begin.realtime_ns;
+        self.cpus.push_back((end_ns, (sum / cpus.len() as f64 / 100.0) as f32));
     }
 
     fn observe_tasks(&mut self, interval: &Interval) {
@@ -122,10 +124,11 @@ impl Samples {
         self.tasks.len()
     }
 
-    /// The last `number` shares of the CPUs' time that were used, the oldest first.
-    pub(crate) fn cpus(&self, number: usize) -> impl Iterator<Item = f64> {
+    /// The last `number` shares of the CPUs' time that were used, the oldest first, each with the
+    /// end of its interval.
+    pub(crate) fn cpus(&self, number: usize) -> impl Iterator<Item = (u64, f64)> {
         let first = self.cpus.len().saturating_sub(number);
-        self.cpus.range(first..).map(|&share| f64::from(share))
+        self.cpus.range(first..).map(|&(end_ns, share)| (end_ns, f64::from(share)))
     }
 
     /// The shares of a CPU that a task used in the last minute, the oldest first; None for one

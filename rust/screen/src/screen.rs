@@ -43,7 +43,8 @@ pub fn lines(
     let heights = data.heights(size, settings);
     let sums = foot::sums(&data, cells, heights.tasks);
     let mut lines = Vec::with_capacity(height);
-    lines.extend(head::lines(&data, settings, cells, heights));
+    let (head, sparks) = head::lines(&data, settings, cells, heights);
+    lines.extend(head);
     let (tabs, tab_ends) = settings.tabs.line(cells);
     let tabs_line = (heights.tabs > 0).then_some(lines.len());
     lines.extend(tabs_line.map(|_| tabs));
@@ -61,6 +62,7 @@ pub fn lines(
         headings_line,
         tabs_line,
         tab_ends,
+        sparks,
         headings: data.table.headings(1),
         ..ScreenLines::of_texts([], (0, 0))
     };
