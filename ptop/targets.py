@@ -33,7 +33,7 @@ class Target:
     tgid: int = 0
     name: str = ""
     # In seconds since 1970.
-    started_s: float = 0.0
+    started_s: int = 0
 
     @property
     def is_thread(self) -> bool:

@@ -17,12 +17,15 @@ import re
 import sys
 from collections.abc import Iterator
 
+from taskstats.machine import cgroup_files
+
+from ptop.times import TICKS_PER_S, started_s
+
 # Bytes of a file that are read at most, and descriptors that are looked up in one step.
 MOST_BYTES = 1 << 20
 STEP = 64
 # Descriptors and sockets that are listed; more are counted.
 MOST_LISTED = 500
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CAP_SYS_PTRACE = 19
 
 # A title, and the lines below it; None for a step that has not finished a section.
@@ -56,8 +59,9 @@ class TaskFiles:
             self._folder = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             raise GoneError from None
-        # The task with this pid now has had it since its start.
-        if self._start_ns() > seen_ns:
+        # The task with this pid now has had it since its start, which never changes.
+        self.start_ns = self._start_ns()
+        if self.start_ns > seen_ns:
             self.close()
             raise GoneError
 
@@ -74,6 +78,10 @@ class TaskFiles:
         except GoneError:
             return False
         return True
+
+    def started_s(self) -> int:
+        """When it started, in seconds since 1970."""
+        return started_s(int(self.stat()[19]) * 10**9 // TICKS_PER_S)
 
     def _start_ns(self) -> int:
         ticks = int(self.stat()[19])
@@ -375,34 +383,22 @@ def cgroup_sections(text: str, mount: str | None = None) -> Iterator[Section]:
     if path is None:
         yield "cgroup", [*lines, "not on v2"] if lines else []
         return
-    mount = mount if mount is not None else _cgroup_mount(_read("/proc/self/mountinfo"))
-    folder = mount + path.rstrip("/") if mount else None
+    names = [name for files in _CGROUP_FILES.values() for name in files]
+    texts = cgroup_files(path, names, mount)
     shown = [f"path {path}"]
     for controller, files in _CGROUP_FILES.items():
-        found = [_cgroup_file(folder, name) for name in files] if folder else []
-        known = [words for words in found if words]
+        known = [_cgroup_file(name, texts[name].strip()) for name in files if texts.get(name)]
         # Without the controller there may still be pressure and times.
         v1 = [line for line in lines if controller in line.split(":")[1].split(",")]
-        if v1 and not (folder and os.path.exists(f"{folder}/{files[0]}")):
+        if v1 and files[0] not in texts:
             known = [f"not on v2 ({v1[0].split(':', 2)[2]} on v1)", *known]
         if known:
             shown.append(f"{controller}: {'  '.join(known)}")
     yield "cgroup", shown
 
 
-def _cgroup_mount(text: str) -> str:
-    """Where cgroup v2 is mounted (proc_pid_mountinfo(5)); empty if nowhere."""
-    for line in text.splitlines():
-        if " - cgroup2 " in line:
-            return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[4])
-    return ""
-
-
-def _cgroup_file(folder: str, name: str) -> str:
-    """A file of a cgroup on one line; empty if it has none."""
-    text = _read(f"{folder}/{name}").strip()
-    if not text:
-        return ""
+def _cgroup_file(name: str, text: str) -> str:
+    """A file of a cgroup on one line."""
     short = name.partition(".")[2]
     if name in _WORDS:
         pairs = dict(line.split(maxsplit=1) for line in text.splitlines())

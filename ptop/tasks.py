@@ -18,13 +18,13 @@ import contextlib
 import errno
 import os
 import signal
-import time
 from collections.abc import Callable, Collection, Iterator
 
 import taskstats
 from taskstats import acting
 
 from ptop.targets import Target
+from ptop.times import TICKS_PER_S, started_s
 
 # PIDFD_THREAD (include/uapi/linux/pidfd.h).
 PIDFD_THREAD = os.O_EXCL
@@ -54,8 +54,8 @@ def now_of(pid: int) -> acting.TaskNow:
 
 def seen(pid: int, now: acting.TaskNow) -> Target:
     """The task that /proc shows under a pid."""
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - now.start_ticks / os.sysconf("SC_CLK_TCK")
-    return Target(pid, now.start_ticks, now.tgid, now.name, time.time() - age_s)
+    started = started_s(now.start_ticks * 10**9 // TICKS_PER_S)
+    return Target(pid, now.start_ticks, now.tgid, now.name, started)
 
 
 def send(target: Target, number: int) -> None:

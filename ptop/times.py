@@ -8,6 +8,7 @@ Design decisions
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
@@ -29,6 +30,8 @@ TIME_FORMS = "12:34:56, '2026-11-23 12:34:56', +90s, -5m or @SECONDS since 1970"
 
 SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.1, 86_400
 DELAY_RANGE = f"from {SHORTEST_DELAY_S} to {LONGEST_DELAY_S}"
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 _OFFSET = r"([+-])(\d+(?:\.\d+)?)([smhd]?)"
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
@@ -54,6 +57,18 @@ def parse_time(text: str, reference_ns: int, latest_ns: int | None = None) -> in
         return _ns(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is not a time; write {TIME_FORMS}") from None
+
+
+def started_s(start_ns: int, clocks: tuple[int, int] | None = None) -> int:
+    """When a task started, in seconds since 1970, from its start since boot. `clocks` are the times
+    since 1970 and since boot of one instant, both in ns; without them it is now.
+
+    /proc has the start in clock ticks, a record in ns: both are the same second.
+    """
+    if clocks is None:
+        clocks = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    ticks = start_ns * TICKS_PER_S // 10**9
+    return (ticks * 10**9 // TICKS_PER_S + clocks[0] - clocks[1]) // 10**9
 
 
 def parse_length(text: str) -> float | None:

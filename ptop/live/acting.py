@@ -9,7 +9,6 @@ Design decisions
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -25,6 +24,7 @@ from ptop.targets import (
     parse_nice,
     signal_name,
 )
+from ptop.text import stamp
 
 # The modes in which the next key may act, by what they are to the user.
 LISTS = ("signal", "confirm")
@@ -148,8 +148,7 @@ def _what(target: Target) -> str:
 
 
 def _line(target: Target) -> str:
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(target.started_s))
-    return f"{_what(target)} {target.name}, started {started}"
+    return f"{_what(target)} {target.name}, started {stamp(target.started_s * 10**9)}"
 
 
 def title(state: State) -> str:

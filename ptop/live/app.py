@@ -32,7 +32,7 @@ from ptop.live.decoder import Event, Mouse
 from ptop.live.drawing import Drawing
 from ptop.live.guard import Guard
 from ptop.live.history import Files, OnSpike
-from ptop.live.inspector import EARLIER, Inspector
+from ptop.live.inspector import REMEMBERED, Inspector
 from ptop.live.pointing import Pointer, click
 from ptop.live.requests import Requests
 from ptop.live.state import Limits, State, shown_meters
@@ -417,6 +417,16 @@ class _Loop:
         self.drawing.draw(lines, self.state)
         self.guard.draw(self.state.mode, time.monotonic())
 
+    def _graphs(self, interval: taskstats.Interval) -> Lines | None:
+        """The page of the machine's graphs, if it is open."""
+        if self.state.mode != machine.MODE:
+            if self.graphs.is_open:
+                self.graphs.close()
+            return None
+        self.graphs.follow(self.state, interval, self.feed.earlier(machine.REMEMBERED))
+        page = self.graphs.page(self.state, self.feed.place, self.renderer.ascii)
+        return Lines(page, self.terminal.size)
+
     def _with_pane(self, lines: Lines, interval: taskstats.Interval) -> Lines:
         """The table with the pane that shows the selected task, if it is open."""
         if self.state.mode not in details.MODES:
@@ -437,4 +447,4 @@ class _Loop:
 
     def _inspect(self, key: RowKey | None, interval: taskstats.Interval) -> None:
         """Let the pane show the task of a row."""
-        self.inspector.follow(key, interval, self.feed.is_live, self.feed.earlier(EARLIER))
+        self.inspector.follow(key, interval, self.feed.is_live, self.feed.earlier(REMEMBERED))

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import taskstats
@@ -25,6 +26,7 @@ from ptop.live.details import Details, Pane, Series, exit_words
 from ptop.live.tools import Tool
 from ptop.taskfiles import GoneError, Section, TaskFiles
 from ptop.text import stamp
+from ptop.times import started_s
 
 # The graphs: label, form, and column.
 _GRAPHS = (
@@ -43,7 +45,7 @@ _GRAPHS = (
 )  # fmt: skip
 _SOURCES = tuple(source for _, _, source in _GRAPHS)
 _FACTS = (
-    "ac_start_ns", "exited", "ac_exitcode", "ac_comm", "ac_uid", "ac_ppid", "ac_btime", "cpu_ns",
+    "ac_start_ns", "exited", "ac_exitcode", "ac_comm", "ac_uid", "ac_ppid", "cpu_ns",
     "num_threads", "hiwater_rss",
 )  # fmt: skip
 # The kernel fields that they need, beside those that every snapshot has.
@@ -55,8 +57,8 @@ FIELDS = frozenset(
     for field in COLUMNS[key].fields
 ) | {"hiwater_rss", "cgroup_id"}  # fmt: skip
 
-# Intervals that the graphs remember, and those that are fetched of before the first one.
-REMEMBERED, EARLIER = 300, 60
+# Intervals that the graphs remember; those before the pane was opened are fetched.
+REMEMBERED = 300
 # Dead children that are listed.
 _LISTED = 50
 # Time for files: of one slice, and of all in one frame.
@@ -79,6 +81,33 @@ class _Frame:
     died: Counter[str] = field(default_factory=Counter)
 
 
+class _Died:
+    """How many children died of each kind in the frames up to one: kept, as drawing is frequent."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._upto_ns = 0
+
+    def add(self, end_ns: int, frame: _Frame) -> None:
+        """Take a frame that has come later than those after it."""
+        if end_ns <= self._upto_ns:
+            self.counts.update(frame.died)
+
+    def forget(self, end_ns: int, frame: _Frame) -> None:
+        """Leave out a frame that is forgotten."""
+        if end_ns <= self._upto_ns:
+            self.counts.subtract(frame.died)
+
+    def go_to(self, now_ns: int, frames: Mapping[int, _Frame]) -> None:
+        """Go to the frame that is shown."""
+        if now_ns < self._upto_ns:
+            self.counts, self._upto_ns = Counter(), 0
+        for end_ns, frame in frames.items():
+            if self._upto_ns < end_ns <= now_ns:
+                self.counts.update(frame.died)
+        self._upto_ns = now_ns
+
+
 class Inspector:
     """Collects what the pane shows; `follow` chooses the task."""
 
@@ -92,7 +121,10 @@ class Inspector:
         # What was seen, by the ends of the intervals; and the end of the one that is shown.
         self._frames: dict[int, _Frame] = {}
         self._now_ns = 0
+        self._died = _Died()
         self._shown: taskstats.Interval | None = None
+        # When the task started, in seconds since 1970, as far as that is known.
+        self._started_s: int | None = None
         self._start_ns: int | None = None
         # The graphs that this machine does not measure.
         self._off: list[str] = []
@@ -146,6 +178,7 @@ class Inspector:
             if live:
                 try:
                     self._files = TaskFiles(key.pid, interval.cur.boottime_ns)
+                    self._started_s = self._files.started_s()
                 except GoneError:
                     self._is_gone = True
         if interval is not self._shown and key is not None and key.pid is not None:
@@ -162,10 +195,7 @@ class Inspector:
         frame = self._frames[self._now_ns] = self._frame_of(interval, pid)
         if not frame.facts and self._files is not None:
             if self._files.is_alive():
-                # It did not run. What is not measured stays unknown.
-                used = (0.0 if state == "filled" else None for state in states[:-1])
-                rss = next((known.values[-1] for known in self._until_now()[-2::-1]), None)
-                frame.values = (*used, rss)
+                self._sleep(frame, self._now_ns, interval)
             else:
                 self._die()
         elif frame.fate:
@@ -173,13 +203,26 @@ class Inspector:
         row = None if self._names is not None or not frame.facts else interval.by_pid(pid)
         if row is not None:
             self._take_names(row, is_living=not (self._is_gone or frame.fate))
+        if self._started_s is None and frame.facts.get("ac_start_ns") is not None:
+            clocks = interval.cur.time_ns, interval.cur.boottime_ns
+            self._started_s = started_s(frame.facts["ac_start_ns"], clocks)
+        self._died.go_to(self._now_ns, self._frames)
         while len(self._frames) > REMEMBERED:
-            del self._frames[min(self._frames)]
+            oldest = min(self._frames)
+            self._died.forget(oldest, self._frames.pop(oldest))
         if self._reading is None and self._files is not None:
             slow = time.monotonic() >= self._slow_due_s
             self._slow_due_s = time.monotonic() + _SLOW_S if slow else self._slow_due_s
             self._reading = self._files.sections(slow)
         self._left_s, self._memory = _FRAME_S, None
+
+    def _sleep(self, frame: _Frame, end_ns: int, interval: taskstats.Interval) -> None:
+        """Note that the task lived and did not run. What is not measured stays unknown."""
+        states = (interval.status(source) for source in _SOURCES[:-1])
+        used = (0.0 if state == "filled" else None for state in states)
+        before = (self._frames[end] for end in sorted(self._frames, reverse=True) if end < end_ns)
+        rss = next((known.values[-1] for known in before if known.values[-1] is not None), None)
+        frame.values = (*used, rss)
 
     def _take_names(self, row: taskstats.Row, is_living: bool) -> None:
         """Take the names that records do not have: of the cgroup, and where no file is read the
@@ -271,7 +314,14 @@ class Inspector:
         if interval is None:
             self._earlier = None
             return True
-        self._frames.setdefault(interval.cur.time_ns, self._frame_of(interval, self.key.pid))
+        end_ns = interval.cur.time_ns
+        if end_ns not in self._frames and len(self._frames) < REMEMBERED:
+            frame = self._frame_of(interval, self.key.pid)
+            begin_ns = self._files.start_ns if self._files is not None else None
+            if not frame.facts and begin_ns is not None and begin_ns < interval.prev.boottime_ns:
+                self._sleep(frame, end_ns, interval)
+            self._frames[end_ns] = frame
+            self._died.add(end_ns, frame)
         return False
 
     def _put(self, title: str, lines: list[str]) -> None:
@@ -326,8 +376,8 @@ class Inspector:
             parts.append(f"parent {facts['ac_ppid']}")
         if facts.get("num_threads"):
             parts.append(f"threads {facts['num_threads']}")
-        if facts.get("ac_btime"):
-            parts.append(f"since {stamp(facts['ac_btime'] * 10**9)}")
+        if self._started_s is not None:
+            parts.append(f"since {stamp(self._started_s * 10**9)}")
         return "  ".join(filter(None, parts))
 
     def _all_sections(self, frames: list[_Frame], details: Details) -> dict[str, list[str]]:
@@ -355,10 +405,10 @@ class Inspector:
         if self._names:
             sections["runs in"] = self._names
         sections |= self._sections
-        died: Counter[str] = sum((frame.died for frame in frames), Counter())
-        if died:
-            counts = [f"{number} x {what}" for what, number in died.most_common(10)]
-            children = [line for frame in reversed(frames) for line in frame.children]
+        died = self._died.counts
+        if died.total():
+            counts = [f"{number} x {what}" for what, number in died.most_common(10) if number]
+            children = (line for frame in reversed(frames) for line in frame.children)
             title = f"children that died: {died.total()}"
-            sections[title] = [", ".join(counts), *children[:_LISTED]]
+            sections[title] = [", ".join(counts), *islice(children, _LISTED)]
         return sections

@@ -1802,6 +1802,17 @@ def cgroup_mount() -> Path | None:
     Source: /proc/self/mountinfo (proc(5)).
     """
 
+def cgroup_files(
+    path: str, names: Sequence[str], mount: str | os.PathLike[str] | None = None
+) -> dict[str, str]:
+    """Return the text of the files of a cgroup (v2), by their names, without those that it lacks or
+    that may not be read.
+
+    `path` is as /proc/PID/cgroup has it, `mount` where cgroup v2 is mounted, if not where
+    `cgroup_mount` returns it. Empty where it is not mounted, and for a path outside of the cgroup
+    namespace.
+    """
+
 def cgroups_not_on_v2() -> list[str]:
     """Return the controllers among cpu, memory and io that are not on cgroup v2 here, as they are
     on v1; all three where v2 is not mounted.

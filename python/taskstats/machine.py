@@ -20,6 +20,7 @@ this kernel lacks it.
 
 from typing import NamedTuple
 
+from taskstats._core import cgroup_files as cgroup_files
 from taskstats._core import cgroups_not_on_v2 as cgroups_not_on_v2
 
 

@@ -118,6 +118,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe::share_heap, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroup_mount, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroups_not_on_v2, module)?)?;
+    module.add_function(wrap_pyfunction!(probe::cgroup_files, module)?)?;
     module.add_function(wrap_pyfunction!(convert::user_name, module)?)?;
     module.add_function(wrap_pyfunction!(recorded::same_start, module)?)?;
     module.add("FIELDS", field_table(py)?)?;

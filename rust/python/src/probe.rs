@@ -1,10 +1,12 @@
 //! What works on this machine, and the privileges of this process.
 
+use std::collections::HashMap;
+
 use precise_top_sources::Report;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::convert::source_kind;
+use crate::convert::{lossy, source_kind};
 use crate::errors::python_error;
 
 /// Whether a source, or delay accounting, works on this machine.
@@ -120,4 +122,22 @@ pub(crate) fn cgroup_mount() -> Option<std::path::PathBuf> {
 #[pyfunction]
 pub(crate) fn cgroups_not_on_v2() -> Vec<&'static str> {
     precise_top_sources::cgroups_not_on_v2()
+}
+
+/// Return the text of the files of a cgroup (v2), by their names, without those that it lacks or
+/// that may not be read.
+///
+/// `path` is as /proc/PID/cgroup has it, `mount` where cgroup v2 is mounted, if not where
+/// `cgroup_mount` returns it. Empty where it is not mounted, and for a path outside of the cgroup
+/// namespace.
+#[pyfunction]
+#[pyo3(signature = (path, names, mount=None))]
+pub(crate) fn cgroup_files(
+    path: &str,
+    names: Vec<String>,
+    mount: Option<std::path::PathBuf>,
+) -> HashMap<String, String> {
+    let names = names.iter().map(String::as_str);
+    let files = precise_top_sources::cgroup_files(path.as_bytes(), names, mount).into_iter();
+    files.map(|(name, text)| (name.to_owned(), lossy(&text))).collect()
 }

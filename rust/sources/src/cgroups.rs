@@ -17,7 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,17 +176,39 @@ impl CgroupReader {
         }
     }
 
-    /// The directory of a path of /proc/PID/cgroup. None for one outside of the namespace.
     fn directory(&self, path: &[u8]) -> Option<PathBuf> {
-        let inside = path.strip_prefix(b"/")?;
-        let is_outside = inside.split(|&byte| byte == b'/').any(|part| part == b"..");
-        // A second slash would begin at the root of all.
-        let is_absolute = inside.first() == Some(&b'/');
-        if is_outside || is_absolute {
-            return None;
-        }
-        Some(self.mount.as_ref()?.join(OsStr::from_bytes(inside)))
+        directory(self.mount.as_deref()?, path)
     }
+}
+
+/// The directory of a path of /proc/PID/cgroup. None for one outside of the namespace.
+fn directory(mount: &Path, path: &[u8]) -> Option<PathBuf> {
+    let inside = path.strip_prefix(b"/")?;
+    let is_outside = inside.split(|&byte| byte == b'/').any(|part| part == b"..");
+    // A second slash would begin at the root of all.
+    let is_absolute = inside.first() == Some(&b'/');
+    (!is_outside && !is_absolute).then(|| mount.join(OsStr::from_bytes(inside)))
+}
+
+/// The files of a cgroup as they are, by their names: those that it has and that may be read.
+/// `mount` is where v2 is mounted, if not where /proc says.
+pub fn cgroup_files<'a>(
+    path: &[u8],
+    names: impl IntoIterator<Item = &'a str>,
+    mount: Option<PathBuf>,
+) -> Vec<(&'a str, Vec<u8>)> {
+    let Some(directory) = mount.or_else(cgroup_mount).and_then(|mount| directory(&mount, path))
+    else {
+        return Vec::new();
+    };
+    let mut buffer = vec![0; 4096];
+    let mut read = |name: &str| {
+        // A name is no path.
+        let file = File::open(directory.join(name)).ok().filter(|_| !name.contains('/'))?;
+        let length = read_whole(&file, &mut buffer).ok()?;
+        Some(buffer[..length].to_vec())
+    };
+    names.into_iter().filter_map(|name| Some((name, read(name)?))).collect()
 }
 
 impl Known {

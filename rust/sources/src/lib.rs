@@ -26,7 +26,7 @@ mod sys;
 mod users;
 
 pub use bpf::{CommandSums, Tree, TreeSums};
-pub use cgroups::{CgroupReader, ShownCgroups, cgroups_not_on_v2};
+pub use cgroups::{CgroupReader, ShownCgroups, cgroup_files, cgroups_not_on_v2};
 pub use errors::{Error, in_words};
 pub use exits::{Exit, Exits};
 pub use mounts::cgroup_mount;
