@@ -27,7 +27,7 @@ from ptop import streams
 from ptop.columns import READ_METERS, ReadMeter, TableColumn
 from ptop.feed import Feed, LiveFeed
 from ptop.history_feed import HistoryFeed
-from ptop.live import details, keys
+from ptop.live import details, keys, machine
 from ptop.live.decoder import Event, Mouse
 from ptop.live.drawing import Drawing
 from ptop.live.guard import Guard
@@ -161,6 +161,7 @@ class _Loop:
         self.stopped = False
         self.resized = True
         self.inspector = Inspector()
+        self.graphs = machine.Graphs()
         self.guard = Guard()
         self.pointer = Pointer()
         # The lines that were drawn last.
@@ -231,7 +232,8 @@ class _Loop:
         """Wait for keys, signals and what is due, and handle them."""
         # Each frame comes here, with cold caches: nothing is built that is not needed.
         decoder, left_s = self.terminal.decoder, self._left_s()
-        due_s, work_s = decoder.due_s(), self.inspector.wait_s()
+        due_s = decoder.due_s()
+        work_s = 0.0 if self.graphs.has_work else self.inspector.wait_s()
         is_timed = due_s is not None or self.notice_until_s is not None
         if is_timed:
             ends_s = (end_s for end_s in (due_s, self.notice_until_s) if end_s is not None)
@@ -258,7 +260,7 @@ class _Loop:
             self._take(decoder.expire(time.monotonic()))
             self._expire_notice()
         if not ready and work_s is not None:
-            self.stale |= self.inspector.work()
+            self.stale |= self.graphs.work() or self.inspector.work()
 
     def _left_s(self) -> float:
         """How long to show the current interval; infinite while the view is paused."""
@@ -389,6 +391,8 @@ class _Loop:
 
     def _meters(self) -> list[ReadMeter]:
         """The meters that the source has to read."""
+        if self.state.mode == machine.MODE:
+            return list(READ_METERS)
         shown = shown_meters(self.state)
         return [meter for meter in READ_METERS if meter in shown]
 
@@ -412,7 +416,7 @@ class _Loop:
         self.stale = False
         lines = self.lines = self.table.lines(self.state, interval)
         self.state = self.table.update(self.state, lines)
-        page = self.renderer.page(self.terminal.size, interval)
+        page = self._graphs(interval) or self.renderer.page(self.terminal.size, interval)
         lines = page or self._with_pane(lines, interval)
         self.drawing.draw(lines, self.state)
         self.guard.draw(self.state.mode, time.monotonic())

@@ -38,11 +38,13 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values of one kind, the newest last; None is unknown. `form` is percent or bytes."""
+    """Values of one kind, the newest last; None is unknown. `form` is percent, bytes or number.
+    `bars` are drawn in place of the values, if there are any."""
 
     label: str
     form: str
     values: Sequence[float | None]
+    bars: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _graphs(series: Sequence[Series], width: int, ascii_only: bool) -> Iterable[
 def graph(series: Series, width: int, ascii_only: bool = False) -> str:
     """A label, the last value and the values before it, scaled to the largest of them."""
     room = max(0, width - _LABEL - _VALUE - 1)
-    values = list(series.values)[-room:] if room else []
+    values = list(series.bars or series.values)[-room:] if room else []
     last = series.values[-1] if series.values else None
     highest = max((value for value in values if value is not None), default=0.0)
     steps = _ASCII_STEPS if ascii_only else _STEPS
@@ -140,6 +142,8 @@ def _bar(value: float | None, highest: float, steps: str) -> str:
 def _number(value: float | None, form: str) -> str:
     if value is None:
         return "-"
+    if form == "number":
+        return f"{value:.2f}"
     return f"{percent(value)}%" if form == "percent" else bytes_rate(value)
 
 

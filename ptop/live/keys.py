@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ptop.columns import COLUMN_SETS
-from ptop.live import acting, comparing, editor, history, looking, setup, state, tree
+from ptop.live import acting, comparing, editor, history, looking, machine, setup, state, tree
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
 
@@ -23,9 +23,10 @@ from ptop.live.state import Action, State
 LISTS = ("columns", "setup", "sort", "users", "compare", *acting.LISTS)
 _TEXTS = ("filter", "search", "delay", "time", "save", "write")
 PROMPTS = (*_TEXTS, *acting.PROMPTS)
-PAGES = ("help", "books", "refused", *LISTS)
+PAGES = ("help", "books", machine.MODE, "refused", *LISTS)
 _PANE = ("details",)
 _WITH_PANE = ("table", *_PANE)
+_WITH_GRAPHS = (*_PANE, machine.MODE)
 MODES = ("table", *_PANE, "strace", *PAGES, *PROMPTS)
 
 # Rows that the wheel of the mouse moves.
@@ -60,7 +61,7 @@ def lines_of(now: State) -> int:
     if now.mode == "help":
         # The last line of the page is at the foot of the screen.
         return max(1, len(help_lines(now)) - max(1, now.height - state.PAGE_FRAME) + 1)
-    if now.mode in {"books", "refused"}:
+    if now.mode in {"books", machine.MODE, "refused"}:
         return 1
     if now.mode == "setup":
         return len(setup.lines(now))
@@ -131,6 +132,8 @@ _VIEW: tuple[Key, ...] = (
     Key("u", "show the tasks of one user", state.ask("users"), htop="u", top="u U"),
     Key("z", "group the dead with parents, or tasks by a property", state.next_grouping, old="F"),
     Key("b", "where the CPU time went", state.enter("books")),
+    Key("g", "graphs of CPUs, memory, disks, networks: the last minutes",
+        state.enter(machine.MODE), vim="Alt-g"),
     Key("Z", "pause or continue", state.pause, views=_LIVE, htop="Z", old="Space Z"),
     Key("Space Z", "pause or continue", state.pause, views=_REPLAY, old="Space Z"),
     Key("d", "change the interval", state.type_in("delay"), views=_LIVE, top="d s", old="d"),
@@ -219,6 +222,8 @@ _LIST_KEYS: tuple[Key, ...] = (
     Key("Enter", "answer the question", acting.answer, "Choose", modes=("confirm",)),
     Key("Esc q F10 Enter F1", "back to the table", state.leave, "Back",
         modes=("help", "books", "refused")),
+    Key("Esc q F10 Enter g", "back to the table", state.leave, "Back", "Esc q F10 Alt-g",
+        (machine.MODE,)),
     Key("Esc q F10 Enter F2", "back to the table", state.leave, "Back", modes=("columns",)),
     Key("Esc q F10", "back to the table", state.leave, "Back",
         modes=("sort", "users", "compare", *acting.LISTS)),
@@ -264,11 +269,11 @@ _PANE_KEYS: tuple[Key, ...] = (
     Key("n Esc q", "do not run strace", looking.refuse, "Back", modes=("strace",)),
     Key("l", "open files by lsof", looking.run("lsof"), "lsof", modes=_PANE, views=_LIVE, htop="l"),
     Key("Ctrl-L", "draw the screen again", state.ask("redraw"), modes=_PANE),
-    Key("Z", "pause or continue", state.pause, modes=_PANE, views=_LIVE),
-    Key("Space Z", "pause or continue", state.pause, modes=_PANE, views=_REPLAY),
-    Key(". Shift-Right", "the next frame", state.step("next"), modes=_PANE),
-    Key(", Shift-Left", "the previous frame", state.step("previous"), modes=_PANE),
-    Key("L", "live again", state.go_live, modes=_PANE),
+    Key("Z", "pause or continue", state.pause, modes=_WITH_GRAPHS, views=_LIVE),
+    Key("Space Z", "pause or continue", state.pause, modes=_WITH_GRAPHS, views=_REPLAY),
+    Key(". Shift-Right", "the next frame", state.step("next"), modes=_WITH_GRAPHS),
+    Key(", Shift-Left", "the previous frame", state.step("previous"), modes=_WITH_GRAPHS),
+    Key("L", "live again", state.go_live, modes=_WITH_GRAPHS),
 )  # fmt: skip
 
 # The sections of help and documents.

@@ -104,13 +104,14 @@ class Setup:
 class State:
     """What the user has chosen, and the position on the screen.
 
-    `mode` is table, help, books, setup, columns, sort or users, or what is typed: filter, search,
-    delay, time, save or write; details is the table with the pane of a task below it, strace a
-    question there; those that act on tasks are in `ptop.live.acting`. `notice` is a line that
-    replaces the last one for a while, `wrong` says in a prompt what is wrong with it. `request`
-    asks for what only the data can answer: frame and where it is, time and what was typed, match
-    and where it is, users, tag, family, toggle, kthreads, redraw, mouse, setup, name, save and
-    where, act and what, mark, compare, history, write and a file.
+    `mode` is table, help, books, machine, setup, columns, sort or users, or what is typed:
+    filter, search, delay, time, save or write; details is the table with the pane of a task below
+    it, strace a question there; those that act on tasks are in `ptop.live.acting`. `notice` is a
+    line that replaces the last one for a while, `wrong` says in a prompt what is wrong with it.
+    `request` asks for what only the data can answer: frame and where it is, time and what was
+    typed, moment and its time, match and where it is, users, tag, family, toggle, kthreads,
+    redraw, mouse, setup, name, save and where, act and what, mark, compare, history, write and a
+    file.
     """
 
     view: str = "live"
