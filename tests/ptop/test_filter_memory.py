@@ -17,7 +17,8 @@ from ptop.columns import COLUMN_SETS, COLUMNS, fields_of
 from ptop.filters import fields_of_filter, row_filter
 from ptop.text import offset_s
 
-SHOWN = [COLUMNS[key] for key in COLUMN_SETS["live"].shown]
+# A new screen has no sparklines of the frames before.
+SHOWN = [COLUMNS[key] for key in COLUMN_SETS["live"].shown if key != "spark"]
 # As they are typed: some longer than the one before, some not.
 TYPED = [
     "s", "sl", "sle", "sleep 314", "sleep 3141", "!sleep", "!slee", "!sleep 314", "3141", "~sle.p",

@@ -4,9 +4,10 @@
 //! metric (what a table shows) <- query (TaskTable, sort, filter) <- waits <- tasks, unchanged
 //! members (rows that count as one) <- group, tree
 //! filter (conditions on rows) <- filter_parse (what a user typed)
-//! filter_memory (what it found before) <- unchanged
+//! filter_memory (what it found before) <- conditions <- query, unchanged
 //! ```
 
+mod conditions;
 mod filter;
 mod filter_memory;
 mod filter_parse;
@@ -19,7 +20,8 @@ mod tree;
 mod unchanged;
 pub mod waits;
 
-pub use filter::{Condition, Conditions, Text, Texts};
+pub use conditions::Conditions;
+pub use filter::{Condition, Text, Texts};
 pub use filter_memory::FilterMemory;
 pub use filter_parse::parse_condition;
 pub use group::{GroupBy, GroupKey, Groups};

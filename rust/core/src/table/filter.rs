@@ -18,12 +18,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use memchr::memchr2_iter;
 use regex::bytes::Regex;
 
-use super::filter_memory::FilterMemory;
 use super::metric::Metric;
 use crate::field_set::FieldSet;
 use crate::fields::Field;
@@ -273,6 +272,26 @@ impl Test {
     }
 }
 
+impl Condition {
+    /// Whether a row meets the condition.
+    pub(super) fn hold(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
+        self.holds(row, &Asked { texts, is_open: Cell::new(false), command: None })
+    }
+
+    /// Whether a row of one record meets the condition, and whether it does so in later frames
+    /// too. `command` is its command line, once that is known.
+    pub(super) fn hold_one(
+        &self,
+        row: &dyn FilteredRow,
+        texts: &dyn Texts,
+        command: &RefCell<Option<Text>>,
+    ) -> (bool, bool) {
+        let texts = Asked { texts, is_open: Cell::new(false), command: Some(command) };
+        let holds = self.holds(row, &texts);
+        (holds, !texts.is_open.get() && self.is_lasting())
+    }
+}
+
 /// The texts that one row is asked for.
 struct Asked<'a> {
     texts: &'a dyn Texts,
@@ -322,57 +341,4 @@ fn is_user(wanted: &Match, record: &Record<'_>, texts: &Asked<'_>) -> bool {
 
 fn is_number(text: &[u8], number: u32) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse() == Ok(number))
-}
-
-/// A condition, the texts that it goes by, and what it found in the frames before.
-#[derive(Clone, Debug)]
-pub struct Conditions {
-    condition: Arc<Condition>,
-    texts: Arc<dyn Texts>,
-    memory: Arc<Mutex<FilterMemory>>,
-}
-
-impl Conditions {
-    /// A condition for the rows of one frame.
-    pub fn new(condition: Arc<Condition>, texts: Arc<dyn Texts>) -> Conditions {
-        Conditions { condition, texts, memory: Arc::default() }
-    }
-
-    /// The same with what was found in the frames before.
-    pub fn with_memory(self, memory: Arc<Mutex<FilterMemory>>) -> Conditions {
-        Conditions { memory, ..self }
-    }
-
-    /// The condition.
-    pub fn condition(&self) -> &Arc<Condition> {
-        &self.condition
-    }
-
-    pub(super) fn memory(&self) -> MutexGuard<'_, FilterMemory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many per cent of the rows' texts are known; None for all of them.
-    pub fn progress(&self) -> Option<u8> {
-        self.texts.progress()
-    }
-
-    /// Whether a row meets the condition.
-    pub(super) fn hold(&self, row: &dyn FilteredRow) -> bool {
-        let texts = Asked { texts: &*self.texts, is_open: Cell::new(false), command: None };
-        self.condition.holds(row, &texts)
-    }
-
-    /// Whether a row of one record meets the condition; None where a later frame may find
-    /// another answer. `command` is its command line, once that is known.
-    pub(super) fn hold_one(
-        &self,
-        row: &dyn FilteredRow,
-        command: &RefCell<Option<Text>>,
-    ) -> (bool, bool) {
-        let texts =
-            Asked { texts: &*self.texts, is_open: Cell::new(false), command: Some(command) };
-        let holds = self.condition.holds(row, &texts);
-        (holds, !texts.is_open.get() && self.condition.is_lasting())
-    }
 }

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::filter::{Condition, Conditions, FilteredRow, Text};
+use super::filter::{Condition, Text};
 use crate::identity::TaskKey;
 
 /// What a filter found of tasks that have not run since.
@@ -45,21 +45,20 @@ impl FilterMemory {
         self.found.resize_with(places, Found::default);
     }
 
-    /// Whether the task at a place, which has the row, meets the condition. `serial` is the number
-    /// of the snapshot that its record is of.
+    /// Whether the task at a place meets the condition. `serial` is the number of the snapshot that
+    /// its record is of; `ask` returns the answer, and whether it lasts as long as the record.
     pub(super) fn hold(
         &mut self,
-        conditions: &Conditions,
         (place, task, serial): (usize, &TaskKey, u64),
-        row: &dyn FilteredRow,
+        ask: impl FnOnce(&RefCell<Option<Text>>) -> (bool, bool),
     ) -> bool {
         let found = &mut self.found[place];
         if (&found.task, found.serial) != (task, serial) {
             *found = Found { task: *task, serial, ..Found::default() };
         }
         found.holds.unwrap_or_else(|| {
-            let (holds, is_final) = conditions.hold_one(row, &found.command);
-            found.holds = is_final.then_some(holds);
+            let (holds, lasts) = ask(&found.command);
+            found.holds = lasts.then_some(holds);
             holds
         })
     }

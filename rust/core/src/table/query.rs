@@ -10,7 +10,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 
-use super::filter::{Conditions, FilteredRow};
+use super::conditions::Conditions;
+use super::filter::FilteredRow;
 use super::metric::Metric;
 use crate::header::Header;
 use crate::identity::Identity;

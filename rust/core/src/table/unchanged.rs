@@ -125,8 +125,8 @@ impl TaskTable for Unchanged {
         let kept = self.tasks().filter(|&(place, task, serial)| {
             // Texts of tasks that the rest leaves out are not read.
             (keeps_all || self.keeps(place, &rest))
-                && memory.hold(
-                    conditions,
+                && conditions.hold_kept(
+                    &mut memory,
                     (place, task, serial),
                     &RowOf { table: self, row: place },
                 )
