@@ -30,7 +30,8 @@ def member(needs: Callable[[bool, str], None]) -> Iterator[subprocess.Popen[byte
     needs(mount is not None and fills, "cgroup v2 and its ids in snapshots")
     assert mount is not None
     path = Path(mount) / DIRECTORY
-    path.mkdir(parents=True)
+    # A run that was killed may have left it.
+    path.mkdir(parents=True, exist_ok=True)
     loop = "import time\nwhile True: time.sleep(0.01)"
     child = subprocess.Popen([sys.executable, "-c", loop])
     try:

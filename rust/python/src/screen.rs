@@ -247,10 +247,11 @@ impl PyScreen {
     }
 
     /// Return the number of the next row, from row `start` on, that meets the condition `text` (see
-    /// `RowFilter`) or contains it; `backwards` goes up. The list goes on at its other end. None if there is none.
+    /// `RowFilter`) or contains it; `backwards` goes up. The list goes on at its other end. None if
+    /// there is none.
     #[pyo3(signature = (rows, resting, text, start, *, backwards=false))]
     fn find(
-        &self,
+        &mut self,
         py: Python<'_>,
         rows: RowsArgument<'_>,
         resting: Option<Resting<'_>>,
@@ -258,12 +259,11 @@ impl PyScreen {
         start: usize,
         backwards: bool,
     ) -> PyResult<Option<usize>> {
-        let chosen = self.chosen(py, &rows, resting.as_ref())?;
         let interval = rows.interval();
-        let rows = chosen.rows(&rows);
-        let mut settings = self.settings.clone();
-        settings.filter.conditions =
+        // A tree has its rows from here: a new filter may not have been drawn yet.
+        self.settings.filter.conditions =
             conditions(self.condition.clone(), &self.texts, interval, READING);
+        let chosen = self.chosen(py, &rows, resting.as_ref())?;
         let wanted = match parse_condition(text.bytes(), &Metric::from_name) {
             Ok(condition) => {
                 let condition = condition.map(Arc::new);
@@ -273,7 +273,7 @@ impl PyScreen {
             // What is no condition is a part of a title.
             Err(_) => filter(Some(text), None)?,
         };
-        Ok(find(rows, &settings, &wanted, start, backwards))
+        Ok(find(chosen.rows(&rows), &self.settings, &wanted, start, backwards))
     }
 
     /// Return the numbers of the columns that a screen of `width` cells has no room for.
