@@ -35,6 +35,7 @@ _HELD = {"Shift": 2, "Alt": 3, "Ctrl": 5}
 _TITLES = {
     "help": "ptop: keys",
     "books": "ptop: where the CPU time went",
+    "machine": "the machine ",
     "refused": "ptop: refused",
     "columns": "columns: ",
     "setup": "setup: ",
@@ -66,6 +67,7 @@ _WAYS: dict[str, tuple[str, ...]] = {
     "strace": ("Home", "Enter", "s"),
     "help": ("F1",),
     "books": ("b",),
+    "machine": ("g",),
     # It may not run earlier.
     "refused": ("Home", "F7"),
     "columns": ("f",),
@@ -204,7 +206,8 @@ class Keyboard:
         """Wait until a menu or prompt that acts takes keys."""
         mode = self.mode()
         if mode in acting.MODES:
-            self.change(mode, "Left" if mode in keys.PROMPTS else "Ctrl-L")
+            # A digit changes every prompt; what is typed is removed before the next key.
+            self.change(mode, "1" if mode in keys.PROMPTS else "Ctrl-L")
 
     def change(self, mode: str, name: str) -> None:
         """Press a key, and wait until it has changed the screen: nothing else is written."""
