@@ -211,7 +211,7 @@ def test_keys_compare_in_a_replay(feeds: dict[str, FrameFeed]) -> None:
 def test_a_task_that_changed_its_name_is_one() -> None:
     """Tasks are matched by pid and start where the source numbers them."""
     name = Path("/proc/self/comm")
-    before = name.read_text()
+    before = name.read_text().rstrip("\n")
     with taskstats.Source(changed=True) as source:
         if source.name not in {"bpf", "proc"}:
             pytest.skip("tasks have no numbers")
