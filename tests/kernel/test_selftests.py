@@ -22,6 +22,9 @@ import stock_kernels  # noqa: E402
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3600)]
 
 NAMES = ["exits", "netlink", "proc", "steal"]
+# The clock of an emulated CPU that is ahead of the others stands still until they have caught up:
+# "proc" reads it before and after a snapshot. Such a machine shows nothing, and is booted again.
+STOOD_STILL = re.compile(r"# clock (\d+)\.\.\1 record")
 
 
 def run(
@@ -30,16 +33,19 @@ def run(
     programs = {program.name: program for program in booted.selftests()}
     # Skip the kernel's own output.
     command = f"/tests/{name}; status=$?; echo the kernel says; dmesg; exit $status"
-    status, output = guest.boot(
-        booted.image(),
-        [(programs[name], f"/tests/{name}")],
-        command,
-        cpus=cpus,
-        memory="2G",
-        append=f"{kernel.STABLE_CLOCK} {append}",
-        timeout=timeout,
-        show=False,
-    )
+    for _ in range(3):
+        status, output = guest.boot(
+            booted.image(),
+            [(programs[name], f"/tests/{name}")],
+            command,
+            cpus=cpus,
+            memory="2G",
+            append=f"{kernel.STABLE_CLOCK} {append}",
+            timeout=timeout,
+            show=False,
+        )
+        if not STOOD_STILL.search(output):
+            break
     keep(booted, f"{name}-{cpus}{append and '-' + append}", output)
     return status, output
 
