@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import taskstats
-from taskstats.machine import Machine, Pressure
+from taskstats.machine import Disk, Machine, Network, Pressure
 
 from ptop.live.details import Series, graph
 from ptop.live.state import PAGE_FRAME, State
@@ -30,6 +30,7 @@ REMEMBERED = 300
 _FRAME = 19
 
 Values = tuple[float | None, ...]
+Device = TypeVar("Device", Disk, Network)
 _LABELS = (
     ("cpu", "percent"), ("load", "number"), ("memory", "bytes"), ("swap", "bytes"),
     ("PSI cpu", "percent"), ("PSI io", "percent"), ("PSI mem", "percent"), ("disk r", "bytes"),
@@ -71,16 +72,23 @@ def _pressure(before: Pressure | None, now: Pressure | None, length_ns: int) -> 
     return min(100.0, 1e5 * (now.some.total_us - before.some.total_us) / length_ns)
 
 
+def _pairs(
+    before: Sequence[Device], now: Sequence[Device], wanted: Sequence[str]
+) -> list[tuple[Device, Device]]:
+    """The devices that were there before too, as they were and as they are."""
+    earlier = {device.name: device for device in before}
+    return [
+        (earlier[device.name], device)
+        for device in now
+        if device.name in earlier and (not wanted or device.name in wanted)
+    ]
+
+
 def _disks(before: Machine, now: Machine, wanted: Sequence[str], length_ns: int) -> Values:
     """Bytes per second read and written, and the share of time with requests."""
     if before.disks is None or now.disks is None or length_ns <= 0:
         return (None,) * 3
-    earlier = {disk.name: disk for disk in before.disks}
-    pairs = [
-        (earlier[disk.name], disk)
-        for disk in now.disks
-        if disk.name in earlier and (not wanted or disk.name in wanted)
-    ]
+    pairs = _pairs(before.disks, now.disks, wanted)
     busy_ms = sum(max(0, disk.busy_ms - last.busy_ms) for last, disk in pairs)
     return (
         _per_s(sum(max(0, disk.read_bytes - last.read_bytes) for last, disk in pairs), length_ns),
@@ -95,12 +103,7 @@ def _networks(before: Machine, now: Machine, wanted: Sequence[str], length_ns: i
     """Bytes per second received and sent."""
     if before.networks is None or now.networks is None or length_ns <= 0:
         return (None,) * 2
-    earlier = {network.name: network for network in before.networks}
-    pairs = [
-        (earlier[network.name], network)
-        for network in now.networks
-        if network.name in earlier and (not wanted or network.name in wanted)
-    ]
+    pairs = _pairs(before.networks, now.networks, wanted)
     received = sum(max(0, now.received_bytes - last.received_bytes) for last, now in pairs)
     sent = sum(max(0, now.sent_bytes - last.sent_bytes) for last, now in pairs)
     return _per_s(received, length_ns), _per_s(sent, length_ns)
