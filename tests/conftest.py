@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import taskstats
@@ -27,6 +28,17 @@ def needs() -> Callable[[bool, str], None]:
         pytest.skip(reason)
 
     return check
+
+
+@pytest.fixture
+def cgroups(needs: Callable[[bool, str], None]) -> Path:
+    """Where cgroup v2 is mounted, on a machine whose snapshots have the ids of cgroups."""
+    mount = taskstats._core.cgroup_mount()
+    with taskstats.Source() as source:
+        fills = source.name in {"bpf", "proc"}
+    needs(mount is not None and fills, "cgroup v2 and its ids in snapshots")
+    assert mount is not None
+    return Path(mount)
 
 
 @pytest.fixture(params=["bpf", "netlink", "procfs"])

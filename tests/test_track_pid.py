@@ -29,11 +29,11 @@ def bpf(needs: Callable[[bool, str], None]) -> None:
 
 
 @pytest.fixture
-def group() -> Iterator[Path]:
+def group(needs: Callable[[bool, str], None]) -> Iterator[Path]:
     """A cgroup, whose kernel counts to compare with."""
     top = cgroup_mount()
-    if top is None or os.geteuid() != 0:
-        pytest.skip("needs root and cgroup v2")
+    needs(top is not None and os.geteuid() == 0, "needs root and cgroup v2")
+    assert top is not None
     path = top / f"ptop-test-{os.getpid()}-{time.monotonic_ns()}"
     path.mkdir()
     yield path

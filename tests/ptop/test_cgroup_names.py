@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,9 @@ PATH = f"/{DIRECTORY}"
 
 
 @pytest.fixture
-def member(needs: Callable[[bool, str], None]) -> Iterator[subprocess.Popen[bytes]]:
+def member(cgroups: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a cgroup with the path of a container in a pod."""
-    mount = taskstats._core.cgroup_mount()
-    with taskstats.Source() as source:
-        fills = source.name in {"bpf", "proc"}
-    needs(mount is not None and fills, "cgroup v2 and its ids in snapshots")
-    assert mount is not None
-    path = Path(mount) / DIRECTORY
+    path = cgroups / DIRECTORY
     # A run that was killed may have left it.
     path.mkdir(parents=True, exist_ok=True)
     loop = "import time\nwhile True: time.sleep(0.01)"

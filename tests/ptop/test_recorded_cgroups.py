@@ -25,15 +25,10 @@ SHOWN = ["cgroup", "cpu_some_pct", "memory_current", "memory_max", "rbytes_delta
 
 
 @pytest.fixture
-def pressed(needs: Callable[[bool, str], None]) -> Iterator[Path]:
+def pressed(cgroups: Path, needs: Callable[[bool, str], None]) -> Iterator[Path]:
     """The directory of a cgroup with a sleeper."""
-    mount = taskstats._core.cgroup_mount()
-    with taskstats.Source() as source:
-        fills = source.name in {"bpf", "proc"}
-    needs(mount is not None and fills, "cgroup v2 and its ids in snapshots")
-    assert mount is not None
-    path = Path(mount) / NAME
-    needs((Path(mount) / "cpu.pressure").exists(), "pressure of cgroups")
+    path = cgroups / NAME
+    needs((cgroups / "cpu.pressure").exists(), "pressure of cgroups")
     path.mkdir()
     child = subprocess.Popen(["sleep", "1000"])
     try:
