@@ -91,6 +91,9 @@ class Requests:
         interval = self.feed.interval
         typing = state.mode == "search"
         text = (state.entry.text if typing else "") or state.search
+        if not text and where != "here":
+            nothing = "type what to search for" if typing else "nothing to search for: / asks for it"
+            return replace(state, wrong=nothing if typing else "", notice=nothing)
         if not text or interval is None:
             return state
         begin = state.origin[0] if where == "here" else state.selected

@@ -321,7 +321,9 @@ def show_view(state: State, following: str) -> State:
     state = replace(state, view=following, views=kept, columns=columns, sort=sort)
     state = replace(state, tree=its_tree, group_by="" if its_tree.of else state.group_by)
     of_cgroups = state.setup.cgroups if new.tree == "cgroup" else ""
-    notice = "; ".join(filter(None, (f"view {following}", of_cgroups)))
+    # The line of tabs shows it.
+    name = "" if state.setup.tabs else f"view {following}"
+    notice = "; ".join(filter(None, (name, of_cgroups)))
     return replace(state, descending=descending, notice=notice)
 
 

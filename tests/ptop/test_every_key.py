@@ -24,7 +24,8 @@ import taskstats
 from live_view import PTOP, Live  # type: ignore[import-not-found]
 
 from ptop.columns import COLUMN_SETS
-from ptop.live import acting, keys
+from ptop.live import acting, keys, machine
+from ptop.live.state import LAYOUTS
 
 _LETTERS = {"Up": "A", "Down": "B", "Right": "C", "Left": "D", "Home": "H", "End": "F"}
 _NUMBERS = {"Insert": 2, "Delete": 3, "PgUp": 5, "PgDn": 6}
@@ -59,8 +60,7 @@ _FEET = {
     "ionice": "I/O: idle",
     "affinity": "CPUs of ",
 }
-# How each mode is reached from the table. The confirmation is in test_acting.py: one key less,
-# and something is done to a task.
+# How each mode is reached from the table; a letter right after Esc would be with Alt. test_acting.py answers the confirmation with yes.
 _WAYS: dict[str, tuple[str, ...]] = {
     "table": ("Home", "Down"),
     "details": ("Home", "Enter"),
@@ -85,7 +85,10 @@ _WAYS: dict[str, tuple[str, ...]] = {
     "nice": ("Home", "R"),
     "ionice": ("Home", "i"),
     "affinity": ("Home", "a"),
+    "confirm": ("Ctrl-L", "U", "Home", "Space", "Space", "F9", "Down", "Enter"),
 }
+# Where the layout vim has another key for it.
+_WAYS_VIM = {"machine": ("Alt-g",)}
 # What is pressed first, so that the key has something to change.
 _FIRST: dict[tuple[str, str], tuple[str, ...]] = {
     ("table", "U"): ("Space",),
@@ -101,7 +104,22 @@ _FIRST: dict[tuple[str, str], tuple[str, ...]] = {
     ("setup", "-"): ("End",),
     ("setup", "F8"): ("End", "Up"),
     ("setup", "+"): ("End", "Up"),
-    **{(mode, key): ("End",) for mode in keys.PAGES for key in ("Up", "PgUp", "Home")},
+    ("table", "j"): ("g",),
+    ("table", "G"): ("g",),
+    ("table", "Ctrl-F"): ("g",),
+    ("table", "k"): ("G",),
+    ("table", "g"): ("G",),
+    ("table", "Ctrl-B"): ("G",),
+    ("table", "h"): ("l",),
+    ("details", "j"): ("k",),
+    ("details", "k"): ("j",),
+    ("details", "Ctrl-B"): ("Ctrl-F",),
+    **{
+        (mode, key): ("End",)
+        for mode in keys.PAGES
+        for key in ("Up", "PgUp", "Home", "k", "Ctrl-B", "g")
+        if (mode, key) != (machine.MODE, "g")
+    },
 }
 # What takes back a key that changes what the table shows.
 _AFTER: dict[str, tuple[str, ...]] = {
@@ -110,6 +128,7 @@ _AFTER: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("*", "(", ")"), ("t",)),
     "z": ("t", "t"),
     "Right": ("Left",),
+    "l": ("h",),
     "Enter": ("F4", "Ctrl-U", "Enter"),
 }
 # Where the keys before leave something that the next ones would not change.
@@ -147,8 +166,9 @@ def sequence(name: str) -> str:
 class Keyboard:
     """Presses keys in a live view whose frames do not change by themselves."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, layout: str = "htop") -> None:
         self.live = live
+        self.ways = _WAYS if layout == "htop" else {**_WAYS, **_WAYS_VIM}
         live.child.delaybeforesend = None
         self.slave = os.open(f"/proc/{live.child.pid}/fd/0", os.O_RDWR | os.O_NOCTTY)
 
@@ -185,7 +205,7 @@ class Keyboard:
         return ""
 
     def enter(self, mode: str) -> None:
-        for name in _WAYS[mode]:
+        for name in self.ways[mode]:
             self.press((name,))
             self.meet()
         end = time.monotonic() + PATIENCE_S
@@ -261,8 +281,16 @@ class Keyboard:
 
 
 @pytest.fixture
+def layout() -> str:
+    return "htop"
+
+
+@pytest.fixture
 def keyboard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: Callable[[bool, str], None]
+    layout: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    needs: Callable[[bool, str], None],
 ) -> Iterator[Keyboard]:
     needs(os.geteuid() != 0 or shutil.which("setpriv") is not None, "root needs setpriv")
     # Files that keys write.
@@ -276,34 +304,37 @@ def keyboard(
     no_nice = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-all")
     command = [*(no_nice if os.geteuid() == 0 else ()), *PTOP]
     try:
-        arguments = ("--pid", pids, "-d", "3600")
+        arguments = ("--pid", pids, "-d", "3600", "--keys", layout)
         live = Live(*arguments, rows=40, columns=120, environment=config, command=command)
         live.until("F1Help")
-        yield Keyboard(live)
+        yield Keyboard(live, layout)
     finally:
         for child in children:
             child.kill()
             child.wait()
 
 
-def cases() -> Iterator[tuple[str, str]]:
-    """Each key of the table in each of its modes, but those that quit."""
+def cases(layout: str) -> Iterator[tuple[str, str]]:
+    """Each key of the table in each of its modes, but those that quit; of the layout vim those
+    that differ."""
     # Frames with other columns cannot be compared: this mode comes first.
     for mode in sorted(_WAYS, key=lambda mode: mode != "compare"):
-        for name, key in keys.bindings("htop", "live", mode):
-            if key.doc != "quit":
+        known = set() if layout == "htop" else set(keys.bindings("htop", "live", mode))
+        for name, key in keys.bindings(layout, "live", mode):
+            if key.doc != "quit" and (name, key) not in known:
                 yield mode, name
 
 
 def test_every_mode_is_reached() -> None:
-    assert {*_WAYS, "confirm"} == {*_TITLES, *_FEET} == set(keys.MODES)
+    assert {*_WAYS} == {*_TITLES, *_FEET} == set(keys.MODES)
 
 
 @pytest.mark.timeout(900)
-def test_every_key_changes_the_screen_or_is_answered(keyboard: Keyboard) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_key_changes_the_screen_or_is_answered(layout: str, keyboard: Keyboard) -> None:
     keyboard.keep_frames()
     before = ""
-    for mode, name in cases():
+    for mode, name in cases(layout):
         keyboard.begin(mode, mode != before)
         keyboard.press(_FIRST.get((mode, name), ()))
         keyboard.change(mode, name)

@@ -85,7 +85,7 @@ def test_the_machine_has_the_sum_of_each_kind(interval: taskstats.Interval) -> N
         assert found
         assert f" cpu {share:.0f}%" in found[0]
     off = interval.status("blkio_delay_total") == "off"
-    assert off == any("off: sudo sysctl kernel.task_delayacct=1" in text for text in found)
+    assert off == any("other waits: sudo sysctl kernel.task_delayacct=1" in text for text in found)
 
 
 def test_w_shows_them_in_five_ways() -> None:

@@ -142,9 +142,10 @@ fn push_marks(line: &mut ScreenLine, settings: &ViewSettings) {
 fn source(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {
     let precision = data.source.precision(data.one_instant);
     let mut line = ScreenLine::default();
+    // The words for the lamp, which the line of the CPUs has.
     match reason(data, settings) {
-        None => line.push("✓ CPU time complete", Style::Good),
-        Some(reason) => line.push(&format!("! {reason}"), Style::Bad),
+        None => line.push("CPU time complete", Style::Good),
+        Some(reason) => line.push(&reason, Style::Bad),
     }
     push(
         &mut line.text,

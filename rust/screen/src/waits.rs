@@ -151,7 +151,7 @@ impl Waits {
             line.mark(begin, style);
         }
         if self.is_off {
-            line.push("  off: sudo sysctl kernel.task_delayacct=1", Style::Warn);
+            line.push("  other waits: sudo sysctl kernel.task_delayacct=1", Style::Warn);
         }
         line
     }

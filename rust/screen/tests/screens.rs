@@ -569,17 +569,17 @@ fn missing_cpu_time_is_called_out() {
         (lamp, source.split_once("  netlink (").expect("the source").0.to_owned())
     };
     let seen = view(&table, 40, 2);
-    assert_eq!(said(&seen, &settings()), ('✓', "✓ CPU time complete".into()));
+    assert_eq!(said(&seen, &settings()), ('✓', "CPU time complete".into()));
     let of = |residual_ns| {
         let balance = seen.balance.map(|balance| Balance { residual_ns, ..balance });
         ViewData { balance, ..seen.clone() }
     };
     let lost = said(&of(5_000_000), &settings());
-    assert_eq!(lost, ('!', "! 0.50% of a CPU not found".into()));
+    assert_eq!(lost, ('!', "0.50% of a CPU not found".into()));
     let twice = said(&of(-5_000_000), &settings());
-    assert_eq!(twice, ('!', "! 0.50% of a CPU counted twice".into()));
+    assert_eq!(twice, ('!', "0.50% of a CPU counted twice".into()));
     let settings = ViewSettings { lacks: "outside this namespace".into(), ..settings() };
-    assert_eq!(said(&seen, &settings), ('!', "! outside this namespace".into()));
+    assert_eq!(said(&seen, &settings), ('!', "outside this namespace".into()));
 }
 
 #[test]
@@ -587,7 +587,7 @@ fn what_is_missing_is_said() {
     let table = live();
     let seen = ViewData { missing: "7 that died".into(), ..view(&table, 40, 2) };
     let screen = drawn(&seen, &settings(), (200, 24));
-    let said = |line: &&str| line.starts_with("! missing: 7 that died  ");
+    let said = |line: &&str| line.starts_with("missing: 7 that died  ");
     assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
 }
 
