@@ -4,6 +4,8 @@
 //!
 //! * A key must be answered at once, and thousands of command lines take long. So a frame reads for
 //!   a limited time; what is missing after it counts as unknown until a later frame.
+//! * That time begins with the first text that has to be read: a tree is laid out before it asks,
+//!   which may take longer, and would leave no time for any text in any frame.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +31,9 @@ struct Inner {
     begin_ns: u64,
     users: HashMap<u32, Option<Arc<[u8]>>>,
     cgroups: HashMap<u64, Option<Arc<[u8]>>>,
-    /// When to stop reading; None for no limit.
+    /// How long to read; None for no limit.
+    budget: Option<Duration>,
+    /// When to stop reading, from the first text on.
     end: Option<Instant>,
     /// Texts that the present frame asked for, and those that it did not get.
     asked: usize,
@@ -45,6 +49,7 @@ impl Default for Inner {
             begin_ns: 0,
             users: HashMap::new(),
             cgroups: HashMap::new(),
+            budget: None,
             end: None,
             asked: 0,
             missing: 0,
@@ -55,7 +60,15 @@ impl Default for Inner {
 impl Inner {
     /// Whether there is no time to read another text.
     fn is_late(&mut self) -> bool {
-        let is_late = self.end.is_some_and(|end| Instant::now() >= end);
+        let Some(budget) = self.budget else { return false };
+        let now = Instant::now();
+        let is_late = match self.end {
+            Some(end) => now >= end,
+            None => {
+                self.end = Some(now + budget);
+                false
+            }
+        };
         self.missing += usize::from(is_late);
         is_late
     }
@@ -83,7 +96,7 @@ impl FilterTexts {
         }
         inner.begin_ns = begin_ns;
         inner.commands.begin(snapshot);
-        inner.end = budget.map(|budget| Instant::now() + budget);
+        (inner.budget, inner.end) = (budget, None);
         (inner.asked, inner.missing) = (0, 0);
         if inner.cgroups.len() > MOST_CGROUPS {
             inner.cgroups.clear();
@@ -148,5 +161,29 @@ impl Texts for FilterTexts {
         let inner = self.locked();
         let known = inner.asked.saturating_sub(inner.missing);
         (inner.missing > 0).then(|| (known * 100 / inner.asked.max(1)) as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use precise_top_core::SourceKind;
+
+    use super::*;
+    use crate::{Request, open};
+
+    #[test]
+    fn the_time_for_reading_begins_with_the_first_text() {
+        let mut source = open(Some(SourceKind::Procfs)).expect("a source");
+        let snapshot = source.snapshot(&Request::default()).expect("a snapshot");
+        let mut records = (0..snapshot.len()).filter_map(|at| snapshot.get(at));
+        let own = records.find(|record| record.ac_pid() == Some(std::process::id()));
+        let own = own.expect("the record of this process");
+        let texts = FilterTexts::default();
+        let budget = Duration::from_millis(1);
+        texts.begin(&snapshot, Some(budget));
+        // As the layout of a large tree.
+        std::thread::sleep(5 * budget);
+        assert!(matches!(texts.command(&own), Text::Known(_)), "nothing was read");
+        assert_eq!(texts.progress(), None);
     }
 }
