@@ -174,6 +174,8 @@ class _Loop:
         self.files = Files(on_spike)
         self.steady = Steady(feed, terminal, signals) if isinstance(feed, LiveFeed) else None
         self.requests = Requests(feed, self.table, columns, user, self.guard, self.files)
+        # What a paused view lacks, which has been said.
+        self.lacking: tuple[bool, set[str]] | None = None
         # When the notice disappears; None if only a key removes it.
         self.notice_until_s: float | None = None
         self.pace = Pace()
@@ -329,6 +331,7 @@ class _Loop:
         """Go to the next interval."""
         self.stale = True
         self.pace.step(self._wait_s())
+        before = self.feed.interval
         if not self.feed.advance():
             notice = self.feed.notice or "the end of the recording"
             self.state = replace(self.state, paused=True, notice=notice)
@@ -341,7 +344,8 @@ class _Loop:
         self._say(self.files.watch(self.feed))
         if self.state.mode == "search" and self.state.wrong:
             self.state = self.requests.search(self.state, "here")
-        if self.feed.notice and self.state.mode != "strace":
+        is_new = self.feed.interval is not before
+        if self.feed.notice and is_new and self.state.mode != "strace":
             # What could not be shown is said until a key is pressed, but not over a question.
             self.state = replace(self.state, notice=self.feed.notice)
             self.notice_until_s = None
@@ -404,7 +408,15 @@ class _Loop:
             if self.feed.configure(*wanted, self._meters()):
                 self.feed.advance()
                 self.pace.restart()
-        elif not self.feed.has(*wanted) and not self.state.notice:
+            self.lacking = None
+            return
+        # A page has no room for it. It is said once, not again at each key.
+        if self.state.mode not in ("table", *details.MODES) or self.lacking == wanted:
+            return
+        if self.feed.has(*wanted):
+            self.lacking = None
+        elif not self.state.notice:
+            self.lacking = wanted
             notice = "some of this is not in the paused data: Z continues"
             self.state = replace(self.state, notice=notice)
 

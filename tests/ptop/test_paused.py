@@ -69,6 +69,20 @@ def test_what_the_paused_data_lacks_comes_when_it_goes_on(paused: Live) -> None:
     ends(paused)
 
 
+def test_what_the_paused_data_lacks_is_said_once(paused: Live) -> None:
+    paused.child.send("\r")
+    paused.until(LACKING)
+    for key in (DOWN, "\x1b[6~", DOWN):
+        paused.child.send(key)
+        paused.until("Enter Close")
+        # Sampling goes on meanwhile.
+        for _ in range(5):
+            paused.pump()
+            assert LACKING not in paused.text()
+    paused.child.send("\r")
+    ends(paused)
+
+
 def test_a_pause_before_the_first_interval_shows_it() -> None:
     live = Live("-d", "2")
     live.child.send("Z")
