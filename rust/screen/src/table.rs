@@ -259,11 +259,19 @@ impl TextTable {
     ) -> usize {
         let mut name_at = None;
         let cells = self.cells.unwrap_or(usize::MAX);
-        let has_name = self.columns.iter().any(|column| column.format == CellFormat::Name);
+        let has = |format| self.columns.iter().any(|column| column.format == format);
+        let (has_name, has_command) = (has(CellFormat::Name), has(CellFormat::Command));
+        // What is before a name is there once, where there is more room.
+        let named = if has_command { CellFormat::Command } else { CellFormat::Name };
+        let last = self.columns.last().map(|column| column.format);
         self.push_cells(line, |column, line| {
-            if matches!(column.format, CellFormat::Command | CellFormat::Name) {
+            if column.format == named {
                 if let Some(branch) = &row.branch {
-                    tree::push_branch(line, branch);
+                    let before = text::width(&line.text);
+                    // One cell before the columns is for the mark.
+                    let rest = cells.saturating_add(1).saturating_sub(before);
+                    let room = if last == Some(named) { rest } else { column.width };
+                    tree::push_branch(line, branch, room);
                 }
                 name_at = Some(line.text.len());
                 if !fate.is_empty() {

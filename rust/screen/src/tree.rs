@@ -8,8 +8,14 @@ use crate::rows::TableRow;
 use crate::settings::{TreeSettings, ViewSettings};
 use crate::text;
 
-/// Levels that are drawn; deeper rows stand where these end.
-const DRAWN_LEVELS: usize = 20;
+/// Levels that are drawn with two cells, and after them with one; deeper rows stand where these
+/// end.
+const WIDE_LEVELS: usize = 20;
+const NARROW_LEVELS: usize = 20;
+/// Cells of a name that the lines to its parents leave.
+const LEAST_NAME: usize = 12;
+/// Cells of what is right before the name.
+const CONNECTOR: usize = 2;
 
 /// The rows of a tree, as the user chose to see them.
 pub fn arranged(tree: &TaskTree, settings: &ViewSettings, chosen: &TreeSettings) -> Arranged {
@@ -47,13 +53,21 @@ pub(crate) fn fate(row: TableRow<'_>, fate: Fate) -> String {
     }
 }
 
-/// Appends the lines that lead from a row to its parent.
-pub(crate) fn push_branch(line: &mut ScreenLine, branch: &Branch) {
+/// Appends the lines that lead from a row to its parent. `room` are the cells for them and the
+/// name. Where each level narrows depends on it alone, so that rows stand under their parents
+/// whichever are shown.
+pub(crate) fn push_branch(line: &mut ScreenLine, branch: &Branch, room: usize) {
     let begin = line.text.len();
-    let depth = branch.depth.min(DRAWN_LEVELS);
+    let room = room.saturating_sub(LEAST_NAME + CONNECTOR);
+    let wide = WIDE_LEVELS.min(room / 3);
+    let levels = wide + NARROW_LEVELS.min(room - 2 * wide);
+    let depth = branch.depth.min(levels + 1);
     for level in 1..depth {
         let is_open = branch.open & 1 << level != 0;
-        line.text.push_str(if is_open { "│ " } else { "  " });
+        line.text.push(if is_open { '│' } else { ' ' });
+        if level <= wide {
+            line.text.push(' ');
+        }
     }
     match (depth, branch.is_last) {
         (0, _) => {}

@@ -68,7 +68,14 @@ fn snapshot(
     Arc::new(snapshot.expect("well formed"))
 }
 
+type Living<'a> = (u64, u64, &'a str, u64);
+
 fn interval() -> Arc<Interval> {
+    interval_of(&LIVING)
+}
+
+/// These tasks and the dead.
+fn interval_of(living: &[Living<'_>]) -> Arc<Interval> {
     let row = |pid, ppid, cpu_ms, code, peak, us| {
         let start = if us > 0 { 10_000 * MS + 1 } else { pid };
         vec![
@@ -86,16 +93,16 @@ fn interval() -> Arc<Interval> {
             (state, if us > 0 { 0x10_0000 } else { 1 }),
         ]
     };
-    let before: Vec<_> = LIVING.iter().map(|&(pid, ppid, ..)| row(pid, ppid, 0, 0, 0, 0)).collect();
-    let living = LIVING.iter().map(|&(pid, ppid, _, ms)| row(pid, ppid, ms, 0, 0, 0));
+    let mut names: Vec<&str> = living.iter().map(|&(_, _, name, _)| name).collect();
+    let before: Vec<_> = living.iter().map(|&(pid, ppid, ..)| row(pid, ppid, 0, 0, 0, 0)).collect();
+    let living = living.iter().map(|&(pid, ppid, _, ms)| row(pid, ppid, ms, 0, 0, 0));
     let dead = DEAD.iter();
     let dead = dead.map(|&(pid, ppid, _, ms, code, peak, us)| row(pid, ppid, ms, code, peak, us));
     let after: Vec<_> = living.chain(dead).collect();
-    let mut names: Vec<&str> = LIVING.iter().map(|&(_, _, name, _)| name).collect();
     names.extend(DEAD.iter().map(|&(_, _, name, ..)| name));
     let died = DEAD.len() as u32;
     Arc::new(Interval::between(
-        snapshot(10, &before, &names, 0),
+        snapshot(10, &before, &names[..before.len()], 0),
         snapshot(11, &after, &names, died),
     ))
 }
@@ -136,11 +143,24 @@ fn settings(tree: TreeSettings) -> ViewSettings {
 }
 
 fn drawn(settings: &ViewSettings, size: (usize, usize)) -> Vec<String> {
-    let tree = TaskTree::of_tasks(interval());
+    drawn_of(interval(), settings, size)
+}
+
+fn drawn_of(interval: Arc<Interval>, settings: &ViewSettings, size: (usize, usize)) -> Vec<String> {
+    drawn_in(&table(), interval, settings, size)
+}
+
+fn drawn_in(
+    table: &TextTable,
+    interval: Arc<Interval>,
+    settings: &ViewSettings,
+    size: (usize, usize),
+) -> Vec<String> {
+    let tree = TaskTree::of_tasks(interval);
     let chosen = settings.tree.clone().expect("a tree");
     let order = arranged(&tree, settings, &chosen);
     let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), samples: None };
-    let screen = draw(tree.interval(), rows, &table(), settings, &(), size, 0, &mut None);
+    let screen = draw(tree.interval(), rows, table, settings, &(), size, 0, &mut None);
     screen.lines.into_iter().map(|line| line.text).collect()
 }
 
@@ -172,6 +192,37 @@ fn tree_screens() {
 fn row(tree: &TaskTree, name: &str) -> usize {
     let is_named = |&row: &usize| tree.title(row).is_some_and(|title| title == name.as_bytes());
     (0..tree.rows()).find(is_named).expect("a row")
+}
+
+#[test]
+fn deep_rows_keep_twelve_cells_of_their_names() {
+    let chain: Vec<_> = (1..40).map(|pid| (pid, pid - 1, "twelve-cells", 1)).collect();
+    let shown = drawn_of(interval_of(&chain), &settings(TreeSettings::default()), (80, 60));
+    let at = |line: &String| line.chars().position(|character| character == '└');
+    let rows: Vec<&String> = shown.iter().filter(|line| line.contains(" twelve-")).collect();
+    assert_eq!(rows.len(), 39, "{shown:#?}");
+    assert!(rows.iter().all(|line| line.contains("└ twelve-cells") || at(line).is_none()));
+    let places: Vec<usize> = rows.iter().filter_map(|line| at(line)).collect();
+    assert!(places.is_sorted());
+    let levels = places.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert!(levels >= 12, "levels stand apart: {places:?}");
+}
+
+#[test]
+fn a_name_beside_the_command_line_has_no_lines_of_the_tree() {
+    let mut columns: Vec<TextColumn> =
+        table().columns().iter().map(|one| (**one).clone()).collect();
+    let command = columns.last().expect("the command line").clone();
+    columns.insert(1, TextColumn { width: 15, format: CellFormat::Name, ..command });
+    let table = TextTable::new(columns);
+    let shown = drawn_in(&table, interval(), &settings(TreeSettings::default()), (120, 24));
+    let row = shown.iter().find(|line| line.contains("sshd-session")).expect("its row");
+    assert!(
+        row.contains("41 sshd-session ") && row.trim_end().ends_with("│ └ sshd-session"),
+        "{row}"
+    );
+    let dead = shown.iter().find(|line| line.starts_with("x     74")).expect("its row");
+    assert!(dead.contains("74 true "), "{dead}");
 }
 
 #[test]
