@@ -22,13 +22,12 @@ pub(crate) fn lines(
     cells: usize,
     heights: Heights,
 ) -> (Vec<ScreenLine>, Option<Sparks>) {
+    let facts = facts(data, settings, heights);
+    let mut facts = facts.chunks(heights.across).map(|facts| beside(facts, cells));
     let mut lines = Vec::with_capacity(heights.facts + heights.bars + heights.filter);
-    let shows = |fact: usize| heights.facts > fact;
-    if shows(1) {
-        lines.push(machine(data, settings));
-    }
+    lines.extend(facts.next());
     let mut mean = ScreenLine::default();
-    if !shows(1) {
+    if lines.is_empty() {
         push_marks(&mut mean, settings);
     }
     let mut line = cpus(mean, data, settings);
@@ -36,6 +35,21 @@ pub(crate) fn lines(
     let sparks = sparks.map(|sparks| Sparks { line: lines.len(), ..sparks });
     lines.push(line);
     lines.extend(bars(&data.cpus, cells, heights));
+    lines.extend(facts);
+    if heights.filter > 0 {
+        lines.push(filter(data, settings));
+    }
+    lines.iter_mut().for_each(|line| line.fit_words(cells));
+    (lines, sparks)
+}
+
+/// The facts that there is room for but the times of all CPUs, from the top.
+fn facts(data: &ViewData<'_>, settings: &ViewSettings, heights: Heights) -> Vec<ScreenLine> {
+    let mut lines = Vec::with_capacity(heights.facts);
+    let shows = |fact: usize| heights.facts > fact;
+    if shows(1) {
+        lines.push(machine(data, settings));
+    }
     if shows(2) {
         lines.push(ScreenLine::plain(tasks(data, settings)));
     }
@@ -58,11 +72,19 @@ pub(crate) fn lines(
     if shows_next(data.rates.is_known()) {
         lines.push(data.rates.line());
     }
-    if heights.filter > 0 {
-        lines.push(filter(data, settings));
+    lines
+}
+
+/// Facts that share a line of `cells`, each with as much room.
+fn beside(facts: &[ScreenLine], cells: usize) -> ScreenLine {
+    let mut line = ScreenLine::default();
+    for (number, fact) in facts.iter().enumerate() {
+        match number {
+            0 => line.clone_from(fact),
+            _ => line.append(fact, number * cells / facts.len()),
+        }
     }
-    lines.iter_mut().for_each(|line| line.fit_words(cells));
-    (lines, sparks)
+    line
 }
 
 fn machine(data: &ViewData<'_>, settings: &ViewSettings) -> ScreenLine {

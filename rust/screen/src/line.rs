@@ -122,6 +122,20 @@ impl ScreenLine {
         self.mark(begin, style);
     }
 
+    /// Appends another line, which begins at cell `at`, or two cells behind this one.
+    pub(crate) fn append(&mut self, other: &ScreenLine, at: usize) {
+        let blanks = at.saturating_sub(text::width(&self.text)).max(2);
+        self.text.extend(std::iter::repeat_n(' ', blanks));
+        let by = self.text.len();
+        self.text.push_str(&other.text);
+        let spans = other.spans.iter();
+        self.spans.extend(spans.map(|span| Span {
+            begin: span.begin + by,
+            end: span.end + by,
+            ..*span
+        }));
+    }
+
     /// Gives the text from byte `begin` on a style.
     pub fn mark(&mut self, begin: usize, style: Style) {
         let end = self.text.len();

@@ -34,12 +34,16 @@ pub(crate) const FACTS: usize = 7;
 const BAR: usize = 20;
 /// The same where there would not be room for all CPUs.
 const SMALL_BAR: usize = 13;
+/// Cells from which on two facts share a line.
+const WIDE: usize = 180;
 
 /// How many lines of a screen each part gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heights {
     /// Times of all CPUs, machine, tasks, source, memory, waits, pressure and devices.
     pub facts: usize,
+    /// Facts in each line; that of all CPUs has one of its own.
+    pub across: usize,
     /// Lines with the bars of single CPUs.
     pub bars: usize,
     /// Bars in each of these lines.
@@ -68,11 +72,13 @@ impl Heights {
         let filter = usize::from(has_filter && height > TABLE_FRAME + 2);
         let least = LEAST_TASKS.max(height / 2);
         let most = height.saturating_sub(TABLE_FRAME + foot + filter + least);
-        let facts = most.clamp(1, facts);
-        let spare = most.saturating_sub(facts).min((height / 3).saturating_sub(1));
+        let across = if cells >= WIDE { 2 } else { 1 };
+        let facts = (1 + most.saturating_sub(1) * across).min(facts);
+        let lines = 1 + (facts - 1).div_ceil(across);
+        let spare = most.saturating_sub(lines).min((height / 3).saturating_sub(1));
         let (bars, columns) = grid(cpus, cells, spare);
-        let tasks = height.saturating_sub(facts + bars + filter + foot + TABLE_FRAME).max(1);
-        Heights { facts, bars, columns, filter, tasks, foot, tabs: 0 }
+        let tasks = height.saturating_sub(lines + bars + filter + foot + TABLE_FRAME).max(1);
+        Heights { facts, across, bars, columns, filter, tasks, foot, tabs: 0 }
     }
 }
 

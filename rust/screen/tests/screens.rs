@@ -412,6 +412,24 @@ fn screens_of_replays() {
 }
 
 #[test]
+fn a_wide_screen_has_two_facts_in_a_line() {
+    let table = live();
+    let above = |cells| {
+        let screen = drawn(&view(&table, 40, 2), &settings(), (cells, 60));
+        let above = screen.lines[..screen.headings_line].iter();
+        above.map(|line| line.text.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    let (narrow, wide) = (above(179), above(180));
+    for fact in [&narrow[0], &narrow[3], &narrow[4], &narrow[5]] {
+        let is_there = |line: &String| {
+            line.trim_end() == fact || line.ends_with(&**fact) || line.starts_with(&**fact)
+        };
+        assert!(wide.iter().any(is_there), "{fact}: {wide:#?}");
+    }
+    assert_eq!(wide.len(), narrow.len() - 2, "{wide:#?}");
+}
+
+#[test]
 fn a_low_screen_still_shows_tasks() {
     let table = live();
     let heights = |cpus: u32, size| view(&table, 40, cpus).heights(size, &settings());
@@ -426,11 +444,13 @@ fn a_low_screen_still_shows_tasks() {
     assert_eq!(heights(2, (40, 10)).tasks, 7);
     for height in 0..60 {
         for cpus in [0, 1, 2, 300] {
-            for has_filter in [false, true] {
-                let heights = Heights::new((20, height), cpus, 5, has_filter);
-                assert!(heights.tasks >= 1 && heights.facts >= 1);
+            for cells in [20, 200] {
+                for has_filter in [false, true] {
+                    let heights = Heights::new((cells, height), cpus, 5, has_filter);
+                    assert!(heights.tasks >= 1 && heights.facts >= 1);
+                }
+                drawn(&view(&table, 40, cpus as u32), &settings(), (cells, height));
             }
-            drawn(&view(&table, 40, cpus as u32), &settings(), (20, height));
         }
     }
 }
@@ -586,7 +606,7 @@ fn missing_cpu_time_is_called_out() {
 fn what_is_missing_is_said() {
     let table = live();
     let seen = ViewData { missing: "7 that died".into(), ..view(&table, 40, 2) };
-    let screen = drawn(&seen, &settings(), (200, 24));
+    let screen = drawn(&seen, &settings(), (120, 24));
     let said = |line: &&str| line.starts_with("missing: 7 that died  ");
     assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
 }
