@@ -232,14 +232,19 @@ pub struct TaskKey {
     pub start_ns: u64,
 }
 
-/// Hashes a [`TaskKey`] in a few instructions: each frame looks up every task that ran. Who starts
-/// tasks chooses neither their ids nor the ns of their starts, so collisions cannot be made.
+/// Hashes a [`TaskKey`] or a pid in a few instructions: each frame looks up every task that ran, and
+/// a tree all parents. Who starts tasks chooses neither their ids nor the ns of their starts, so
+/// collisions cannot be made; different pids differ in the product's high bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskHasher(u64);
 
 impl Hasher for TaskHasher {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
     }
 
     fn write_u64(&mut self, word: u64) {

@@ -37,6 +37,12 @@ impl RecordBuffer {
         self.mark(filled);
     }
 
+    /// The last record.
+    pub(crate) fn last_mut(&mut self) -> &mut [u8] {
+        let begin = self.bytes.len().saturating_sub(self.size);
+        &mut self.bytes[begin..]
+    }
+
     /// Sets the fields of the next record that has none yet.
     pub fn mark(&mut self, filled: FieldSet) {
         let index = mask_index(&mut self.masks, filled);

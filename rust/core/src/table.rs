@@ -15,6 +15,7 @@ mod group;
 mod members;
 mod metric;
 mod query;
+mod running_sums;
 mod tasks;
 mod tree;
 mod unchanged;

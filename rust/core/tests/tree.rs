@@ -223,6 +223,17 @@ proptest! {
                 let parts = of(Metric::OwnNs) + of(Metric::LivingNs) + of(Metric::DeadNs);
                 prop_assert_eq!(parts, of(Metric::TotalNs));
             }
+            // A node with many rows is the sum of what it and its descendants add.
+            for (at, (&row, branch)) in arranged.nodes.iter().zip(&arranged.branches).enumerate() {
+                let below = arranged.branches[at + 1..].iter();
+                let below = below.take_while(|other| other.depth > branch.depth).count();
+                for metric in [Metric::TotalNs, Metric::Tasks, Metric::CpuNs] {
+                    let nodes = arranged.nodes[at..=at + below].iter();
+                    let parts: i128 =
+                        nodes.filter_map(|&node| int(tree.part(node as usize, metric))).sum();
+                    prop_assert_eq!(int(tree.cell(row as usize, metric)).unwrap_or(0), parts);
+                }
+            }
             // Siblings are in the order of their sums, whatever stands between them.
             let mut last: Vec<i128> = Vec::new();
             for (&row, branch) in arranged.nodes.iter().zip(&arranged.branches) {

@@ -90,6 +90,16 @@ fn a_completed_interval_has_all_tasks() {
     );
     assert_eq!(completed.cur().header().unchanged, 0);
     assert_eq!(completed.total(), interval.total());
+    // The same as from two snapshots of all tasks.
+    let (before, after) = (Arc::clone(completed.prev()), Arc::clone(completed.cur()));
+    let compared = Interval::between(before, after);
+    for row in 0..completed.len() {
+        let pid = |interval: &Interval| interval.earlier(row).and_then(|record| record.ac_pid());
+        assert_eq!(pid(&completed), pid(&compared), "{row}");
+        assert_eq!(completed.usage(row), compared.usage(row), "{row}");
+        assert_eq!(completed.split(row), compared.split(row), "{row}");
+        assert_eq!(completed.is_born(row), compared.is_born(row), "{row}");
+    }
 }
 
 #[test]

@@ -15,16 +15,16 @@ impl Unchanged {
     /// The interval `ran`, with the unchanged tasks as rows: they used nothing. `ran` is the
     /// interval that ends with the last snapshot.
     pub fn completed(&self, ran: &Interval) -> Result<Interval, ParseError> {
-        let before = self.joined(ran.prev(), |record| record.bytes().to_vec())?;
-        let after = self.joined(ran.cur(), |record| self.aged(record))?;
-        Ok(Interval::between(Arc::new(before), Arc::new(after)))
+        let before = self.joined(ran.prev(), |_, _| {})?;
+        let after = self.joined(ran.cur(), |record, bytes| self.age(record, bytes))?;
+        Ok(ran.with_unchanged(Arc::new(before), Arc::new(after)))
     }
 
-    /// A snapshot with the unchanged tasks after its living ones. `bytes` makes their records.
+    /// A snapshot with the unchanged tasks after its living ones. `age` changes their records.
     fn joined(
         &self,
         snapshot: &Snapshot<SharedBytes>,
-        bytes: impl Fn(&Record<'_>) -> Vec<u8>,
+        age: impl Fn(&Record<'_>, &mut [u8]),
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
         let unchanged = (0..self.places()).filter_map(|place| self.record(place));
         let all = snapshot.len() + self.task_count();
@@ -34,7 +34,8 @@ impl Unchanged {
             joined.push(record.bytes(), record.filled());
         }
         for record in unchanged {
-            joined.push(&bytes(&record), record.filled());
+            joined.push(record.bytes(), record.filled());
+            age(&record, joined.last_mut());
         }
         for record in exited.filter_map(|row| snapshot.get(row)) {
             joined.push(record.bytes(), record.filled());
@@ -44,16 +45,15 @@ impl Unchanged {
         joined.into_snapshot(Header { flags, unchanged: 0, ..header }, snapshot.layout().clone())
     }
 
-    /// A record with its ages at the last snapshot: they grow although the task does not run.
-    fn aged(&self, record: &Record<'_>) -> Vec<u8> {
-        let mut bytes = record.bytes().to_vec();
-        if let Some(mut aged) = RecordMut::new(&mut bytes, record.layout()) {
+    /// Sets the ages of a record to those at the last snapshot: they grow although the task does
+    /// not run. `bytes` is a copy of the record.
+    fn age(&self, record: &Record<'_>, bytes: &mut [u8]) {
+        if let Some(mut aged) = RecordMut::new(bytes, record.layout()) {
             for field in [Field::ac_etime, Field::ac_tgetime] {
                 if let Some(age_us) = self.age_us(record, field) {
                     aged.set(field, age_us);
                 }
             }
         }
-        bytes
     }
 }

@@ -99,6 +99,40 @@ impl Interval {
         Interval { prev, cur, matches, splits, uses, children, cpus }
     }
 
+    /// The interval with tasks that used nothing: in `prev` and `cur`, which are otherwise those of
+    /// this interval, they follow the living ones.
+    pub(super) fn with_unchanged(
+        &self,
+        prev: Arc<Snapshot<SharedBytes>>,
+        cur: Arc<Snapshot<SharedBytes>>,
+    ) -> Interval {
+        let (first, added) = (self.prev.living(), prev.len() - self.prev.len());
+        let living = self.cur.living();
+        let moved = |found: &Match| match *found {
+            Match::Same(row) if row as usize >= first => Match::Same(row + added as u32),
+            found => found,
+        };
+        // A snapshot has at most u32::MAX records.
+        let unchanged = (first..first + added).map(|row| Match::Same(row as u32));
+        let (alive, dead) = self.matches.split_at(living);
+        let matches = alive.iter().map(moved).chain(unchanged).chain(dead.iter().map(moved));
+        let matches = matches.collect();
+        let mut splits = Vec::with_capacity(cur.len());
+        let mut uses = Vec::with_capacity(cur.len());
+        splits.extend_from_slice(&self.splits[..living]);
+        uses.extend_from_slice(&self.uses[..living]);
+        for record in (living..living + added).filter_map(|row| cur.get(row)) {
+            let split = Split::of_record(&record, Split::default());
+            splits.push(split);
+            let steal_ns = record.ac_sttime().map(|_| 0);
+            uses.push(split.map(|_| Use { steal_ns, ..Use::default() }));
+        }
+        splits.extend_from_slice(&self.splits[living..]);
+        uses.extend_from_slice(&self.uses[living..]);
+        let (children, cpus) = (OnceLock::new(), OnceLock::new());
+        Interval { prev, cur, matches, splits, uses, children, cpus }
+    }
+
     /// The interval with those of its rows that `keeps` returns true for. Its balance lacks the
     /// others.
     pub fn kept(&self, keeps: impl Fn(usize) -> bool) -> Result<Interval, ParseError> {

@@ -17,7 +17,7 @@ use super::query::{Cell, Key, TaskTable};
 use super::tasks::key_of;
 use crate::cgroup::CgroupName;
 use crate::header::Header;
-use crate::identity::Identity;
+use crate::identity::{HashTask, Identity};
 use crate::interval::Interval;
 use crate::interval::ancestors::{self, Step};
 use crate::record::Record;
@@ -266,15 +266,15 @@ impl TaskTable for Groups {
 pub(super) struct Ancestry<'a> {
     interval: &'a Interval,
     /// The rows of living and of dead tasks by pid.
-    living: HashMap<u32, usize>,
-    dead: HashMap<u32, usize>,
+    living: HashMap<u32, usize, HashTask>,
+    dead: HashMap<u32, usize, HashTask>,
     /// For each row: itself if it lives, else its nearest living ancestor.
     heirs: Vec<Option<usize>>,
 }
 
 impl<'a> Ancestry<'a> {
     pub(super) fn of(interval: &'a Interval) -> Ancestry<'a> {
-        let (mut living, mut dead) = (HashMap::new(), HashMap::new());
+        let (mut living, mut dead) = (HashMap::default(), HashMap::default());
         for (row, record) in interval.cur().iter().enumerate() {
             let Some(pid) = record.ac_pid() else { continue };
             if interval.is_exited(row) {

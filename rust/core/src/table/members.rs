@@ -155,6 +155,52 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Whether the value of several rows is the sum of what each adds.
+pub(super) fn adds_up(interval: &Interval, metric: Metric) -> bool {
+    match metric {
+        Metric::Field(field) => match Combination::of(field) {
+            Combination::Sum => true,
+            Combination::OfProcesses | Combination::OfLivingProcesses => {
+                !interval.cur().header().threads()
+            }
+            Combination::Common => false,
+        },
+        Metric::CpuNs => true,
+        _ => metric.is_sum_of_rows(),
+    }
+}
+
+/// What a row adds to the sum of a metric for which [`adds_up`] holds, and to those of living and
+/// of dead tasks; None where it is unknown.
+pub(super) fn addend(interval: &Interval, row: usize, metric: Metric) -> Option<i128> {
+    let used = || increase_of(interval, row, Metric::TotalNs);
+    let number = match metric {
+        Metric::Field(field) => {
+            let is_living = Combination::of(field) == Combination::OfLivingProcesses;
+            if is_living && interval.is_exited(row) {
+                return None;
+            }
+            return match interval.cur().get(row)?.value(field)? {
+                Value::Int(number) => Some(number),
+                Value::Text(_) => None,
+            };
+        }
+        Metric::CpuNs => interval.cur().get(row)?.cpu_ns(),
+        Metric::LivingNs | Metric::LivingPct => used().filter(|_| !interval.is_exited(row)),
+        Metric::DeadNs | Metric::DeadPct => used().filter(|_| interval.is_exited(row)),
+        _ => increase_of(interval, row, metric),
+    };
+    number.map(i128::from)
+}
+
+/// The value of a metric from the sum of what rows add.
+pub(super) fn cell_of_sum(interval: &Interval, metric: Metric, sum: i128) -> Option<Cell<'static>> {
+    match metric {
+        Metric::Field(_) | Metric::CpuNs => Some(Cell::Int(sum)),
+        _ => cell_of_increase(interval, metric, u64::try_from(sum).unwrap_or(u64::MAX)),
+    }
+}
+
 /// The sum of a field over records that have it; None where none has.
 fn sum<'a>(records: impl Iterator<Item = Record<'a>>, field: Field) -> Option<Cell<'a>> {
     let numbers = records.filter_map(|record| match record.value(field)? {

@@ -17,10 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::group::{Ancestry, GroupKey, TRIED_MEMBERS};
-use super::members::Members;
+use super::members::{Members, addend, adds_up, cell_of_sum};
 use super::metric::Metric;
 use super::query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};
+use super::running_sums::{RunningSums, UpTo, sum_over};
 use super::tasks::key_of;
+use super::waits::largest_of;
 use crate::cgroup_stats::{CgroupMetric, CgroupValue, KnownCgroups};
 use crate::header::Header;
 use crate::identity::Identity;
@@ -72,7 +74,7 @@ impl Plan {
                 nodes[parent].next = nodes[parent].next.max(nodes[at].next);
             }
         }
-        TaskTree { interval, rows, nodes, cgroups: None }
+        TaskTree { interval, rows, nodes, cgroups: None, sums: RunningSums::default() }
     }
 }
 
@@ -99,7 +101,12 @@ pub struct TaskTree {
     nodes: Vec<Node>,
     /// Limits and use of its cgroups.
     cgroups: KnownCgroups,
+    /// Of all rows in the order of the nodes.
+    sums: RunningSums,
 }
+
+/// Rows of a node from which on its sums are taken from those of all rows.
+const MANY_ROWS: usize = 16;
 
 /// A row on the screen, relative to its ancestors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,24 +313,44 @@ impl TaskTree {
     /// The sort key of each node.
     fn keys(&self, sort: Option<Metric>) -> Vec<Option<Key<'_>>> {
         let Some(metric) = sort else { return vec![None; self.nodes.len()] };
-        if !metric.is_sum_of_rows() {
+        if !adds_up(&self.interval, metric) {
             return (0..self.nodes.len()).map(|node| self.key(node, metric)).collect();
         }
-        // From one pass over all rows, however deep the tree is.
-        let (mut sum, mut known) = (0_i128, 0_usize);
-        let mut upto = Vec::with_capacity(self.rows.len() + 1);
-        upto.push((sum, known));
-        for &row in &self.rows {
-            if let Some(Key::Int(number)) = self.interval.key(row, metric) {
-                (sum, known) = (sum + number, known + 1);
-            }
-            upto.push((sum, known));
-        }
-        let key = |node: &Node| {
-            let (begin, end) = (upto[node.begin], upto[node.end]);
-            (end.1 > begin.1).then(|| Key::Int(end.0 - begin.0))
-        };
+        let upto = self.upto(metric);
+        let key = |node: &Node| sum_over(&upto, node.begin..node.end).map(Key::Int);
         self.nodes.iter().map(key).collect()
+    }
+
+    /// The sums of a metric over the rows before each one.
+    fn upto(&self, metric: Metric) -> UpTo {
+        let rows = self.rows.iter();
+        self.sums.of(metric, rows.map(|&row| addend(&self.interval, row, metric)))
+    }
+
+    /// The number that a metric of a node is computed from, from the sums over all rows; None
+    /// where it comes from no such sum or is unknown.
+    fn summed(&self, node: &Node, metric: Metric) -> Option<i128> {
+        let sum = |metric| sum_over(&self.upto(metric), node.begin..node.end);
+        match metric {
+            Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct => {
+                let rows = node.begin + node.own..node.end;
+                Some(sum_over(&self.upto(metric), rows).unwrap_or(0))
+            }
+            Metric::OwnNs | Metric::OwnPct if node.own > 0 => {
+                sum_over(&self.upto(Metric::TotalNs), node.begin..node.begin + node.own)
+            }
+            Metric::WaitNs | Metric::WaitPct => {
+                let of = |field| sum(Metric::Delta(field)).and_then(|ns| u64::try_from(ns).ok());
+                largest_of(|wait| of(wait.total)).map(|(_, ns)| ns.into())
+            }
+            _ if adds_up(&self.interval, metric) => sum(metric),
+            _ => None,
+        }
+    }
+
+    /// The node, where its sums are taken from those of all rows.
+    fn of_many_rows(&self, row: usize) -> Option<&Node> {
+        self.nodes.get(row).filter(|node| node.end - node.begin >= MANY_ROWS)
     }
 }
 
@@ -416,8 +443,22 @@ impl TaskTable for TaskTree {
                 CgroupValue::Int(number) => Cell::Int(number.into()),
                 CgroupValue::Float(number) => Cell::Float(number),
             }),
-            _ => self.members(row).cell(metric),
+            _ => {
+                let sum = self.of_many_rows(row).and_then(|node| self.summed(node, metric));
+                match sum {
+                    Some(sum) => cell_of_sum(&self.interval, metric, sum),
+                    None => self.members(row).cell(metric),
+                }
+            }
         }
+    }
+
+    fn sum(&self, metric: Metric) -> Option<Cell<'_>> {
+        if !adds_up(&self.interval, metric) {
+            return self.sum_of(&mut (0..self.rows() as u32), metric);
+        }
+        let sum = sum_over(&self.upto(metric), 0..self.rows.len())?;
+        cell_of_sum(&self.interval, metric, sum)
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
@@ -429,7 +470,10 @@ impl TaskTable for TaskTree {
                 CgroupValue::Int(number) => number.into(),
                 CgroupValue::Float(number) => (number * 1000.0) as i128,
             })),
-            _ => self.members(row).key(metric),
+            _ => {
+                let sum = self.of_many_rows(row).and_then(|node| self.summed(node, metric));
+                sum.map(Key::Int).or_else(|| self.members(row).key(metric))
+            }
         }
     }
 
