@@ -37,7 +37,7 @@ use crate::table::Metric;
 use cgroups::KeptReadings;
 use peaks::Peaks;
 use read::Cursor;
-use run::Run;
+use run::{Run, Start};
 
 pub use cgroups::KeptCgroups;
 pub use peaks::Peak;
@@ -114,7 +114,7 @@ impl History {
         if snapshot.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
             return Err(ParseError::new(ErrorKind::BadValue, 0));
         }
-        self.begin_run(snapshot, false)
+        self.begin_run(Start::Snapshot(snapshot), false)
     }
 
     /// Appends an interval. `unchanged` are the tasks that did not run. One that does not connect
@@ -131,7 +131,7 @@ impl History {
             if is_partial || !Interval::is_whole(prev, cur) {
                 return self.begin_after(cur, unchanged, false);
             }
-            self.begin_run(prev, false)?;
+            self.begin_run(Start::Snapshot(prev), false)?;
         }
         let peaks = Peaks::of(interval, &self.metrics);
         if let Some(run) = self.runs.back_mut() {
@@ -155,18 +155,14 @@ impl History {
     ) -> Result<(), ParseError> {
         match unchanged {
             Some(unchanged) => {
-                self.begin_run(&Arc::new(unchanged.last_values().to_snapshot()?), connects)
+                self.begin_run(Start::Values(Arc::clone(unchanged.last_values())), connects)
             }
-            None if cur.base().is_none() => self.begin_run(cur, connects),
+            None if cur.base().is_none() => self.begin_run(Start::Snapshot(cur), connects),
             None => Ok(()),
         }
     }
 
-    fn begin_run(
-        &mut self,
-        key: &Arc<Snapshot<SharedBytes>>,
-        connects: bool,
-    ) -> Result<(), ParseError> {
+    fn begin_run(&mut self, start: Start<'_>, connects: bool) -> Result<(), ParseError> {
         if self.runs.back().is_some_and(|run| run.frames.is_empty())
             && let Some(empty) = self.runs.pop_back()
         {
@@ -174,11 +170,11 @@ impl History {
         }
         if let Some(last) = self.runs.back_mut() {
             let before = last.bytes();
-            last.finish();
-            self.bytes -= before - last.bytes();
+            last.finish()?;
+            self.bytes = self.bytes - before + last.bytes();
         }
         let before = self.runs.back().map(|run| &run.key);
-        let run = Run::new(self.next_run, self.next, key, before, connects)?;
+        let run = Run::new(self.next_run, self.next, start, before, connects)?;
         self.next_run += 1;
         self.bytes += run.bytes();
         self.runs.push_back(run);
@@ -195,7 +191,7 @@ impl History {
         }
         // One run is merged at a time, so that no frame has to wait for many.
         let mut may_merge = true;
-        let oldest_ns = self.runs.front().map_or(0, |run| run.begin.boottime_ns);
+        let oldest_ns = self.runs.front().map_or(0, |run| run.begin().boottime_ns);
         self.readings.forget_before(oldest_ns);
         while self.bytes() > self.limits.bytes && self.runs.len() > 1 {
             let last = self.runs.len() - 1;
@@ -213,7 +209,7 @@ impl History {
             self.bytes -= run.bytes();
             if let Some(next) = self.runs.front_mut() {
                 self.bytes -= next.bytes();
-                next.inherit(&run);
+                next.key.inherit(&run.key);
                 self.bytes += next.bytes();
             }
         }

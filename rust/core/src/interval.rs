@@ -12,6 +12,7 @@ mod cumulative;
 mod delta;
 mod last_values;
 mod matching;
+mod shared_rows;
 mod task_sums;
 mod usage;
 

@@ -216,7 +216,7 @@ proptest! {
             history
         };
         let mut large = fill(Limits::default());
-        let limits = Limits { bytes: large.bytes() * 8 / 10, ..Limits::default() };
+        let limits = Limits { bytes: large.bytes() * 9 / 10, ..Limits::default() };
         let mut small = fill(limits);
         prop_assert!(small.bytes() <= limits.bytes, "{}", small.bytes());
         let exact = small.exact_since();

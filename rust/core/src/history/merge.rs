@@ -37,7 +37,7 @@ pub(super) fn merged(run: &Run, number: u64) -> Result<Run, ParseError> {
         merged.append(&base, &fewer, frame.is_partial, frame.peaks.clone())?;
         before = Some(Arc::new(fewer));
     }
-    merged.finish();
+    merged.finish()?;
     Ok(merged)
 }
 

@@ -10,7 +10,7 @@ use crate::dump::ChainReader;
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
 use crate::header::{Flags, Header};
-use crate::identity::TaskKey;
+use crate::identity::{HashTask, TaskKey};
 use crate::interval::{Interval, LastValues};
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -24,9 +24,8 @@ pub(super) struct Cursor {
     chain: ChainReader,
     unpacker: Unpacker,
     state: State,
-    /// The state at the begin of the run, once a step back has needed it again: to keep the values
-    /// of all tasks twice costs more than to read them.
-    start: Option<State>,
+    /// The state at the begin of the run, for steps back. It shares what did not change since.
+    start: State,
     last: Option<Kept>,
 }
 
@@ -45,7 +44,7 @@ struct Values {
     /// The header of the last snapshot.
     header: Header,
     /// The last task with each pid.
-    by_pid: HashMap<u32, TaskKey>,
+    by_pid: HashMap<u32, TaskKey, HashTask>,
 }
 
 /// The two snapshots of a frame.
@@ -60,7 +59,7 @@ impl Cursor {
         let mut unpacker = Unpacker::new();
         let is_partial = run.frames.first().is_some_and(|frame| frame.is_partial);
         let state = if is_partial {
-            State::Values(Box::new(Values::of(run.key.values(&mut unpacker)?)))
+            State::Values(Box::new(Values::of(run.key.values(&mut unpacker)?, run.header.clone())))
         } else {
             State::Whole(Arc::new(run.key.snapshot(&mut unpacker)?))
         };
@@ -69,20 +68,18 @@ impl Cursor {
             next: 0,
             chain: ChainReader::new(&run.layout),
             unpacker,
+            start: state.clone(),
             state,
-            start: None,
             last: None,
         })
     }
 
-    /// The cursor at the begin of its run.
-    fn restarted(self, run: &Run) -> Result<Cursor, ParseError> {
-        let Some(start) = self.start else {
-            let fresh = Cursor::new(run)?;
-            return Ok(Cursor { start: Some(fresh.state.clone()), ..fresh });
-        };
-        let (chain, state) = (ChainReader::new(&run.layout), start.clone());
-        Ok(Cursor { next: 0, chain, state, start: Some(start), last: None, ..self })
+    /// Goes back to the begin of the run.
+    fn restart(&mut self, run: &Run) {
+        self.next = 0;
+        self.chain = ChainReader::new(&run.layout);
+        self.state = self.start.clone();
+        self.last = None;
     }
 
     /// The frame at an index of a run. `cursor` is that of the last read: the frames after it in
@@ -96,7 +93,10 @@ impl Cursor {
         let mut at = match cursor.take() {
             Some(at) if at.run == run.number && at.next <= index => at,
             Some(at) if at.run == run.number && at.next == index + 1 && at.last.is_some() => at,
-            Some(at) if at.run == run.number => at.restarted(run)?,
+            Some(mut at) if at.run == run.number => {
+                at.restart(run);
+                at
+            }
             _ => Cursor::new(run)?,
         };
         while at.next <= index {
@@ -156,7 +156,8 @@ impl Cursor {
         {
             let threads = whole.header().threads();
             let last = LastValues::new(whole, threads, FieldSet::ALL);
-            self.state = State::Values(Box::new(Values::of(last)));
+            let header = whole.header().clone();
+            self.state = State::Values(Box::new(Values::of(last, header)));
         }
         match &mut self.state {
             State::Values(values) => {
@@ -175,10 +176,10 @@ impl Cursor {
 }
 
 impl Values {
-    fn of(last: LastValues) -> Values {
+    fn of(last: LastValues, header: Header) -> Values {
         // A living task has the pid of a dead one.
         let by_pid = last.pids().collect();
-        Values { header: last.header().clone(), last: Arc::new(last), by_pid }
+        Values { header, last: Arc::new(last), by_pid }
     }
 
     /// Notes the pids of a snapshot's tasks. A living task has the pid of a dead one.

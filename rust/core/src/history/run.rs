@@ -1,12 +1,14 @@
 //! Frames that are read from one key.
 
+use std::sync::Arc;
+
 use super::frame::{Frame, Packed, Packer, put_pids};
 use super::key::Key;
 use super::peaks::Peaks;
 use crate::dump::ChainWriter;
 use crate::error::ParseError;
 use crate::header::{Header, Instant};
-use crate::interval::Interval;
+use crate::interval::{Interval, LastValues};
 use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
@@ -25,17 +27,24 @@ pub(super) struct Run {
     pub(super) connects: bool,
     /// Whether the dead are merged.
     pub(super) is_merged: bool,
-    /// The snapshot that it begins with.
+    /// What it begins with.
     pub(super) key: Key,
-    /// Whether the bytes of its key's anchor count as its own: it is the oldest that has it.
-    owns_anchor: bool,
-    pub(super) begin: Instant,
+    /// The header of the snapshot that the first frame is a delta from.
+    pub(super) header: Header,
     pub(super) layout: Layout,
     pub(super) frames: Vec<Frame>,
     rows: usize,
     frame_bytes: usize,
     /// None once it does not grow any more.
     writer: Option<Writer>,
+}
+
+/// What a run begins with.
+pub(super) enum Start<'a> {
+    /// A snapshot of all tasks.
+    Snapshot(&'a Snapshot<SharedBytes>),
+    /// The last values of all tasks, of a source of those that ran.
+    Values(Arc<LastValues>),
 }
 
 struct Writer {
@@ -46,26 +55,30 @@ struct Writer {
 }
 
 impl Run {
-    /// A run that begins with a snapshot of all tasks, after that with the key `before`.
+    /// A run that begins with the values of all tasks. `before` is the last key.
     pub(super) fn new(
         number: u64,
         first: u64,
-        key: &Snapshot<SharedBytes>,
+        start: Start<'_>,
         before: Option<&Key>,
         connects: bool,
     ) -> Result<Run, ParseError> {
         let mut packer = Packer::new();
-        let layout = key.layout().clone();
-        let (header, begin) = (key.header().clone(), key.header().begin);
-        let key = Key::new(&mut packer, key, before)?;
+        let (header, layout) = match &start {
+            Start::Snapshot(snapshot) => (snapshot.header().clone(), snapshot.layout().clone()),
+            Start::Values(values) => (values.header().clone(), values.layout().clone()),
+        };
+        let key = match start {
+            Start::Snapshot(snapshot) => Key::of_snapshot(&mut packer, snapshot, before)?,
+            Start::Values(values) => Key::of_values(values, before),
+        };
         Ok(Run {
             number,
             first,
             connects,
             is_merged: false,
-            owns_anchor: !before.is_some_and(|before| before.shares_anchor(&key)),
             key,
-            begin,
+            header: header.clone(),
             frames: Vec::new(),
             rows: 0,
             frame_bytes: 0,
@@ -82,8 +95,7 @@ impl Run {
             connects: self.connects,
             is_merged: true,
             key: self.key.clone(),
-            owns_anchor: self.owns_anchor,
-            begin: self.begin,
+            header: self.header.clone(),
             layout: self.layout.clone(),
             frames: Vec::with_capacity(self.frames.len()),
             rows: 0,
@@ -98,13 +110,7 @@ impl Run {
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        let anchor = if self.owns_anchor { self.key.anchor_bytes() } else { 0 };
-        size_of::<Run>() + self.key.bytes() + anchor + self.frame_bytes
-    }
-
-    /// Takes over the anchor of a run that was dropped, where it is its own too.
-    pub(super) fn inherit(&mut self, dropped: &Run) {
-        self.owns_anchor |= dropped.owns_anchor && self.key.shares_anchor(&dropped.key);
+        size_of::<Run>() + self.key.bytes() + self.frame_bytes
     }
 
     /// The number of the frame after its last.
@@ -112,13 +118,17 @@ impl Run {
         self.first + self.frames.len() as u64
     }
 
+    pub(super) fn begin(&self) -> Instant {
+        self.header.begin
+    }
+
     pub(super) fn end(&self) -> Instant {
-        self.frames.last().map_or(self.begin, |frame| frame.end)
+        self.frames.last().map_or(self.begin(), |frame| frame.end)
     }
 
     /// When a frame began and ended.
     pub(super) fn times(&self, index: usize) -> (Instant, Instant) {
-        let before = index.checked_sub(1).map_or(self.begin, |before| self.frames[before].end);
+        let before = index.checked_sub(1).map_or(self.begin(), |before| self.frames[before].end);
         (before, self.frames[index].end)
     }
 
@@ -147,7 +157,11 @@ impl Run {
     /// Appends an interval that continues the run.
     pub(super) fn push(&mut self, interval: &Interval, peaks: Peaks) -> Result<(), ParseError> {
         let cur = interval.cur();
-        self.append(interval.prev(), cur, cur.base().is_some(), peaks)
+        self.append(interval.prev(), cur, cur.base().is_some(), peaks)?;
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        // It is packed before the run is full.
+        let part = 4 * self.key.unpacked() * cur.len() / ROWS;
+        self.key.pack(&mut writer.packer, part.max(1))
     }
 
     /// Appends the difference of a snapshot from the one before, or from its base.
@@ -169,9 +183,10 @@ impl Run {
     }
 
     /// It does not grow any more.
-    pub(super) fn finish(&mut self) {
-        self.writer = None;
+    pub(super) fn finish(&mut self) -> Result<(), ParseError> {
         self.frames.shrink_to_fit();
+        let writer = self.writer.take();
+        writer.map_or(Ok(()), |mut writer| self.key.finish(&mut writer.packer))
     }
 }
 

@@ -11,11 +11,13 @@
 //!   machine. Then the caller takes a snapshot of all tasks and starts again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::IndexMap;
 
+use super::shared_rows::SharedRows;
 use crate::error::ParseError;
 use crate::field_set::FieldSet;
 use crate::header::{Flags, Header};
@@ -32,7 +34,8 @@ const SPARE_TASKS: usize = 1024;
 /// The last record of every task.
 ///
 /// A source shares it through an `Arc`, and clones it only if a caller still holds the
-/// [`Unchanged`] of an earlier snapshot when it merges the next one.
+/// [`Unchanged`] of an earlier snapshot when it merges the next one. Clones share the records
+/// that neither changes.
 #[derive(Clone)]
 pub struct LastValues {
     /// The header of the last snapshot.
@@ -40,7 +43,7 @@ pub struct LastValues {
     layout: Layout,
     tasks: IndexMap<TaskKey, LastRecord, HashTask>,
     /// The tasks' records, in the order of `tasks`.
-    records: Vec<u8>,
+    records: SharedRows,
     /// The number of the last snapshot.
     serial: u64,
     /// How many tasks have a record in the last snapshot.
@@ -126,25 +129,25 @@ impl LastValues {
     /// The values of `full`, a snapshot of all tasks, which was requested with `threads`
     /// and `fields`.
     pub fn new(full: &Snapshot<SharedBytes>, threads: bool, fields: FieldSet) -> LastValues {
-        let (header, layout, rows) = (full.header(), full.layout(), full.len());
-        LastValues::of(header, layout, rows, &mut full.iter(), threads, fields)
+        let mut values =
+            LastValues::empty(full.header(), full.layout(), full.len(), threads, fields);
+        values.add(full.header(), full.len(), &mut full.iter());
+        values
     }
 
-    /// The same, of the records of such a snapshot, which has `rows`.
-    pub(crate) fn of(
+    /// The values of no task, with room for `count`.
+    pub(crate) fn empty(
         header: &Header,
         layout: &Layout,
-        rows: usize,
-        records: &mut dyn Iterator<Item = Record<'_>>,
+        count: usize,
         threads: bool,
         fields: FieldSet,
     ) -> LastValues {
-        let living = rows.saturating_sub(header.exited as usize);
-        let mut last_values = LastValues {
+        LastValues {
             header: header.clone(),
             layout: layout.clone(),
-            tasks: IndexMap::with_capacity_and_hasher(living, HashTask::default()),
-            records: Vec::with_capacity(living * layout.record_size()),
+            tasks: IndexMap::with_capacity_and_hasher(count, HashTask::default()),
+            records: SharedRows::new(layout.record_size(), count),
             serial: next_serial(),
             changed: 0,
             zombies: HashMap::default(),
@@ -152,12 +155,23 @@ impl LastValues {
             totals: Totals::default(),
             threads,
             fields,
-        };
-        for record in (&mut *records).take(living) {
-            last_values.put(&record);
         }
-        last_values.exiting = unreleased(records);
-        last_values
+    }
+
+    /// Adds the `rows` of a snapshot of all tasks, or of the next part of one, which
+    /// [`LastValues::part`] returned.
+    pub(crate) fn add(
+        &mut self,
+        header: &Header,
+        rows: usize,
+        records: &mut dyn Iterator<Item = Record<'_>>,
+    ) {
+        let living = rows.saturating_sub(header.exited as usize);
+        for record in (&mut *records).take(living) {
+            self.put(&record);
+        }
+        self.exiting = unreleased(records);
+        self.header = header.clone();
     }
 
     /// The instant from which the next partial snapshot is taken, in ns of the scheduler's
@@ -209,16 +223,28 @@ impl LastValues {
     /// A snapshot from which [`LastValues::new`] makes the same values: the tasks that the next
     /// snapshot has again although they exited are its exits.
     pub(crate) fn to_snapshot(&self) -> Result<Snapshot<SharedBytes>, ParseError> {
-        let count = self.tasks.len() + self.exiting.len();
-        let mut all = RecordBuffer::new(self.layout.record_size(), count);
-        for (index, last) in self.tasks.values().enumerate() {
-            all.push(self.record_bytes(index), last.filled);
+        self.part(0..self.tasks.len())
+    }
+
+    /// The part of that snapshot with the tasks at these places; the exits are in the last part.
+    pub(crate) fn part(&self, places: Range<usize>) -> Result<Snapshot<SharedBytes>, ParseError> {
+        let is_last = places.end >= self.tasks.len();
+        let places = places.start.min(self.tasks.len())..places.end.min(self.tasks.len());
+        let exits = if is_last { self.exiting.len() } else { 0 };
+        let mut part = RecordBuffer::new(self.layout.record_size(), places.len() + exits);
+        for index in places {
+            part.push(self.record_bytes(index), self.tasks[index].filled);
         }
-        for (bytes, filled) in self.exiting.values() {
-            all.push(bytes, *filled);
+        for (bytes, filled) in self.exiting.values().take(exits) {
+            part.push(bytes, *filled);
         }
-        let header = Header { exited: self.exiting.len() as u32, ..self.header.clone() };
-        all.into_snapshot(header, self.layout.clone())
+        let header = Header { exited: exits as u32, ..self.header.clone() };
+        part.into_snapshot(header, self.layout.clone())
+    }
+
+    /// Number of places of tasks.
+    pub(crate) fn places(&self) -> usize {
+        self.tasks.len()
     }
 
     /// The pids of all tasks, those of the dead first.
@@ -275,7 +301,7 @@ impl LastValues {
         let most = 2 * self.tasks.len();
         if self.tasks.capacity() > 2 * most {
             self.tasks.shrink_to(most);
-            self.records.shrink_to(most * self.layout.record_size());
+            self.records.shrink_to(most);
             self.zombies.shrink_to(most);
         }
     }
@@ -300,8 +326,7 @@ impl LastValues {
     }
 
     fn record_bytes(&self, index: usize) -> &[u8] {
-        let size = self.layout.record_size();
-        &self.records[index * size..(index + 1) * size]
+        self.records.get(index)
     }
 
     fn record(&self, index: usize) -> Record<'_> {
@@ -326,13 +351,12 @@ impl LastValues {
         let last = LastRecord { filled: record.filled(), serial: self.serial };
         if let Some(index) = self.tasks.get_index_of(&key) {
             self.subtract(index);
-            let size = self.layout.record_size();
-            self.records[index * size..(index + 1) * size].copy_from_slice(record.bytes());
+            self.records.set(index, record.bytes());
             self.changed += usize::from(self.tasks[index].serial != self.serial);
             self.tasks[index] = last;
         } else {
             self.tasks.insert(key, last);
-            self.records.extend_from_slice(record.bytes());
+            self.records.push(record.bytes());
             self.changed += 1;
         }
         self.totals.add(record, self.threads);
@@ -345,9 +369,7 @@ impl LastValues {
         self.changed -= usize::from(self.tasks[index].serial == self.serial);
         // The last task takes its index.
         self.tasks.swap_remove_index(index);
-        let (size, last) = (self.layout.record_size(), self.tasks.len());
-        self.records.copy_within(last * size.., index * size);
-        self.records.truncate(last * size);
+        self.records.swap_remove(index);
     }
 }
 
@@ -364,7 +386,7 @@ impl Unchanged {
     }
 
     /// The last values of all tasks.
-    pub(crate) fn last_values(&self) -> &LastValues {
+    pub(crate) fn last_values(&self) -> &Arc<LastValues> {
         &self.last_values
     }
 
