@@ -245,7 +245,7 @@ class HistoryFeed(LiveFeed):
         if number is None:
             return None
         count = minute_of(number, lambda at: now_ns - history.times_ns(at)[1], history.first)
-        return self.earlier(count)
+        return self.earlier(count) if count else None
 
     def span(self, begin: int, end: int) -> taskstats.Interval | str:
         return self.history.span(begin, end) or (

@@ -245,7 +245,7 @@ class _Loop:
         if self.files.is_writing:
             left_s = 0.0
         if self.table.searching:
-            # Each frame reads some of the texts that the filter goes by.
+            # Each frame reads some of the texts that the filter goes by, or of the minute before.
             left_s = min(left_s, FILTER_S)
             self.stale = True
         polled = self.poller.poll(None if left_s == math.inf else 1000 * left_s)

@@ -2036,8 +2036,9 @@ class Screen:
         `replay` the date and position of a recorded frame. `age_s` is the age of an interval
         before the newest, `exact_s` that of the oldest one that was kept without loss, in seconds.
         `before` is called where this interval is not that after the last one: it returns the
-        intervals of the last minute before it, the oldest first, or None if they are unknown.
-        Raises what `user`, `offset_s` and `before` raise, and TypeError where they return another
+        intervals of the last minute before it, the oldest first, or None if there are none. These
+        are read by the next screens of the same interval, a few ms each, as long as `searching`
+        is true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return another
         type.
         """
     def left_out(self, snapshot: Snapshot, width: int) -> list[int]:
@@ -2121,8 +2122,8 @@ class Lines:
         """Return the heading of the column at a cell of a line; None for lines made of text."""
     @property
     def searching(self) -> bool:
-        """Whether the filter has not read all texts that it goes by: the next screen has more of
-        them.
+        """Whether the filter has not read all texts that it goes by, or the sparklines not all
+        intervals before: the next screen has more of them.
         """
     @property
     def top(self) -> int:

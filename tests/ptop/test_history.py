@@ -82,7 +82,11 @@ class Screenshots:
 
         drawn = {}
         for name, renderer in self.renderers.items():
-            lines = renderer.lines(interval, SIZE, unchanged, before=counted)  # type: ignore[arg-type]
+            searching = True
+            while searching:
+                # The sparklines are complete on a later screen.
+                lines = renderer.lines(interval, SIZE, unchanged, before=counted)  # type: ignore[arg-type]
+                searching = lines.searching
             drawn[name] = [text for text, _ in lines.texts[1:]]
         return drawn
 
@@ -115,6 +119,26 @@ def write(feed: HistoryFeed, path: Path, cmdlines: bool = True) -> str:
     while (ended := writing.go_on()) is None:
         pass
     return ended
+
+
+def test_a_step_is_drawn_before_the_minute_is_read() -> None:
+    feed = feed_of("auto")
+    take(feed, 8)
+    read: list[taskstats.Interval] = []
+
+    def before() -> Iterable[taskstats.Interval]:
+        for interval in feed.minute_before() or ():
+            read.append(interval)
+            yield interval
+
+    renderer = Renderer(STATES["tasks"], COLUMNS, Limits())
+    feed.show(6)
+    assert feed.interval is not None
+    lines = renderer.lines(feed.interval, SIZE, feed.unchanged, before=before)
+    assert lines.searching and not read
+    while lines.searching:
+        lines = renderer.lines(feed.interval, SIZE, feed.unchanged, before=before)
+    assert len(read) == 6
 
 
 @pytest.mark.parametrize("name", ["auto", "procfs"])

@@ -288,7 +288,8 @@ impl History {
         let Some(index) = self.run_of(number) else { return Ok(None) };
         let (run, at) = (&self.runs[index], (number - self.runs[index].first) as usize);
         let cgroups = self.readings.at(run.frames[at].end.boottime_ns);
-        let kept = Cursor::read(&mut self.cursor, run, at)?;
+        let before = index.checked_sub(1).filter(|_| run.connects).map(|before| &self.runs[before]);
+        let kept = Cursor::read(&mut self.cursor, before, run, at)?;
         Ok(Some(Kept { cgroups, ..kept }))
     }
 

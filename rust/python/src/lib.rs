@@ -7,6 +7,7 @@ mod convert;
 mod dump;
 mod errors;
 mod exits;
+mod filling;
 mod format;
 mod frames;
 mod history;

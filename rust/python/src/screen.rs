@@ -13,7 +13,7 @@ use precise_top_core::{
 };
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, Remembered, Samples, ScreenLines, Style, TextTable, TreeOf, ViewRows,
+    Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, TreeOf, ViewRows,
     ViewSettings, draw, find, left_out, missing, plain_lines, tree,
 };
 use precise_top_sources::{CommandLines, FilterTexts, ShownCgroups};
@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, PyCell, filter, metric};
+use crate::filling::Sampled;
 use crate::interval::{PyGroups, PyInterval};
 use crate::kept::Resting;
 use crate::known_names::{Users, with_names};
@@ -167,7 +168,7 @@ pub(crate) struct PyScreen {
     paths: FilterTexts,
     found: Arc<Mutex<FilterMemory>>,
     selected: Option<Remembered>,
-    samples: Samples,
+    sampled: Sampled,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
 }
@@ -196,7 +197,7 @@ impl PyScreen {
             commands: CommandLines::default(),
             cgroups: OnceLock::new(),
             selected: None,
-            samples: Samples::default(),
+            sampled: Sampled::default(),
             quarter: None,
         })
     }
@@ -224,8 +225,9 @@ impl PyScreen {
     /// and position of a recorded frame. `age_s` is the age of an interval before the newest,
     /// `exact_s` that of the oldest one that was kept without loss, in seconds. `before` is called where
     /// this interval is not that after the last one: it returns the intervals of the last minute before
-    /// it, the oldest first, or None if they are unknown. Raises what `user`, `offset_s` and `before` raise, and TypeError
-    /// where they return another type.
+    /// it, the oldest first, or None if there are none. These are read by the next screens of the same
+    /// interval, a few ms each, as long as `searching` is true. Raises what `user`, `offset_s` and
+    /// `before` raise, and TypeError where they return another type.
     #[pyo3(signature = (
         rows, resting, size, *, lacks="", replay="", age_s=None, exact_s=None, before=None
     ))]
@@ -408,9 +410,10 @@ impl PyScreen {
             conditions(self.condition.clone(), &self.texts, rows.interval(), READING)
                 .map(|conditions| conditions.with_memory(Arc::clone(&self.found)));
         let chosen = self.chosen(py, rows, resting)?;
-        self.observe(chosen.interval(rows), about.before)?;
+        let with_tasks = self.table.has_sparks();
+        self.sampled.observe(chosen.interval(rows), with_tasks, about.before)?;
         let (interval, table) = (chosen.interval(rows), &self.table);
-        let rows = ViewRows { samples: Some(&self.samples), ..chosen.rows(rows) };
+        let rows = ViewRows { samples: Some(&self.sampled.samples), ..chosen.rows(rows) };
         self.commands.begin(interval.cur());
         // Drawn again with more names, it becomes the same again.
         let selected = RefCell::new(self.selected.take());
@@ -419,7 +422,8 @@ impl PyScreen {
             draw(interval, rows, table, &self.settings, names, size, offset_s, selected)
         });
         self.selected = selected.into_inner();
-        drawn
+        let is_filling = self.sampled.is_filling();
+        drawn.map(|drawn| ScreenLines { searching: drawn.searching || is_filling, ..drawn })
     }
 
     /// Whether the settings are those of the screen that follows these lines.
@@ -468,24 +472,6 @@ impl PyScreen {
             let arranged = arranged(&nodes, &self.settings, tree);
             Chosen { tree: Some((nodes, arranged)), unchanged }
         }))
-    }
-
-    /// Adds an interval to the samples; first those that `before` returns, if it does not follow
-    /// the last one.
-    fn observe(&mut self, interval: &Interval, before: Option<Bound<'_, PyAny>>) -> PyResult<()> {
-        let with_tasks = self.table.has_sparks();
-        if let Some(before) = before
-            && !self.samples.continue_with(interval, with_tasks)
-            && let Some(earlier) = before.call0()?.extract::<Option<Bound<'_, PyAny>>>()?
-        {
-            self.samples = Samples::default();
-            for earlier in earlier.try_iter()? {
-                let earlier: PyRef<'_, PyInterval> = earlier?.extract()?;
-                self.samples.observe(&earlier.inner, with_tasks);
-            }
-        }
-        self.samples.observe(interval, with_tasks);
-        Ok(())
     }
 
     fn offset_s(&mut self, py: Python<'_>, interval: &Interval) -> PyResult<i64> {
@@ -602,7 +588,8 @@ impl PyLines {
         Some(&found.1)
     }
 
-    /// Whether the filter has not read all texts that it goes by: the next screen has more of them.
+    /// Whether the filter has not read all texts that it goes by, or the sparklines not all
+    /// intervals before: the next screen has more of them.
     #[getter]
     fn searching(&self) -> bool {
         self.0.searching

@@ -248,7 +248,7 @@ pub struct ScreenLines {
     pub selected_key: Option<RowKey>,
     /// Whether the selected task is gone.
     pub died: bool,
-    /// Whether the filter does not know all texts yet.
+    /// Whether the filter does not know all texts yet, or the sparklines all intervals before.
     pub searching: bool,
     /// The line of the headings; the rows follow it.
     pub headings_line: usize,

@@ -82,10 +82,29 @@ impl Cursor {
         self.last = None;
     }
 
+    /// Goes on from the end of `before` to the next run, which begins there: the values of all
+    /// tasks are those of its key. None where it is not there, or these are not known.
+    fn entered(mut self, before: Option<&Run>, run: &Run) -> Option<Cursor> {
+        let is_at_end =
+            before.is_some_and(|it| (self.run, self.next) == (it.number, it.frames.len()));
+        match &mut self.state {
+            State::Values(values) if is_at_end => {
+                // That of a merged frame counts fewer rows.
+                values.header.clone_from(&run.header);
+                self.run = run.number;
+                self.start = self.state.clone();
+                self.restart(run);
+                Some(self)
+            }
+            _ => None,
+        }
+    }
+
     /// The frame at an index of a run. `cursor` is that of the last read: the frames after it in
-    /// its run need not be read again.
+    /// its run, and in the one after `before`, need not be read again.
     pub(super) fn read(
         cursor: &mut Option<Cursor>,
+        before: Option<&Run>,
         run: &Run,
         index: usize,
     ) -> Result<Kept, ParseError> {
@@ -97,7 +116,11 @@ impl Cursor {
                 at.restart(run);
                 at
             }
-            _ => Cursor::new(run)?,
+            Some(at) => match at.entered(before, run) {
+                Some(at) => at,
+                None => Cursor::new(run)?,
+            },
+            None => Cursor::new(run)?,
         };
         while at.next <= index {
             at.last = None;

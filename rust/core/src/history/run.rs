@@ -15,7 +15,7 @@ use crate::snapshot::{SharedBytes, Snapshot};
 /// Frames of a run at most.
 const FRAMES: usize = 120;
 /// Rows of a run, beyond those of one frame: each costs about a microsecond to read.
-const ROWS: usize = 5_500;
+const ROWS: usize = 3_500;
 
 /// See the module.
 pub(super) struct Run {
