@@ -353,9 +353,6 @@ impl Source for Bpf {
             *self = Bpf::open()?;
         }
         let watches = request.exact && self.watchers.is_some();
-        if watches && request.changed {
-            self.log.load();
-        }
         self.watch(watches, request.threads)
     }
 

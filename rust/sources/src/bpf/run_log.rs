@@ -8,6 +8,9 @@
 //! * Unchanged processes are not visited. A change without a run, such as the new parent of
 //!   an orphan, is seen when all tasks are read again, once a minute.
 //! * Zombies do not run, but their end must be seen: each run visits them.
+//! * The kernel takes as long to verify the program as one of thousands of tasks takes to walk over
+//!   all: it is loaded after [`WALKS`] snapshots that it would have served, and who takes only a
+//!   few does not wait for it.
 
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,6 +29,9 @@ pub(super) const LOGGED: usize = 256;
 pub(super) const LISTED: usize = 8192;
 /// and of these, zombies.
 const ZOMBIES: usize = LISTED / 2;
+
+/// Partial snapshots by a walk over all tasks, before the program is loaded.
+pub(super) const WALKS: u32 = 2;
 
 /// Bytes from one value of an array to the next: the kernel rounds them up to 8.
 pub(super) const STRIDE: usize = 8;
@@ -47,6 +53,8 @@ pub(super) struct RunLog {
     listed: Mapping,
     /// Whether the log was written since the last snapshot.
     is_kept: bool,
+    /// Snapshots that the program would have served.
+    walks: u32,
 }
 
 impl RunLog {
@@ -58,11 +66,17 @@ impl RunLog {
             program: None,
             listed,
             is_kept: false,
+            walks: 0,
         }
     }
 
-    /// Loads the program if the kernel accepts it.
-    pub(super) fn load(&mut self) {
+    /// A walk over all tasks was made for a partial snapshot. After some of them it loads the
+    /// program, if the kernel accepts it.
+    pub(super) fn walked(&mut self) {
+        self.walks += 1;
+        if self.walks < WALKS {
+            return;
+        }
         if let Some((prepared, _maps)) = self.prepared.take() {
             // Kernels from 6.7 to 6.9 refuse these functions to programs of this kind.
             self.program = prepared.load().ok();

@@ -251,6 +251,9 @@ impl Bpf {
                 .then(|| Arc::new(LastValues::new(&snapshot, plan.threads, request.fields))),
         };
         self.log.took(&self.control, self.watching);
+        if self.watching && plan.since != 0 && !plan.threads && run.by_log == 0 {
+            self.log.walked();
+        }
         Ok(match base {
             Some(base) => snapshot.with_base(Arc::new(base)),
             None => snapshot,
