@@ -125,8 +125,9 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 	return 0;
 }
 
-/* Adds to a process's row (`keep` is all ones) or begins a row (`keep` is zero). */
-#define ADD(field, value) (r->field = (r->field & keep) + (value))
+/* Adds to a row, which is zero at its begin: with a condition here the verifier would follow two
+ * ways through all that comes after it. */
+#define ADD(field, value) (r->field += (value))
 
 /* Counters of a task, or of all dead threads of a process: their names are the same. */
 #define ADD_COUNTS(from, run)                                                              \
@@ -202,14 +203,10 @@ SUBPROGRAM int fill_memory(struct control *c, struct record *r, struct task_stru
 		r->name##_delay_min = FROM_MINIMUM(choose(mask, least_yet, shortest));     \
 	} while (0)
 
-SUBPROGRAM int fill_peaks(struct record *r, struct task_struct *t, u64 keep)
+SUBPROGRAM int fill_peaks(struct record *r, struct task_struct *t)
 {
 	struct task_delay_info *d = OPTIONAL_FROM(t, delays);
 
-	if (!keep)
-		__builtin_memset(&r->cpu_delay_max, 0,
-				 __builtin_offsetof(struct record, ac_time_ns) -
-					 __builtin_offsetof(struct record, cpu_delay_max));
 	KEEP_PEAK(&t->sched_info, cpu, max_run_delay, min_run_delay);
 	if (!d)
 		return 0;
@@ -223,30 +220,20 @@ SUBPROGRAM int fill_peaks(struct record *r, struct task_struct *t, u64 keep)
 	return 0;
 }
 
-SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t, u64 keep)
+SUBPROGRAM int fill_delays(struct record *r, struct task_struct *t)
 {
 	struct task_delay_info *d;
 
 	ADD(cpu_count, OPTIONAL(t->sched_info.pcount));
 	ADD(cpu_delay_total, OPTIONAL(t->sched_info.run_delay));
 	d = OPTIONAL_FROM(t, delays);
-	if (d) {
+	if (d)
 		ADD_DELAYS(d, _delay);
-	} else if (!keep) {
-		r->blkio_count = r->blkio_delay_total = 0;
-		r->swapin_count = r->swapin_delay_total = 0;
-		r->freepages_count = r->freepages_delay_total = 0;
-		r->thrashing_count = r->thrashing_delay_total = 0;
-		r->compact_count = r->compact_delay_total = 0;
-		r->wpcopy_count = r->wpcopy_delay_total = 0;
-		r->irq_count = r->irq_delay_total = 0;
-	}
 	return 0;
 }
 
 /* The fields that add up over the threads of a process. */
-SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct *t,
-				      u64 keep)
+SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct *t)
 {
 	ADD_COUNTS(t, t->se.sum_exec_runtime);
 	if (wants(c, RUN_MEMORY)) {
@@ -254,8 +241,8 @@ SUBPROGRAM int fill_sums(struct control *c, struct record *r, struct task_struct
 		ADD(virtmem, OPTIONAL(t->acct_vm_mem1) * c->page_size / (1000 * 1024));
 	}
 	if (wants(c, RUN_DELAY)) {
-		fill_delays(r, t, keep);
-		fill_peaks(r, t, keep);
+		fill_delays(r, t);
+		fill_peaks(r, t);
 	}
 	return 0;
 }
@@ -265,7 +252,6 @@ SUBPROGRAM int add_dead_threads(struct control *c, struct record *r,
 					     struct signal_struct *s)
 {
 	struct taskstats *d = OPTIONAL(s->stats);
-	const u64 keep = ~0ULL;
 
 	/* No thread has died yet. */
 	if (!s->sum_sched_runtime)
@@ -290,7 +276,7 @@ static __always_inline u64 cgroup_of(struct task_struct *t)
 	return FROM(t)->cgroups->dfl_cgrp->kn->id;
 }
 
-/* The fields of one task: a thread, or the leader of a process. */
+/* Begins a record with the fields of one task: a thread, or the leader of a process. */
 SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct *t, u64 now,
 			u64 real_s)
 {
@@ -303,6 +289,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	u64 utime = OPTIONAL(s->utime), stime = OPTIONAL(s->stime);
 	const struct cred *cred = OPTIONAL_FROM(t, real_cred);
 
+	__builtin_memset(r, 0, sizeof(*r));
 	r->version = RECORD_VERSION;
 	r->ac_exitcode = task_flags & PF_EXITING ? OPTIONAL(t->exit_code) : 0;
 	r->ac_flag = (t->pid == t->tgid && (task_flags & PF_FORKNOEXEC) ? 0x1 : 0) |
@@ -340,8 +327,7 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 }
 
 /* Writes the ids in the caller's namespace. Returns false if the task is outside it. */
-static __always_inline bool fill_ids(const struct control *c, struct record *r,
-				     struct task_struct *t)
+SUBPROGRAM int fill_ids(const struct control *c, struct record *r, struct task_struct *t)
 {
 	struct task_struct *parent = FROM(t)->real_parent;
 

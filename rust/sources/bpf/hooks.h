@@ -212,7 +212,7 @@ SUBPROGRAM int describe_exit(struct control *c, struct slot *slot, struct task_s
 	struct mm_struct *mm;
 
 	fill_own(c, r, t, now, (now + c->real_offset_ns) / 1000000000);
-	fill_sums(c, r, t, 0);
+	fill_sums(c, r, t);
 	/* The record of a process's last thread includes the threads that died before. */
 	if (!wants(c, RUN_THREADS) && is_last_thread(FROM(t)->signal))
 		add_dead_threads(c, r, FROM(t)->signal);

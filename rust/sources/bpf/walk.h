@@ -124,14 +124,18 @@ SUBPROGRAM int count_use(struct control *c, struct task_struct *t, s64 use, s64 
 	return 0;
 }
 
-/* Adds a task to the row; begins the row if it `leads`. */
-SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct *t, s64 use,
-			 u64 leads)
+/* Whether a row begins with the current task. Reads memory each time, as `wants` does. */
+static __always_inline u64 leads(const struct control *c)
+{
+	return *(const volatile u64 *)&c->leads;
+}
+
+/* Adds a task to the row, or begins it. */
+SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct *t, s64 use)
 {
 	struct signal_struct *s = FROM(t)->signal;
-	const u64 keep = leads - 1;
 
-	if (leads) {
+	if (leads(c)) {
 		fill_own(c, r, t, c->t0_ns, c->real_s);
 		fill_ids(c, r, t);
 		write_id(c, &r->task_id, wants(c, RUN_THREADS) ? (void *)t : s);
@@ -141,11 +145,11 @@ SUBPROGRAM int write_row(struct control *c, struct record *r, struct task_struct
 		r->cpu = cpu_of(t);
 		r->ac_exitcode = 0;
 	}
-	if (wants(c, RUN_MEMORY | RUN_EXE) && (leads || !r->vm_kb))
+	if (wants(c, RUN_MEMORY | RUN_EXE) && !r->vm_kb)
 		fill_memory(c, r, t);
-	fill_sums(c, r, t, keep);
+	fill_sums(c, r, t);
 	ADD(ac_sum_exec_ns, use);
-	if (leads && !wants(c, RUN_THREADS)) {
+	if (leads(c) && !wants(c, RUN_THREADS)) {
 		add_dead_threads(c, r, s);
 		/* If exits are watched, user space adds their exact times. */
 		if (!wants(c, RUN_EXITS))
@@ -171,17 +175,17 @@ SUBPROGRAM int visit(struct control *c, struct task_struct *t)
 	use = not_negative(use);
 	if (wants(c, RUN_EXITS) && (t->flags & PF_EXITING))
 		mark_met(c, t);
-	if (*(volatile u64 *)&c->leads)
+	if (leads(c))
 		begin_row(c, t, s);
 	/* A zombie keeps its row, so that user space knows it is not reaped yet. */
 	c->row_ran |= c->ran | (t->flags & PF_EXITING);
-	count_use(c, t, use, *(volatile u64 *)&c->leads * s->sum_sched_runtime);
+	count_use(c, t, use, leads(c) * s->sum_sched_runtime);
 	/* The row of an unchanged process with one thread would be dropped. */
 	if (c->row_outside || (!c->row_ran && OPTIONAL(s->nr_threads) == 1))
 		return 0;
 	r = place_of_row(c);
 	if (r)
-		write_row(c, r, t, use, *(volatile u64 *)&c->leads);
+		write_row(c, r, t, use);
 	return 0;
 }
 

@@ -552,7 +552,6 @@ fn the_verifier_follows_few_ways_through_the_programs() {
             return;
         };
         let followed = bpf::verified_instructions(program.as_fd()).expect("facts of a program");
-        eprintln!("{name}: {followed} for {length} instructions");
-        assert!(followed as usize <= 10 * length, "{name}: {followed} for {length} instructions");
+        assert!(followed as usize <= 4 * length, "{name}: {followed} for {length} instructions");
     }
 }
