@@ -7,7 +7,7 @@
     args        command-line options that several commands share
     history_feed, feed
                 where intervals come from: the machine, its history or a recording
-    columns, outputs, privilege, signals, streams, times, text
+    columns, outputs, privilege, signals, streams, times, text, values
                 functions of the standard library
 
 Imports go from the top of this list to its end, never back (tests/test_imports.py).

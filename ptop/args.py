@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 import taskstats
@@ -28,6 +27,7 @@ from ptop.times import (
     parse_length,
     parse_size,
 )
+from ptop.values import replace
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ MAX_COUNT = 10**9
 MAX_PID = 2**32 - 1
 
 # Keys of the setup file that are options of the history.
-_KEEPING = tuple(key.name for key in fields(Keeping))
+_KEEPING = Keeping._fields
 
 # The exit status of argparse for wrong options.
 EXIT_USAGE = 2

@@ -9,14 +9,14 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from ptop.values import replace
 
 Cell = int | float | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TableColumn:
+class TableColumn(NamedTuple):
     """A column of a table.
 
     `source` is the column of `Interval.select` that it shows, `form` how its values are
@@ -366,8 +366,7 @@ def _for_live_view(column: TableColumn) -> TableColumn:
 COLUMNS: Mapping[str, TableColumn] = {column.key: _for_live_view(column) for column in _TABLE}
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSet:
+class ColumnSet(NamedTuple):
     """Columns that belong together, and the key of the one to sort by."""
 
     columns: tuple[str, ...]

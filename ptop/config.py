@@ -22,8 +22,8 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ptop.columns import COLUMN_SETS, METERS
 from ptop.live.state import LAYOUTS, THEMES, Setup
@@ -47,8 +47,7 @@ _MOST_BYTES = 1 << 16
 _MOST_LINKS = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(NamedTuple):
     """The columns of a view, and how it is sorted; None is the view's own."""
 
     columns: tuple[str, ...] | None = None
@@ -56,14 +55,13 @@ class Screen:
     descending: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What a setup file says; `values` has keys of `VALUES`. `path` is where F2 writes it, empty
     where it must not, and `why` says why not. `warnings` say what is wrong in it."""
 
     path: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    screens: Mapping[str, Screen] = field(default_factory=dict)
+    values: Mapping[str, Any] = MappingProxyType({})
+    screens: Mapping[str, Screen] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     why: str = Setup().why
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Classes of I/O priorities by their numbers (ioprio_set(2)), and the short forms of their names.
 IO_CLASSES = ("none", "realtime", "best-effort", "idle")
@@ -23,8 +23,7 @@ NICE_RANGE = range(-20, 20)
 MAX_CPU = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A task: of a process its first thread, which stands for all of them."""
 
     pid: int

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 # The lowest layer first. A module may import modules of the layers before its own.
 LAYERS = (
+    ("ptop.values",),
     (
         "ptop.columns",
         "ptop.live.decoder",
@@ -113,6 +114,7 @@ PURE = {
     "ptop.targets": (),
     "ptop.text": ("taskstats.screen",),
     "ptop.times": (),
+    "ptop.values": (),
 }
 CRATES_MAY = {
     "core": set(),

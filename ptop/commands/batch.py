@@ -11,8 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import taskstats
 from taskstats.screen import Screen, missing
@@ -21,6 +20,7 @@ from ptop.args import shown_columns, tree_of
 from ptop.columns import NAMES, TableColumn, for_groups
 from ptop.filters import row_filter
 from ptop.text import CsvLines, offset_s, stamp
+from ptop.values import replace
 
 # The keys of every task in JSON and CSV, before the chosen columns, and their sources.
 TASK_KEYS = (
@@ -58,8 +58,7 @@ _WORDS = {"s": "state", "ni": "nice", "thr": "threads", "rss": "memory", "vm": "
 SUMMED_TIMES = ("user_ns", "system_ns", "steal_ns", "total_ns")
 
 
-@dataclass(frozen=True, slots=True)
-class RowQuery:
+class RowQuery(NamedTuple):
     """Which rows and columns of an interval to write. `sort` is the source of a column."""
 
     columns: tuple[TableColumn, ...]

@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import taskstats
 from taskstats.recorded import Frames
@@ -36,6 +35,7 @@ from ptop.recordings import (
     unreadable,
 )
 from ptop.times import TIME_FORMS
+from ptop.values import replace
 
 
 def _speed(text: str) -> float:

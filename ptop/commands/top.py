@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 
 import taskstats
 from taskstats.machine import cgroups_not_on_v2
@@ -15,6 +14,7 @@ from ptop.columns import fields_of
 from ptop.filters import fields_of_filter
 from ptop.live.state import Acting, Past
 from ptop.text import as_root
+from ptop.values import replace
 
 
 def main(options: argparse.Namespace) -> int:

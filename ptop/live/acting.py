@@ -10,7 +10,6 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from ptop.live.editor import Line
 from ptop.live.state import Acting, Action, State, leave
@@ -25,6 +24,7 @@ from ptop.targets import (
     signal_name,
 )
 from ptop.text import stamp
+from ptop.values import replace
 
 # The modes in which the next key may act, by what they are to the user.
 LISTS = ("signal", "confirm")

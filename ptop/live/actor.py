@@ -7,7 +7,6 @@ import os
 # Here, because the interpreter's files may be root's alone once privileges are dropped.
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 
 import taskstats
 from taskstats import acting as calls
@@ -18,6 +17,7 @@ from ptop.live import acting
 from ptop.live.state import State
 from ptop.targets import NICE_RANGE, Target, cpus_text, ioprio_text, signal_name
 from ptop.text import root_words
+from ptop.values import replace
 
 
 def begin(state: State, interval: taskstats.Interval | None) -> State:

@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 import taskstats
 from taskstats.screen import Lines, RowKey
@@ -44,6 +43,7 @@ from ptop.live.view import Renderer, needed_fields
 from ptop.privilege import sudo_user
 from ptop.signals import ENDING, Queue
 from ptop.times import Pace
+from ptop.values import replace
 
 # How long to wait for a key before more command lines are read for the filter.
 FILTER_S = 0.01

@@ -13,7 +13,7 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import taskstats
 
@@ -21,6 +21,7 @@ from ptop.columns import COLUMNS, TableColumn
 from ptop.feed import FrameFeed
 from ptop.live.state import Comparing, State
 from ptop.text import safe, stamp
+from ptop.values import replace
 
 # What a row of a comparison is of.
 BY = ("task", "name", "user", "cgroup")
@@ -30,8 +31,7 @@ _RATES = ("_pct", "_per_sec")
 _WIDTH = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Spans:
+class Spans(NamedTuple):
     """Two spans, and their times in words."""
 
     a: taskstats.Interval

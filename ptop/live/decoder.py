@@ -15,7 +15,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # How long to wait for what follows Escape, if ESCDELAY does not say.
 ESCAPE_S = 0.05
@@ -55,15 +55,13 @@ _CONTROLS = {chr(code): f"Ctrl-{chr(code + 64)}" for code in range(1, 32)} | {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Paste:
+class Paste(NamedTuple):
     """Text that was pasted, not typed."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mouse:
+class Mouse(NamedTuple):
     """A button of the mouse, pressed or released at a cell counted from 0. The wheel has the
     numbers 64 (up) and 65 (down)."""
 

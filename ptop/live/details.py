@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from taskstats.screen import bytes_rate, percent, safe
 from taskstats.screen import width as cells
@@ -23,8 +23,7 @@ _GRAPH, _LABEL, _VALUE = 38, 9, 8
 _STEPS, _ASCII_STEPS = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(NamedTuple):
     """What the pane shows: `top` is its first line of text, `environment` is empty, names or
     values, `memory` whether proportional memory is read, `tool` strace or lsof, if one runs.
     `followed` is whether the list followed the row before."""
@@ -36,8 +35,7 @@ class Details:
     followed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Values of one kind, the newest last; None is unknown. `form` is percent, bytes or number.
     `bars` are drawn in place of the values, if there are any."""
 
@@ -47,13 +45,12 @@ class Series:
     bars: Sequence[float | None] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pane:
+class Pane(NamedTuple):
     """What is known of the task, or what a tool has written about it."""
 
     title: str
     series: Sequence[Series] = ()
-    sections: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sections: Mapping[str, Sequence[str]] = MappingProxyType({})
     output: Sequence[str] | None = None
 
 

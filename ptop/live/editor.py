@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ptop.values import replace
 
 # Texts that each prompt remembers.
 REMEMBERED = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A text, the cursor in it, and what was killed last.
 
     `history` has the texts before, the newest last; `back` is how far back in it the line is,

@@ -15,7 +15,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import taskstats
 
@@ -25,6 +25,7 @@ from ptop.feed import Feed
 from ptop.history_feed import HistoryFeed
 from ptop.live.state import State
 from ptop.text import safe
+from ptop.values import replace
 
 # Seconds that a slice of writing takes.
 SLICE_S = 0.02
@@ -48,8 +49,7 @@ def switch_cmdlines(state: State) -> State:
     return replace(state, past=replace(state.past, cmdlines=not state.past.cmdlines))
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(NamedTuple):
     """A value that a column has to reach: in a row, or the sum of all rows (`is_sum`)."""
 
     column: TableColumn
@@ -69,16 +69,23 @@ class Trigger:
         return f"{'sum:' if self.is_sum else ''}{self.column.key}:{self.value:g}"
 
 
-@dataclass(slots=True)
 class OnSpike:
     """Writes files by itself: at most `files` in a directory, `gap_s` seconds apart."""
 
-    triggers: tuple[Trigger, ...]
-    directory: str
-    files: int
-    gap_s: float
-    cmdlines: bool = True
-    written_s: float | None = field(default=None)
+    def __init__(
+        self,
+        triggers: tuple[Trigger, ...],
+        directory: str,
+        files: int,
+        gap_s: float,
+        cmdlines: bool = True,
+    ) -> None:
+        self.triggers = triggers
+        self.directory = directory
+        self.files = files
+        self.gap_s = gap_s
+        self.cmdlines = cmdlines
+        self.written_s: float | None = None
 
     @property
     def fields(self) -> set[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -69,16 +68,18 @@ _DELAYS_OFF = "delay accounting is off; as root type: sysctl kernel.task_delayac
 _UNKNOWN: tuple[float | None, ...] = (None,) * len(_GRAPHS)
 
 
-@dataclass(slots=True)
 class _Frame:
     """What one interval says of the task: values of the graphs, facts, and its fate."""
 
-    values: tuple[float | None, ...] = _UNKNOWN
-    facts: dict[str, Any] = field(default_factory=dict)
-    fate: str = ""
-    # Lines of the children that died, and how many of each kind.
-    children: list[str] = field(default_factory=list)
-    died: Counter[str] = field(default_factory=Counter)
+    __slots__ = ("children", "died", "facts", "fate", "values")
+
+    def __init__(self, values: tuple[float | None, ...] = _UNKNOWN) -> None:
+        self.values = values
+        self.facts: dict[str, Any] = {}
+        self.fate = ""
+        # Lines of the children that died, and how many of each kind.
+        self.children: list[str] = []
+        self.died: Counter[str] = Counter()
 
 
 class _Died:

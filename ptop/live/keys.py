@@ -11,13 +11,14 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 from ptop.columns import COLUMN_SETS
 from ptop.live import acting, comparing, editor, history, looking, machine, setup, state, tree
 from ptop.live.decoder import Event, Mouse, Paste
 from ptop.live.state import Action, State
+from ptop.values import replace
 
 # Where the user looks at something, chooses from a list, and types a text.
 LISTS = ("columns", "setup", "sort", "users", "compare", *acting.LISTS)
@@ -33,8 +34,7 @@ MODES = ("table", *_PANE, "strace", *PAGES, *PROMPTS)
 WHEEL_ROWS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A binding. `names` are the keys, separated by spaces, in the layout htop, and `vim` those
     of the other layout if they differ. `views` are live, replay or both. `htop`, `top` and
     `old` are the keys that htop, top and ptop 0.1.0 have for it; `word` is its word in the key

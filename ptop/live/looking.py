@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ptop.live.details import Details, Environment, table_lines
 from ptop.live.state import Action, State, with_row
+from ptop.values import replace
 
 
 def open_pane(state: State) -> State:

@@ -11,7 +11,6 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Literal, TypeVar
 
 import taskstats
@@ -20,6 +19,7 @@ from taskstats.machine import Disk, Machine, Network, Pressure
 from ptop.live.details import Series, graph
 from ptop.live.state import PAGE_FRAME, State
 from ptop.text import stamp
+from ptop.values import replace
 
 StyledLine = tuple[str, Literal["plain", "bold", "reverse"]]
 

@@ -10,7 +10,6 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from taskstats.screen import Lines
 
@@ -18,17 +17,18 @@ from ptop.columns import TableColumn
 from ptop.live import acting, keys, tabs
 from ptop.live.decoder import Event, Mouse
 from ptop.live.state import PAGE_FRAME, State, sort_by, with_row
+from ptop.values import replace
 
 # Longest time between the two clicks of a double click.
 DOUBLE_S = 0.5
 
 
-@dataclass(slots=True)
 class Pointer:
     """Remembers the last click, to know a double click."""
 
-    line: int = -1
-    at_s: float = float("-inf")
+    def __init__(self) -> None:
+        self.line = -1
+        self.at_s = float("-inf")
 
     def is_double(self, line: int, now_s: float) -> bool:
         """Whether a click on this line is the second of two."""

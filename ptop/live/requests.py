@@ -12,7 +12,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from ptop import config
 from ptop.columns import TableColumn
@@ -34,6 +33,7 @@ from ptop.live.state import (
 from ptop.live.table import Table
 from ptop.text import stamp
 from ptop.times import parse_time
+from ptop.values import replace
 
 # Lines of a screen that are not rows, at most; and the most lines that a screen may have.
 _FRAME, _TALLEST = 64, 65_535

@@ -9,18 +9,17 @@ Design decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptop.columns import COLUMN_SETS, COLUMNS, METERS, TableColumn
 from ptop.live.state import LAYOUTS, THEMES, Action, Keeping, Setup, State, switched
+from ptop.values import replace
 
 _DELAYS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _YES_OR_NO = (False, True)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A setting: its key in the file, its words, its values, and where it is in a state."""
 
     key: str
@@ -174,7 +173,7 @@ def document(state: State) -> dict[str, Any]:
     }
     if state.setup.views != Setup().views:
         found["views"] = list(state.setup.views)
-    for key, value in asdict(state.setup.keeping).items():
+    for key, value in state.setup.keeping._asdict().items():
         if value != getattr(Keeping(), key):
             found[key] = list(value) if isinstance(value, tuple) else value
     for key in ("meters", "disks", "networks"):

@@ -4,7 +4,8 @@ state to the next one."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from taskstats.screen import RowKey
 
@@ -15,6 +16,7 @@ from ptop.live.details import Details
 from ptop.live.editor import Line, remembered
 from ptop.live.tree import Tree
 from ptop.times import DELAY_RANGE, is_time, parse_delay
+from ptop.values import replace
 
 # Same value as typing.TYPE_CHECKING.
 TYPE_CHECKING = False
@@ -32,8 +34,7 @@ SCROLL = 8
 PAGE_FRAME = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Acting:
+class Acting(NamedTuple):
     """What the user is about to do: `kind` is signal, nice, nice by, ionice or affinity, `value`
     the chosen one, `targets` the tasks, and `left_out` says which rows are none and why."""
 
@@ -46,8 +47,7 @@ class Acting:
     keep_root: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What the user has chosen for the intervals before: whether a file of them has command
     lines, and how many seconds it spans."""
 
@@ -55,8 +55,7 @@ class Past:
     span_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Comparing:
+class Comparing(NamedTuple):
     """The page that compares two spans: what its rows are of, their times, and its head."""
 
     by: str = "task"
@@ -64,8 +63,7 @@ class Comparing:
     head: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(NamedTuple):
     """What the setup file says about the history and the files at a spike, as it is written
     there; it holds from the next start on."""
 
@@ -77,8 +75,7 @@ class Keeping:
     spike_gap: str = "5m"
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """What the setup page changes beside the table: `views` are those that Tab goes through,
     `view` is the first of a start, `path` the file, empty where it must not be written, and `why`
     why not."""
@@ -89,7 +86,7 @@ class Setup:
     tabs: bool = True
     view: str = "live"
     views: tuple[str, ...] = tuple(COLUMN_SETS)
-    keeping: Keeping = field(default_factory=Keeping)
+    keeping: Keeping = Keeping()
     meters: tuple[str, ...] = METERS
     # The disks and interfaces that the meters count; all where empty.
     disks: tuple[str, ...] = ()
@@ -100,8 +97,7 @@ class Setup:
     why: str = "the setup file is not used here"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What the user has chosen, and the position on the screen.
 
     `mode` is table, help, books, machine, setup, columns, sort or users, or what is typed:
@@ -116,7 +112,7 @@ class State:
 
     view: str = "live"
     # The columns, sort key, order and tree of the other views.
-    views: Mapping[str, tuple[tuple[str, ...], str, bool, Tree]] = field(default_factory=dict)
+    views: Mapping[str, tuple[tuple[str, ...], str, bool, Tree]] = MappingProxyType({})
     columns: tuple[str, ...] = COLUMN_SETS["live"].shown
     sort: str = COLUMN_SETS["live"].sort
     descending: bool = True
@@ -124,7 +120,7 @@ class State:
     known: tuple[str, ...] = tuple(COLUMNS)
     threads: bool = False
     group_by: str = ""
-    tree: Tree = field(default_factory=Tree)
+    tree: Tree = Tree()
     filter: str = ""
     # While a filter is typed, the last text that was one.
     trial: str = ""
@@ -149,14 +145,14 @@ class State:
     search: str = ""
     # Whether a file that is saved has the arguments of command lines.
     save_arguments: bool = False
-    acting: Acting = field(default_factory=Acting)
+    acting: Acting = Acting()
     origin: tuple[int, int, RowKey | None, bool] = (0, 0, None, False)
-    details: Details = field(default_factory=Details)
-    setup: Setup = field(default_factory=Setup)
-    comparing: Comparing = field(default_factory=Comparing)
+    details: Details = Details()
+    setup: Setup = Setup()
+    comparing: Comparing = Comparing()
     mode: str = "table"
-    entry: Line = field(default_factory=Line)
-    history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    entry: Line = Line()
+    history: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     wrong: str = ""
     # The line of a page or of a list, and what the list offers.
     cursor: int = 0
@@ -166,7 +162,7 @@ class State:
     notice: str = ""
     request: str = ""
     layout: str = "htop"
-    past: Past = field(default_factory=Past)
+    past: Past = Past()
     # Of a replay.
     recorded: bool = False
     speed: float = 1.0
@@ -178,8 +174,7 @@ class State:
     height: int = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the command line excludes from a view: other pids, rows beyond a number."""
 
     pids: tuple[int, ...] | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import taskstats
 from taskstats.screen import Lines
 
@@ -11,6 +9,7 @@ from ptop.feed import Feed
 from ptop.live.state import State
 from ptop.live.terminal import Terminal
 from ptop.live.view import Renderer
+from ptop.values import replace
 
 
 class Table:

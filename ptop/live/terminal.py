@@ -19,7 +19,8 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ptop.live.decoder import ESCAPE_S, Decoder
 from ptop.text import safe
@@ -49,8 +50,7 @@ _KEYS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Sequences:
+class Sequences(NamedTuple):
     """The control sequences of a terminal type; by default those of ANSI."""
 
     clear: str = "\x1b[H\x1b[2J"
@@ -64,7 +64,7 @@ class Sequences:
     end: str = "\x1b[?1049l"
     hide_cursor: str = "\x1b[?25l"
     show_cursor: str = "\x1b[?25h"
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = MappingProxyType({})
     colors: int = 256
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from taskstats.screen import RowKey
+
+from ptop.values import replace
 
 # The dead are shown by name, until a row is opened.
 FIRST_LEVELS = {"dead": 0}
@@ -12,8 +14,7 @@ FIRST_LEVELS = {"dead": 0}
 DEEPEST = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """What rows are shown under: `of` is task (what started them), cgroup, dead (those that died,
     under their names), or empty for a list.
     Rows of `level` and deeper ones are collapsed, all rows are open if it is None; for the

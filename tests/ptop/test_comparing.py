@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from ptop.live.comparing import Marks, Spans, changes
 from ptop.live.history import Writing
 from ptop.live.keys import press
 from ptop.live.state import State
+from ptop.values import replace
 
 FIELDS = {"ac_uid", "ac_comm", "ac_ppid", "ac_sum_exec_ns", "ac_utime", "ac_stime"}
 FRAMES = 6

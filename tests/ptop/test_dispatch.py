@@ -169,5 +169,5 @@ def test_a_command_loads_its_own_modules_only(words: list[str]) -> None:
     }  # fmt: skip
     shared = {"args", "cli", "columns", "commands", "live", "privilege", "streams"}
     shared |= {"filters", "live.details", "live.editor", "live.state", "live.tree"}
-    shared |= {"text", "times"}
+    shared |= {"text", "times", "values"}
     assert set(done.stderr.split()) == own | {f"ptop.{name}" for name in shared}

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from ptop.live.comparing import Marks
 from ptop.live.history import OnSpike, Trigger, Writing
 from ptop.live.state import Limits, State
 from ptop.live.view import Renderer, needed_fields
+from ptop.values import replace
 
 # Higher than there are tasks: the screen has all rows.
 SIZE = (110, 3000)

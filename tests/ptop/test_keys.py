@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from ptop.live.decoder import Mouse, Paste
 from ptop.live.details import Details
 from ptop.live.keys import press
 from ptop.live.state import LAYOUTS, State
+from ptop.values import replace
 
 VIEWS = ("live", "replay")
 FULL = State(page_rows=10, total_rows=50, selected=20, top=15, selecting=True)

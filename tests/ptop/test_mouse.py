@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 from live_view import Live  # type: ignore[import-not-found]
@@ -13,6 +12,7 @@ from ptop.live import keys
 from ptop.live.decoder import Mouse
 from ptop.live.pointing import DOUBLE_S, Pointer, click
 from ptop.live.state import State
+from ptop.values import replace
 
 
 def press(live: Live, line: int, column: int, button: int = 0) -> None:

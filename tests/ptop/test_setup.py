@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.live import pages, setup
 from ptop.live.keys import press
 from ptop.live.state import State
+from ptop.values import replace
 
 PATH = "/etc/example.toml"
 RIGHT = """

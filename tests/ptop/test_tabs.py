@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from test_setup import parse, start  # type: ignore[import-not-found]
 from ptop.columns import COLUMN_SETS, METERS
 from ptop.live import keys, setup, tabs
 from ptop.live.state import State
+from ptop.values import replace
 
 
 def tab_line(live: Live) -> int:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from ptop.live.state import Limits, State
 from ptop.live.tree import Tree
 from ptop.live.view import Renderer, Unchanged, needed_fields
 from ptop.recordings import frames_of
+from ptop.values import replace
 
 # Short, because the kernel keeps 15 bytes, and of this test alone.
 NAME = f"tree{os.getpid()}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import taskstats
 from taskstats.screen import Screen
@@ -12,6 +10,7 @@ from ptop.columns import COLUMNS, WAIT_COLUMNS, WAITS
 from ptop.live.keys import press
 from ptop.live.state import Limits, State
 from ptop.live.view import Renderer, needed_fields
+from ptop.values import replace
 
 FIELDS = tuple(f"{kind}_delay_total" for kind in WAITS)
 

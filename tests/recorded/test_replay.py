@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from ptop.live.tree import Tree
 from ptop.live.view import Renderer, needed_fields
 from ptop.spikes import stands_out
 from ptop.times import parse_time
+from ptop.values import replace
 
 SIZE = (100, 40)
 
