@@ -92,7 +92,7 @@ class Requests:
         typing = state.mode == "search"
         text = (state.entry.text if typing else "") or state.search
         if not text and where != "here":
-            nothing = "type what to search for" if typing else "nothing to search for: / asks for it"
+            nothing = "type what to search for" if typing else "/ asks what to search for"
             return replace(state, wrong=nothing if typing else "", notice=nothing)
         if not text or interval is None:
             return state

@@ -2038,8 +2038,8 @@ class Screen:
         `before` is called where this interval is not that after the last one: it returns the
         intervals of the last minute before it, the oldest first, or None if there are none. These
         are read by the next screens of the same interval, a few ms each, as long as `searching`
-        is true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return another
-        type.
+        is true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return
+        another type.
         """
     def left_out(self, snapshot: Snapshot, width: int) -> list[int]:
         """Return the numbers of the columns that a screen of `width` cells has no room for.

@@ -17,7 +17,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, cast
 
 import taskstats
@@ -27,6 +26,7 @@ from ptop.columns import COLUMNS
 from ptop.history_feed import HistoryFeed
 from ptop.live.state import Limits, State
 from ptop.live.view import Renderer, needed_fields
+from ptop.values import replace
 from tests.bench import load
 
 # Tasks, how many of them run, and goals: bytes of an hour, ms on top of a frame.
@@ -141,7 +141,10 @@ def main() -> None:
             feed, costs, rows = filled(state, given.frames, given.delay)
         history = feed.history
         size = history.bytes / len(history)
-        print(f"{active} of {tasks} tasks run; rows of a frame: {statistics.median(rows):.0f}; ", end="")
+        print(
+            f"{active} of {tasks} tasks run; rows of a frame: {statistics.median(rows):.0f}; ",
+            end="",
+        )
         print(f"load {os.getloadavg()[0]:.1f}")
         verdict = "" if 3600 * size <= hour_bytes else f"  above {hour_bytes / 1e6:.0f} MB"
         print(f"  bytes of a frame {size:8.0f}, of an hour {3600 * size / 1e6:.1f} MB{verdict}")
