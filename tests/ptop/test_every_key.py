@@ -60,7 +60,8 @@ _FEET = {
     "ionice": "I/O: idle",
     "affinity": "CPUs of ",
 }
-# How each mode is reached from the table; a letter right after Esc would be with Alt. test_acting.py answers the confirmation with yes.
+# How each mode is reached from the table; a letter right after Esc would be with Alt.
+# test_acting.py answers the confirmation with yes.
 _WAYS: dict[str, tuple[str, ...]] = {
     "table": ("Home", "Down"),
     "details": ("Home", "Enter"),

@@ -135,7 +135,8 @@ def test_a_step_is_drawn_before_the_minute_is_read() -> None:
     feed.show(6)
     assert feed.interval is not None
     lines = renderer.lines(feed.interval, SIZE, feed.unchanged, before=before)
-    assert lines.searching and not read
+    assert lines.searching
+    assert not read
     while lines.searching:
         lines = renderer.lines(feed.interval, SIZE, feed.unchanged, before=before)
     assert len(read) == 6
