@@ -21,6 +21,7 @@ import taskstats
 from taskstats.screen import RowKey
 
 from ptop.columns import COLUMNS
+from ptop.live import recorded_cgroup
 from ptop.live.details import Details, Pane, Series, exit_words
 from ptop.live.tools import Tool
 from ptop.taskfiles import GoneError, Section, TaskFiles
@@ -133,6 +134,9 @@ class Inspector:
         self._memory: list[str] | None = None
         # Container, pod and unit; None before they are known.
         self._names: list[str] | None = None
+        # The path of the cgroup, and what is recorded of it at the interval that is shown.
+        self._path: str | None = None
+        self._cgroup: list[str] = []
         self._files: TaskFiles | None = None
         self._reading: Iterator[Section | None] | None = None
         self._earlier: Iterator[taskstats.Interval] | None = None
@@ -167,9 +171,10 @@ class Inspector:
         interval: taskstats.Interval,
         live: bool,
         earlier: Iterator[taskstats.Interval],
+        kept: taskstats.KeptInterval | None = None,
     ) -> None:
         """Show the task of a row, which the interval's screen has. `earlier` are intervals before
-        it, read when there is time."""
+        it, read when there is time; `kept` holds the tasks that did not run, in a history."""
         if key != self.key:
             self.close()
             self.key = key
@@ -185,6 +190,7 @@ class Inspector:
         if interval is not self._shown and key is not None and key.pid is not None:
             self._shown = interval
             self._show(interval, key.pid)
+            self._cgroup = [] if live else self._recorded_cgroup(interval, key.pid, kept)
 
     def _show(self, interval: taskstats.Interval, pid: int) -> None:
         """Take the interval that is shown."""
@@ -224,6 +230,17 @@ class Inspector:
         before = (self._frames[end] for end in sorted(self._frames, reverse=True) if end < end_ns)
         rss = next((known.values[-1] for known in before if known.values[-1] is not None), None)
         frame.values = (*used, rss)
+
+    def _recorded_cgroup(
+        self, interval: taskstats.Interval, pid: int, kept: taskstats.KeptInterval | None
+    ) -> list[str]:
+        """What the recording or the history says of the cgroup."""
+        if self._path is None:
+            row = interval.by_pid(pid)
+            if row is None and kept is not None:
+                row = kept.completed().by_pid(pid)
+            self._path = (row.cgroup if row is not None else None) or ""
+        return recorded_cgroup.lines(interval, self._path, kept) if self._path else []
 
     def _take_names(self, row: taskstats.Row, is_living: bool) -> None:
         """Take the names that records do not have: of the cgroup, and where no file is read the
@@ -406,6 +423,9 @@ class Inspector:
         if self._names:
             sections["runs in"] = self._names
         sections |= self._sections
+        if self._cgroup:
+            # In place of what the files say now.
+            sections["cgroup"] = self._cgroup
         died = self._died.counts
         if died.total():
             counts = [f"{number} x {what}" for what, number in died.most_common(10) if number]

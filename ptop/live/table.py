@@ -6,6 +6,7 @@ import taskstats
 from taskstats.screen import Lines
 
 from ptop.feed import Feed
+from ptop.live.recorded_cgroup import OF_LAST_MINUTE
 from ptop.live.state import State
 from ptop.live.terminal import Terminal
 from ptop.live.view import Renderer
@@ -32,11 +33,16 @@ class Table:
             interval,
             self.terminal.size,
             feed.unchanged,
-            lacks=feed.lacks,
+            lacks=self._lacks(state),
             replay=feed.place,
             ages_s=feed.ages_s,
             before=feed.minute_before,
         )
+
+    def _lacks(self, state: State) -> str:
+        """What the rows lack, in words."""
+        is_recorded = state.tree.of == "cgroup" and not self.feed.is_live
+        return "; ".join(filter(None, [self.feed.lacks, OF_LAST_MINUTE if is_recorded else ""]))
 
     def use(self, state: State) -> None:
         """Render the next intervals for this state."""

@@ -1818,6 +1818,17 @@ def cgroups_not_on_v2() -> list[str]:
     on v1; all three where v2 is not mounted.
     """
 
+def recorded_cgroup(
+    interval: Interval, path: str, kept: KeptInterval | None = None
+) -> dict[str, int | float | str | None] | None:
+    """Return the limits and use of a cgroup that were recorded last before the end of an interval,
+    by the names of columns; None where the recording has none, or not of that cgroup.
+
+    `kept` holds those of an interval of a history. A limit is "max" where there is none. Increases,
+    rates and shares are those since the reading before, `elapsed_ns` ago, and None if there is
+    none.
+    """
+
 def same_start(one_ns: int | None, other_ns: int | None) -> bool:
     """Return whether two starts of one pid in a recording, in ns of CLOCK_BOOTTIME, are one task's.
 
@@ -2037,8 +2048,8 @@ class Screen:
         before the newest, `exact_s` that of the oldest one that was kept without loss, in seconds.
         `before` is called where this interval is not that after the last one: it returns the
         intervals of the last minute before it, the oldest first, or None if there are none. These
-        are read by the next screens of the same interval, a few ms each, as long as `searching`
-        is true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return
+        are read by the next screens of the same interval, a few ms each, as long as `searching` is
+        true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return
         another type.
         """
     def left_out(self, snapshot: Snapshot, width: int) -> list[int]:

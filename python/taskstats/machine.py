@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from taskstats._core import cgroup_files as cgroup_files
 from taskstats._core import cgroups_not_on_v2 as cgroups_not_on_v2
+from taskstats._core import recorded_cgroup as recorded_cgroup
 
 
 class Stall(NamedTuple):

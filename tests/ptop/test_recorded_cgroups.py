@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import taskstats
-from taskstats.machine import cgroups_not_on_v2
+from taskstats.machine import cgroups_not_on_v2, recorded_cgroup
 from taskstats.recorded import Frames
 from taskstats.screen import Screen
 
 from ptop.columns import COLUMN_SETS, COLUMNS
+from ptop.live.details import Details
+from ptop.live.inspector import Inspector
 
 NAME = "precise-top-recorded"
 SHOWN = ["cgroup", "cpu_some_pct", "memory_current", "memory_max", "rbytes_delta"]
@@ -89,6 +91,46 @@ def test_recordings_and_the_history_have_them(pressed: Path, tmp_path: Path) -> 
         recorder.write(kept.completed().cur, kept=kept)
     (interval,) = Frames(taskstats.open(copy)).intervals()
     check(values(interval), knows_pressure=False)
+
+
+def of_pane(
+    interval: taskstats.Interval, pid: int, kept: taskstats.KeptInterval | None = None
+) -> str:
+    """What the pane of a task says of its cgroup."""
+    columns = [COLUMNS["pid"], COLUMNS["cgroup"]]
+    screen = Screen(
+        columns, user=str, offset_s=lambda _: 0, sort="total_pct", pids=[pid], selected=0
+    )
+    key = screen.lines(interval, kept, (120, 20)).selected_key
+    assert key is not None
+    assert key.pid == pid
+    inspector = Inspector()
+    inspector.follow(key, interval, False, iter(()), kept)
+    return "; ".join(inspector.pane(Details()).sections.get("cgroup", []))
+
+
+def test_the_pane_shows_what_was_recorded(pressed: Path, tmp_path: Path) -> None:
+    path = tmp_path / "day.tsd"
+    history = taskstats.History()
+    with taskstats.Source(changed=True) as source, taskstats.Recorder(path) as recorder:
+        before = source.snapshot()
+        recorder.write(before)
+        history.begin(before)
+        time.sleep(0.05)
+        now = source.snapshot()
+        recorder.write(now)
+        history.push(taskstats.usage(before, now), source)
+    (interval,) = Frames(taskstats.open(path)).intervals()
+    kept = history.interval(history.first)
+    pid = int((pressed / "cgroup.procs").read_text())
+    for text in (of_pane(interval, pid), of_pane(kept.interval, pid, kept)):
+        assert text.startswith(f"path /{NAME}, as it was recorded last"), text
+        assert "pressure in the 0 s before that: cpu some " in text
+        if "memory" not in cgroups_not_on_v2():
+            assert "memory: current " in text
+            assert "max max" in text
+    assert recorded_cgroup(kept.interval, f"/{NAME}") is None, "the kept interval has them"
+    assert recorded_cgroup(interval, "/no/such") is None
 
 
 def test_a_replay_shows_them(pressed: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 mod acting;
 mod arrow;
+mod cgroup_use;
 mod columns;
 mod convert;
 mod dump;
@@ -120,6 +121,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(probe::cgroup_mount, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroups_not_on_v2, module)?)?;
     module.add_function(wrap_pyfunction!(probe::cgroup_files, module)?)?;
+    module.add_function(wrap_pyfunction!(cgroup_use::recorded_cgroup, module)?)?;
     module.add_function(wrap_pyfunction!(convert::user_name, module)?)?;
     module.add_function(wrap_pyfunction!(recorded::same_start, module)?)?;
     module.add("FIELDS", field_table(py)?)?;
