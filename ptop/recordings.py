@@ -28,7 +28,7 @@ from taskstats.recorded import Frames, Lost
 from ptop.outputs import Output
 from ptop.privilege import sudo_user
 from ptop.text import safe, stamp
-from ptop.times import parse_time
+from ptop.times import parse_end, parse_time
 
 T = TypeVar("T")
 
@@ -99,9 +99,20 @@ def frames_of(dump: taskstats.Dump) -> Frames:
 
 def time_in(frames: Frames, text: str) -> int:
     """A time that a user typed for a recording, in ns since 1970; ValueError if it is none."""
+    return parse_time(text, _reference_ns(frames, text))
+
+
+def _reference_ns(frames: Frames, text: str) -> int:
     # +90s counts from the first snapshot, -5m from the last; 12:34 is the last such time.
-    reference_ns = frames.times_ns[0 if text.strip().startswith("+") else -1]
-    return parse_time(text, reference_ns)
+    return frames.times_ns[0 if text.strip().startswith("+") else -1]
+
+
+def ends_in(frames: Frames, since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """The ends of a span that a user typed for a recording, each of which may be missing."""
+    since_ns = None if since is None else time_in(frames, since)
+    if until is None:
+        return since_ns, None
+    return since_ns, parse_end(until, _reference_ns(frames, until), since_ns)
 
 
 def frame_begin(frames: Frames, index: int) -> int:
@@ -139,12 +150,11 @@ def spans(dumps: Iterable[taskstats.Dump], since: str | None, until: str | None)
 
 def _span(frames: Frames, since: str | None, until: str | None) -> tuple[int, int]:
     start, stop = 1, len(frames)
-    if since is not None:
-        since_ns = time_in(frames, since)
+    since_ns, until_ns = ends_in(frames, since, until)
+    if since_ns is not None:
         found = frames.at(since_ns)
         start = found if found and frames.times_ns[found] >= since_ns else stop
-    if until is not None:
-        until_ns = time_in(frames, until)
+    if until_ns is not None:
         found = frames.at(until_ns)
         # In a gap of the recording the frame found is the one after the gap.
         while found is not None and frame_begin(frames, found) > until_ns:

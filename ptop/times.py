@@ -59,6 +59,13 @@ def parse_time(text: str, reference_ns: int, latest_ns: int | None = None) -> in
         raise ValueError(f"{text!r} is not a time; write {TIME_FORMS}") from None
 
 
+def parse_end(text: str, reference_ns: int, begin_ns: int | None) -> int:
+    """The end of a span, as `parse_time`; a clock time is the first one after its begin."""
+    if begin_ns is not None and re.fullmatch(_CLOCK, text.strip()):
+        return parse_time(text, begin_ns + 12 * 3600 * 10**9)
+    return parse_time(text, reference_ns)
+
+
 def started_s(start_ns: int, clocks: tuple[int, int] | None = None) -> int:
     """When a task started, in seconds since 1970, from its start since boot. `clocks` are the times
     since 1970 and since boot of one instant, both in ns; without them it is now.

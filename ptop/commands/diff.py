@@ -24,7 +24,7 @@ import taskstats
 from taskstats.recorded import Lost, sum_tasks
 
 from ptop.args import Parser, count
-from ptop.recordings import Span, add_skip, extent, open_dumps, report_damage, spans, time_in
+from ptop.recordings import Span, add_skip, ends_in, extent, open_dumps, report_damage, spans
 from ptop.text import UNKNOWN, bytes_rate, percent, safe, stamp
 
 # The exit status where a value has grown by more than --fail-above.
@@ -234,11 +234,10 @@ def _span(dump: taskstats.Dump, begin: str, end: str) -> Span:
     """The intervals that end after `begin` and not after `end`: of two spans that meet, each
     interval is in one. ValueError where there is none."""
     ((frames, start, stop),) = spans([dump], begin or None, end or None)
-    begin_ns = time_in(frames, begin) if begin else 0
-    end_ns = time_in(frames, end) if end else 1 << 64
-    while start < stop and frames.times_ns[start] <= begin_ns:
+    begin_ns, end_ns = ends_in(frames, begin or None, end or None)
+    while start < stop and begin_ns is not None and frames.times_ns[start] <= begin_ns:
         start += 1
-    while start < stop and frames.times_ns[stop - 1] > end_ns:
+    while start < stop and end_ns is not None and frames.times_ns[stop - 1] > end_ns:
         stop -= 1
     if start == stop:
         asked = f"between {begin or 'the beginning'} and {end or 'the end'}"

@@ -85,7 +85,12 @@ def test_a_recording_ends_where_room_is_to_stay_free(tmp_path: Path) -> None:
     before = dump.stat().st_size
     done = run("record", "-o", dump, "-d", "0.1", "--min-free", "1048576G")
     assert done.returncode == 1
-    assert "are free on its file system, and 1073741824 MiB are to stay free" in done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"ptop: recording to {dump} ends: "), said
+    assert said.endswith(
+        " MiB are free on its file system, and 1073741824 MiB are to stay free;"
+        " remove old files, or give a smaller limit"
+    )
     assert dump.stat().st_size == before
     assert len(taskstats.open(dump)) > 2
 

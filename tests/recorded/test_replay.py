@@ -30,7 +30,7 @@ from ptop.live.state import FASTEST, Limits, State
 from ptop.live.tree import Tree
 from ptop.live.view import Renderer, needed_fields
 from ptop.spikes import stands_out
-from ptop.times import parse_time
+from ptop.times import parse_end, parse_time
 from ptop.values import replace
 
 SIZE = (100, 40)
@@ -388,6 +388,16 @@ def test_typed_times(text: str, expected: float) -> None:
     noon = round(time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1)) * 1e9)
     assert (parse_time(text, noon) - noon) / 1e9 == expected
     assert parse_time(f"@{noon // 10**9}", 0) == noon
+
+
+def test_a_span_ends_after_its_begin() -> None:
+    """A recording ends at 04:27: 23:59 is nearer on the day before, but no end of a span there."""
+    last = round(time.mktime((2026, 7, 14, 4, 27, 0, 0, 0, -1)) * 1e9)
+    begin = parse_time("04:00", last)
+    assert parse_end("23:59", last, begin) - begin == 71_940 * 10**9
+    assert parse_end("04:10", last, begin) - begin == 600 * 10**9
+    assert parse_end("-5m", last, begin) == last - 300 * 10**9
+    assert parse_end("23:59", last, None) == parse_time("23:59", last) < begin
 
 
 def test_clock_times_may_lie_in_the_past_alone() -> None:

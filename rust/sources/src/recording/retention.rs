@@ -69,12 +69,12 @@ pub(super) fn check_free(file: &File, path: &Path, least: u64) -> Result<(), Err
     if free >= least {
         return Ok(());
     }
-    let what = format!(
-        "recording to {} ends: {} MiB are free on its file system, and {} MiB are to stay free; \
-         remove old files, or give a smaller limit",
-        path.display(),
+    // No error of the system: it would be told as one of a full disk.
+    let why = format!(
+        "{} MiB are free on its file system, and {} MiB are to stay free; remove old files, or give \
+         a smaller limit",
         free >> 20,
         least >> 20
     );
-    Err(Error::os(what, io::Error::from_raw_os_error(libc::ENOSPC)))
+    Err(Error::os(format!("recording to {} ends", path.display()), io::Error::other(why)))
 }
