@@ -137,10 +137,9 @@ class Writing:
             # The oldest may be forgotten meanwhile.
             number = max(number, history.first)
             kept = history.interval(number)
-            completed = kept.completed()
             if self.done == 0 or not history.connects(number):
-                self._recorder.write(completed.prev, kept=kept)
-            self._recorder.write(completed.cur, kept=kept)
+                self._recorder.write(kept.completed().prev, kept=kept)
+            self._recorder.write(kept.completed_snapshot(), kept=kept)
             self.done += 1
             number += 1
             yield

@@ -976,6 +976,9 @@ class KeptInterval:
     def completed(self) -> Interval:
         """Return the interval with all tasks: those that did not run have their last values."""
 
+    def completed_snapshot(self) -> Snapshot:
+        """Return `completed().cur`, which takes half the time."""
+
 @final
 class RecordedIntervals:
     """The intervals of a dump, by the index of the snapshot that ends each of them."""

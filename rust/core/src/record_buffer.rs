@@ -37,7 +37,7 @@ impl RecordBuffer {
         self.mark(filled);
     }
 
-    /// The last record.
+    /// The bytes of the last record.
     pub(crate) fn last_mut(&mut self) -> &mut [u8] {
         let begin = self.bytes.len().saturating_sub(self.size);
         &mut self.bytes[begin..]

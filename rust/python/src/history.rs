@@ -239,4 +239,10 @@ impl PyKept {
         let completed = py.detach(|| self.inner.completed());
         Ok(PyInterval { inner: completed.map_err(|error| parse_error(py, error))? })
     }
+
+    /// Return `completed().cur`, which takes half the time.
+    fn completed_snapshot(&self, py: Python<'_>) -> PyResult<PySnapshot> {
+        let completed = py.detach(|| self.inner.completed_snapshot());
+        Ok(PySnapshot::new(completed.map_err(|error| parse_error(py, error))?))
+    }
 }

@@ -17,6 +17,14 @@ impl Kept {
             None => Ok(Arc::clone(&self.interval)),
         }
     }
+
+    /// The later snapshot of that interval.
+    pub fn completed_snapshot(&self) -> Result<Arc<Snapshot<SharedBytes>>, ParseError> {
+        match &self.unchanged {
+            Some(unchanged) => unchanged.completed_snapshot(self.interval.cur()).map(Arc::new),
+            None => Ok(Arc::clone(self.interval.cur())),
+        }
+    }
 }
 
 impl History {
@@ -27,14 +35,14 @@ impl History {
             return Ok(None);
         }
         let Some(first) = self.frame(begin)? else { return Ok(None) };
-        let prev = Arc::clone(first.completed()?.cur());
+        let prev = first.completed_snapshot()?;
         let mut dead = Vec::new();
         for number in begin + 1..end {
             let Some(kept) = self.frame(number)? else { return Ok(None) };
             dead.extend(dead_of(kept.interval.cur())?);
         }
         let Some(last) = self.frame(end)? else { return Ok(None) };
-        let cur = last.completed()?.cur().with_exits(dead.iter())?;
+        let cur = last.completed_snapshot()?.with_exits(dead.iter())?;
         Ok(Some(Interval::between(prev, Arc::new(cur.into_shared()))))
     }
 }

@@ -15,16 +15,25 @@ impl Unchanged {
     /// The interval `ran`, with the unchanged tasks as rows: they used nothing. `ran` is the
     /// interval that ends with the last snapshot.
     pub fn completed(&self, ran: &Interval) -> Result<Interval, ParseError> {
-        let before = self.joined(ran.prev(), |_, _| {})?;
-        let after = self.joined(ran.cur(), |record, bytes| self.age(record, bytes))?;
+        let before = self.joined(ran.prev(), |_, _| ())?;
+        let after = self.completed_snapshot(ran.cur())?;
         Ok(ran.with_unchanged(Arc::new(before), Arc::new(after)))
     }
 
-    /// A snapshot with the unchanged tasks after its living ones. `age` changes their records.
+    /// The later snapshot of that interval: `ran` is the last snapshot.
+    pub fn completed_snapshot(
+        &self,
+        ran: &Snapshot<SharedBytes>,
+    ) -> Result<Snapshot<SharedBytes>, ParseError> {
+        self.joined(ran, |record, bytes| self.age(record, bytes))
+    }
+
+    /// A snapshot with the unchanged tasks after its living ones. `change` changes copies of their
+    /// records.
     fn joined(
         &self,
         snapshot: &Snapshot<SharedBytes>,
-        age: impl Fn(&Record<'_>, &mut [u8]),
+        change: impl Fn(&Record<'_>, &mut [u8]),
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
         let unchanged = (0..self.places()).filter_map(|place| self.record(place));
         let all = snapshot.len() + self.task_count();
@@ -35,7 +44,7 @@ impl Unchanged {
         }
         for record in unchanged {
             joined.push(record.bytes(), record.filled());
-            age(&record, joined.last_mut());
+            change(&record, joined.last_mut());
         }
         for record in exited.filter_map(|row| snapshot.get(row)) {
             joined.push(record.bytes(), record.filled());
@@ -45,8 +54,7 @@ impl Unchanged {
         joined.into_snapshot(Header { flags, unchanged: 0, ..header }, snapshot.layout().clone())
     }
 
-    /// Sets the ages of a record to those at the last snapshot: they grow although the task does
-    /// not run. `bytes` is a copy of the record.
+    /// Sets the ages of a record at the last snapshot: they grow although the task does not run.
     fn age(&self, record: &Record<'_>, bytes: &mut [u8]) {
         if let Some(mut aged) = RecordMut::new(bytes, record.layout()) {
             for field in [Field::ac_etime, Field::ac_tgetime] {
