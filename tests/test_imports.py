@@ -27,6 +27,7 @@ LAYERS = (
         "ptop.live.decoder",
         "ptop.live.details",
         "ptop.live.editor",
+        "ptop.live.recorded_cgroup",
         "ptop.live.tools",
         "ptop.outputs",
         "ptop.privilege",

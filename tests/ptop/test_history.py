@@ -142,6 +142,14 @@ def test_a_step_is_drawn_before_the_minute_is_read() -> None:
     assert len(read) == 6
 
 
+def test_the_later_snapshot_is_that_of_the_whole_interval() -> None:
+    feed = feed_of("auto")
+    take(feed, 3)
+    for number in range(feed.history.first, feed.history.end):
+        kept = feed.history.interval(number)
+        assert kept.completed_snapshot().to_bytes() == kept.completed().cur.to_bytes()
+
+
 @pytest.mark.parametrize("name", ["auto", "procfs"])
 def test_a_frame_is_the_same_live_from_memory_and_from_a_file(name: str, tmp_path: Path) -> None:
     feed = feed_of(name)
