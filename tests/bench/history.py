@@ -53,9 +53,12 @@ class Measured:
     def __init__(self, history: taskstats.History) -> None:
         self.history = history
         self.costs: list[float] = []
+        # Bytes after each frame.
+        self.sizes: list[int] = []
 
     def push(self, interval: taskstats.Interval, source: taskstats.Source) -> None:
         self.costs.append(cost_ms(self.history.push, interval, source))
+        self.sizes.append(self.history.bytes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.history, name)
@@ -64,8 +67,8 @@ class Measured:
         return len(self.history)
 
 
-def filled(state: State, frames: int, delay: float) -> tuple[HistoryFeed, list[float], list[int]]:
-    """A feed with the columns of a view, the cost of keeping each frame, and its rows."""
+def filled(state: State, frames: int, delay: float) -> tuple[HistoryFeed, Measured, list[int]]:
+    """A feed with the columns of a view, what was measured of it, and the rows of each frame."""
     source = taskstats.Source(changed=True, cpu_times=True, system=True)
     measured = Measured(taskstats.History(minutes=1e4, max_bytes=1 << 30))
     feed = HistoryFeed(source, cast(taskstats.History, measured))
@@ -77,7 +80,7 @@ def filled(state: State, frames: int, delay: float) -> tuple[HistoryFeed, list[f
         feed.advance()
         rows.append(len(feed.newest) if feed.newest else 0)
     feed.history = measured.history
-    return feed, measured.costs, rows
+    return feed, measured, rows
 
 
 class Steps:
@@ -138,9 +141,11 @@ def main() -> None:
         if given.tasks not in (None, tasks):
             continue
         with load.sleepers(max(tasks - active, 1)), load.wakers(active):
-            feed, costs, rows = filled(state, given.frames, given.delay)
-        history = feed.history
-        size = history.bytes / len(history)
+            feed, measured, rows = filled(state, given.frames, given.delay)
+        history, sizes = feed.history, measured.sizes
+        # All tasks are kept once, in the first frames: that does not grow.
+        half = len(sizes) // 2
+        size = (sizes[-1] - sizes[half]) / (len(sizes) - 1 - half)
         print(
             f"{active} of {tasks} tasks run; rows of a frame: {statistics.median(rows):.0f}; ",
             end="",
@@ -148,7 +153,7 @@ def main() -> None:
         print(f"load {os.getloadavg()[0]:.1f}")
         verdict = "" if 3600 * size <= hour_bytes else f"  above {hour_bytes / 1e6:.0f} MB"
         print(f"  bytes of a frame {size:8.0f}, of an hour {3600 * size / 1e6:.1f} MB{verdict}")
-        report("keep a frame", costs, push_ms)
+        report("keep a frame", measured.costs, push_ms)
         feed.go_to_end(True)
         for shown in (True, False):
             print("  with 60s" if shown else "  without 60s")
