@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from taskstats.recorded import Frames
 
 # The first live interval is short, so that there is soon something to see.
-FIRST_DELAY_S = 0.2
+FIRST_DELAY_S = 0.04
 # Longest time for which a replay shows one frame, at normal speed.
 LONGEST_GAP_S = 5.0
 # What the column `60s` shows, and the number of frames that the line of the CPUs does.
