@@ -428,3 +428,16 @@ def test_threads_may_take_single_tasks_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_what_counts_says_so_in_its_representation() -> None:
+    with taskstats.watch(0.5, group="user") as watch:
+        assert repr(watch) == f"<taskstats.Watch: every 0.5 s from {watch.source.name}, by user>"
+    tracker = taskstats.track(pid=os.getpid())
+    assert repr(tracker) == f"<taskstats.PidTracker: pid {os.getpid()}, no report yet>"
+    with taskstats.track(own=True) as own:
+        assert repr(own) == "<taskstats.Tracker: no report yet>"
+    assert repr(own).startswith("<taskstats.Tracker: 1 task, 0.")
+    assert repr(taskstats.History(minutes=1)) == "<taskstats.History: 0 intervals>"
+    with taskstats.exits() as exits:
+        assert repr(exits) == f"<taskstats.Exits: {exits.source}>"

@@ -10,6 +10,13 @@ from typing import Self
 class Block(ABC):
     """Begins and ends with a `with` block, and in the same way with `async with`."""
 
+    def __repr__(self) -> str:
+        return f"<taskstats.{type(self).__name__}: {self._state()}>"
+
+    @abstractmethod
+    def _state(self) -> str:
+        """What the representation says of it."""
+
     @abstractmethod
     def __enter__(self) -> Self:
         """Begin."""

@@ -68,6 +68,14 @@ class TreeUse:
     commands: dict[str, CommandUse] = field(default_factory=dict)
 
 
+def state_of(use: TreeUse | None) -> str:
+    """A report in a few words; None is not there yet."""
+    if use is None:
+        return "no report yet"
+    tasks = "" if use.tasks is None else f"{use.tasks} task{'s' * (use.tasks != 1)}, "
+    return f"{tasks}{use.total_ns / 1e9:.3f} s of CPU time"
+
+
 class Collector(Protocol):
     """Follows a tree of processes."""
 

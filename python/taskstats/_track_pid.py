@@ -19,7 +19,7 @@ from typing import Protocol, Self
 from taskstats._block import Block
 from taskstats._core import Interval, Snapshot, Source, usage
 from taskstats._errors import AccessDenied, NoSuchTask, Unsupported
-from taskstats._track import BpfCollector, CommandUse, TreeUse
+from taskstats._track import BpfCollector, CommandUse, TreeUse, state_of
 
 _SUMS = {
     "user_ns": "user_ns",
@@ -53,6 +53,9 @@ class PidTracker(Block):
         self._use = TreeUse()
         self._began = 0
         self._collector: _Collector | None = None
+
+    def _state(self) -> str:
+        return f"pid {self._pid}, {state_of(self.use)}"
 
     def __enter__(self) -> Self:
         """Begin. Raises NoSuchTask, and what opening a source raises."""

@@ -21,6 +21,7 @@ from taskstats._track import (
     add_rusage,
     collectors,
     complete,
+    state_of,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Tracker(Block):
         self._began = 0
         self._found: list[Collector] = []
         self._before: resource.struct_rusage | None = None
+
+    def _state(self) -> str:
+        return state_of(self.use)
 
     def __enter__(self) -> Self:
         self._found = collectors(os.getpid(), cgroup=self._cgroup)

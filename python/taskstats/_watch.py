@@ -39,6 +39,10 @@ class Watch(Block, Generic[_Rows]):
         # This clock is never set. It stands still while the machine sleeps, as CPU time does.
         self._due = time.monotonic() + interval
 
+    def _state(self) -> str:
+        groups = f", by {self._group}" if self._group else ""
+        return f"every {self._interval:g} s from {self.source.name}{groups}"
+
     def _left(self) -> float:
         """How long to wait."""
         return max(self._due - time.monotonic(), 0.0)

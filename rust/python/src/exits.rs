@@ -134,6 +134,10 @@ impl PyExits {
         });
     }
 
+    fn __repr__(&self) -> String {
+        format!("<taskstats.Exits: {}>", self.source())
+    }
+
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

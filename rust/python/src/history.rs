@@ -132,6 +132,10 @@ impl PyHistory {
         py.detach(|| self.locked().numbers().end)
     }
 
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("<taskstats.History: {} intervals>", self.__len__(py))
+    }
+
     fn __len__(&self, py: Python<'_>) -> usize {
         let numbers = py.detach(|| self.locked().numbers());
         (numbers.end - numbers.start) as usize
