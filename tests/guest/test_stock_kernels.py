@@ -54,6 +54,7 @@ PARTS = {
     "fields": f"{PYTEST} tests/bpf/test_bpf_fields.py",
     # The tests of these on the host start too many interpreters for an emulated machine.
     "run": "$PYTHON tests/guest/programs/run.py",
+    "track": "$PYTHON tests/guest/programs/track_pid.py",
     "exits": "$PYTHON tests/guest/programs/exits.py",
     "cgroups": "$PYTHON tests/guest/programs/cgroups.py",
     "watch": "$PYTHON tests/guest/programs/watch.py cpus_go_and_return the_clock_is_set",
