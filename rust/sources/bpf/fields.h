@@ -289,7 +289,14 @@ SUBPROGRAM int fill_own(struct control *c, struct record *r, struct task_struct 
 	u64 utime = OPTIONAL(s->utime), stime = OPTIONAL(s->stime);
 	const struct cred *cred = OPTIONAL_FROM(t, real_cred);
 
-	__builtin_memset(r, 0, sizeof(*r));
+	/* Memory that is not asked for is not touched: thousands of rows come from cold caches. */
+	__builtin_memset(r, 0, __builtin_offsetof(struct record, cpu_delay_max));
+	if (wants(c, RUN_DELAY))
+		__builtin_memset(&r->cpu_delay_max, 0,
+				 __builtin_offsetof(struct record, ac_time_ns) -
+					 __builtin_offsetof(struct record, cpu_delay_max));
+	__builtin_memset(&r->ac_time_ns, 0,
+			 sizeof(*r) - __builtin_offsetof(struct record, ac_time_ns));
 	r->version = RECORD_VERSION;
 	r->ac_exitcode = task_flags & PF_EXITING ? OPTIONAL(t->exit_code) : 0;
 	r->ac_flag = (t->pid == t->tgid && (task_flags & PF_FORKNOEXEC) ? 0x1 : 0) |
