@@ -72,6 +72,7 @@ def test_the_tree_shows_who_started_whom(family: subprocess.Popen[bytes]) -> Non
     try:
         live.until(f"{NAME}d \u00d7")
         live.until(f"{NAME}c")
+        live.until("(died, exit 3, ")
         parent, child = shown(live, f"{NAME}p "), shown(live, f"{NAME}c ")
         dead = shown(live, f"{NAME}d \u00d7")
         column = parent.index(f"{NAME}p")
@@ -208,6 +209,7 @@ def test_the_dead_have_a_view(family: subprocess.Popen[bytes]) -> None:
     live = Live("--view", "dead", "--filter", NAME, columns=150)
     try:
         live.until(f"{NAME}d \u00d7")
+        live.until("(died, exit 3, ")
         row = shown(live, f"{NAME}d \u00d7")
         assert "(died, exit 3, " in row
         # Those that live are in other views.
