@@ -161,12 +161,14 @@ class TaskFiles:
     def _task(self) -> list[str]:
         stat, status = self.stat(), _fields(self.text("status") or "")
         policy = int(stat[38]) if len(stat) > 38 else 0
+        # Without a terminal there is none.
+        foreground = stat[5] if int(stat[5]) > 0 else "-"
         policy_name = _POLICIES[policy] if policy < len(_POLICIES) else str(policy)
         wchan = self.text("wchan")
         group = (self.text("autogroup") or "").strip()
         tty = int(stat[4])
         return [
-            f"group {stat[2]}  session {stat[3]}  tty {_tty(tty)}  foreground group {stat[5]}",
+            f"group {stat[2]}  session {stat[3]}  tty {_tty(tty)}  foreground group {foreground}",
             f"policy {policy_name}  priority {stat[15]}  nice {stat[16]}  rt priority {stat[37]}"
             f"  CPUs {status.get('Cpus_allowed_list', '?')}{f'  {group}' if group else ''}",
             f"uid {status.get('Uid', '?')}  gid {status.get('Gid', '?')}"

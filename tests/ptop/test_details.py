@@ -77,6 +77,7 @@ def test_the_files_of_a_task_say_what_it_has(
     assert f"exe {os.path.realpath(sys.executable)}" in found["program"]
     assert f"cwd {tmp_path}" in found["program"]
     assert f"session {os.getsid(child.pid)} " in found["task"][0]
+    assert "-1" not in found["task"][0], "no terminal is no number"
     assert any("RSS" in line and "Swap" in line for line in found["memory"])
     assert any("open files" in line for line in found["limits"])
     (files_at,) = [title for title in found if title.startswith("open files: ")]
