@@ -13,7 +13,7 @@ use crate::command::{Names, push_cgroup, push_command};
 use crate::line::{ScreenLine, Style};
 use crate::row_key::Fate;
 use crate::rows::{TableRow, ViewRows};
-use crate::settings::ViewSettings;
+use crate::settings::{TreeOf, ViewSettings};
 use crate::spark;
 use crate::text::{self, Side, UNKNOWN};
 use crate::tree;
@@ -117,9 +117,13 @@ pub struct TextColumn {
 
 /// Capacity in bytes that fits most lines.
 pub(crate) const LINE: usize = 160;
-/// Cells that a last column of texts keeps before other columns go, and that of a tree.
+/// Cells that a last column of texts keeps before other columns go, that of a tree, and that of
+/// the dead under their names, which says what became of them.
 const LAST_TEXT: usize = 16;
 const LAST_OF_TREE: usize = 28;
+const LAST_OF_DEAD: usize = 40;
+/// Cells from which on a row says in words that its task died.
+const LEAST_FATE: usize = 28;
 
 /// A table whose rows are lines of text.
 #[derive(Clone, Debug)]
@@ -183,7 +187,12 @@ impl TextTable {
         is_filled: impl Fn(Metric) -> bool,
     ) -> (Vec<usize>, Vec<usize>) {
         let column = |at: usize| &*self.columns[at];
-        let last = if settings.tree.is_some() { LAST_OF_TREE } else { LAST_TEXT };
+        let width = self.columns.last().map_or(0, |column| column.width);
+        let last = match settings.tree.as_ref().map(|tree| tree.of) {
+            None => LAST_TEXT.min(width),
+            Some(TreeOf::Dead) => LAST_OF_DEAD,
+            Some(TreeOf::Tasks | TreeOf::Cgroups) => LAST_OF_TREE.min(width),
+        };
         let is_sort = |at: usize| column(at).metric == settings.sort;
         let all = 0..self.columns.len();
         let mut kept: Vec<usize> =
@@ -247,7 +256,8 @@ impl TextTable {
         line.text
     }
 
-    /// Appends a row. `scroll` cells of the command line are skipped; `fate` is put before it.
+    /// Appends a row. `scroll` cells of the command line are skipped; `fate` is put before it, in a
+    /// tree behind it.
     /// Returns the byte where the name or command line begins, else the end.
     pub(crate) fn push_row(
         &self,
@@ -266,21 +276,31 @@ impl TextTable {
         let last = self.columns.last().map(|column| column.format);
         self.push_cells(line, |column, line| {
             if column.format == named {
+                // One cell before the columns is for the mark.
+                let rest = |line: &ScreenLine| {
+                    cells.saturating_add(1).saturating_sub(text::width(&line.text))
+                };
                 if let Some(branch) = &row.branch {
-                    let before = text::width(&line.text);
-                    // One cell before the columns is for the mark.
-                    let rest = cells.saturating_add(1).saturating_sub(before);
-                    let room = if last == Some(named) { rest } else { column.width };
+                    let room = if last == Some(named) { rest(line) } else { column.width };
                     tree::push_branch(line, branch, room);
                 }
                 name_at = Some(line.text.len());
-                if !fate.is_empty() {
+                if !fate.is_empty() && row.branch.is_none() {
+                    // The mark says that it died; a narrow screen has room for one of them.
+                    let short = fate.strip_prefix("died, ").filter(|_| rest(line) < LEAST_FATE);
+                    let fate = short.unwrap_or(fate);
                     line.push(fate, Style::Dead);
                     line.text.push_str(": ");
                 }
             }
             if column.format == CellFormat::Command {
                 push_command(line, names, row, scroll, cells, has_name);
+                if !fate.is_empty() && row.branch.is_some() {
+                    // A tree has more to say of it than there is room for.
+                    line.text.push_str(" (");
+                    line.push(fate, Style::Dead);
+                    line.text.push(')');
+                }
                 return Style::Plain;
             }
             let cell = row.table.cell(row.row, column.metric);
@@ -403,7 +423,7 @@ fn least_width<'a>(columns: impl ExactSizeIterator<Item = &'a TextColumn>, last:
     let number = columns.len();
     let widths = columns.enumerate().map(|(at, column)| {
         let is_last_text = at + 1 == number && column.side == Side::Left;
-        if is_last_text { last.min(column.width) } else { column.width }
+        if is_last_text { last } else { column.width }
     });
     widths.sum::<usize>() + number - 1
 }

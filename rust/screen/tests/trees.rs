@@ -13,7 +13,7 @@ use precise_top_core::{
 use precise_top_screen::text::Side;
 use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    CellFormat, RowKey, TextColumn, TextTable, TreeSettings, ViewRows, ViewSettings, draw,
+    CellFormat, RowKey, TextColumn, TextTable, TreeOf, TreeSettings, ViewRows, ViewSettings, draw,
 };
 
 use Field::{
@@ -223,6 +223,30 @@ fn a_name_beside_the_command_line_has_no_lines_of_the_tree() {
     );
     let dead = shown.iter().find(|line| line.starts_with("x     74")).expect("its row");
     assert!(dead.contains("74 true "), "{dead}");
+}
+
+#[test]
+fn the_view_of_the_dead_has_room_for_what_became_of_them() {
+    let settings = settings(TreeSettings { of: TreeOf::Dead, ..TreeSettings::default() });
+    let tree = TaskTree::of_dead(interval());
+    let order = arranged(&tree, &settings, settings.tree.as_ref().expect("a tree"));
+    let rows = ViewRows { table: &tree, unchanged: None, tree: Some(&order), samples: None };
+    let screen = draw(tree.interval(), rows, &table(), &settings, &(), (80, 24), 0, &mut None);
+    let said = |line: &&str| line.contains("cc1 ×2 (died, exit 0, signal 9, ");
+    assert_eq!(screen.lines.iter().map(|line| &*line.text).filter(said).count(), 1);
+}
+
+#[test]
+fn a_narrow_list_says_shortly_that_a_task_died() {
+    let (interval, settings) = (interval(), common::settings());
+    let rows = ViewRows { table: &*interval, unchanged: None, tree: None, samples: None };
+    let shown = |cells| {
+        let screen = draw(&interval, rows, &table(), &settings, &(), (cells, 30), 0, &mut None);
+        screen.lines.into_iter().map(|line| line.text).collect::<String>()
+    };
+    let (narrow, wide) = (shown(64), shown(120));
+    assert!(narrow.contains(" exit 0: true") && !narrow.contains("died, exit 0: "), "{narrow}");
+    assert!(wide.contains(" died, exit 0: true"), "{wide}");
 }
 
 #[test]
