@@ -115,3 +115,44 @@ def test_a_time_is_found_in_a_recording_whose_clock_was_set_back(
     frames = Frames(dump)
     # The frame that ends at the time or after it.
     assert [frames.at(start + after * second) for after in (-15, 5, 15, 30)] == [5, 1, 2, 3]
+
+
+def test_procfs_reads_no_more_of_a_sleeper_than_may_change() -> None:
+    """Its stat and its clock; a process that ran is read whole, with the user it became."""
+    program = "import os, sys; sys.stdin.readline(); os.setuid(65534); sys.stdin.readline()"
+    fields = ["ac_uid", "cpu_count", "cpu_delay_total"]
+    sleepers = [subprocess.Popen(["sleep", "1000"]) for _ in range(200)]
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+
+    def waits_for_input() -> bool:
+        return Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+
+    def check(snapshot: taskstats.Snapshot) -> None:
+        task = snapshot.by_pid(child.pid)
+        assert task is not None
+        assert task.ac_uid == Path(f"/proc/{child.pid}").stat().st_uid
+        schedstat = Path(f"/proc/{child.pid}/schedstat").read_text().split()
+        assert [task.cpu_delay_total, task.cpu_count] == [int(word) for word in schedstat[1:]]
+
+    try:
+        with taskstats.Source("procfs", fields=fields) as source:
+            while not waits_for_input():
+                time.sleep(0.01)
+            first = source.snapshot()
+            check(first)
+            again = source.snapshot()
+            check(again)
+            # Eight calls for each process that may have run, four for one that has not.
+            assert again.syscalls <= first.syscalls - 4 * len(sleepers)
+            child.stdin.write("\n")
+            child.stdin.flush()
+            while Path(f"/proc/{child.pid}").stat().st_uid != 65534 or not waits_for_input():
+                time.sleep(0.01)
+            check(source.snapshot())
+            check(source.snapshot())
+    finally:
+        child.stdin.close()
+        for process in [child, *sleepers]:
+            process.kill()
+            process.wait()

@@ -1,6 +1,7 @@
 //! Tasks as /proc shows them: no privilege needed.
 
 pub(crate) mod reader;
+mod sleepers;
 mod source;
 pub(crate) mod stat;
 

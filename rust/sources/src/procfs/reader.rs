@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, fstatat};
 use precise_top_core::layout::EXTENSION_BIT;
 use precise_top_core::{Field, FieldSet, RecordMut};
 
+use super::sleepers::{Sleeper, Sleepers, Waits};
 use super::stat::{MOMENT, Stat, words_as_numbers, write_lines};
 use crate::errors::Error;
 use crate::host::Host;
@@ -98,6 +99,8 @@ pub(crate) struct Reader {
     pub(crate) epoch_ns: u64,
     /// A failure that says nothing about the task: no descriptor or memory was left.
     failure: Option<Errno>,
+    /// Of a source that walks over all processes again and again.
+    sleepers: Option<Sleepers>,
 }
 
 impl Reader {
@@ -112,7 +115,14 @@ impl Reader {
             denied: 0,
             epoch_ns: 0,
             failure: None,
+            sleepers: None,
         })
+    }
+
+    /// Begins a walk over all processes: of those that did not run since the last one, what
+    /// cannot have changed is not read again.
+    pub(super) fn begin_walk(&mut self) {
+        self.sleepers.get_or_insert_default().begin();
     }
 
     /// Unsupported where /proc is an empty directory.
@@ -197,10 +207,20 @@ impl Reader {
         record.set(Field::ac_tgid, u64::from(pid));
         record.set(Field::ac_time_ns, now.monotonic_ns);
         stat.write(record, self.tick_ns, self.page_kb);
-        self.write_start(record, stat.start_ns(self.tick_ns), now.boottime_ns);
+        let start_ns = stat.start_ns(self.tick_ns);
+        self.write_start(record, start_ns, now.boottime_ns);
+        // Whatever is read after the clock is at least as new.
+        let clock_ns = if tid.is_none() { self.process_clock(pid) } else { None };
+        let sleeper =
+            clock_ns.and_then(|clock_ns| self.sleepers.as_ref()?.get(pid, start_ns, clock_ns));
         let mut filled = STAT.union(BLKIO);
-        if !self.write_owner(record, &directory) {
-            filled = filled.without(Field::ac_uid).without(Field::ac_gid);
+        let owner = sleeper.and_then(|sleeper| sleeper.owner).or_else(|| self.owner(&directory));
+        match owner {
+            Some([uid, gid]) => {
+                record.set(Field::ac_uid, uid);
+                record.set(Field::ac_gid, gid);
+            }
+            None => filled = filled.without(Field::ac_uid).without(Field::ac_gid),
         }
         let mut memory_of = directory.clone();
         if tid.is_none() && stat.leader_has_exited() {
@@ -212,9 +232,22 @@ impl Reader {
                 None => filled = filled.difference(MOMENT),
             }
         }
-        let times = match tid {
-            Some(_) => self.thread_times(record, &directory),
-            None => self.process_times(record, pid, &stat, wanted),
+        let times = match (tid, clock_ns) {
+            (Some(_), _) => self.thread_times(record, &directory),
+            (None, None) => Times { filled: FieldSet::EMPTY, of_all_threads: false },
+            (None, Some(clock_ns)) => {
+                let is_wanted =
+                    stat.threads() <= 1 && wanted.intersects(SCHEDSTAT.union(STATUS_SWITCHES));
+                let (now_ns, waits) = match sleeper.map(|sleeper| sleeper.waits) {
+                    _ if !is_wanted => (clock_ns, Waits::NotRead),
+                    Some(known @ (Waits::Unknown | Waits::Known(_))) => (clock_ns, known),
+                    _ => self.process_waits(pid, &stat, clock_ns),
+                };
+                if let Some(sleepers) = &mut self.sleepers {
+                    sleepers.insert(pid, Sleeper { start_ns, clock_ns, owner, waits });
+                }
+                write_process_times(record, now_ns, waits)
+            }
         };
         filled = filled.union(times.filled);
         let peaks = wanted.intersects(STATUS_MEMORY);
@@ -249,14 +282,12 @@ impl Reader {
         record.set(Field::ac_btime64, started);
     }
 
-    /// Sets the effective user and group. The directory belongs to them even where the files
-    /// below it belong to root (a process that may not be dumped).
-    fn write_owner(&mut self, record: &mut RecordMut<'_>, directory: &str) -> bool {
+    /// The effective user and group. The directory belongs to them even where the files below it
+    /// belong to root (a process that may not be dumped).
+    fn owner(&mut self, directory: &str) -> Option<[u64; 2]> {
         self.syscalls += 1;
-        let Ok(stat) = fstatat(&self.proc, directory, AtFlags::empty()) else { return false };
-        record.set(Field::ac_uid, u64::from(stat.st_uid));
-        record.set(Field::ac_gid, u64::from(stat.st_gid));
-        true
+        let stat = fstatat(&self.proc, directory, AtFlags::empty()).ok()?;
+        Some([u64::from(stat.st_uid), u64::from(stat.st_gid)])
     }
 
     /// A thread of a process whose leader has exited, with its directory.
@@ -286,40 +317,27 @@ impl Reader {
         Times { filled, of_all_threads: true }
     }
 
-    /// CPU time of a process, and its waits where they are known: a leader's schedstat and
-    /// status are its own, so they stand for a process that has, and had, no other thread.
-    fn process_times(
-        &mut self,
-        record: &mut RecordMut<'_>,
-        pid: u32,
-        stat: &Stat,
-        wanted: FieldSet,
-    ) -> Times {
-        let mut times = Times { filled: FieldSet::EMPTY, of_all_threads: false };
-        let Some(mut clock_ns) = self.process_clock(pid) else { return times };
-        if stat.threads() <= 1 && wanted.intersects(SCHEDSTAT.union(STATUS_SWITCHES)) {
-            let directory = pid.to_string();
-            let mut runs = stat.state == b'R';
-            for _ in 0..ATTEMPTS {
-                let Some([run_ns, delay, count]) = self.schedstat(&directory) else { break };
-                // Only the clock has the time of dead threads. While the leader runs, its
-                // schedstat is up to a tick behind.
-                let late_ns = if runs { self.tick_ns } else { 0 };
-                if clock_ns <= run_ns + late_ns {
-                    record.set(Field::cpu_delay_total, delay);
-                    record.set(Field::cpu_count, count);
-                    times = Times { filled: SCHEDSTAT, of_all_threads: true };
-                    break;
-                }
-                let Some(again_ns) = self.process_clock(pid) else { break };
-                runs = runs || again_ns != clock_ns;
-                clock_ns = again_ns;
+    /// The waits of a process whose clock was read, and its clock where it was read again. A
+    /// leader's schedstat and status are its own, so they stand for a process that has, and had,
+    /// no other thread.
+    fn process_waits(&mut self, pid: u32, stat: &Stat, mut clock_ns: u64) -> (u64, Waits) {
+        let directory = pid.to_string();
+        let mut runs = stat.state == b'R';
+        for _ in 0..ATTEMPTS {
+            let Some([run_ns, delay, count]) = self.schedstat(&directory) else {
+                return (clock_ns, Waits::NotRead);
+            };
+            // Only the clock has the time of dead threads. While the leader runs, its
+            // schedstat is up to a tick behind.
+            let late_ns = if runs { self.tick_ns } else { 0 };
+            if clock_ns <= run_ns + late_ns {
+                return (clock_ns, Waits::Known([delay, count]));
             }
+            let Some(again_ns) = self.process_clock(pid) else { break };
+            runs = runs || again_ns != clock_ns;
+            clock_ns = again_ns;
         }
-        record.set(Field::cpu_run_virtual_total, clock_ns);
-        record.set(Field::ac_sum_exec_ns, clock_ns);
-        times.filled = times.filled.union(CPU_TIME);
-        times
+        (clock_ns, Waits::Unknown)
     }
 
     /// The CPU clock of a process, with all its threads, dead and alive.
@@ -373,6 +391,18 @@ impl Reader {
         let Ok(text) = self.read(&format!("{directory}/{file}")) else { return FieldSet::EMPTY };
         write_lines(text, record, field_of)
     }
+}
+
+/// Sets the CPU time of a process, and its waits where they are known.
+fn write_process_times(record: &mut RecordMut<'_>, clock_ns: u64, waits: Waits) -> Times {
+    record.set(Field::cpu_run_virtual_total, clock_ns);
+    record.set(Field::ac_sum_exec_ns, clock_ns);
+    let Waits::Known([delay, count]) = waits else {
+        return Times { filled: CPU_TIME, of_all_threads: false };
+    };
+    record.set(Field::cpu_delay_total, delay);
+    record.set(Field::cpu_count, count);
+    Times { filled: CPU_TIME.union(SCHEDSTAT), of_all_threads: true }
 }
 
 /// The fields that the CPU clock and schedstat have filled.

@@ -5,6 +5,8 @@
 //! * A process's CPU time comes from its CPU clock, which anyone may read; a thread's comes
 //!   from task/TID/schedstat. The ticks of stat only split it.
 //! * A file is opened only where a wanted field needs it, below a kept descriptor of /proc.
+//! * Of a process that did not run since the last walk only stat and the clock are read: the rest
+//!   changes when it runs.
 //! * A task that vanishes between the listing and the read is left out. A file that may not
 //!   be read leaves its fields unfilled in that record.
 
@@ -140,6 +142,7 @@ impl Source for Procfs {
         let size = self.layout.record_size();
         let _reading = ReadingOthers::begin();
         let pids = self.reader.pids()?;
+        self.reader.begin_walk();
         let mut records = RecordBuffer::new(size, pids.len());
         let mut blank = vec![0; size];
         for &pid in &pids {
