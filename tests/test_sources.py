@@ -153,6 +153,8 @@ def test_procfs_reads_no_more_of_a_sleeper_than_may_change() -> None:
             check(source.snapshot())
     finally:
         child.stdin.close()
-        for process in [child, *sleepers]:
-            process.kill()
-            process.wait()
+        child.kill()
+        child.wait()
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
