@@ -146,6 +146,7 @@ class Machines:
                 "\n".join(lines),
                 memory="2G",
                 timeout=1500,
+                one_thread=not walks_in_one_call(kernel),
                 show=False,
             )
         except guest.GuestError as error:
