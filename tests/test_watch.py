@@ -66,16 +66,14 @@ def watched(source: str, stop: Callable[[int], None]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def stop_by_signal(pid: int) -> None:
+def stop_by_signal(pid: int, _top: Path | None) -> None:
     os.kill(pid, signal.SIGSTOP)
     time.sleep(STOP_S)
     os.kill(pid, signal.SIGCONT)
 
 
-def stop_by_the_freezer(pid: int) -> None:
-    top = cgroup_mount()
-    if top is None:
-        pytest.skip("no cgroup v2 is mounted")
+def stop_by_the_freezer(pid: int, top: Path | None) -> None:
+    assert top is not None
     lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     own = next(line[3:] for line in lines if line.startswith("0::"))
     group = top / f"frozen-{os.getpid()}"
@@ -92,10 +90,13 @@ def stop_by_the_freezer(pid: int) -> None:
 
 @pytest.mark.parametrize("stop", [stop_by_signal, stop_by_the_freezer])
 @pytest.mark.parametrize("source", ["bpf", "netlink", "procfs"])
-def test_a_watcher_that_is_stopped_loses_no_time(source: str, stop: Callable[[int], None]) -> None:
-    if not any(one.available for one in taskstats.sources() if one.name == source):
-        pytest.skip(f"no {source} here")
-    rows = watched(source, stop)
+def test_a_watcher_that_is_stopped_loses_no_time(
+    source: str, stop: Callable[[int, Path | None], None], needs: Callable[[bool, str], None]
+) -> None:
+    needs(any(one.available for one in taskstats.sources() if one.name == source), source)
+    top = cgroup_mount()
+    needs(stop is stop_by_signal or top is not None, "cgroup v2 mounted")
+    rows = watched(source, lambda pid: stop(pid, top))
     for row, following in itertools.pairwise(rows):
         assert row["ends"][1] == following["ends"][0], "one follows the other"
         assert row["cpu"][1] == following["cpu"][0]

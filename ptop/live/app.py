@@ -463,7 +463,7 @@ class _Loop:
 
     def _inspect(self, key: RowKey | None, interval: taskstats.Interval) -> None:
         """Let the pane show the task of a row."""
-        resting = self.feed.unchanged
-        kept = resting if isinstance(resting, taskstats.KeptInterval) else None
+        unchanged = self.feed.unchanged
+        kept = unchanged if isinstance(unchanged, taskstats.KeptInterval) else None
         earlier = self.feed.earlier(REMEMBERED)
         self.inspector.follow(key, interval, self.feed.is_live, earlier, kept)

@@ -36,8 +36,8 @@ impl Conditions {
     }
 
     /// Whether a row meets the condition.
-    pub(super) fn hold(&self, row: &dyn FilteredRow) -> bool {
-        self.condition.hold(row, &*self.texts)
+    pub(super) fn are_met_by(&self, row: &dyn FilteredRow) -> bool {
+        self.condition.is_met_by(row, &*self.texts)
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, FilterMemory> {
@@ -45,13 +45,13 @@ impl Conditions {
     }
 
     /// Whether the row of a task that may not have run since meets the condition. `memory` is that
-    /// of these conditions; `task` is as in [`FilterMemory::hold`].
-    pub(super) fn hold_kept(
+    /// of these conditions; `task` is as in [`FilterMemory::remembered`].
+    pub(super) fn are_met_by_kept(
         &self,
         memory: &mut FilterMemory,
         task: (usize, &TaskKey, u64),
         row: &dyn FilteredRow,
     ) -> bool {
-        memory.hold(task, |command| self.condition.hold_one(row, &*self.texts, command))
+        memory.remembered(task, |command| self.condition.is_met_by_one(row, &*self.texts, command))
     }
 }

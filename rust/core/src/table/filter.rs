@@ -274,13 +274,13 @@ impl Test {
 
 impl Condition {
     /// Whether a row meets the condition.
-    pub(super) fn hold(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
+    pub(super) fn is_met_by(&self, row: &dyn FilteredRow, texts: &dyn Texts) -> bool {
         self.holds(row, &Asked { texts, is_open: Cell::new(false), command: None })
     }
 
     /// Whether a row of one record meets the condition, and whether it does so in later frames
     /// too. `command` is its command line, once that is known.
-    pub(super) fn hold_one(
+    pub(super) fn is_met_by_one(
         &self,
         row: &dyn FilteredRow,
         texts: &dyn Texts,

@@ -47,7 +47,7 @@ impl FilterMemory {
 
     /// Whether the task at a place meets the condition. `serial` is the number of the snapshot that
     /// its record is of; `ask` returns the answer, and whether it lasts as long as the record.
-    pub(super) fn hold(
+    pub(super) fn remembered(
         &mut self,
         (place, task, serial): (usize, &TaskKey, u64),
         ask: impl FnOnce(&RefCell<Option<Text>>) -> (bool, bool),

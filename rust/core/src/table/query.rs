@@ -173,7 +173,7 @@ pub trait TaskTable {
         let title = name.or_else(|| self.title(row));
         self.any_record(row, &|record| filter.keeps(record, title))
             && filter.conditions.as_ref().is_none_or(|conditions| {
-                self.record(row).is_some() && conditions.hold(&RowOf { table: self, row })
+                self.record(row).is_some() && conditions.are_met_by(&RowOf { table: self, row })
             })
     }
 

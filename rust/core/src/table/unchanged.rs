@@ -125,7 +125,7 @@ impl TaskTable for Unchanged {
         let kept = self.tasks().filter(|&(place, task, serial)| {
             // Texts of tasks that the rest leaves out are not read.
             (keeps_all || self.keeps(place, &rest))
-                && conditions.hold_kept(
+                && conditions.are_met_by_kept(
                     &mut memory,
                     (place, task, serial),
                     &RowOf { table: self, row: place },
