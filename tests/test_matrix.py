@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,3 +119,15 @@ def test_the_compiler_and_the_library_have_one_version(
     ]
     with pytest.raises(DebianError, match="common to rustc, nothing"):
         rust.same_version(["rustc", "nothing"])
+
+
+def test_tests_are_found_on_a_machine_without_kernels(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    found = subprocess.run(
+        [*command, "-m", "guest or kernel", "tests/guest", "tests/kernel"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stdout
