@@ -159,7 +159,11 @@ def test_both_say_the_same_of_sleeping_processes(child: subprocess.Popen[bytes])
     of_theirs = theirs.Process(child.pid)
     assert of_ours.info == of_theirs.as_dict(ATTRIBUTES)
     assert of_ours.as_dict(ATTRIBUTES) == of_theirs.as_dict(ATTRIBUTES)
-    assert of_ours.create_time() == pytest.approx(of_theirs.create_time(), abs=0.05)
+    # psutil counts from the second in which the machine was booted (`btime` of /proc/stat).
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    within_second = booted - theirs.boot_time()
+    expected = of_theirs.create_time() + within_second
+    assert of_ours.create_time() == pytest.approx(expected, abs=0.05)
     assert of_ours.memory_info().rss == of_theirs.memory_info().rss
     assert of_ours.memory_info().vms == of_theirs.memory_info().vms
     assert of_ours.uids() == of_theirs.uids()
