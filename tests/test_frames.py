@@ -141,6 +141,23 @@ def test_no_python_runs_between_frames(view: View) -> None:
     assert [call for call in calls if not call.startswith("c_")] == []
 
 
+@pytest.mark.parametrize("of", ["task", "cgroup", "dead"])
+def test_a_key_uses_the_tree_of_the_last_frame_again(view: View, of: str) -> None:
+    view.screen.configure(COLUMNS, sort="total_pct", tree=of)
+    view.run(limit=2)
+    interval, lines = view.frames.end()
+    assert view.screen.trees == 2
+    lacks = view.source.notice or advice(view)
+    again = view.screen.lines(interval, view.source, SIZE, lacks=lacks)
+    assert texts(lines) == texts(again)
+    assert view.screen.trees == 2
+    # The interval that goes on holds its tree, and no other one.
+    view.frames.begin(interval)
+    del interval
+    view.run(limit=1)
+    assert view.screen.trees == 3
+
+
 def test_a_history_keeps_the_intervals() -> None:
     history = taskstats.History()
     view = View("procfs", history)

@@ -2055,6 +2055,11 @@ class Screen:
         true. Raises what `user`, `offset_s` and `before` raise, and TypeError where they return
         another type.
         """
+    @property
+    def trees(self) -> int:
+        """Number of trees that were laid out: one for each interval that was shown as a tree,
+        however often it was drawn.
+        """
     def left_out(self, snapshot: Snapshot, width: int) -> list[int]:
         """Return the numbers of the columns that a screen of `width` cells has no room for.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import taskstats
 from live_view import Live  # type: ignore[import-not-found]
+from taskstats.screen import Lines
 
 from ptop.columns import COLUMN_SETS, COLUMNS
 from ptop.feed import LiveFeed, RecordedFeed
@@ -178,6 +179,58 @@ def test_a_replayed_tree_is_the_live_one(
     assert feed.advance()
     assert feed.interval is not None
     assert renderer.lines(feed.interval, (120, 500)).texts == live[1]
+
+
+# Keys that move, and keys that change which rows there are, or their order.
+MOVES = ("Down", "Down", "PgDn", "End", "Up", "Home", "Right", "Down", "F")
+CHANGES = ("I", "M", "T", "*", "(", "K", "X")
+
+
+@pytest.mark.parametrize("of", ["task", "cgroup", "dead"])
+def test_keys_use_the_tree_of_their_interval_again(
+    source: taskstats.Source, family: subprocess.Popen[bytes], of: str
+) -> None:
+    now = replace(TREE, tree=Tree(of), columns=COLUMN_SETS["tree"].columns)
+    renderer = Renderer(now, COLUMNS, Limits())
+    with taskstats.Source(source.name, exact=True, changed=True, cpu_times=True) as opened:
+        feed = LiveFeed(opened)
+        feed.configure(False, needed_fields(now, COLUMNS))
+        for _ in range(3):
+            feed.advance()
+            time.sleep(0.1)
+
+        def complete(renderer: Renderer, interval: taskstats.Interval) -> Lines:
+            """The lines, once the filter has read all command lines."""
+            while (lines := renderer.lines(interval, (120, 36), feed.unchanged)).searching:
+                pass
+            return lines
+
+        def drawn(now: State) -> Lines:
+            assert feed.interval is not None
+            renderer.show(now)
+            return complete(renderer, feed.interval)
+
+        drawn(now)
+        for key in MOVES:
+            now = press(now, key)
+            lines = drawn(now)
+            now = replace(now, top=lines.top, selected_key=lines.selected_key)
+        assert renderer.screen.trees == 1
+        wanted = [*(press(now, key) for key in CHANGES), replace(now, filter=NAME), now]
+        if key_of_row := lines.key(lines.top):
+            wanted.append(replace(now, tree=tree.toggled(now.tree, key_of_row)))
+        for changed in wanted:
+            texts = drawn(changed).texts
+            assert feed.interval is not None
+            # An interval of its own has no tree yet.
+            alone = taskstats.usage(feed.interval.prev, feed.interval.cur)
+            fresh = Renderer(changed, COLUMNS, Limits())
+            assert texts == complete(fresh, alone).texts
+            assert fresh.screen.trees == 1
+        assert renderer.screen.trees == 1
+        feed.advance()
+        drawn(now)
+        assert renderer.screen.trees == 2
 
 
 def test_threads_are_under_their_process() -> None:

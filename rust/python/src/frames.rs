@@ -33,7 +33,7 @@ pub(crate) struct PyFrames {
     console: Console,
     advice: String,
     /// The newest interval. Nobody else holds it, so that its memory serves the next but one.
-    interval: Option<Arc<Interval>>,
+    interval: Option<Py<PyInterval>>,
     lines: Option<ScreenLines>,
     /// What is written; its memory is used again.
     written: Vec<u8>,
@@ -84,8 +84,8 @@ impl PyFrames {
     }
 
     /// Begin where an interval ends. The caller should not hold it, nor its snapshots.
-    fn begin(&mut self, interval: &PyInterval) {
-        (self.interval, self.lines) = (Some(Arc::clone(&interval.inner)), None);
+    fn begin(&mut self, interval: Py<PyInterval>) {
+        (self.interval, self.lines) = (Some(interval), None);
     }
 
     /// Show intervals every `delay_ns` ns until an input is readable. The last one was shown
@@ -113,7 +113,8 @@ impl PyFrames {
         while py.detach(|| self.console.wait(pace.due_ns()))? {
             pace.step()?;
             let interval = self.advance(py)?;
-            let lines = self.lines.insert(self.drawn(py, interval, &mut screen, cells(size))?);
+            let lines = self.drawn(interval.bind(py), &mut screen, cells(size))?;
+            let lines = self.lines.insert(lines);
             let text = canvas.text(lines);
             shown += 1;
             let is_last = limit.is_some_and(|limit| shown >= limit) || !screen.is_for(lines);
@@ -128,9 +129,9 @@ impl PyFrames {
     /// Return the newest interval, and its lines if `run` has shown it. They are held no more.
     ///
     /// Raises ValueError without `begin`.
-    fn end(&mut self) -> PyResult<(PyInterval, Option<PyLines>)> {
-        let inner = self.interval.take().ok_or_else(not_begun)?;
-        Ok((PyInterval { inner }, self.lines.take().map(PyLines::new)))
+    fn end(&mut self) -> PyResult<(Py<PyInterval>, Option<PyLines>)> {
+        let interval = self.interval.take().ok_or_else(not_begun)?;
+        Ok((interval, self.lines.take().map(PyLines::new)))
     }
 }
 
@@ -140,35 +141,37 @@ fn not_begun() -> PyErr {
 
 impl PyFrames {
     /// Goes to the next interval.
-    fn advance(&mut self, py: Python<'_>) -> PyResult<Arc<Interval>> {
+    fn advance(&mut self, py: Python<'_>) -> PyResult<Py<PyInterval>> {
         let before = self.interval.take().ok_or_else(not_begun)?;
-        let start = Arc::clone(before.cur());
+        let start = Arc::clone(before.get().inner.cur());
         // Its earlier snapshot is free for the next one.
         drop(before);
         let source = self.source.get();
         let snapshot = source.take(py)?;
         check_comparable(&start, &snapshot)?;
-        let interval = Arc::new(Interval::between(start, snapshot));
+        let interval = Interval::between(start, snapshot);
         if let Some(history) = &self.history {
             history.get().append(py, &interval, Some(source))?;
         }
-        Ok(Arc::clone(self.interval.insert(interval)))
+        let interval = Py::new(py, PyInterval::new(Arc::new(interval)))?;
+        Ok(self.interval.insert(interval).clone_ref(py))
     }
 
     fn drawn(
         &self,
-        py: Python<'_>,
-        interval: Arc<Interval>,
+        interval: &Bound<'_, PyInterval>,
         screen: &mut PyScreen,
         size: (usize, usize),
     ) -> PyResult<ScreenLines> {
+        let py = interval.py();
         let source = self.source.bind(py);
-        let lacks = self.lacks(source.get().notice(py), interval.cur().header().source);
+        let kind = interval.get().inner.cur().header().source;
+        let lacks = self.lacks(source.get().notice(py), kind);
         let exact_s = self.history.as_ref().and_then(|kept| py.detach(|| kept.get().exact_s()));
         let about = About { lacks: &lacks, exact_s, ..About::default() };
-        let rows = Bound::new(py, PyInterval { inner: interval })?;
+        let rows = RowsArgument::Interval(interval.borrow());
         let unchanged = Resting::Source(source.clone());
-        screen.drawn(py, &RowsArgument::Interval(rows.borrow()), Some(&unchanged), size, about)
+        screen.drawn(py, &rows, Some(&unchanged), size, about)
     }
 
     fn lacks(&self, notice: String, source: SourceKind) -> String {

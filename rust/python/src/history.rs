@@ -173,7 +173,7 @@ impl PyHistory {
     /// missing.
     fn span(&self, py: Python<'_>, begin: u64, end: u64) -> PyResult<Option<PyInterval>> {
         let span = self.with(py, |history| history.span(begin, end))?;
-        Ok(span.map(|interval| PyInterval { inner: Arc::new(interval) }))
+        Ok(span.map(|interval| PyInterval::new(Arc::new(interval))))
     }
 
     /// Return when an interval began and ended, in ns since 1970. Raises IndexError.
@@ -235,13 +235,13 @@ impl PyKept {
     /// The interval as it was pushed.
     #[getter]
     fn interval(&self) -> PyInterval {
-        PyInterval { inner: Arc::clone(&self.inner.interval) }
+        PyInterval::new(Arc::clone(&self.inner.interval))
     }
 
     /// Return the interval with all tasks: those that did not run have their last values.
     fn completed(&self, py: Python<'_>) -> PyResult<PyInterval> {
         let completed = py.detach(|| self.inner.completed());
-        Ok(PyInterval { inner: completed.map_err(|error| parse_error(py, error))? })
+        Ok(PyInterval::new(completed.map_err(|error| parse_error(py, error))?))
     }
 
     /// Return `completed().cur`, which takes half the time.

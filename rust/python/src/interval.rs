@@ -5,7 +5,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use precise_top_core::dump::Gap;
-use precise_top_core::{Field, GroupBy, Groups, Interval, SharedBytes, Snapshot, TaskTable, state};
+use precise_top_core::interval::Unchanged;
+use precise_top_core::{
+    Field, GroupBy, Groups, Interval, ParseError, SharedBytes, Snapshot, TaskTable, state,
+};
+use precise_top_screen::ShownTree;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -117,6 +121,17 @@ impl PyGroups {
     }
 }
 
+/// An interval with the tasks that did not run.
+pub(crate) fn completed(
+    interval: &Arc<Interval>,
+    unchanged: Option<&Unchanged>,
+) -> Result<Arc<Interval>, ParseError> {
+    match unchanged.filter(|_| interval.cur().header().unchanged > 0) {
+        None => Ok(Arc::clone(interval)),
+        Some(unchanged) => unchanged.completed(interval).map(Arc::new),
+    }
+}
+
 /// What every task used between two snapshots: one row for each record of the later one.
 ///
 /// `usage` returns it. Rows have columns, which `select`, `columns` and `sum` take by name:
@@ -138,9 +153,15 @@ impl PyGroups {
 #[pyclass(frozen, name = "Interval", module = "taskstats")]
 pub(crate) struct PyInterval {
     pub(crate) inner: Arc<Interval>,
+    /// The tree that a screen made of it.
+    pub(crate) tree: ShownTree,
 }
 
 impl PyInterval {
+    pub(crate) fn new(inner: Arc<Interval>) -> PyInterval {
+        PyInterval { inner, tree: ShownTree::default() }
+    }
+
     fn as_rows(&self) -> Rows {
         Rows { interval: Arc::clone(&self.inner), groups: None }
     }
@@ -151,14 +172,9 @@ impl PyInterval {
         py: Python<'_>,
         resting: Option<&Resting<'_>>,
     ) -> PyResult<Arc<Interval>> {
-        let unchanged = resting.filter(|_| self.inner.cur().header().unchanged > 0);
-        match unchanged.map(|resting| resting.unchanged(py)).transpose()?.flatten() {
-            None => Ok(Arc::clone(&self.inner)),
-            Some(unchanged) => {
-                let completed = py.detach(|| unchanged.completed(&self.inner));
-                Ok(Arc::new(completed.map_err(|error| parse_error(py, error))?))
-            }
-        }
+        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
+        let completed = py.detach(|| completed(&self.inner, unchanged.as_ref()));
+        completed.map_err(|error| parse_error(py, error))
     }
 }
 
@@ -479,7 +495,7 @@ pub(crate) fn usage(
         Some(before) => before.then(cur),
         None => Interval::between(prev, cur),
     };
-    Ok(PyInterval { inner: Arc::new(interval) })
+    Ok(PyInterval::new(Arc::new(interval)))
 }
 
 /// ValueError where there is no interval from one snapshot to the other.

@@ -25,15 +25,14 @@ pub(crate) enum Resting<'py> {
     Kept(Bound<'py, PyKept>),
 }
 
-impl Resting<'_> {
-    /// The readings of cgroups of an interval of a history.
+impl PyKept {
+    /// The readings of its cgroups.
     pub(crate) fn cgroups(&self) -> Option<CgroupsAt> {
-        match self {
-            Resting::Source(_) => None,
-            Resting::Kept(kept) => kept.get().inner.cgroups.as_ref()?.unpacked(),
-        }
+        self.inner.cgroups.as_ref()?.unpacked()
     }
+}
 
+impl Resting<'_> {
     pub(crate) fn unchanged(&self, py: Python<'_>) -> PyResult<Option<Unchanged>> {
         match self {
             Resting::Source(source) => source.get().unchanged(py),

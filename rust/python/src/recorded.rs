@@ -121,7 +121,7 @@ impl PyRecordedIntervals {
         let read = |State { reader, intervals }: &mut State, dump: &PyDump| {
             intervals.get(index, |index| reader.read(dump, index))
         };
-        Ok(self.with(py, index, read)?.map(|inner| PyInterval { inner }))
+        Ok(self.with(py, index, read)?.map(PyInterval::new))
     }
 
     /// Why a snapshot is damaged, by its index; only snapshots that were requested.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -9,12 +10,11 @@ use precise_top_core::interval::Unchanged;
 use precise_top_core::names::quoted;
 use precise_top_core::{
     Arranged, Cell, CgroupName, Condition, Conditions, Field, Filter, FilterMemory, GroupKey,
-    Interval, Metric, Query, Record, TaskTable, TaskTree, parse_condition,
+    Interval, Metric, ParseError, Query, Record, TaskTable, TaskTree, parse_condition,
 };
-use precise_top_screen::tree::arranged;
 use precise_top_screen::{
-    Canvas, ControlSequences, Remembered, ScreenLines, Style, TextTable, TreeOf, ViewRows,
-    ViewSettings, draw, find, left_out, missing, plain_lines, tree,
+    Canvas, ControlSequences, LaidOut, Made, Remembered, ScreenLines, Style, TextTable, TreeOf,
+    ViewRows, ViewSettings, draw, find, left_out, missing, plain_lines, tree,
 };
 use precise_top_sources::{CommandLines, FilterTexts, ShownCgroups};
 use pyo3::exceptions::PyValueError;
@@ -22,9 +22,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::convert::{NamePart, PyCell, filter, metric};
+use crate::errors::parse_error;
 use crate::filling::Sampled;
-use crate::interval::{PyGroups, PyInterval};
-use crate::kept::Resting;
+use crate::interval::{PyGroups, PyInterval, completed};
+use crate::kept::{PyKept, Resting};
 use crate::known_names::{Users, with_names};
 use crate::row_key::PyRowKey;
 use crate::screen_arguments::{ColumnAttributes, settings, table};
@@ -169,6 +170,8 @@ pub(crate) struct PyScreen {
     found: Arc<Mutex<FilterMemory>>,
     selected: Option<Remembered>,
     sampled: Sampled,
+    /// Number of trees that were laid out.
+    trees: AtomicUsize,
     /// The quarter of an hour of the last screen, and the offset of local time in it.
     quarter: Option<(u64, i64)>,
 }
@@ -198,6 +201,7 @@ impl PyScreen {
             cgroups: OnceLock::new(),
             selected: None,
             sampled: Sampled::default(),
+            trees: AtomicUsize::new(0),
             quarter: None,
         })
     }
@@ -278,6 +282,13 @@ impl PyScreen {
         Ok(find(chosen.rows(&rows), &self.settings, &wanted, start, backwards))
     }
 
+    /// Number of trees that were laid out: one for each interval that was shown as a tree, however
+    /// often it was drawn.
+    #[getter]
+    fn trees(&self) -> usize {
+        self.trees.load(Ordering::Relaxed)
+    }
+
     /// Return the numbers of the columns that a screen of `width` cells has no room for.
     ///
     /// A column that the source of `snapshot` cannot fill is none of them, as it needs no room.
@@ -293,7 +304,7 @@ impl PyScreen {
             conditions(self.condition.clone(), &self.texts, rows.interval(), None);
         let chosen = self.chosen(py, &rows, None)?;
         let (table, settings) = (&self.table, &self.settings);
-        let (interval, rows) = (chosen.interval(&rows), chosen.rows(&rows));
+        let (interval, rows) = (rows.interval(), chosen.rows(&rows));
         self.commands.begin(interval.cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
             table.lines(interval, rows, settings, names)
@@ -309,7 +320,7 @@ impl PyScreen {
             conditions(self.condition.clone(), &self.texts, rows.interval(), None);
         let chosen = self.chosen(py, &rows, None)?;
         let (table, settings) = (&self.table, &self.settings);
-        let (interval, rows) = (chosen.interval(&rows), chosen.rows(&rows));
+        let (interval, rows) = (rows.interval(), chosen.rows(&rows));
         self.commands.begin(interval.cur());
         with_names(py, &mut self.users, &mut self.commands, &self.user, |names| {
             plain_lines(table, rows, settings, names)
@@ -372,21 +383,17 @@ fn unchanged(py: Python<'_>, resting: Option<&Resting<'_>>) -> PyResult<Option<U
 
 /// What rows are shown as: a list or a tree, with the tasks that are not in the interval.
 struct Chosen {
-    tree: Option<(TaskTree, Arranged)>,
+    tree: Option<(Arc<LaidOut>, Arc<Arranged>)>,
     unchanged: Option<Unchanged>,
 }
 
 impl Chosen {
-    fn interval<'a>(&'a self, rows: &'a RowsArgument<'_>) -> &'a Interval {
-        self.tree.as_ref().map_or_else(|| rows.interval(), |(tree, _)| tree.interval())
-    }
-
     fn rows<'a>(&'a self, rows: &'a RowsArgument<'_>) -> ViewRows<'a> {
         let unchanged = self.unchanged.as_ref();
         match &self.tree {
             None => ViewRows { table: rows.table(), unchanged, tree: None, samples: None },
-            Some((tree, order)) => {
-                ViewRows { table: tree, unchanged, tree: Some(order), samples: None }
+            Some((laid_out, order)) => {
+                ViewRows { table: laid_out.tree(), unchanged, tree: Some(order), samples: None }
             }
         }
     }
@@ -411,8 +418,8 @@ impl PyScreen {
                 .map(|conditions| conditions.with_memory(Arc::clone(&self.found)));
         let chosen = self.chosen(py, rows, resting)?;
         let with_tasks = self.table.has_sparks();
-        self.sampled.observe(chosen.interval(rows), with_tasks, about.before)?;
-        let (interval, table) = (chosen.interval(rows), &self.table);
+        let (interval, table) = (rows.interval(), &self.table);
+        self.sampled.observe(interval, with_tasks, about.before)?;
         let rows = ViewRows { samples: Some(&self.sampled.samples), ..chosen.rows(rows) };
         self.commands.begin(interval.cur());
         // Drawn again with more names, it becomes the same again.
@@ -438,40 +445,58 @@ impl PyScreen {
         rows: &RowsArgument<'_>,
         resting: Option<&Resting<'_>>,
     ) -> PyResult<Chosen> {
-        let (Some(tree), RowsArgument::Interval(interval)) = (&self.settings.tree, rows) else {
-            return Ok(Chosen { tree: None, unchanged: unchanged(py, resting)? });
+        let unchanged = unchanged(py, resting)?;
+        let (Some(chosen), RowsArgument::Interval(rows)) = (&self.settings.tree, rows) else {
+            return Ok(Chosen { tree: None, unchanged });
         };
-        // The dead are in every interval: those that did not run need no rows.
-        let (interval, unchanged) = match tree.of {
-            TreeOf::Dead => (Arc::clone(&interval.inner), unchanged(py, resting)?),
-            TreeOf::Tasks | TreeOf::Cgroups => (interval.completed(py, resting)?, None),
+        let kept = match resting {
+            Some(Resting::Kept(kept)) => Some(kept.get()),
+            Some(Resting::Source(_)) | None => None,
         };
-        let kept = match tree.of {
-            TreeOf::Cgroups => resting.and_then(Resting::cgroups),
-            TreeOf::Tasks | TreeOf::Dead => None,
+        let made = Made {
+            of: chosen.of,
+            unchanged: unchanged.as_ref().map(Unchanged::serial),
+            is_kept: kept.is_some(),
         };
-        Ok(py.detach(|| {
-            let nodes = match tree.of {
-                TreeOf::Tasks => TaskTree::of_tasks(Arc::clone(&interval)),
-                TreeOf::Dead => TaskTree::of_dead(Arc::clone(&interval)),
-                TreeOf::Cgroups => {
-                    self.paths.begin(interval.cur(), None);
-                    let names = |key: GroupKey, record: &Record<'_>| match key {
-                        GroupKey::Cgroup(id) => Some(self.paths.cgroup_path(id, record)?.to_vec()),
-                        GroupKey::User(_) | GroupKey::Unknown => None,
-                    };
-                    let shown = self.cgroups.get_or_init(ShownCgroups::default);
-                    // A kept interval has what was read in its time.
-                    let values = match kept {
-                        Some(kept) => Some(Arc::new(kept) as _),
-                        None => shown.begin(&interval),
-                    };
-                    TaskTree::of_cgroups(Arc::clone(&interval), names).with_cgroups(values)
-                }
-            };
-            let arranged = arranged(&nodes, &self.settings, tree);
-            Chosen { tree: Some((nodes, arranged)), unchanged }
-        }))
+        let (shown, interval) = (&rows.tree, &rows.inner);
+        let tree = py.detach(|| {
+            let lay_out = || self.laid_out(chosen.of, interval, unchanged.as_ref(), kept);
+            let laid_out = shown.get(made, lay_out)?;
+            let order = laid_out.arranged(&self.settings, chosen);
+            Ok((laid_out, order))
+        });
+        let tree = tree.map_err(|error| parse_error(py, error))?;
+        Ok(Chosen { tree: Some(tree), unchanged })
+    }
+
+    /// The tree of an interval and the tasks that did not run.
+    fn laid_out(
+        &self,
+        of: TreeOf,
+        interval: &Arc<Interval>,
+        unchanged: Option<&Unchanged>,
+        kept: Option<&PyKept>,
+    ) -> Result<TaskTree, ParseError> {
+        self.trees.fetch_add(1, Ordering::Relaxed);
+        match of {
+            TreeOf::Tasks => Ok(TaskTree::of_tasks(completed(interval, unchanged)?)),
+            // The dead are in every interval: those that did not run need no rows.
+            TreeOf::Dead => Ok(TaskTree::of_dead(Arc::clone(interval))),
+            TreeOf::Cgroups => {
+                let interval = completed(interval, unchanged)?;
+                self.paths.begin(interval.cur(), None);
+                let names = |key: GroupKey, record: &Record<'_>| match key {
+                    GroupKey::Cgroup(id) => Some(self.paths.cgroup_path(id, record)?.to_vec()),
+                    GroupKey::User(_) | GroupKey::Unknown => None,
+                };
+                // A kept interval has what was read in its time.
+                let values = match kept.and_then(PyKept::cgroups) {
+                    Some(kept) => Some(Arc::new(kept) as _),
+                    None => self.cgroups.get_or_init(ShownCgroups::default).begin(&interval),
+                };
+                Ok(TaskTree::of_cgroups(interval, names).with_cgroups(values))
+            }
+        }
     }
 
     fn offset_s(&mut self, py: Python<'_>, interval: &Interval) -> PyResult<i64> {

@@ -366,7 +366,13 @@ struct Shown {
     boot_id: [u8; 16],
     /// CLOCK_BOOTTIME of the snapshot that is shown.
     shown_ns: u64,
-    is_fresh: bool,
+}
+
+/// The cgroups of the snapshot of a time, as long as no later one is shown.
+#[derive(Debug)]
+struct ShownAt {
+    shown: ShownCgroups,
+    taken_ns: u64,
 }
 
 impl Default for ShownCgroups {
@@ -375,7 +381,6 @@ impl Default for ShownCgroups {
             reader: CgroupReader::default(),
             boot_id: Host::new().boot_id(),
             shown_ns: 0,
-            is_fresh: false,
         })))
     }
 }
@@ -397,9 +402,7 @@ impl ShownCgroups {
             shown.reader.begin();
             shown.shown_ns = taken_ns;
         }
-        let now_ns = clock_ns(libc::CLOCK_BOOTTIME).unwrap_or(u64::MAX);
-        shown.is_fresh = now_ns.saturating_sub(taken_ns) < FRESH_NS;
-        Some(Arc::new(self.clone()))
+        Some(Arc::new(ShownAt { shown: self.clone(), taken_ns }))
     }
 }
 
@@ -409,11 +412,17 @@ impl fmt::Debug for ShownCgroups {
     }
 }
 
-impl CgroupValues for ShownCgroups {
+impl CgroupValues for ShownAt {
     fn value(&self, path: &[u8], metric: CgroupMetric) -> Option<CgroupValue> {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !shown.is_fresh && shown.reader.is_unread(path, metric.part()) {
+        let mut shown = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.shown_ns != self.taken_ns {
             return None;
+        }
+        if shown.reader.is_unread(path, metric.part()) {
+            let now_ns = clock_ns(libc::CLOCK_BOOTTIME).unwrap_or(u64::MAX);
+            if now_ns.saturating_sub(self.taken_ns) >= FRESH_NS {
+                return None;
+            }
         }
         shown.reader.part(path, metric.part()).value(metric)
     }

@@ -385,6 +385,11 @@ impl Unchanged {
         &self.last_values.totals
     }
 
+    /// The number of the last snapshot, which no other one has.
+    pub fn serial(&self) -> u64 {
+        self.last_values.serial
+    }
+
     /// The last values of all tasks.
     pub(crate) fn last_values(&self) -> &Arc<LastValues> {
         &self.last_values

@@ -14,6 +14,14 @@ pub struct Conditions {
     memory: Arc<Mutex<FilterMemory>>,
 }
 
+/// Conditions are equal where they keep the same rows of a frame: what was found before is known
+/// sooner, but the same.
+impl PartialEq for Conditions {
+    fn eq(&self, other: &Conditions) -> bool {
+        self.condition.text() == other.condition.text() && Arc::ptr_eq(&self.texts, &other.texts)
+    }
+}
+
 impl Conditions {
     /// A condition for the rows of one frame.
     pub fn new(condition: Arc<Condition>, texts: Arc<dyn Texts>) -> Conditions {

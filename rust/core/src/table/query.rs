@@ -47,7 +47,7 @@ pub enum Key<'a> {
 }
 
 /// Which rows to keep. An empty filter keeps all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// Part of the title, in any encoding (ASCII letters in either case), or the pid.
     pub text: Option<Vec<u8>>,

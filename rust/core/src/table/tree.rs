@@ -105,6 +105,22 @@ pub struct TaskTree {
     sums: RunningSums,
 }
 
+/// Nodes of one parent.
+struct Siblings<'a> {
+    nodes: &'a [Node],
+    next: usize,
+}
+
+impl Iterator for Siblings<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let at = self.next;
+        self.next = self.nodes.get(at)?.next;
+        Some(at)
+    }
+}
+
 /// Rows of a node from which on its sums are taken from those of all rows.
 const MANY_ROWS: usize = 16;
 
@@ -256,38 +272,29 @@ impl TaskTree {
     /// query's order. Children of the nodes for which `is_collapsed` holds (given the node and
     /// its depth) are hidden; a filter shows all that it keeps.
     pub fn arranged(&self, query: &Query, is_collapsed: impl Fn(usize, usize) -> bool) -> Arranged {
-        let kept = if query.filter.is_empty() { Vec::new() } else { self.kept_rows(&query.filter) };
-        let is_shown = self.with_ancestors(&query.filter, &kept);
+        let is_all = query.filter.is_empty();
+        let kept = if is_all { Vec::new() } else { self.kept_rows(&query.filter) };
+        let is_shown = (!is_all).then(|| self.with_ancestors(&kept));
         let keys = self.keys(query.sort);
-        let mut order: Vec<usize> = (0..self.nodes.len()).filter(|&node| is_shown[node]).collect();
-        // Siblings are together, in the order in which they are taken off the stack.
-        order.sort_unstable_by(|&a, &b| {
-            let siblings = self.nodes[a].parent.cmp(&self.nodes[b].parent);
-            let keyed = || compare(keys[b], keys[a], query.descending);
-            let unknown_last = || keys[a].is_some().cmp(&keys[b].is_some());
-            siblings.then_with(unknown_last).then_with(keyed).then_with(|| b.cmp(&a))
-        });
-        let mut children = vec![0..0; self.nodes.len()];
-        let mut roots = 0;
-        for (at, &node) in order.iter().enumerate() {
-            match self.nodes[node].parent {
-                None => roots = at + 1,
-                Some(parent) if children[parent].is_empty() => children[parent] = at..at + 1,
-                Some(parent) => children[parent].end = at + 1,
-            }
-        }
         let mut arranged = Arranged { kept, ..Arranged::default() };
         let mut waiting: Vec<(usize, u64, bool)> = Vec::new();
-        let push = |waiting: &mut Vec<_>, range: std::ops::Range<usize>, open| {
-            let first = range.start;
-            waiting.extend(range.map(|at| (order[at], open, at == first)));
+        // The first of the siblings is the last to be added, as it is taken off first.
+        let push = |waiting: &mut Vec<(usize, u64, bool)>, siblings: Siblings<'_>, open| {
+            let begin = waiting.len();
+            let shown = siblings.filter(|&node| is_shown.as_ref().is_none_or(|shown| shown[node]));
+            waiting.extend(shown.map(|node| (node, open, false)));
+            waiting[begin..].sort_unstable_by(|&(a, ..), &(b, ..)| {
+                compare(keys[b], keys[a], query.descending).then(b.cmp(&a))
+            });
+            if let Some((.., is_last)) = waiting.get_mut(begin) {
+                *is_last = true;
+            }
         };
-        push(&mut waiting, 0..roots, 0);
+        push(&mut waiting, self.siblings(0, self.nodes.len()), 0);
         while let Some((node, open, is_last)) = waiting.pop() {
-            let depth = self.nodes[node].depth;
-            let below = children[node].clone();
-            let is_collapsed =
-                query.filter.is_empty() && !below.is_empty() && is_collapsed(node, depth);
+            let Node { depth, next, .. } = self.nodes[node];
+            let below = self.siblings(node + 1, next);
+            let is_collapsed = is_all && node + 1 < next && is_collapsed(node, depth);
             arranged.nodes.push(node as u32);
             arranged.branches.push(Branch { depth, open, is_last, is_collapsed });
             if !is_collapsed {
@@ -298,9 +305,14 @@ impl TaskTree {
         arranged
     }
 
+    /// The nodes from `first` to before `end` without their descendants.
+    fn siblings(&self, first: usize, end: usize) -> Siblings<'_> {
+        Siblings { nodes: &self.nodes[..end], next: first }
+    }
+
     /// Whether the filter keeps each node or one of its descendants.
-    fn with_ancestors(&self, filter: &Filter, kept: &[u32]) -> Vec<bool> {
-        let mut is_shown = vec![filter.is_empty(); self.nodes.len()];
+    fn with_ancestors(&self, kept: &[u32]) -> Vec<bool> {
+        let mut is_shown = vec![false; self.nodes.len()];
         kept.iter().for_each(|&node| is_shown[node as usize] = true);
         for node in (0..self.nodes.len()).rev() {
             if let Some(parent) = self.nodes[node].parent {
@@ -454,10 +466,14 @@ impl TaskTable for TaskTree {
     }
 
     fn sum(&self, metric: Metric) -> Option<Cell<'_>> {
-        if !adds_up(&self.interval, metric) {
-            return self.sum_of(&mut (0..self.rows() as u32), metric);
-        }
-        let sum = sum_over(&self.upto(metric), 0..self.rows.len())?;
+        let of_rows = match metric {
+            // Each node adds what it used without its descendants.
+            Metric::OwnNs | Metric::OwnPct => Metric::TotalNs,
+            _ if metric.is_of_descendants() => return None,
+            _ if adds_up(&self.interval, metric) => metric,
+            _ => return self.sum_of(&mut (0..self.rows() as u32), metric),
+        };
+        let sum = sum_over(&self.upto(of_rows), 0..self.rows.len())?;
         cell_of_sum(&self.interval, metric, sum)
     }
 

@@ -73,3 +73,27 @@ fn two_readings_make_an_increase_and_the_forgotten_have_none() {
     assert_eq!(reader.stats(b"/gone"), CgroupStats::default());
     fs::remove_dir_all(mount).unwrap();
 }
+
+#[test]
+fn values_are_those_of_the_snapshot_that_is_shown() {
+    let mount = std::env::temp_dir().join(format!("cgroups-shown-{}", std::process::id()));
+    write(&mount.join("a"), 3);
+    let mut source = crate::open(Some(crate::SourceKind::Procfs)).expect("a source");
+    let mut taken = || source.snapshot(&crate::Request::default()).expect("a snapshot");
+    let [first, second, third] = [(); 3].map(|()| Arc::new(taken()));
+    let boot_id = first.header().boot_id;
+    let reader = CgroupReader::new(Some(mount.clone()));
+    let shown = ShownCgroups(Arc::new(Mutex::new(Shown { reader, boot_id, shown_ns: 0 })));
+    let begin = |from, to| {
+        let interval = Interval::between(Arc::clone(from), Arc::clone(to));
+        shown.begin(&interval).expect("cgroups of this machine")
+    };
+    let before = begin(&first, &second);
+    assert_eq!(before.value(b"/a", Of::CpuMaxPct), Some(CgroupValue::Float(50.0)));
+    assert_eq!(before.value(b"/a", Of::NrThrottled), None);
+    write(&mount.join("a"), 10);
+    let now = begin(&second, &third);
+    assert_eq!(now.value(b"/a", Of::NrThrottled), Some(CgroupValue::Int(7)));
+    assert_eq!(before.value(b"/a", Of::CpuMaxPct), None, "what is read now is of a later time");
+    fs::remove_dir_all(mount).unwrap();
+}
