@@ -38,7 +38,7 @@ LAYERS = (
         "ptop.text",
         "ptop.times",
     ),
-    ("ptop.filters", "ptop.taskfiles"),
+    ("ptop.filters", "ptop.live.unknown", "ptop.taskfiles"),
     (
         "ptop.feed",
         "ptop.live.terminal",

@@ -373,6 +373,8 @@ class _Loop:
         if resumed or (before.delay, before.speed) != (self.state.delay, self.state.speed):
             self.pace.restart()
         self._configure()
+        if why := self.table.why_unknown(before, self.state):
+            self.state = replace(self.state, notice=why)
         self.notice_until_s = time.monotonic() + NOTICE_S if self.state.notice else None
 
     def _say(self, notice: str) -> None:

@@ -24,6 +24,7 @@ from ptop.columns import COLUMNS
 from ptop.live import recorded_cgroup
 from ptop.live.details import Details, Pane, Series, exit_words
 from ptop.live.tools import Tool
+from ptop.live.unknown import DELAYS_OFF
 from ptop.taskfiles import GoneError, Section, TaskFiles
 from ptop.text import stamp
 from ptop.times import started_s
@@ -65,7 +66,6 @@ _LISTED = 50
 _SLICE_S, _FRAME_S = 0.001, 0.010
 # How often slow files are read again.
 _SLOW_S = 5.0
-_DELAYS_OFF = "delay accounting is off; as root type: sysctl kernel.task_delayacct=1"
 _UNKNOWN: tuple[float | None, ...] = (None,) * len(_GRAPHS)
 
 
@@ -419,7 +419,7 @@ class Inspector:
                 title: [f"unknown: {why}"] for title, is_shown in asked.items() if is_shown
             }
         if self._off:
-            sections["not measured"] = [f"{', '.join(self._off)}: {_DELAYS_OFF}"]
+            sections["not measured"] = [f"{', '.join(self._off)}: {DELAYS_OFF}"]
         if self._names:
             sections["runs in"] = self._names
         sections |= self._sections

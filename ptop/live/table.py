@@ -9,6 +9,7 @@ from ptop.feed import Feed
 from ptop.live.recorded_cgroup import OF_LAST_MINUTE
 from ptop.live.state import State
 from ptop.live.terminal import Terminal
+from ptop.live.unknown import why_unknown
 from ptop.live.view import Renderer
 from ptop.values import replace
 
@@ -56,6 +57,15 @@ class Table:
             return set()
         self.use(state)
         return self.renderer.left_out(snapshot, state.width)
+
+    def why_unknown(self, before: State, state: State) -> str:
+        """Why the column that a key has added is not shown, in words; empty where it is."""
+        added = set(state.columns).difference(before.columns)
+        newest = self.feed.newest_snapshot or (self.feed.interval and self.feed.interval.cur)
+        # A view adds many: what is missing in it is no answer to the key.
+        if len(added) != 1 or state.view != before.view or newest is None:
+            return ""
+        return why_unknown(self.renderer.columns[added.pop()], newest.status)
 
     def update(self, state: State, lines: Lines) -> State:
         """Store the numbers of rows for the next key. Returns the state with the place of the

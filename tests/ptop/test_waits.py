@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import taskstats
+from live_view import Live  # type: ignore[import-not-found]
 from taskstats.screen import Screen
 
 from ptop.columns import COLUMNS, WAIT_COLUMNS, WAITS
 from ptop.live.keys import press
 from ptop.live.state import Limits, State
+from ptop.live.unknown import DELAYS_OFF, why_unknown
 from ptop.live.view import Renderer, needed_fields
 from ptop.values import replace
 
@@ -99,6 +103,39 @@ def test_w_shows_them_in_five_ways() -> None:
     assert {"cpu_delay_max_ts", "irq_delay_max"} <= needed_fields(
         replace(now, columns=("wait_when",)), COLUMNS
     )
+
+
+def test_a_form_that_is_not_shown_says_why() -> None:
+    of_cpus_alone = {"cpu_delay_total": "filled", "cpu_delay_count": "filled"}
+
+    def off(field: str) -> str:
+        return of_cpus_alone.get(field, "off")
+
+    told = {key: why_unknown(COLUMNS[key], off) for key in WAIT_COLUMNS}
+    assert [key for key, why in told.items() if why] == ["wait_longest", "wait_when"]
+    assert told["wait_longest"] == f"longest: {DELAYS_OFF}"
+    assert len(told["wait_longest"]) <= 80
+    # The longest is known, its end is not: of kernels before that.
+    since = dict.fromkeys(COLUMNS["wait_longest"].fields, "filled")
+    ends = why_unknown(COLUMNS["wait_when"], lambda field: since.get(field, "unsupported"))
+    assert ends == "waited: unknown: this kernel or source lacks it"
+    assert why_unknown(COLUMNS["pid"], off) == ""
+    assert why_unknown(COLUMNS["wait_longest"], lambda _: "not read") == ""
+
+
+def test_w_says_why_nothing_is_shown() -> None:
+    live = Live("--source", "procfs", columns=120)
+    try:
+        live.until("Name")
+        # The first view begins with the bar.
+        said = [COLUMNS[key].doc for key in ("wait_pct", "wait_ms")]
+        said += [f"{title}: unknown: this kernel or source" for title in ("longest", "waited")]
+        for words in (*said, COLUMNS["wait"].doc):
+            live.child.send("w")
+            live.until(words)
+    finally:
+        live.child.kill(signal.SIGTERM)
+        assert live.ended() == 128 + signal.SIGTERM
 
 
 def test_the_longest_wait_comes_first() -> None:
