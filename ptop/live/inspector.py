@@ -402,18 +402,18 @@ class Inspector:
         sections: dict[str, list[str]] = {}
         if self._files is not None:
             try:
-                # What the user has asked for comes first.
-                if details.environment:
-                    shown = details.environment == "values"
-                    sections["environment"] = self._files.environment(shown)
+                # What the user has asked for comes first, and the long one last.
                 if details.memory:
                     if self._memory is None:
                         self._memory = self._files.proportional()
                     sections["proportional memory"] = self._memory
+                if details.environment:
+                    shown = details.environment == "values"
+                    sections["environment"] = self._files.environment(shown)
             except GoneError:
                 self._die()
         if self._files is None:
-            asked = {"environment": details.environment, "proportional memory": details.memory}
+            asked = {"proportional memory": details.memory, "environment": details.environment}
             why = "the task is gone" if self._is_gone else "only of a living task in the live view"
             sections |= {
                 title: [f"unknown: {why}"] for title, is_shown in asked.items() if is_shown

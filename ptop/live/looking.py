@@ -49,7 +49,8 @@ def scroll(pages: int) -> Action:
 def environment(state: State) -> State:
     """Shows the names of the environment, or hides them again."""
     shown: Environment = "" if state.details.environment else "names"
-    return replace(state, details=replace(state.details, environment=shown))
+    # What was asked for comes first.
+    return replace(state, details=replace(state.details, environment=shown, top=0))
 
 
 def values(state: State) -> State:
@@ -62,7 +63,8 @@ def values(state: State) -> State:
 
 def memory(state: State) -> State:
     """Reads the proportional memory at each frame, or no longer."""
-    return replace(state, details=replace(state.details, memory=not state.details.memory))
+    details = replace(state.details, memory=not state.details.memory, top=0)
+    return replace(state, details=details)
 
 
 def ask_strace(state: State) -> State:

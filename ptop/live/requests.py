@@ -198,7 +198,7 @@ class Requests:
         except OSError as error:
             notice = not_written(path, error)
         else:
-            notice = f"{rows} rows saved to {path}"
+            notice = f"{rows} {'row' if rows == 1 else 'rows'} saved to {path}"
         return replace(state, notice=notice)
 
     def _mark(self, state: State, _: str) -> State:

@@ -20,6 +20,7 @@ from ptop.live import details, inspector, keys, looking, tools
 from ptop.live.details import Details, Pane, Series
 from ptop.live.state import State
 from ptop.taskfiles import GoneError, Section, TaskFiles, _address, _all, cgroup_sections
+from ptop.values import replace
 
 # A process with a socket, a locked file, a secret, a strange name and children that die.
 PROGRAM = """
@@ -222,6 +223,9 @@ def test_opening_follows_and_closing_restores() -> None:
     assert looking.values(opened).notice
     shown = looking.values(looking.environment(opened))
     assert shown.details.environment == "values"
+    scrolled = replace(shown, details=replace(shown.details, top=30))
+    for action in (looking.environment, looking.memory):
+        assert action(scrolled).details.top == 0
     # Another task's values are not shown.
     assert looking.move(1)(shown).details.environment == ""
     running = looking.run("lsof")(opened)
@@ -305,6 +309,9 @@ def test_the_environment_is_masked_until_a_further_key() -> None:
     assert "swordfish" not in live.text()
     live.child.send("v")
     live.until("SECRET_WORD=swordfish")
+    # What is asked for is on the screen, however long the environment is.
+    live.child.send("m")
+    live.until("Pss ")
     quit_(live)
 
 

@@ -38,7 +38,7 @@ def test_rows_are_saved_without_arguments(sleeper: subprocess.Popen[bytes], tmp_
     live.until(": 1 of ")
     path = tmp_path / "rows.csv"
     save(live, "x", path)
-    live.until("1 rows saved to ")
+    live.until("1 row saved to ")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -48,7 +48,7 @@ def test_rows_are_saved_without_arguments(sleeper: subprocess.Popen[bytes], tmp_
     save(live, "x", path)
     live.until("the file exists, choose another name")
     save(live, "\x1bx", tmp_path / "rows.json")
-    live.until("1 rows saved to ")
+    live.until("1 row saved to ")
     found = json.loads((tmp_path / "rows.json").read_text())
     assert (found["schema"], found["source"]) == (2, json.loads(json.dumps(found))["source"])
     (task,) = found["tasks"]
