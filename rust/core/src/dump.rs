@@ -34,7 +34,7 @@ mod strings;
 mod write;
 
 pub use check::Damage;
-pub(crate) use delta::{ChainReader, ChainWriter};
+pub(crate) use delta::{ChainReader, ChainWriter, Rows};
 pub use frame::{Frame, FrameKind, Frames, MAGIC, PREAMBLE, is_dump};
 pub use index::Index;
 pub use intervals::{Gap, Intervals, Tasks, Walk};

@@ -60,18 +60,32 @@ pub fn from_letter(letter: char) -> Option<u32> {
     STATES.into_iter().find_map(|(known, _, bits)| (known == letter).then_some(bits))
 }
 
+/// Number of states that have a name.
+pub(crate) const COUNT: usize = STATES.len();
+
+/// The place of a state among those that have a name.
+pub(crate) fn number(state: u32) -> usize {
+    let letter = letter(state);
+    STATES.into_iter().position(|(known, ..)| known == letter).unwrap_or(0)
+}
+
 /// The word for a state.
 pub fn name(state: u32) -> &'static str {
-    let letter = letter(state);
-    STATES.into_iter().find_map(|(known, name, _)| (known == letter).then_some(name)).unwrap_or("")
+    STATES[number(state)].1
+}
+
+/// The counts of tasks by the [`number`] of their state, as counts by name.
+pub(crate) fn named(counts: &[usize; COUNT]) -> BTreeMap<&'static str, usize> {
+    let counts = STATES.iter().zip(counts).filter(|&(_, &count)| count > 0);
+    counts.map(|(&(_, name, _), &count)| (name, count)).collect()
 }
 
 /// Number of living tasks in each state; those whose state is not known are left out.
 pub fn count<B: AsRef<[u8]>>(snapshot: &Snapshot<B>) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
+    let mut counts = [0; COUNT];
     let living = snapshot.living();
     for state in snapshot.iter().take(living).filter_map(|record| record.state()) {
-        *counts.entry(name(state)).or_insert(0) += 1;
+        counts[number(state)] += 1;
     }
-    counts
+    named(&counts)
 }

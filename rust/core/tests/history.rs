@@ -146,7 +146,7 @@ fn shown(interval: &Interval, unchanged: Option<&Unchanged>) -> Shown {
         unchanged: unchanged.map_or(0, records),
         totals: unchanged.map(|tasks| {
             let totals = tasks.totals();
-            (totals.tasks, totals.num_threads, totals.states.clone())
+            (totals.tasks, totals.num_threads, totals.states())
         }),
         balance: format!("{:?}", interval.balance()),
     }

@@ -228,7 +228,7 @@ impl PySource {
         let totals = PyDict::new(py);
         totals.set_item(intern!(py, "tasks"), unchanged.totals().tasks)?;
         totals.set_item(intern!(py, "num_threads"), unchanged.totals().num_threads)?;
-        totals.set_item(intern!(py, "states"), &unchanged.totals().states)?;
+        totals.set_item(intern!(py, "states"), unchanged.totals().states())?;
         Ok(Some(totals))
     }
 

@@ -218,7 +218,7 @@ impl<'a> ViewData<'a> {
         let rows = ViewRows { unchanged, ..rows };
         let exited = now.exited as usize;
         let (tasks, states) = match unchanged.map(Unchanged::totals) {
-            Some(totals) => (totals.tasks, totals.states.clone()),
+            Some(totals) => (totals.tasks, totals.states()),
             None => (interval.len().saturating_sub(exited), state::count(interval.cur())),
         };
         let balance = interval.balance().filter(|_| interval.interval_ns() > 0);

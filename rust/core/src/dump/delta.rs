@@ -21,7 +21,7 @@ mod tasks;
 pub(crate) use chain::{ChainReader, ChainWriter};
 pub(super) use decode::Apply;
 pub(super) use encode::Encoder;
-pub(super) use rows::Rows;
+pub(crate) use rows::Rows;
 pub(super) use tasks::Tasks;
 
 /// The operations on rows, in the low two bits of a number with their argument above.

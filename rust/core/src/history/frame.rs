@@ -5,7 +5,6 @@ use super::peaks::Peaks;
 use crate::dump::{Input, put_varint, unzigzag, zigzag};
 use crate::error::{ErrorKind, ParseError};
 use crate::header::{Flags, Header, Instant, SourceKind};
-use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// zstd's level. Higher ones take more time than a frame may cost.
@@ -68,13 +67,26 @@ impl Packed {
     }
 
     pub(super) fn unpack(&self, unpacker: &mut Unpacker) -> Result<Vec<u8>, ParseError> {
+        self.unpack_with_room(0, unpacker)
+    }
+
+    /// The bytes, in memory that has room for so many more.
+    pub(super) fn unpack_with_room(
+        &self,
+        room: usize,
+        unpacker: &mut Unpacker,
+    ) -> Result<Vec<u8>, ParseError> {
+        let length = (self.unpacked as usize).max(self.bytes.len());
+        let mut bytes = Vec::with_capacity(length + room);
         match (self.unpacked, &mut unpacker.0) {
-            (0, _) => Ok(self.bytes.to_vec()),
-            (length, Some(context)) => {
-                context.decompress(&self.bytes, length as usize).map_err(|_| damaged())
+            (0, _) => bytes.extend_from_slice(&self.bytes),
+            (_, Some(context)) => {
+                let unpacked = context.decompress_to_buffer(&self.bytes, &mut bytes);
+                unpacked.map_err(|_| damaged())?;
             }
-            (_, None) => Err(ParseError::new(ErrorKind::OutOfMemory, 0)),
+            (_, None) => return Err(ParseError::new(ErrorKind::OutOfMemory, 0)),
         }
+        Ok(bytes)
     }
 }
 
@@ -90,21 +102,6 @@ impl Unpacker {
 /// Whether the base of a snapshot has all tasks, also those that it lacks.
 pub(super) fn has_whole_base(header: &Header) -> bool {
     header.source == SourceKind::Proc && !header.flags.contains(Flags::WITHOUT_UNCHANGED)
-}
-
-/// What a frame's delta is from: records of `header`'s snapshot, all of which have its first
-/// mask.
-pub(super) fn base_of(
-    header: &Header,
-    layout: &Layout,
-    mut records: Vec<u8>,
-) -> Result<Snapshot<SharedBytes>, ParseError> {
-    let end = records.len();
-    let count = end / layout.record_size();
-    records.resize(end + count, 0);
-    let header = Header { exited: 0, ..header.clone() };
-    let bytes = SharedBytes::new(records);
-    Snapshot::new(header, layout.clone(), bytes, 0..end, end..end + count)
 }
 
 /// Writes pids.

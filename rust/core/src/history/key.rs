@@ -13,13 +13,12 @@ use std::sync::Arc;
 
 use super::frame::{Packed, Packer, Unpacker};
 use crate::codec;
-use crate::dump::{ChainReader, ChainWriter};
+use crate::dump::{ChainReader, ChainWriter, Rows};
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::FieldSet;
 use crate::header::Header;
 use crate::interval::LastValues;
 use crate::layout::Layout;
-use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Tasks of a part: they take about a millisecond to pack.
@@ -28,6 +27,7 @@ const PART: usize = 512;
 /// See the module.
 #[derive(Clone)]
 pub(super) struct Key {
+    pub(super) layout: Layout,
     parts: Vec<Part>,
     /// What is not packed yet.
     pending: Option<Pending>,
@@ -41,12 +41,19 @@ struct Part {
     delta: Option<Delta>,
 }
 
-/// The byte form of a snapshot, which parts of several keys share.
+/// All bytes of a part, which parts of several keys share.
 #[derive(Clone)]
 struct Anchor {
-    packed: Arc<Packed>,
+    whole: Arc<Whole>,
     /// Whether its bytes count as those of this key: it is the oldest that has it.
     is_own: bool,
+}
+
+/// A snapshot: its records, the head of its byte form, and the indices of the records' masks.
+/// The records are first, so that they are read where they are unpacked.
+struct Whole {
+    rows: usize,
+    packed: Packed,
 }
 
 #[derive(Clone)]
@@ -70,15 +77,19 @@ impl Key {
         snapshot: &Snapshot<SharedBytes>,
         before: Option<&Key>,
     ) -> Result<Key, ParseError> {
+        let layout = snapshot.layout().clone();
+        let before = before.filter(|before| before.layout == layout);
         let anchor = before.and_then(|before| before.parts.first()).map(|part| &part.anchor);
-        Ok(Key { parts: vec![Part::new(packer, snapshot, anchor)?], pending: None })
+        Ok(Key { layout, parts: vec![Part::new(packer, snapshot, anchor)?], pending: None })
     }
 
     /// The key of these values, which [`Key::pack`] packs.
     pub(super) fn of_values(values: Arc<LastValues>, before: Option<&Key>) -> Key {
+        let layout = values.layout().clone();
+        let before = before.filter(|before| before.layout == layout);
         let shared = |part: &Part| Anchor { is_own: false, ..part.anchor.clone() };
         let anchors = before.map_or_else(Vec::new, |key| key.parts.iter().map(shared).collect());
-        Key { parts: Vec::new(), pending: Some(Pending { values, anchors }) }
+        Key { layout, parts: Vec::new(), pending: Some(Pending { values, anchors }) }
     }
 
     /// Number of tasks that are not packed yet.
@@ -120,7 +131,7 @@ impl Key {
         let pending = self.pending.iter_mut().flat_map(|pending| &mut pending.anchors);
         let anchors = self.parts.iter_mut().map(|part| &mut part.anchor);
         for (anchor, old) in anchors.chain(pending.skip(packed)).zip(&dropped.parts) {
-            let is_same = Arc::ptr_eq(&anchor.packed, &old.anchor.packed);
+            let is_same = Arc::ptr_eq(&anchor.whole, &old.anchor.whole);
             anchor.is_own |= old.anchor.is_own && is_same;
         }
     }
@@ -131,7 +142,11 @@ impl Key {
         unpacker: &mut Unpacker,
     ) -> Result<Snapshot<SharedBytes>, ParseError> {
         match (&self.pending, &self.parts[..]) {
-            (None, [part]) => part.snapshot(unpacker),
+            (None, [part]) => {
+                let mut reader = ChainReader::without_clock(&self.layout);
+                let rows = part.read(&mut reader, unpacker)?;
+                reader.snapshot(&rows)
+            }
             _ => self.values(unpacker)?.to_snapshot(),
         }
     }
@@ -141,9 +156,16 @@ impl Key {
         if let Some(pending) = &self.pending {
             return Ok(pending.values.as_ref().clone());
         }
-        let mut values = None;
+        let mut reader = ChainReader::without_clock(&self.layout);
+        let mut values: Option<LastValues> = None;
         for part in &self.parts {
-            part.add_to(&mut values, self.parts.len(), unpacker)?;
+            let rows = part.read(&mut reader, unpacker)?;
+            let (header, count) = (rows.header(), rows.len());
+            let empty = || {
+                let tasks = self.parts.len() * count;
+                LastValues::empty(header, &self.layout, tasks, header.threads(), FieldSet::ALL)
+            };
+            values.get_or_insert_with(empty).add(header, count, &mut rows.records());
         }
         values.ok_or(ParseError::new(ErrorKind::BadCount, 0))
     }
@@ -156,81 +178,78 @@ impl Part {
         anchor: Option<&Anchor>,
     ) -> Result<Part, ParseError> {
         if let Some(anchor) = anchor
-            && let Some(packed) = delta(packer, snapshot, &anchor.packed)?
+            && let Some(delta) = Delta::from_anchor(packer, snapshot, anchor)?
         {
-            let delta = Some(Delta { rows: snapshot.len(), packed });
-            return Ok(Part { anchor: anchor.clone(), delta });
+            return Ok(Part { anchor: anchor.clone(), delta: Some(delta) });
         }
-        let packed = Arc::new(packer.pack(codec::encode(snapshot)));
-        Ok(Part { anchor: Anchor { packed, is_own: true }, delta: None })
+        let whole = Arc::new(Whole::of(packer, snapshot));
+        Ok(Part { anchor: Anchor { whole, is_own: true }, delta: None })
     }
 
     fn bytes(&self) -> usize {
-        let anchor = if self.anchor.is_own { self.anchor.packed.len() } else { 0 };
+        let anchor = if self.anchor.is_own { self.anchor.whole.packed.len() } else { 0 };
         let delta = self.delta.as_ref().map_or(0, |delta| delta.packed.len());
         size_of::<Part>() + anchor + delta
     }
 
-    fn snapshot(&self, unpacker: &mut Unpacker) -> Result<Snapshot<SharedBytes>, ParseError> {
-        let anchor = self.anchor.packed.unpack(unpacker)?;
-        let Some(Delta { rows, packed }) = &self.delta else {
-            return codec::decode(SharedBytes::new(anchor));
-        };
-        let mut chain = ChainReader::without_clock(codec::decode(&anchor[..])?.layout());
-        chain.read_form(anchor, *rows, &packed.unpack(unpacker)?)
+    fn read(&self, reader: &mut ChainReader, unpacker: &mut Unpacker) -> Result<Rows, ParseError> {
+        let whole = &self.anchor.whole;
+        let changed = self.delta.as_ref().map_or(0, |delta| delta.rows);
+        let (header, records, masks) =
+            whole.read(reader.layout().record_size(), changed, unpacker)?;
+        let delta = self.delta.as_ref();
+        let delta = delta.map(|it| Ok((it.rows, it.packed.unpack(unpacker)?))).transpose()?;
+        let delta = delta.as_ref().map(|(rows, bytes)| (*rows, &bytes[..]));
+        reader.restart();
+        reader.rows((&header, records, &masks), delta)
+    }
+}
+
+impl Whole {
+    fn of(packer: &mut Packer, snapshot: &Snapshot<SharedBytes>) -> Whole {
+        let rows = snapshot.len();
+        let mut bytes = snapshot.record_bytes().to_vec();
+        bytes.append(&mut codec::encode_head(snapshot.header(), snapshot.layout(), rows));
+        bytes.extend_from_slice(snapshot.mask_indices());
+        Whole { rows, packed: packer.pack(bytes) }
     }
 
-    /// Adds its tasks to the values of those before; there are `parts`.
-    fn add_to(
+    /// Its header, its records and room for `more`, and the indices of their masks.
+    fn read(
         &self,
-        values: &mut Option<LastValues>,
-        parts: usize,
+        size: usize,
+        more: usize,
         unpacker: &mut Unpacker,
-    ) -> Result<(), ParseError> {
-        let anchor = self.anchor.packed.unpack(unpacker)?;
-        let Some(Delta { rows, packed }) = &self.delta else {
-            let whole = codec::decode(&anchor[..])?;
-            let (header, rows) = (whole.header(), whole.len());
-            add(values, parts, header, whole.layout(), rows, &mut whole.iter());
-            return Ok(());
-        };
-        let mut chain = ChainReader::without_clock(codec::decode(&anchor[..])?.layout());
-        let delta = packed.unpack(unpacker)?;
-        chain.read_records(anchor, *rows, &delta, |header, layout, records| {
-            add(values, parts, header, layout, *rows, records);
-        })
+    ) -> Result<(Header, Vec<u8>, Vec<u8>), ParseError> {
+        let mut records = self.packed.unpack_with_room(more * size, unpacker)?;
+        let rest = &records[self.rows * size..];
+        let header = codec::decode_head(rest, usize::MAX)?.header;
+        let masks = rest[codec::header_length(rest).unwrap_or(0)..].to_vec();
+        records.truncate(self.rows * size);
+        Ok((header, records, masks))
     }
 }
 
-fn add(
-    values: &mut Option<LastValues>,
-    parts: usize,
-    header: &Header,
-    layout: &Layout,
-    rows: usize,
-    records: &mut dyn Iterator<Item = Record<'_>>,
-) {
-    let empty = || LastValues::empty(header, layout, parts * rows, header.threads(), FieldSet::ALL);
-    values.get_or_insert_with(empty).add(header, rows, records);
-}
-
-/// The difference of a snapshot from an anchor; None where it is not small.
-fn delta(
-    packer: &mut Packer,
-    snapshot: &Snapshot<SharedBytes>,
-    anchor: &Packed,
-) -> Result<Option<Packed>, ParseError> {
-    let form = anchor.unpack(&mut Unpacker::new())?;
-    let base = codec::decode(&form[..])?;
-    // To read a part that has a much larger anchor would cost as much as to read the latter.
-    let is_alike = base.layout() == snapshot.layout()
-        && base.header().threads() == snapshot.header().threads()
-        && base.len() <= 2 * snapshot.len().max(PART);
-    if !is_alike {
-        return Ok(None);
+impl Delta {
+    /// The difference of a snapshot from an anchor; None where it is not small.
+    fn from_anchor(
+        packer: &mut Packer,
+        snapshot: &Snapshot<SharedBytes>,
+        anchor: &Anchor,
+    ) -> Result<Option<Delta>, ParseError> {
+        // To read a part that has a much larger anchor would cost as much as to read the latter.
+        if anchor.whole.rows > 2 * snapshot.len().max(PART) {
+            return Ok(None);
+        }
+        let size = snapshot.layout().record_size();
+        let (header, records, masks) = anchor.whole.read(size, 0, &mut Unpacker::new())?;
+        if header.threads() != snapshot.header().threads() {
+            return Ok(None);
+        }
+        let base = (&header, &records[..], &masks[..]);
+        let delta = ChainWriter::without_clock(snapshot.layout()).delta(base, snapshot);
+        let packed = packer.pack(delta);
+        let is_small = packed.len() < anchor.whole.packed.len() / 2;
+        Ok(is_small.then_some(Delta { rows: snapshot.len(), packed }))
     }
-    let base = (base.header(), base.record_bytes(), base.mask_indices());
-    let delta = ChainWriter::without_clock(snapshot.layout()).delta(base, snapshot);
-    let packed = packer.pack(delta);
-    Ok((packed.len() < anchor.len() / 2).then_some(packed))
 }

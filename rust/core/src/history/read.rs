@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Kept;
-use super::frame::{Frame, Unpacker, base_of, has_whole_base, take_pids};
+use super::frame::{Frame, Unpacker, has_whole_base, take_pids};
 use super::run::Run;
 use crate::dump::ChainReader;
 use crate::error::{ErrorKind, ParseError};
@@ -66,7 +66,7 @@ impl Cursor {
         Ok(Cursor {
             run: run.number,
             next: 0,
-            chain: ChainReader::new(&run.layout),
+            chain: ChainReader::new(&run.key.layout),
             unpacker,
             start: state.clone(),
             state,
@@ -77,7 +77,7 @@ impl Cursor {
     /// Goes back to the begin of the run.
     fn restart(&mut self, run: &Run) {
         self.next = 0;
-        self.chain = ChainReader::new(&run.layout);
+        self.chain = ChainReader::new(&run.key.layout);
         self.state = self.start.clone();
         self.last = None;
     }
@@ -190,7 +190,9 @@ impl Cursor {
                 Ok(Ends { cur: Arc::new(cur.with_base(Arc::clone(&prev))), prev })
             }
             State::Whole(prev) => {
-                let cur = Arc::new(self.chain.read(prev, frame.rows as usize, &bytes)?);
+                let records = prev.record_bytes().to_vec();
+                let base = (prev.header(), records, prev.mask_indices());
+                let cur = Arc::new(self.chain.read(base, frame.rows as usize, &bytes)?);
                 let prev = std::mem::replace(prev, Arc::clone(&cur));
                 Ok(Ends { prev, cur })
             }
@@ -224,14 +226,16 @@ impl Values {
         before: impl FnOnce(&LastValues, &Snap) -> Result<Snap, ParseError>,
     ) -> Result<(Snap, Snap), ParseError> {
         let (pids, begin) = take_pids(bytes)?;
-        let mut records = Vec::new();
+        // The records before, and room for those of the frame.
+        let mut records = Vec::with_capacity(2 * rows * self.last.layout().record_size());
         for pid in pids {
             let key = self.by_pid.get(&pid);
             let record = key.and_then(|key| self.last.last_record(key));
             records.extend_from_slice(record.ok_or(ParseError::new(ErrorKind::BadValue, begin))?);
         }
-        let layout = self.last.layout();
-        let cur = chain.read(&base_of(&self.header, layout, records)?, rows, &bytes[begin..])?;
+        // They all live, and have the first mask.
+        self.header.exited = 0;
+        let cur = chain.read((&self.header, records, &[]), rows, &bytes[begin..])?;
         let before = before(&self.last, &cur)?;
         if cur.header().flags.contains(Flags::WITHOUT_UNCHANGED) {
             Arc::make_mut(&mut self.last).merge(&cur);

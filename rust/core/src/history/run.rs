@@ -9,7 +9,6 @@ use crate::dump::ChainWriter;
 use crate::error::ParseError;
 use crate::header::{Header, Instant};
 use crate::interval::{Interval, LastValues};
-use crate::layout::Layout;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// Frames of a run at most.
@@ -31,7 +30,6 @@ pub(super) struct Run {
     pub(super) key: Key,
     /// The header of the snapshot that the first frame is a delta from.
     pub(super) header: Header,
-    pub(super) layout: Layout,
     pub(super) frames: Vec<Frame>,
     rows: usize,
     frame_bytes: usize,
@@ -64,14 +62,15 @@ impl Run {
         connects: bool,
     ) -> Result<Run, ParseError> {
         let mut packer = Packer::new();
-        let (header, layout) = match &start {
-            Start::Snapshot(snapshot) => (snapshot.header().clone(), snapshot.layout().clone()),
-            Start::Values(values) => (values.header().clone(), values.layout().clone()),
+        let header = match &start {
+            Start::Snapshot(snapshot) => snapshot.header().clone(),
+            Start::Values(values) => values.header().clone(),
         };
         let key = match start {
             Start::Snapshot(snapshot) => Key::of_snapshot(&mut packer, snapshot, before)?,
             Start::Values(values) => Key::of_values(values, before),
         };
+        let chain = ChainWriter::new(&key.layout);
         Ok(Run {
             number,
             first,
@@ -82,8 +81,7 @@ impl Run {
             frames: Vec::new(),
             rows: 0,
             frame_bytes: 0,
-            writer: Some(Writer { chain: ChainWriter::new(&layout), packer, header }),
-            layout,
+            writer: Some(Writer { chain, packer, header }),
         })
     }
 
@@ -96,12 +94,11 @@ impl Run {
             is_merged: true,
             key: self.key.clone(),
             header: self.header.clone(),
-            layout: self.layout.clone(),
             frames: Vec::with_capacity(self.frames.len()),
             rows: 0,
             frame_bytes: 0,
             writer: Some(Writer {
-                chain: ChainWriter::new(&self.layout),
+                chain: ChainWriter::new(&self.key.layout),
                 packer: Packer::new(),
                 header: header.clone(),
             }),
@@ -138,7 +135,7 @@ impl Run {
         self.writer.as_ref().is_some_and(|Writer { header, .. }| {
             header.begin == prev.header().begin
                 && header.threads() == cur.header().threads()
-                && *cur.layout() == self.layout
+                && *cur.layout() == self.key.layout
                 && (cur.base().is_some() || !self.is_partial())
         })
     }

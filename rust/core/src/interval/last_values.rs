@@ -73,8 +73,7 @@ pub struct Totals {
     pub tasks: usize,
     /// Number of threads of all rows.
     pub num_threads: u64,
-    /// Number of tasks in each state, by the state's name.
-    pub states: BTreeMap<&'static str, usize>,
+    by_state: [usize; state::COUNT],
 }
 
 impl Totals {
@@ -82,21 +81,21 @@ impl Totals {
         self.tasks += 1;
         self.num_threads += threads_of(record, threads);
         if let Some(state) = record.state() {
-            *self.states.entry(state::name(state)).or_insert(0) += 1;
+            self.by_state[state::number(state)] += 1;
         }
     }
 
     fn remove(&mut self, record: &Record<'_>, threads: bool) {
         self.tasks -= 1;
         self.num_threads -= threads_of(record, threads);
-        if let Some(state) = record.state()
-            && let Some(count) = self.states.get_mut(state::name(state))
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.states.remove(state::name(state));
-            }
+        if let Some(state) = record.state() {
+            self.by_state[state::number(state)] -= 1;
         }
+    }
+
+    /// Number of tasks in each state that any of them is in, by the state's name.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        state::named(&self.by_state)
     }
 }
 
@@ -330,14 +329,18 @@ impl LastValues {
     }
 
     fn record(&self, index: usize) -> Record<'_> {
-        Record::new(self.record_bytes(index), &self.layout, self.tasks[index].filled)
+        self.record_with(index, self.tasks[index].filled)
+    }
+
+    fn record_with(&self, index: usize, filled: FieldSet) -> Record<'_> {
+        Record::new(self.record_bytes(index), &self.layout, filled)
             .expect("records of the layout's size")
     }
 
-    /// Subtracts a record from the totals, before it is replaced or removed.
-    fn subtract(&mut self, index: usize) {
+    /// Subtracts a record with these fields from the totals, before it is replaced or removed.
+    fn subtract(&mut self, index: usize, filled: FieldSet) {
         let mut totals = std::mem::take(&mut self.totals);
-        totals.remove(&self.record(index), self.threads);
+        totals.remove(&self.record_with(index, filled), self.threads);
         self.totals = totals;
     }
 
@@ -349,13 +352,13 @@ impl LastValues {
             self.zombies.remove(&key);
         }
         let last = LastRecord { filled: record.filled(), serial: self.serial };
-        if let Some(index) = self.tasks.get_index_of(&key) {
-            self.subtract(index);
+        // One search: a key of ten thousand tasks is read by this.
+        let (index, before) = self.tasks.insert_full(key, last);
+        if let Some(LastRecord { filled, serial }) = before {
+            self.subtract(index, filled);
             self.records.set(index, record.bytes());
-            self.changed += usize::from(self.tasks[index].serial != self.serial);
-            self.tasks[index] = last;
+            self.changed += usize::from(serial != self.serial);
         } else {
-            self.tasks.insert(key, last);
             self.records.push(record.bytes());
             self.changed += 1;
         }
@@ -364,9 +367,10 @@ impl LastValues {
 
     fn remove(&mut self, key: &TaskKey) {
         self.zombies.remove(key);
-        let Some(index) = self.tasks.get_index_of(key) else { return };
-        self.subtract(index);
-        self.changed -= usize::from(self.tasks[index].serial == self.serial);
+        let Some((index, _, last)) = self.tasks.get_full(key) else { return };
+        let LastRecord { filled, serial } = *last;
+        self.subtract(index, filled);
+        self.changed -= usize::from(serial == self.serial);
         // The last task takes its index.
         self.tasks.swap_remove_index(index);
         self.records.swap_remove(index);

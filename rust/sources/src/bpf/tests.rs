@@ -348,7 +348,7 @@ fn the_walk_skips_sleepers() {
     let met = run.wanted + run.unchanged;
     assert!(met < 290, "the walk met {met} processes");
     let totals = source.unchanged().expect("a partial snapshot").totals().clone();
-    assert!(totals.tasks >= 300 && totals.states["sleeping"] >= 300, "{totals:?}");
+    assert!(totals.tasks >= 300 && totals.states()["sleeping"] >= 300, "{totals:?}");
     let living = snapshot.len() - snapshot.header().exited as usize;
     assert_eq!(snapshot.header().unchanged as usize + living, totals.tasks);
     for sleeper in &mut sleepers {

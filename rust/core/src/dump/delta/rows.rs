@@ -11,15 +11,16 @@
 
 use super::{Advance, Whole};
 use crate::codec::{self, Head};
-use crate::dump::field_table::FieldTable;
+use crate::dump::field_table::{FieldTable, number};
 use crate::dump::limits;
+use crate::fields::Field;
 use crate::header::{Flags, Header};
 use crate::layout::Layout;
 use crate::record::Record;
 use crate::snapshot::{SharedBytes, Snapshot};
 
 /// A snapshot's header, and its records in slots.
-pub(in crate::dump) struct Rows {
+pub(crate) struct Rows {
     /// The header of the byte form: all bytes before the records.
     pub(super) form: Vec<u8>,
     pub(super) head: Head,
@@ -106,47 +107,54 @@ impl Rows {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(whole.records().len()).ok()?;
         bytes.extend_from_slice(whole.records());
-        Rows::with_slots(whole, bytes)
-    }
-
-    /// The same, in the memory of the frame.
-    pub(super) fn of_owned(whole: Whole<Vec<u8>>) -> Option<Rows> {
-        let records = whole.records.clone();
-        let rows = Rows::with_slots(&whole, Vec::new())?;
-        let mut bytes = whole.bytes;
-        bytes.truncate(records.end);
-        bytes.drain(..records.start);
-        Some(Rows { slots: Slots { bytes, ..rows.slots }, ..rows })
-    }
-
-    /// The records of a full frame, which are `bytes`.
-    fn with_slots<B: AsRef<[u8]>>(whole: &Whole<B>, bytes: Vec<u8>) -> Option<Rows> {
         let head = codec::decode_head(whole.bytes.as_ref(), whole.bytes.as_ref().len()).ok()?;
-        let count = u32::try_from(whole.len()).ok()?;
-        let slots = Slots {
-            size: whole.layout.record_size(),
-            bytes,
-            clocks: vec![whole.clock_ns; count as usize],
-            used_by: vec![0; count as usize],
-            free: Vec::new(),
-        };
-        Some(Rows {
-            form: whole.header().to_vec(),
-            head,
-            order: (0..count).collect(),
-            masks: (0..whole.len()).map(|row| whole.mask_index(row)).collect(),
-            slots,
-            deltas: 0,
-            last: None,
-        })
+        let masks = (0..whole.len()).map(|row| whole.mask_index(row)).collect();
+        let clocks = vec![whole.clock_ns; u32::try_from(whole.len()).ok()? as usize];
+        Some(Rows::new(whole.header().to_vec(), head, masks, bytes, clocks))
     }
 
-    pub(in crate::dump) fn header(&self) -> &Header {
+    /// Records under a header, than which those of living tasks may be older. `masks` are the
+    /// indices of their masks, all 0 where it is empty. None where there are too many.
+    pub(super) fn of_records(
+        header: &Header,
+        layout: &Layout,
+        records: Vec<u8>,
+        masks: &[u8],
+    ) -> Option<Rows> {
+        let size = layout.record_size();
+        let count = u32::try_from(records.len() / size).ok()?;
+        let living = (count as usize).saturating_sub(header.exited as usize);
+        let time = |(row, record): (usize, &[u8])| {
+            let time_at = layout.offset(Field::ac_time_ns).filter(|_| row < living);
+            let time_ns = time_at.map_or(0, |at| number(record, at, 8, layout.is_swapped()));
+            if time_ns == 0 { header.begin.monotonic_ns } else { time_ns }
+        };
+        let clocks = records.chunks_exact(size).enumerate().map(time).collect();
+        let head = Head {
+            header: header.clone(),
+            layout: layout.clone(),
+            records: 0..records.len(),
+            mask_indices: 0..masks.len(),
+        };
+        let form = codec::encode_head(header, layout, count as usize);
+        let mut masks = masks.to_vec();
+        masks.resize(count as usize, 0);
+        Some(Rows::new(form, head, masks, records, clocks))
+    }
+
+    fn new(form: Vec<u8>, head: Head, masks: Vec<u8>, bytes: Vec<u8>, clocks: Vec<u64>) -> Rows {
+        let (size, used_by) = (head.layout.record_size(), vec![0; clocks.len()]);
+        let order = (0..clocks.len() as u32).collect();
+        let slots = Slots { size, bytes, clocks, used_by, free: Vec::new() };
+        Rows { form, head, order, masks, slots, deltas: 0, last: None }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
         &self.head.header
     }
 
     /// Number of rows.
-    pub(in crate::dump) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.order.len()
     }
 
@@ -217,13 +225,13 @@ impl Rows {
         Some(out)
     }
 
-    /// The layout of the records.
-    pub(super) fn layout(&self) -> &Layout {
-        &self.head.layout
+    /// The snapshot. None where there is no memory.
+    pub(super) fn to_snapshot(&self, table: &FieldTable) -> Option<Snapshot<SharedBytes>> {
+        self.part(table, self.head.header.clone(), &self.order, &self.masks)
     }
 
     /// The records, for a table in which nothing follows the clock.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let masks = &self.head.header.masks;
         self.order.iter().zip(&self.masks).filter_map(|(&slot, &mask)| {
             let filled = masks.get(usize::from(mask)).copied().unwrap_or_default();
