@@ -4,6 +4,7 @@
 //! ```text
 //! text (numbers and names) -> table (rows and columns) -> view (values) -> head, foot -> screen
 //! rows, row_key (tasks and groups), selection (which one), line (text with styles)
+//! tree <- laid_out (the tree of an interval, which keys use again)
 //! canvas: the lines of a screen that differ from those on the terminal
 //! ```
 //!
