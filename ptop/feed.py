@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Protocol
 
 import taskstats
@@ -331,18 +331,14 @@ class RecordedFeed:
         return f"{which} left out: {self.frames.lost[lost[0]]}"
 
     def spike(self, column: str, by: int) -> str:
-        end = time.monotonic() + SEARCH_S
-        try:
-            found = spikes.find(
-                range(self.index + by, len(self.frames) if by > 0 else 0, by),
-                1,
-                self._peaks.setdefault(column, {}),
-                lambda index: spikes.peak(self.frames.interval(index), column),
-                lambda: time.monotonic() > end,
-            )
-        except TimeoutError as late:
-            return too_late(self.frames.times_ns[late.args[0]])
-        return "" if self.show(found) else "none at all"
+        return go_to_spike(
+            self,
+            range(self.index + by, len(self.frames) if by > 0 else 0, by),
+            1,
+            self._peaks.setdefault(column, {}),
+            lambda index: spikes.peak(self.frames.interval(index), column),
+            self.frames.times_ns.__getitem__,
+        )
 
     @property
     def number(self) -> int | None:
@@ -401,9 +397,29 @@ def minute_of(number: int, age_ns: Callable[[int], int], first: int = 0) -> int:
     return number - at
 
 
-def too_late(time_ns: int) -> str:
-    """What a search says that takes too long."""
-    return f"none as far as {stamp(time_ns)}; the same key looks further"
+class Shows(Protocol):
+    """What goes to a frame."""
+
+    def show(self, number: int | None, /) -> bool:
+        """Go to a frame; returns False if it is None."""
+
+
+def go_to_spike(
+    feed: Shows,
+    frames: range,
+    first: int,
+    peaks: MutableMapping[int, spikes.Peak],
+    measure: Callable[[int], spikes.Peak],
+    time_ns: Callable[[int], int],
+) -> str:
+    """Go to the first spike among `frames`, as of `spikes.find`. `time_ns` is the end of a frame.
+    Returns a message if none is found in time."""
+    deadline = time.monotonic() + SEARCH_S
+    try:
+        found = spikes.find(frames, first, peaks, measure, lambda: time.monotonic() > deadline)
+    except TimeoutError as late:
+        return f"none as far as {stamp(time_ns(late.args[0]))}; the same key looks further"
+    return "" if feed.show(found) else "none at all"
 
 
 def warn_of_lacks(source: taskstats.Source) -> None:

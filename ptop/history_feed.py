@@ -9,7 +9,7 @@ import taskstats
 
 from ptop import spikes
 from ptop.columns import ReadMeter
-from ptop.feed import SEARCH_S, LiveFeed, minute_of, too_late
+from ptop.feed import LiveFeed, go_to_spike, minute_of
 
 # An interval that is so many times longer than those around it is a gap.
 GAP_FACTOR = 3.0
@@ -213,24 +213,20 @@ class HistoryFeed(LiveFeed):
         number, history = self.number, self.history
         if number is None:
             return "none at all"
-        first, deadline = history.first, time.monotonic() + SEARCH_S
-        peaks = dict(self._peaks.get(column, {}))
+        first = history.first
+        peaks = {at: found for at, found in self._peaks.get(column, {}).items() if at >= first}
         for at, known in enumerate(history.peaks(column, first, history.end), first):
             if known[0] == known[0]:
                 peaks[at] = known
-        try:
-            found = spikes.find(
-                range(number + by, history.end if by > 0 else first - 1, by),
-                first,
-                peaks,
-                lambda at: spikes.peak(history.interval(at).completed(), column),
-                lambda: time.monotonic() > deadline,
-            )
-        except TimeoutError as late:
-            return too_late(history.times_ns(late.args[0])[1])
-        finally:
-            self._peaks = {column: {at: found for at, found in peaks.items() if at >= first}}
-        return "" if self.show(found) else "none at all"
+        self._peaks = {column: peaks}
+        return go_to_spike(
+            self,
+            range(number + by, history.end if by > 0 else first - 1, by),
+            first,
+            peaks,
+            lambda at: spikes.peak(history.interval(at).completed(), column),
+            lambda at: history.times_ns(at)[1],
+        )
 
     def earlier(self, count: int) -> Iterator[taskstats.Interval]:
         number = self.number
