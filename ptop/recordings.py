@@ -57,18 +57,24 @@ def add_span(options: argparse.ArgumentParser) -> None:
 _LATE = ("_strptime", "csv", "datetime", "tqdm")
 
 
+def _named(name: str) -> str:
+    """The file that a name stands for: - is standard input, which has to be a file."""
+    return "/dev/stdin" if name == "-" else name
+
+
 def expanded(names: Sequence[str]) -> list[str]:
     """The files that these names and patterns stand for."""
     paths = []
     for name in names:
         fitting = [] if os.path.lexists(name) else sorted(glob.glob(name))
-        paths += fitting or [name]
+        paths += fitting or [_named(name)]
     return paths
 
 
 def open_dumps(paths: Sequence[str], output: Output | None = None) -> Iterator[taskstats.Dump]:
     """Open files, one after the other. Under sudo, become the user who called it before the
     first is read; `output` is written to nevertheless."""
+    paths = [_named(path) for path in paths]
     if sudo_user() is None:
         yield from map(taskstats.open, paths)
         return

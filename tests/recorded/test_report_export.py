@@ -76,6 +76,22 @@ def test_a_report_has_all_time_of_all_intervals(recording: Path) -> None:
         assert uses == sorted(uses, reverse=True)
 
 
+def test_a_hyphen_is_standard_input(recording: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "rows.csv")
+    for command in (["report", "--format", "json"], ["replay", "-b"], ["export", "-o", output]):
+        done = []
+        for name in (str(recording), "-"):
+            with recording.open("rb") as file:
+                done.append(run(*command, name, stdin=file))
+        assert [one.returncode for one in done] == [0, 0], done[1].stderr
+        assert done[0].stdout == done[1].stdout
+    for command in (["report"], ["replay", "-b"], ["export", "-o", "-"], ["check"]):
+        # What a pipe gives cannot be read again.
+        piped = run(*command, "-", input=b"anything")
+        assert piped.returncode != 0
+        assert b"/dev/stdin is no regular file; write what it holds to a file" in piped.stderr
+
+
 def test_short_lived_tasks_share_a_row(recording: Path) -> None:
     # Seven processes of one name ran and exited between the snapshots; on a busy machine each
     # may live for seconds.
