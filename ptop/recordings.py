@@ -71,12 +71,16 @@ def expanded(names: Sequence[str]) -> list[str]:
     return paths
 
 
-def open_dumps(paths: Sequence[str], output: Output | None = None) -> Iterator[taskstats.Dump]:
+def open_dumps(
+    paths: Sequence[str], output: Output | None = None, *, skip: bool = False
+) -> Iterator[taskstats.Dump]:
     """Open files, one after the other. Under sudo, become the user who called it before the
-    first is read; `output` is written to nevertheless."""
+    first is read; `output` is written to nevertheless. With `skip` a file that is no recording is
+    left out with a message, unless it is the only one."""
     paths = [_named(path) for path in paths]
     if sudo_user() is None:
-        yield from map(taskstats.open, paths)
+        for path in paths:
+            yield from _opened(path, None, skip and len(paths) > 1)
         return
     with contextlib.ExitStack() as opened:
         numbers = []
@@ -91,14 +95,27 @@ def open_dumps(paths: Sequence[str], output: Output | None = None) -> Iterator[t
             output.keep_right()
         taskstats.drop_privileges(None)
         for path, number in zip(paths, numbers, strict=True):
-            yield taskstats.open(path, descriptor=number)
+            yield from _opened(path, number, skip and len(paths) > 1)
+
+
+def _opened(path: str, descriptor: int | None, skip: bool) -> Iterator[taskstats.Dump]:
+    try:
+        dump = taskstats.open(path, descriptor=descriptor)
+    except taskstats.ParseError as error:
+        if not skip:
+            raise
+        sys.stderr.write(f"ptop: left out {safe(str(error))}\n")
+    else:
+        yield dump
 
 
 def frames_of(dump: taskstats.Dump) -> Frames:
-    """The frames of a file; ValueError if it has none."""
+    """The frames of a file; ValueError if it has none, ParseError if damage is why."""
     frames, path = Frames(dump, errors="skip"), os.fspath(dump.path)
     if frames.step(0, 1) is None:
         report_damage(frames)
+        if frames.lost:
+            raise taskstats.ParseError(f"{path}: there is no interval without damage", 0)
         raise ValueError(f"{path} holds no two snapshots of one boot: there is no interval to show")
     return frames
 
@@ -138,10 +155,25 @@ def extent(recordings: Sequence[Frames]) -> str:
     return f"the recording holds {stamp(min(begins))} to {stamp(max(ends))}"
 
 
-def spans(dumps: Iterable[taskstats.Dump], since: str | None, until: str | None) -> list[Span]:
+def spans(
+    dumps: Iterable[taskstats.Dump], since: str | None, until: str | None, *, skip: bool = False
+) -> list[Span]:
     """The spans of files between two times that a user typed. Files without any frame in
-    between are left out; ValueError if that leaves none."""
-    recordings = [frames_of(dump) for dump in dumps]
+    between are left out; ValueError if that leaves none. ParseError for a file that has none
+    because it is damaged, which `skip` leaves out as well."""
+    recordings: list[Frames] = []
+    empty: ValueError | None = None
+    for dump in dumps:
+        try:
+            recordings.append(frames_of(dump))
+        except taskstats.ParseError as error:
+            if not skip:
+                raise
+            empty = error
+        except ValueError as error:
+            empty = error
+    if not recordings:
+        raise empty or ValueError("no file is a recording")
     found = []
     for frames in recordings:
         start, stop = _span(frames, since, until)

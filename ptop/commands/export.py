@@ -233,7 +233,9 @@ def _export_partitions(
     if os.path.lexists(options.output) and not os.path.isdir(options.output):
         options_of.error(f"{options.output} is no directory: give another name to -o")
     try:
-        found = spans(open_dumps(expanded(options.files)), options.since, options.until)
+        skip = options.skip_damaged
+        dumps = open_dumps(expanded(options.files), skip=skip)
+        found = spans(dumps, options.since, options.until, skip=skip)
     except taskstats.ParseError:
         raise
     except ValueError as error:
@@ -281,7 +283,9 @@ def main(words: Sequence[str]) -> int:
         return _export_partitions(options, options_of, names)
     with _output(options.output, files) as output:
         try:
-            found = spans(open_dumps(files, output), options.since, options.until)
+            skip = options.skip_damaged
+            dumps = open_dumps(files, output, skip=skip)
+            found = spans(dumps, options.since, options.until, skip=skip)
         except taskstats.ParseError:
             raise
         except ValueError as error:

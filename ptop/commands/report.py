@@ -225,7 +225,9 @@ def main(words: Sequence[str]) -> int:
     options = options_of.parse_args(words)
     totals = Totals()
     try:
-        found = spans(open_dumps(expanded(options.files)), options.since, options.until)
+        skip = options.skip_damaged
+        dumps = open_dumps(expanded(options.files), skip=skip)
+        found = spans(dumps, options.since, options.until, skip=skip)
     except taskstats.ParseError:
         raise
     except ValueError as error:

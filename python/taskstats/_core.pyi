@@ -1646,7 +1646,7 @@ def open(
     """
 
 def read(
-    paths: _Recording | Iterable[_Recording],
+    paths: Sequence[_Recording | Dump],
     columns: Sequence[str] | None = None,
     *,
     begin_ns: int | datetime | None = None,
@@ -1657,7 +1657,7 @@ def read(
 ) -> Columns:
     """Return the records of all snapshots of one or more recordings as columns.
 
-    `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs read in
+    `paths` are paths, binary files, bytes of recordings, and Dumps. All CPUs read in
     parallel, without the GIL, and all rows are in memory then. `columns` are names of `FIELDS`, and
     `time_ns` and `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`,
     `path`, `user`, `cgroup` and `cmdline`; None reads all fields that the files hold, with time,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import tempfile
@@ -17,6 +18,9 @@ Recording: TypeAlias = str | os.PathLike[str] | IO[bytes] | bytes | bytearray | 
 
 # The names of the recordings of a directory.
 _NAMES = "*.tsd"
+_RECORDINGS = "give a path, a binary file, bytes, or a list of these"
+_NO_MATCH = "no file matches this pattern"
+_EMPTY = f"no recording ({_NAMES}) in this directory"
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Found:
     place: object
     #: The file system of fsspec that has it.
     remote: Any = None
+    #: Why there is none.
+    lacks: FileNotFoundError | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -41,15 +47,21 @@ class Found:
 
     def open(self, **options: Any) -> Dump:
         """Open it, with the options of `open`. Raises what `open` raises."""
+        if self.lacks:
+            raise self.lacks
         if isinstance(self.place, Dump):
             return self.place
         if self.remote is None:
             return open_dump(self.place, **options)  # type: ignore[arg-type]
         # A file without a name: its pages need not stay in memory.
         with tempfile.TemporaryFile() as copy:
-            with self.remote.open(self.place, "rb") as file:
-                while block := file.read(1 << 20):
-                    copy.write(block)
+            try:
+                with self.remote.open(self.place, "rb") as file:
+                    while block := file.read(1 << 20):
+                        copy.write(block)
+            except FileNotFoundError:
+                # That of a file system may have the name alone.
+                raise _none(os.strerror(errno.ENOENT), str(self.place)) from None
             copy.flush()
             return open_dump(str(self.place), descriptor=copy.fileno(), **options)
 
@@ -59,7 +71,7 @@ def recordings(
 ) -> Iterator[Found]:
     """Yield the recordings that `src` stands for.
 
-    Raises FileNotFoundError for a pattern, or a directory, without a recording.
+    A pattern, or a directory, without a recording is one that cannot be opened.
     """
     for one in each(src):
         if isinstance(one, str | os.PathLike):
@@ -73,6 +85,8 @@ def each(src: Recording | Iterable[Recording]) -> Iterable[Recording]:
     single = isinstance(src, str | os.PathLike | bytes | bytearray | memoryview | Dump)
     if single or hasattr(src, "read"):
         return [src]  # type: ignore[list-item]
+    if not isinstance(src, Iterable):
+        raise TypeError(f"{src!r} is no recording: {_RECORDINGS}")
     return src  # type: ignore[return-value]
 
 
@@ -84,11 +98,11 @@ def _named(name: str, storage_options: dict[str, Any]) -> Iterator[Found]:
     if os.path.isdir(name):
         paths = sorted(str(path) for path in Path(name).rglob(_NAMES) if path.is_file())
         if not paths:
-            raise FileNotFoundError(f"{name} has no recording: no file {_NAMES}")
+            yield Found(name, lacks=_none(_EMPTY, name))
     elif glob.has_magic(name) and not os.path.lexists(name):
         paths = sorted(glob.glob(name, recursive=True))
         if not paths:
-            raise FileNotFoundError(f"no file matches {name!r}")
+            yield Found(name, lacks=_none(_NO_MATCH, name))
     else:
         paths = [name]
     yield from map(Found, paths)
@@ -100,12 +114,18 @@ def _remote(url: str, storage_options: dict[str, Any]) -> Iterator[Found]:
     except ImportError:
         raise ImportError(f"{url} needs fsspec: pip install 'precise-top[remote]'") from None
     system, path = url_to_fs(url, **storage_options)
+    lacks = _NO_MATCH
     if glob.has_magic(path):
         paths = sorted(system.glob(path))
     elif system.isdir(path):
         paths = sorted(system.glob(f"{path.rstrip('/')}/**/{_NAMES}"))
+        lacks = _EMPTY
     else:
         paths = [path]
     if not paths:
-        raise FileNotFoundError(f"no file matches {url!r}")
+        yield Found(url, lacks=_none(lacks, url))
     yield from (Found(path, system) for path in paths)
+
+
+def _none(reason: str, name: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, reason, name)

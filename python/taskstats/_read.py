@@ -49,10 +49,10 @@ def read(
 ) -> Columns | Iterator[Columns]:
     """Return the records of all snapshots of one or more recordings as columns.
 
-    `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs read in
-    parallel, without the GIL, and all rows are in memory then. With `batches` the rows come in
-    batches of some MB, a few of which are in memory at a time; `paths` may also be what `scan`
-    takes. `scan` returns what each task used in each interval.
+    `paths` is what `scan` takes: paths, patterns, directories, URLs, binary files, bytes and Dumps.
+    All CPUs read in parallel, without the GIL, and all rows are in memory then. With `batches` the
+    rows come in batches of some MB, a few of which are in memory at a time. `scan` returns what
+    each task used in each interval.
 
     `columns` are names of `FIELDS`, and `time_ns` and `monotonic_ns` (the snapshot's begin),
     `exited`, `host`, `boot_id`, `source`, `path`, `user`, `cgroup`, `cmdline`, and labels such as
@@ -66,8 +66,12 @@ def read(
     """
     options: dict[str, Any] = {"mmap": mmap, "record_size": record_size}
     if not batches:
-        whole: Any = paths
-        return read_all(whole, columns, begin_ns=begin_ns, end_ns=end_ns, errors=errors, **options)
+        places: list[Any] = []
+        for found in recordings(paths, {}):
+            if found.lacks and errors == "raise":
+                raise found.lacks
+            places.append(found.open(**options) if found.is_remote else found.place)
+        return read_all(places, columns, begin_ns=begin_ns, end_ns=end_ns, errors=errors, **options)
     src = list(each(paths))
     if columns is None:
         columns = _held(src, options)

@@ -18,15 +18,15 @@ Design decisions
 from __future__ import annotations
 
 import datetime
+import operator
 import os
 import stat
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from taskstats._core import Columns, Dump, ScanReader, column_types
-from taskstats._errors import DamageWarning, ParseError
+from taskstats._errors import ParseError, warn_of
 from taskstats._files import Found, Recording, recordings
 from taskstats.recorded import COLUMNS
 
@@ -137,7 +137,7 @@ class Scan:
                 for part in (times(dump) if times else [range(len(dump))])
             ]
             yield from self._read(parts, columns, hosts)
-        self._warn()
+        warn_of(self.lost)
 
     def _read(
         self,
@@ -178,23 +178,14 @@ class Scan:
             if not self._skip:
                 raise
             offset = error.offset if isinstance(error, ParseError) else None
-            # The message of a damage begins with the path.
+            # The message of a damage begins with the path, and ends with the offset.
             text = str(error).removeprefix(f"{os.fspath(found.path)}: ")
+            text = text.removesuffix(f" (byte {offset})")
             reason = getattr(error, "strerror", None) or text
             self.lost.append(
                 {"path": found.path, "snapshot": None, "offset": offset, "reason": reason}
             )
             return None
-
-    def _warn(self) -> None:
-        if self.lost:
-            first, count = self.lost[0], len(self.lost)
-            warnings.warn(
-                f"left out {count} part{'s' * (count > 1)} of recordings, the first in"
-                f" {os.fspath(first['path'])}: {first['reason']}; see .lost",
-                DamageWarning,
-                stacklevel=3,
-            )
 
     def to_arrow(self) -> pyarrow.RecordBatchReader:
         """Return a reader of the rows, which can be read once; needs pyarrow.
@@ -267,9 +258,14 @@ class Scan:
 
 
 def time_ns(when: When) -> int:
-    """Return a time in ns since 1970."""
+    """Return a time in ns since 1970; 0 for one before that. Raises TypeError."""
     if isinstance(when, datetime.datetime):
         # Whole microseconds: a float has too few digits.
         epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        return (when.astimezone(datetime.UTC) - epoch) // datetime.timedelta(microseconds=1) * 1000
-    return int(when)
+        since = when.astimezone(datetime.UTC) - epoch
+        return max(since // datetime.timedelta(microseconds=1) * 1000, 0)
+    try:
+        number = operator.index(when)
+    except TypeError:
+        raise TypeError(f"{when!r} is no time: give a datetime, or ns since 1970") from None
+    return max(number, 0)

@@ -176,7 +176,11 @@ def _time(text: str) -> int:
 
 
 def _paths(patterns: Sequence[str]) -> list[str]:
-    return [str(found.place) for found in recordings(patterns, {})]
+    found = list(recordings(patterns, {}))
+    for one in found:
+        if one.lacks:
+            raise one.lacks
+    return [str(one.place) for one in found]
 
 
 def _opened(path: str, skip: bool) -> Dump | None:

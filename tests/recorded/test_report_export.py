@@ -352,6 +352,37 @@ def test_damage_is_an_error_unless_it_is_to_be_left_out(tmp_path: Path) -> None:
     assert out.stat().st_size
 
 
+def test_files_without_an_interval_are_left_out(recording: Path, tmp_path: Path) -> None:
+    """As a recorder has just begun them, or where all of them is damaged."""
+    begun, empty, lost = (tmp_path / f"{name}.tsd" for name in ("begun", "empty", "lost"))
+    record(begun, 1)
+    empty.write_bytes(b"")
+    record(lost, 2, full_every=1, level=None)
+    damage(lost, 0)
+    damage(lost, 1)
+    words = {
+        "report": ["--format", "csv"],
+        "export": ["--columns", NAMES],
+        "partition": ["--columns", NAMES, "--partition", "host", "-o", str(tmp_path / "lake")],
+    }
+    for name, options in words.items():
+        command = "report" if name == "report" else "export"
+        alone = run(command, str(recording), *options)
+        done = run(command, str(recording), str(begun), *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, alone.stdout, b"")
+        for bad in (empty, lost):
+            files = [command, str(bad), str(recording)]
+            assert run(*files, *options).returncode == 1
+            done = run(*files, *options, "--skip-damaged")
+            assert (done.returncode, done.stdout) == (0, alone.stdout)
+            assert str(bad).encode() in done.stderr
+            # Nothing is left.
+            done = run(command, str(bad), *options, "--skip-damaged")
+            assert done.returncode == 1
+            assert b"usage:" not in done.stderr
+        assert run(command, str(begun), *options).returncode == 2
+
+
 def test_a_terminal_shows_progress(recording: Path) -> None:
     # Ten times the work, so that it takes longer; the bar is removed at the end.
     words = ["-c", PATIENT, "report", *[str(recording)] * 10]

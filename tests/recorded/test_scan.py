@@ -117,8 +117,35 @@ def test_read_takes_files_and_bytes_and_no_columns(recording: Path) -> None:
     assert sum(map(len, taskstats.scan(data, columns=[]))) == len(by_frames(recording, ["ac_pid"]))
     with pytest.raises(taskstats.ParseError, match=r"taskstats\.open or taskstats\.scan"):
         taskstats.parse(data)
-    with pytest.raises(TypeError, match="give a path"):
-        taskstats.read(7)  # type: ignore[call-overload]
+    wrong: Any
+    for wrong in (7, [7], None):
+        with pytest.raises(TypeError, match="give a path"):
+            taskstats.read(wrong)
+
+
+def test_read_takes_what_scan_takes(recording: Path, folder: Path) -> None:
+    expected = tuples(taskstats.read(recording, ["ac_pid"]))
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/read/a.tsd", recording.read_bytes())
+    for source, count in (
+        (folder, 3),
+        (f"{folder}/*.tsd", 2),
+        ("memory://read", 1),
+        (taskstats.open(recording), 1),
+    ):
+        assert tuples(taskstats.read(source, ["ac_pid"])) == expected * count
+    begin = datetime.datetime(1960, 1, 1, tzinfo=datetime.UTC)
+    assert tuples(taskstats.read(recording, ["ac_pid"], begin_ns=begin)) == expected
+
+
+def test_what_is_no_time_is_refused(recording: Path) -> None:
+    before = datetime.datetime(1960, 1, 1, tzinfo=datetime.UTC)
+    assert found(taskstats.scan(recording, columns=NAMES, begin=before, end=before)) == []
+    every = taskstats.scan(recording, columns=NAMES)
+    assert found(taskstats.scan(recording, columns=NAMES, begin=-1)) == found(every)
+    for time in ("2026-01-01", "5", 1.5, datetime.date(2026, 1, 1)):
+        with pytest.raises(TypeError, match="give a datetime, or ns since 1970"):
+            taskstats.scan(recording, begin=time)  # type: ignore[arg-type]
 
 
 def test_times_select_the_ends_of_intervals(recording: Path) -> None:
@@ -243,6 +270,66 @@ def test_damage_raises_or_is_skipped_everywhere(tmp_path: Path) -> None:
     frames = Frames(taskstats.open(path), errors="skip")
     assert sum(map(len, frames.intervals())) == len(kept)
     assert list(frames.lost) == [2]
+
+
+def test_what_is_nowhere_is_damage_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bare/notes.txt", b"no recording")
+    places = [
+        str(tmp_path / "empty"),
+        str(tmp_path / "none-*.tsd"),
+        "memory://bare",
+        "memory://bare/*.tsd",
+        "memory://bare/one.tsd",
+    ]
+    for place in places:
+        for request in (
+            lambda place=place: found(taskstats.scan(place, columns=NAMES)),
+            lambda place=place: taskstats.read(place, ["ac_pid"]),
+        ):
+            with pytest.raises(FileNotFoundError) as caught:
+                request()
+            assert place.removeprefix("memory:/") in str(caught.value.filename)
+            assert str(caught.value).count(caught.value.filename) == 1
+    scan = taskstats.scan(places, columns=NAMES, on_error="skip")
+    with pytest.warns(taskstats.DamageWarning, match="5 parts") as warned:
+        assert found(scan) == []
+    assert len(scan.lost) == 5
+    # Python shows a warning once for each place: that of the caller, not one in the package.
+    assert [Path(one.filename).name for one in warned] == [Path(__file__).name]
+    with pytest.warns(taskstats.DamageWarning) as warned:
+        assert len(taskstats.read(tmp_path / "none.tsd", ["ac_pid"], errors="skip")) == 0
+    assert [Path(one.filename).name for one in warned] == [Path(__file__).name]
+
+
+def test_reasons_are_the_same_of_read_and_scan(tmp_path: Path) -> None:
+    (tmp_path / "foreign.tsd").write_text("something else, that is no recording")
+    scan = taskstats.scan(tmp_path, columns=["ac_pid"], on_error="skip")
+    with pytest.warns(taskstats.DamageWarning):
+        assert not list(scan)
+    with pytest.warns(taskstats.DamageWarning):
+        read = taskstats.read(tmp_path, ["ac_pid"], errors="skip")
+    assert scan.lost == read.lost
+
+
+def test_a_slice_of_a_recording_is_scanned(recording: Path) -> None:
+    dump = taskstats.open(recording)
+    part, names = dump[3:6], ["time_ns", "ac_pid"]
+    scanned = taskstats.scan(part, columns=names)
+    # Of three snapshots there are two intervals.
+    expected = [row for row in by_frames(recording, names) if row[0] in part.times_ns[1:]]
+    assert found(scanned) == expected
+    lazy = scanned.to_polars().filter(pl.col("time_ns") > part.times_ns[1]).collect()
+    assert lazy.height == len([row for row in expected if row[0] == part.times_ns[2]])
+    records = tuples(part.read(names))
+    assert found(taskstats.scan(part, columns=names, rows="record")) == records
+    assert tuples(taskstats.read(part, names)) == records
+    assert tuples(taskstats.read([part, dump[:1]], names)) == tuples(dump[3:6].read(names)) + (
+        tuples(dump[:1].read(names))
+    )
+    with pytest.raises(ValueError, match="leave out the step"):
+        found(taskstats.scan(dump[::2], columns=names))
 
 
 def test_a_lost_header_of_an_unfinished_recording_is_damage(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 //! `taskstats.Columns`: records of many snapshots, as Arrow arrays.
 
-use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,12 +10,13 @@ use arrow_schema::{ArrowError, SchemaRef};
 use precise_top_core::columns::{ColumnKind, Columns, SnapshotRows, ValueType};
 use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot, TaskTable};
 use precise_top_sources::{DumpFile, Error, Lost, in_words};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict, PyList};
 
 use crate::arrow;
 use crate::convert::{memoryview, metric, moment};
+use crate::dump::PyDump;
 use crate::errors::{parse_error, python_error};
 use crate::recording::Recording;
 use crate::signals::Signals;
@@ -156,7 +156,13 @@ fn of_interval(name: &str) -> PyResult<ColumnKind> {
         let message = format!("no column {name:?}: only recordings have labels (taskstats.scan)");
         return Err(PyValueError::new_err(message));
     }
-    ColumnKind::of_interval(name).map_or_else(|| metric(name).map(ColumnKind::Metric), Ok)
+    let kind = ColumnKind::of_interval(name);
+    kind.or_else(|| Metric::from_name(name).map(ColumnKind::Metric)).ok_or_else(|| {
+        let beside = ColumnKind::NOT_FIELDS.map(ColumnKind::name).join(", ");
+        let error = metric(name).err().map_or_else(String::new, |error| error.to_string());
+        let error = error.trim_start_matches("ValueError: ");
+        PyValueError::new_err(format!("{error}, or one of interval_ns, {beside}"))
+    })
 }
 
 /// Time and place, and all fields of the first snapshot of each file.
@@ -200,15 +206,9 @@ pub(crate) fn skips(errors: &str) -> PyResult<bool> {
 
 /// Warns of what was left out.
 fn warn_of(py: Python<'_>, lost: &[LostRow]) -> PyResult<()> {
-    let Some(first) = lost.first() else { return Ok(()) };
-    let (path, reason) = (first.path.display(), &first.reason);
-    let parts = if lost.len() == 1 { "part" } else { "parts" };
-    let text = format!(
-        "left out {} {parts} of recordings, the first in {path}: {reason}; see .lost",
-        lost.len()
-    );
-    let category = py.import("taskstats._errors")?.getattr("DamageWarning")?;
-    PyErr::warn(py, &category, &CString::new(text)?, 1)
+    let lost: Vec<_> = lost.iter().map(|lost| lost.to_dict(py)).collect::<PyResult<_>>()?;
+    py.import("taskstats._errors")?.call_method1("warn_of", (lost,))?;
+    Ok(())
 }
 
 /// Reads columns. What cannot be read is an error, or left out with `skip`; `unopened` files
@@ -508,9 +508,27 @@ impl PyColumns {
     }
 }
 
+/// What `read` is given.
+enum Given {
+    /// A recording that is not open yet.
+    Named(Recording),
+    /// A file that is open, and indices of its snapshots.
+    Open(Arc<DumpFile>, Vec<usize>),
+}
+
+impl Given {
+    fn of(given: &Bound<'_, PyAny>) -> PyResult<Given> {
+        if let Ok(dump) = given.cast::<PyDump>() {
+            return Ok(Given::Open(Arc::clone(&dump.get().file), dump.get().all_places()));
+        }
+        let none = || PyTypeError::new_err("give a path, a binary file, bytes, or a list of these");
+        Recording::of(given)?.map(Given::Named).ok_or_else(none)
+    }
+}
+
 /// Return the records of all snapshots of one or more recordings as columns.
 ///
-/// `paths` is a path, a binary file, the bytes of a recording, or a list of these. All CPUs
+/// `paths` is a list of paths, binary files, bytes of recordings, and Dumps. All CPUs
 /// read in parallel, without the GIL, and all rows are in memory then. `columns` are names of `FIELDS`, and `time_ns` and
 /// `monotonic_ns` (the snapshot's begin), `exited`, `host`, `boot_id`, `source`, `path`, `user`,
 /// `cgroup` and `cmdline`; None reads all fields that the files hold, with time, host, boot id and
@@ -527,7 +545,7 @@ impl PyColumns {
 #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
 pub(crate) fn read_recordings(
     py: Python<'_>,
-    paths: Bound<'_, PyAny>,
+    paths: Vec<Bound<'_, PyAny>>,
     columns: Option<Vec<String>>,
     begin_ns: Option<Bound<'_, PyAny>>,
     end_ns: Option<Bound<'_, PyAny>>,
@@ -536,27 +554,30 @@ pub(crate) fn read_recordings(
     record_size: Option<usize>,
 ) -> PyResult<PyColumns> {
     let skip = skips(errors)?;
-    let recordings = Recording::all_of(&paths)?;
+    let given = paths.iter().map(Given::of).collect::<PyResult<Vec<_>>>()?;
     let begin_ns = begin_ns.as_ref().map(moment).transpose()?.flatten();
     let end_ns = end_ns.as_ref().map(|time| moment(time).map(|time| time.unwrap_or(0)));
     let times = begin_ns.unwrap_or(0)..end_ns.transpose()?.unwrap_or(u64::MAX);
     let opened = py.detach(|| {
         let (mut files, mut unopened) = (Vec::new(), Vec::new());
-        for recording in &recordings {
-            let file = match recording.open(mmap, record_size) {
-                Ok(file) => file,
-                Err(error) => {
-                    let row = LostRow::file(recording.name(), &error).filter(|_| skip);
-                    unopened.push(row.ok_or(error)?);
-                    continue;
-                }
+        for given in given {
+            let (file, mut indices) = match given {
+                Given::Open(file, indices) => (file, indices),
+                Given::Named(recording) => match recording.open(mmap, record_size) {
+                    Ok(file) => {
+                        let indices = (0..file.reader().len()).collect();
+                        (Arc::new(file), indices)
+                    }
+                    Err(error) => {
+                        let row = LostRow::file(recording.name(), &error).filter(|_| skip);
+                        unopened.push(row.ok_or(error)?);
+                        continue;
+                    }
+                },
             };
-            let reader = file.reader();
-            let inside = |&index: &usize| {
-                reader.time_ns(index).is_some_and(|time_ns| times.contains(&time_ns))
-            };
-            let indices = (0..reader.len()).filter(inside).collect();
-            files.push((Arc::new(file), indices));
+            let time_ns = |index: usize| file.reader().time_ns(index);
+            indices.retain(|&index| time_ns(index).is_some_and(|time_ns| times.contains(&time_ns)));
+            files.push((file, indices));
         }
         Ok((files, unopened))
     });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use precise_top_core::dump::Cursor;
 use precise_top_core::names::StringKey;
 use precise_top_sources::DumpFile;
-use pyo3::exceptions::{PyIndexError, PyLookupError, PyTypeError};
+use pyo3::exceptions::{PyIndexError, PyLookupError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PySlice};
@@ -42,6 +43,21 @@ impl PyDump {
     pub(crate) fn place(&self, index: usize) -> Option<usize> {
         let offset = isize::try_from(index).ok()?.checked_mul(self.step)?;
         (index < self.length).then_some(self.first.checked_add_signed(offset)?)
+    }
+
+    /// The indices in the file of all snapshots.
+    pub(crate) fn all_places(&self) -> Vec<usize> {
+        (0..self.length).filter_map(|index| self.place(index)).collect()
+    }
+
+    /// The indices in the file of a range of snapshots. ValueError where others lie in between.
+    pub(crate) fn places(&self, range: Range<usize>) -> PyResult<Range<usize>> {
+        if self.step != 1 && self.length > 1 {
+            let message = "a scan needs snapshots that follow each other: leave out the step";
+            return Err(PyValueError::new_err(message));
+        }
+        let end = self.first + range.end.min(self.length);
+        Ok((self.first + range.start).min(end)..end)
     }
 
     fn part(&self, first: usize, step: isize, length: usize) -> PyDump {
@@ -228,8 +244,7 @@ impl PyDump {
         columns: Option<Vec<String>>,
         errors: &str,
     ) -> PyResult<PyColumns> {
-        let places = (0..self.length).filter_map(|index| self.place(index)).collect();
-        let files = vec![(Arc::clone(&self.file), places)];
+        let files = vec![(Arc::clone(&self.file), self.all_places())];
         columns::read(py, files, columns, columns::skips(errors)?, Vec::new())
     }
 

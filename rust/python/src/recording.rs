@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use precise_top_core::SharedBytes;
 use precise_top_sources::{DumpFile, Error};
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::memory;
@@ -41,16 +40,6 @@ impl Recording {
             return Ok(Some(Recording::Bytes(memory::shared(given)?, "<bytes>".into())));
         }
         Ok(None)
-    }
-
-    /// One recording or several.
-    pub(crate) fn all_of(given: &Bound<'_, PyAny>) -> PyResult<Vec<Recording>> {
-        if let Some(one) = Recording::of(given)? {
-            return Ok(vec![one]);
-        }
-        let none = || PyTypeError::new_err("give a path, a binary file, bytes, or a list of these");
-        let items = given.try_iter().map_err(|_| none())?;
-        items.map(|item| Recording::of(&item?)?.ok_or_else(none)).collect()
     }
 
     /// Its name in messages.

@@ -84,9 +84,11 @@ impl PyScanReader {
         };
         let files = parts.iter().map(|(dump, start, stop)| {
             let dump = dump.get();
-            (Arc::clone(&dump.file), *start..*stop)
+            // An interval begins with a snapshot that is among those of the dump.
+            let first = if matches!(rows, ScanRows::Records) { *start } else { (*start).max(1) };
+            Ok((Arc::clone(&dump.file), dump.places(first..*stop)?))
         });
-        let files = files.collect();
+        let files = files.collect::<PyResult<_>>()?;
         let times = begin_ns.unwrap_or(0)..end_ns.unwrap_or(u64::MAX);
         let hosts = hosts.map(asking);
         let condition = condition.and_then(|filter| filter.0);
