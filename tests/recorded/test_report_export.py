@@ -270,6 +270,9 @@ def test_every_column_has_a_type_that_holds_it(recording: Path, tmp_path: Path) 
     table = parquet.read_table(out)
     assert table.column_names == list(COLUMNS)
     last = list(frames_of(recording).intervals())[-1]
+    # Types are those of the kernel: Spark takes 64 bits without a sign as decimals.
+    types = {"ac_nice": "int8", "ac_pid": "uint32", "exited": "bool", "ac_sum_exec_ns": "uint64"}
+    assert {name: str(table.schema.field(name).type) for name in types} == types
     names = ["ac_nice", "task_id", "ac_sum_exec_ns", "cgroup_id", "ac_uid"]
     rows = table.select(names).to_pylist()[-len(last) :]
     assert [tuple(row.values()) for row in rows] == last.select(names)
