@@ -157,13 +157,13 @@ def test_both_say_the_same_of_sleeping_processes(child: subprocess.Popen[bytes])
         time.sleep(0.01)
     of_ours = {process.pid: process for process in ours.process_iter(ATTRIBUTES)}[child.pid]
     of_theirs = theirs.Process(child.pid)
+    assert "status='sleeping'" in repr(of_ours)
     assert of_ours.info == of_theirs.as_dict(ATTRIBUTES)
     assert of_ours.as_dict(ATTRIBUTES) == of_theirs.as_dict(ATTRIBUTES)
-    # psutil counts from the second in which the machine was booted (`btime` of /proc/stat).
+    # psutil counts from the boot in whole seconds, by the clock as it is set now.
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    within_second = booted - theirs.boot_time()
-    expected = of_theirs.create_time() + within_second
-    assert of_ours.create_time() == pytest.approx(expected, abs=0.05)
+    started = of_theirs.create_time() - theirs.boot_time() + booted
+    assert of_ours.create_time() == pytest.approx(started, abs=0.05)
     assert of_ours.memory_info().rss == of_theirs.memory_info().rss
     assert of_ours.memory_info().vms == of_theirs.memory_info().vms
     assert of_ours.uids() == of_theirs.uids()

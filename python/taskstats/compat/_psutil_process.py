@@ -124,7 +124,12 @@ class Process:
         return hash(self.pid)
 
     def __repr__(self) -> str:
-        state = "running" if self.is_running() else "terminated"
+        try:
+            state = self.status()
+        except NoSuchProcess:
+            state = "terminated"
+        except AccessDenied:
+            state = "running"
         if self._reused:
             state = "terminated + PID reused"
         return f"psutil.Process(pid={self.pid}, name={self._name!r}, status={state!r})"
