@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import taskstats
+from taskstats._core import column_types
 
 SPIN = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
 
@@ -441,3 +443,77 @@ def test_what_counts_says_so_in_its_representation() -> None:
     assert repr(taskstats.History(minutes=1)) == "<taskstats.History: 0 intervals>"
     with taskstats.exits() as exits:
         assert repr(exits) == f"<taskstats.Exits: {exits.source}>"
+
+
+def test_a_recorder_says_where_it_writes(tmp_path: Path) -> None:
+    path = tmp_path / "machine.tsd"
+    with taskstats.Recorder(path) as recorder:
+        recorder.write(taskstats.snapshot())
+        assert repr(recorder) == f"<taskstats.Recorder: {path}, {recorder.size} bytes>"
+    assert repr(recorder) == f"<taskstats.Recorder: {path}, closed>"
+
+
+def test_notebooks_show_snapshots_and_columns() -> None:
+    snapshot = taskstats.snapshot()
+    page = snapshot._repr_html_()
+    assert page.count("<tr>") == 11
+    most = max(snapshot, key=lambda task: task.cpu_ns or 0)
+    assert f"<td>{most.ac_pid}</td>" in page
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    columns = interval.columns(["ac_pid", "ac_comm", "blkio_delay_total", "total_pct"])
+    page = columns._repr_html_()
+    assert page.count("<tr>") == 11
+    assert "<th>blkio_delay_total</th>" in page
+    for number in range(10):
+        assert f"<td>{columns['ac_pid'][number]}</td>" in page
+    known = columns.valid("blkio_delay_total")[0]
+    assert ("<td>-</td>" in page) == (not known)
+    assert repr(columns) == f"<taskstats.Columns: {len(interval)} rows of 4 columns>"
+    assert taskstats.columns([], ["ac_pid"])._repr_html_().count("<tr>") == 1
+    # All values of a batch, and no more rows than there are.
+    groups = interval.group("user").columns(["title", "tasks"])
+    assert groups._repr_html_().count("<tr>") == 1 + min(len(groups), 10)
+
+
+def test_names_are_attributes_and_keys_of_a_row(exact: None) -> None:
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    row = interval.by_pid(os.getpid())
+    assert row is not None
+    assert row.user == taskstats.user_name(os.getuid())
+    names = ["user", "cgroup", "container", "pod", "unit"]
+    assert row.to_dict(names) == {name: getattr(row, name) for name in names}
+    columns = interval.columns(["ac_pid", *names])
+    mine = list(columns["ac_pid"]).index(os.getpid())
+    assert [row[name] for name in names] == [columns[name][mine] for name in names]
+    (group,) = (group for group in interval.group("user") if group.uid == os.getuid())
+    assert group.user == row.user
+    with pytest.raises(ValueError, match=r"no column .*user, cgroup, .*cmdline"):
+        interval.columns(["nonsense"])
+
+
+def test_type_checkers_know_the_types_of_columns() -> None:
+    with taskstats.watch(0.05) as intervals:
+        interval = next(intervals)
+    columns = interval.columns(["ac_comm", "rss_kb", "total_pct", "exited"])
+    # Without casts: mypy reads this file.
+    names: list[str | None] = columns["ac_comm"]
+    memory: int = sum(columns["rss_kb"])
+    share: float = max(columns["total_pct"])
+    dead: bool = columns["exited"][0]
+    assert isinstance(names[0], str)
+    assert memory > 0
+    assert isinstance(share, float)
+    assert isinstance(dead, bool)
+    # The lists of the stub are right.
+    stub = (Path(taskstats.__file__).parent / "_core.pyi").read_text()
+    types = {"Text": ["text"], "Count": ["u8", "i8", "u16", "u32", "u64"], "Share": ["f64"]}
+    for kind, allowed in types.items():
+        listed = stub.split(f"_{kind}Column: TypeAlias = Literal[")[1].split("]")[0]
+        columns_of_kind = [name.strip(' \n"') for name in listed.split(",") if name.strip()]
+        found = column_types(columns_of_kind, "interval")
+        assert columns_of_kind
+        assert set(found) <= set(allowed), kind
+    counts = {field["name"] for field in taskstats.FIELDS} - {"ac_comm"}
+    assert counts <= set(re.findall(r'"(\w+)"', stub.split("_CountColumn")[1].split("]")[0]))

@@ -36,6 +36,145 @@ _Bytes: TypeAlias = Buffer | numpy.typing.NDArray[Any]
 _Recording: TypeAlias = str | os.PathLike[str] | IO[bytes] | _Bytes
 _Meter: TypeAlias = Literal["pressure", "disks", "networks", "cgroup"]
 _Cell: TypeAlias = int | float | str | None
+# Columns by the type of their values, so that type checkers know it. Others are Any.
+_TextColumn: TypeAlias = Literal[
+    "host",
+    "boot_id",
+    "source",
+    "path",
+    "user",
+    "cgroup",
+    "container",
+    "pod",
+    "unit",
+    "cmdline",
+    "ac_comm",
+    "title",
+]
+_CountColumn: TypeAlias = Literal[
+    "version",
+    "ac_exitcode",
+    "ac_flag",
+    "ac_nice",
+    "cpu_count",
+    "cpu_delay_total",
+    "blkio_count",
+    "blkio_delay_total",
+    "swapin_count",
+    "swapin_delay_total",
+    "cpu_run_real_total",
+    "cpu_run_virtual_total",
+    "ac_sched",
+    "ac_uid",
+    "ac_gid",
+    "ac_pid",
+    "ac_ppid",
+    "ac_btime",
+    "ac_etime",
+    "ac_utime",
+    "ac_stime",
+    "ac_minflt",
+    "ac_majflt",
+    "coremem",
+    "virtmem",
+    "hiwater_rss",
+    "hiwater_vm",
+    "read_char",
+    "write_char",
+    "read_syscalls",
+    "write_syscalls",
+    "read_bytes",
+    "write_bytes",
+    "cancelled_write_bytes",
+    "nvcsw",
+    "nivcsw",
+    "ac_utimescaled",
+    "ac_stimescaled",
+    "cpu_scaled_run_real_total",
+    "freepages_count",
+    "freepages_delay_total",
+    "thrashing_count",
+    "thrashing_delay_total",
+    "ac_btime64",
+    "compact_count",
+    "compact_delay_total",
+    "ac_tgid",
+    "ac_tgetime",
+    "ac_exe_dev",
+    "ac_exe_inode",
+    "wpcopy_count",
+    "wpcopy_delay_total",
+    "irq_count",
+    "irq_delay_total",
+    "cpu_delay_max",
+    "cpu_delay_min",
+    "blkio_delay_max",
+    "blkio_delay_min",
+    "swapin_delay_max",
+    "swapin_delay_min",
+    "freepages_delay_max",
+    "freepages_delay_min",
+    "thrashing_delay_max",
+    "thrashing_delay_min",
+    "compact_delay_max",
+    "compact_delay_min",
+    "wpcopy_delay_max",
+    "wpcopy_delay_min",
+    "irq_delay_max",
+    "irq_delay_min",
+    "ac_time_ns",
+    "ac_start_ns",
+    "ac_sttime",
+    "ac_cutime",
+    "ac_cstime",
+    "ac_csttime",
+    "ac_gtime",
+    "ac_sum_exec_ns",
+    "rss_kb",
+    "vm_kb",
+    "cgroup_id",
+    "state",
+    "cpu",
+    "num_threads",
+    "task_flags",
+    "tg_utime",
+    "tg_stime",
+    "tg_sum_exec_ns",
+    "task_id",
+    "cpu_delay_max_ts",
+    "blkio_delay_max_ts",
+    "swapin_delay_max_ts",
+    "freepages_delay_max_ts",
+    "thrashing_delay_max_ts",
+    "compact_delay_max_ts",
+    "wpcopy_delay_max_ts",
+    "irq_delay_max_ts",
+    "time_ns",
+    "monotonic_ns",
+    "interval_ns",
+    "user_ns",
+    "system_ns",
+    "steal_ns",
+    "total_ns",
+    "cuser_ns",
+    "csystem_ns",
+    "csteal_ns",
+    "all_ns",
+    "own_ns",
+    "cpu_ns",
+    "tasks",
+]
+_ShareColumn: TypeAlias = Literal[
+    "user_pct",
+    "system_pct",
+    "steal_pct",
+    "total_pct",
+    "cuser_pct",
+    "csystem_pct",
+    "csteal_pct",
+    "all_pct",
+    "own_pct",
+]
 _Style: TypeAlias = Literal[
     "plain",
     "bold",
@@ -705,6 +844,8 @@ class Snapshot:
         """
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export all fields as Arrow columns (PyCapsule interface), in one batch."""
+    def _repr_html_(self) -> str:
+        """Return the tasks that used most CPU time as an HTML table, for notebooks."""
     def to_bytes(self) -> bytes:
         """Return header and records as bytes, which `parse` reads: see docs/dump-format.md."""
 
@@ -740,7 +881,16 @@ class Columns:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-    def __getitem__(self, name: str, /) -> memoryview[Any] | list[str | None]:
+    @overload
+    def __getitem__(self, name: _TextColumn, /) -> list[str | None]: ...
+    @overload
+    def __getitem__(self, name: Literal["exited"], /) -> memoryview[bool]: ...
+    @overload
+    def __getitem__(self, name: _CountColumn, /) -> memoryview[int]: ...
+    @overload
+    def __getitem__(self, name: _ShareColumn, /) -> memoryview[float]: ...
+    @overload
+    def __getitem__(self, name: str, /) -> Any:
         """Return a column by its name.
 
         Numbers are a memoryview of `len(columns)` values in the field's own type, bool for flags,
@@ -775,6 +925,8 @@ class Columns:
         the damage in bytes, and `reason`. `snapshot` is None where names are damaged, or bytes
         that may have been a snapshot; `offset` too where the file could not be opened.
         """
+    def _repr_html_(self) -> str:
+        """Return the first rows as an HTML table, for notebooks."""
     def __arrow_c_schema__(self) -> object:
         """Export names and types (Arrow PyCapsule interface)."""
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -1279,8 +1431,8 @@ class Interval:
 class Row:
     """One row of an interval or of its groups.
 
-    Every column of `Interval.select` is an attribute and a key: `row.total_ns`,
-    `row["nvcsw_per_sec"]`. None is unknown.
+    Every column of `Interval.select` is an attribute and a key, `row.total_ns`,
+    `row["nvcsw_per_sec"]`, and so are `user`, `cgroup` and the names in it. None is unknown.
     """
 
     @property
@@ -1316,6 +1468,9 @@ class Row:
     @property
     def cpu_ns(self) -> int | None:
         """Exact CPU time since the start of the row's tasks, in ns."""
+    @property
+    def user(self) -> str | None:
+        """Name of the user, recorded or this machine's; of a group the one that its tasks share."""
     @property
     def cgroup(self) -> str | None:
         """Path of the cgroup (v2), recorded or asked now; of a group the one of all its tasks."""

@@ -192,7 +192,7 @@ def tuples(found: Columns) -> list[tuple[Cell, ...]]:
 
 
 def _cells(found: Columns, name: str) -> Sequence[Cell]:
-    values = found[name]
+    values: memoryview[int] | memoryview[float] | list[str | None] = found[name]
     if isinstance(values, list):
         return values
     numbers, known = values.tolist(), found.valid(name)

@@ -46,7 +46,7 @@ def test_columns_are_the_fields_of_all_records(
     assert columns["host"] == [snapshot.host for snapshot in written for _ in snapshot]
     assert columns["boot_id"] == [snapshot.boot_id for snapshot in written for _ in snapshot]
     exited = [task.exited for snapshot in written for task in snapshot]
-    assert columns["exited"].tolist() == exited  # type: ignore[union-attr]
+    assert columns["exited"].tolist() == exited
     with pytest.raises(KeyError, match=r"no column .path. was read"):
         columns["path"]
     with pytest.raises(ValueError, match="is a column of numbers"):

@@ -86,7 +86,7 @@ def test_bare_records_and_byte_forms_are_read(
     opened = taskstats.open(dump)
     assert len(opened) == 1
     assert opened[0].numpy()["ac_pid"].tolist() == written[0].numpy()["ac_pid"].tolist()
-    assert opened.read(["ac_pid"])["ac_pid"].tolist() == [task.ac_pid for task in written[0]]  # type: ignore[union-attr]
+    assert opened.read(["ac_pid"])["ac_pid"].tolist() == [task.ac_pid for task in written[0]]
     dump.write_bytes(b"".join(snapshot.to_bytes() for snapshot in written))
     opened = taskstats.open(dump)
     assert opened.times_ns == [snapshot.time_ns for snapshot in written]

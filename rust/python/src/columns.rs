@@ -9,6 +9,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StringArray
 use arrow_schema::{ArrowError, SchemaRef};
 use precise_top_core::columns::{ColumnKind, Columns, SnapshotRows, ValueType};
 use precise_top_core::{FieldSet, Interval, Metric, SharedBytes, Snapshot, TaskTable};
+use precise_top_screen::text::safe;
 use precise_top_sources::{DumpFile, Error, Lost, in_words};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -18,6 +19,7 @@ use crate::arrow;
 use crate::convert::{memoryview, metric, moment};
 use crate::dump::PyDump;
 use crate::errors::{parse_error, python_error};
+use crate::html::{SHOWN, html};
 use crate::recording::Recording;
 use crate::signals::Signals;
 
@@ -344,6 +346,34 @@ impl PyColumns {
         PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
     }
 
+    /// The first rows, on the same memory.
+    fn head(&self, rows: usize) -> PyColumns {
+        let len = rows.min(self.len);
+        let mut left = len;
+        let batches = self.batches.iter().map(|batch| {
+            let taken = left.min(batch.num_rows());
+            left -= taken;
+            batch.slice(0, taken)
+        });
+        let batches = batches.collect();
+        let (schema, kinds) = (Arc::clone(&self.schema), self.kinds.clone());
+        PyColumns { schema, kinds, batches, len, lost: Vec::new() }
+    }
+
+    /// The values of a column as text.
+    fn texts(&self, py: Python<'_>, name: &str) -> PyResult<Vec<String>> {
+        let values = self.__getitem__(py, name)?.try_iter()?;
+        let known = self.valid(py, name)?.try_iter()?;
+        let text = |(value, known): (PyResult<Bound<'_, PyAny>>, PyResult<Bound<'_, PyAny>>)| {
+            let value = value?;
+            if !known?.is_truthy()? {
+                return Ok("-".to_owned());
+            }
+            Ok(safe(&value.str()?.to_string_lossy()).into_owned())
+        };
+        values.zip(known).map(text).collect()
+    }
+
     fn is_text(&self, index: usize) -> bool {
         self.kinds[index].value_type() == ValueType::Text
     }
@@ -500,11 +530,18 @@ impl PyColumns {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<taskstats.Columns: {} records of {} columns>",
-            self.len,
-            self.schema.fields().len()
-        )
+        format!("<taskstats.Columns: {} rows of {} columns>", self.len, self.schema.fields().len())
+    }
+
+    /// Return the first rows as an HTML table, for notebooks.
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        let names = self.names();
+        let head = self.head(SHOWN);
+        let columns: Vec<Vec<String>> =
+            names.iter().map(|name| head.texts(py, name)).collect::<PyResult<_>>()?;
+        let row = |row: usize| columns.iter().map(|column| column[row].clone()).collect();
+        let titles = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(html(&titles, (0..head.len).map(row)))
     }
 }
 

@@ -18,13 +18,11 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 use crate::columns::{self, PyColumns};
 use crate::convert::{NamePart, filter, metric};
 use crate::errors::parse_error;
+use crate::html::SHOWN;
 use crate::kept::Resting;
 use crate::rows::{SelectArguments, select, sum};
 use crate::snapshot::PySnapshot;
 use crate::table::{PyRow, PyRowIterator, PyTable, Rows};
-
-/// Rows that a notebook shows.
-const SHOWN: usize = 10;
 
 /// The rows of an interval in groups: each has the sums of its tasks.
 ///

@@ -12,6 +12,7 @@ mod filling;
 mod format;
 mod frames;
 mod history;
+mod html;
 mod interval;
 mod kept;
 mod known_names;

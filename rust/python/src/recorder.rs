@@ -30,6 +30,7 @@ use crate::snapshot::PySnapshot;
 /// no dump or that another recorder has open.
 #[pyclass(frozen, name = "Recorder", module = "taskstats")]
 pub(crate) struct PyRecorder {
+    path: PathBuf,
     inner: Mutex<Option<Recorder>>,
 }
 
@@ -109,7 +110,13 @@ impl PyRecorder {
         };
         let recorder = py.detach(|| Recorder::open(&path, policy));
         let inner = Mutex::new(Some(recorder.map_err(|error| python_error(py, error))?));
-        Ok(PyRecorder { inner })
+        Ok(PyRecorder { path, inner })
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let size = py.detach(|| self.locked().as_ref().map(Recorder::size));
+        let state = size.map_or_else(|| "closed".into(), |size| format!("{size} bytes"));
+        format!("<taskstats.Recorder: {}, {state}>", self.path.display())
     }
 
     /// Append a snapshot in one write, with the names that are new in it.

@@ -1,5 +1,6 @@
 //! `taskstats.Snapshot`: a view of a snapshot's bytes.
 
+use std::cmp::Reverse;
 use std::ffi::{CString, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,14 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use precise_top_core::{
     Field, FieldSet, FieldStatus, Flags, Header, Layout, SharedBytes, Snapshot, codec,
 };
+use precise_top_screen::text::safe;
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyDict};
 use pyo3::{ffi, intern};
 
 use crate::columns;
-use crate::convert::{boot_id, field, known, memoryview};
+use crate::convert::{boot_id, field, known, lossy, memoryview};
 use crate::format::buffer_format;
+use crate::html::{SHOWN, html};
 use crate::machine::machine;
 use crate::task::PyTask;
 
@@ -448,6 +451,29 @@ impl PySnapshot {
     ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
         let parse = py.import("taskstats._core")?.getattr("parse")?;
         Ok((parse, (self.to_bytes(py),)))
+    }
+
+    /// Return the tasks that used most CPU time as an HTML table, for notebooks.
+    fn _repr_html_(&self) -> String {
+        let titles = ["ac_pid", "ac_ppid", "cpu_ns", "rss_kb", "num_threads", "ac_comm"];
+        let snapshot = &*self.inner;
+        let mut rows: Vec<usize> = (0..snapshot.len()).collect();
+        let used = |&row: &usize| Reverse(snapshot.get(row).and_then(|record| record.cpu_ns()));
+        rows.sort_by_key(used);
+        let text = |number: Option<u64>| number.map_or_else(|| "-".into(), |n| n.to_string());
+        let row = |row: usize| {
+            let record = snapshot.get(row)?;
+            let name = record.ac_comm().map_or_else(|| "-".into(), lossy);
+            Some(vec![
+                text(record.ac_pid().map(u64::from)),
+                text(record.ac_ppid().map(u64::from)),
+                text(record.cpu_ns()),
+                text(record.rss_kb()),
+                text(record.num_threads().map(u64::from)),
+                safe(&name).into_owned(),
+            ])
+        };
+        html(&titles.map(String::from).into(), rows.into_iter().take(SHOWN).filter_map(row))
     }
 
     fn __repr__(&self) -> String {

@@ -13,6 +13,7 @@ use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
 use crate::columns::{self, PyColumns};
 use crate::convert::{PyCell, lossy, metric, metrics};
+use crate::html::html;
 use crate::task::PyTask;
 
 /// The rows of an interval, or of its groups.
@@ -90,8 +91,8 @@ fn order(by: &str) -> PyResult<Metric> {
 
 /// One row of an interval or of its groups.
 ///
-/// Every column of `Interval.select` is an attribute and a key: `row.total_ns`,
-/// `row["nvcsw_per_sec"]`. None is unknown.
+/// Every column of `Interval.select` is an attribute and a key, `row.total_ns`,
+/// `row["nvcsw_per_sec"]`, and so are `user`, `cgroup` and the names in it. None is unknown.
 #[pyclass(frozen, name = "Row", module = "taskstats")]
 pub(crate) struct PyRow {
     rows: Rows,
@@ -115,6 +116,25 @@ impl PyRow {
 
     fn cgroup_name(&self, name: CgroupName) -> Option<String> {
         self.cgroup_path().map(|path| lossy(&name.of(&path)))
+    }
+
+    /// A column that is a name; None for another column.
+    fn name(&self, column: &str) -> Option<Option<String>> {
+        Some(match column {
+            "user" => self.user(),
+            "cgroup" => self.cgroup(),
+            "container" => self.container(),
+            "pod" => self.pod(),
+            "unit" => self.unit(),
+            _ => return None,
+        })
+    }
+
+    fn value<'py>(&self, py: Python<'py>, column: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.name(column) {
+            Some(name) => Ok(name.into_pyobject(py)?),
+            None => PyCell(self.rows.cell(self.row, metric(column)?)).into_pyobject(py),
+        }
     }
 
     fn share(&self, metric: Metric) -> Option<f64> {
@@ -197,6 +217,15 @@ impl PyRow {
         self.int(Metric::CpuNs)
     }
 
+    /// Name of the user, recorded or this machine's; of a group the one that its tasks share.
+    #[getter]
+    fn user(&self) -> Option<String> {
+        let uid = self.int(Metric::Field(Field::ac_uid))?;
+        let record = self.rows.table().record(self.row)?;
+        let name = precise_top_sources::group_names(&self.rows.interval);
+        name(GroupKey::User(uid), &record).as_deref().map(lossy)
+    }
+
     /// Path of the cgroup (v2), recorded or asked now; of a group the one of all its tasks.
     #[getter]
     fn cgroup(&self) -> Option<String> {
@@ -243,21 +272,18 @@ impl PyRow {
     /// Return columns by name as a dictionary. Raises ValueError for an unknown column.
     fn to_dict<'py>(&self, py: Python<'py>, columns: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
         let cells = PyDict::new(py);
-        for (name, metric) in columns.iter().zip(metrics(&columns)?) {
-            cells.set_item(name, PyCell(self.rows.cell(self.row, metric)))?;
+        for name in &columns {
+            cells.set_item(name, self.value(py, name)?)?;
         }
         Ok(cells)
     }
 
-    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<PyCell<'_>> {
-        let metric =
-            metric(name).map_err(|error| PyAttributeError::new_err(message(py, &error)))?;
-        Ok(PyCell(self.rows.cell(self.row, metric)))
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.value(py, name).map_err(|error| PyAttributeError::new_err(message(py, &error)))
     }
 
-    fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<PyCell<'_>> {
-        let metric = metric(name).map_err(|error| PyKeyError::new_err(message(py, &error)))?;
-        Ok(PyCell(self.rows.cell(self.row, metric)))
+    fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.value(py, name).map_err(|error| PyKeyError::new_err(message(py, &error)))
     }
 
     fn __repr__(&self) -> String {
@@ -395,16 +421,7 @@ impl PyTable {
 
     /// Return the rows as an HTML table, for notebooks.
     pub(crate) fn _repr_html_(&self) -> String {
-        let line = |row: &Vec<String>, tag: &str| {
-            let cell = |text: &String| format!("<{tag}>{}</{tag}>", escaped(text));
-            format!("<tr>{}</tr>", row.iter().map(cell).collect::<String>())
-        };
         let texts = self.texts();
-        let body: String = texts[1..].iter().map(|row| line(row, "td")).collect();
-        format!("<table><thead>{}</thead><tbody>{body}</tbody></table>", line(&texts[0], "th"))
+        html(&texts[0], texts[1..].iter().cloned())
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
