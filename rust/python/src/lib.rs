@@ -21,6 +21,7 @@ mod memory;
 mod parse;
 mod probe;
 mod psutil;
+mod read;
 mod recorded;
 mod recorder;
 mod recording;
@@ -84,7 +85,7 @@ fn _core(py: Python<'_>, module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scan::PyScanReader>()?;
     module.add_function(wrap_pyfunction!(scan::sum_tasks, module)?)?;
     module.add_function(wrap_pyfunction!(dump::open, module)?)?;
-    module.add_function(wrap_pyfunction!(columns::read_recordings, module)?)?;
+    module.add_function(wrap_pyfunction!(read::read_recordings, module)?)?;
     module.add_function(wrap_pyfunction!(columns::recorded_columns, module)?)?;
     module.add_function(wrap_pyfunction!(columns::column_types, module)?)?;
     module.add_function(wrap_pyfunction!(interval::columns_of_all, module)?)?;
