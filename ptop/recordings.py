@@ -63,10 +63,13 @@ def _named(name: str) -> str:
 
 
 def expanded(names: Sequence[str]) -> list[str]:
-    """The files that these names and patterns stand for."""
+    """The files that these names and patterns stand for; of a directory its recordings, also in
+    directories in it, as `taskstats.scan` takes them."""
     paths = []
     for name in names:
-        fitting = [] if os.path.lexists(name) else sorted(glob.glob(name))
+        pattern = f"{glob.escape(name)}/**/*.tsd" if os.path.isdir(name) else name
+        is_file = pattern is name and os.path.lexists(name)
+        fitting = [] if is_file else sorted(glob.glob(pattern, recursive=True))
         paths += fitting or [_named(name)]
     return paths
 

@@ -17,7 +17,7 @@ def parser() -> Parser:
         description="Reads every byte of a dump and reports what can be read. Exit status 1 if"
         " something cannot.",
     )
-    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump, or a directory of them")
     return options
 
 

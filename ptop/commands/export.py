@@ -54,7 +54,7 @@ def parser() -> Parser:
         description="Writes a row for each task and interval of dumps: time, host,"
         " boot id, what the task used of the CPUs, and its fields.",
     )
-    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump, or a directory of them")
     options.add_argument(
         "-o", "--output", metavar="FILE", help="write to FILE (default, and as -: standard output)"
     )

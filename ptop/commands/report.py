@@ -193,7 +193,7 @@ def parser() -> Parser:
         description="Reports who used most in dumps: tasks, users and cgroups by CPU time,"
         " by time waited (all delays together) and by bytes read and written.",
     )
-    options.add_argument("files", metavar="FILE", nargs="+", help="a dump")
+    options.add_argument("files", metavar="FILE", nargs="+", help="a dump, or a directory of them")
     options.add_argument(
         "--by", choices=tuple(ORDERS), action="append", help="only this order (default all three)"
     )

@@ -386,6 +386,23 @@ def test_files_without_an_interval_are_left_out(recording: Path, tmp_path: Path)
         assert run(command, str(begun), *options).returncode == 2
 
 
+def test_a_directory_stands_for_its_recordings(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "db[1]").mkdir()
+    for name in ("one.tsd", "db[1]/two.tsd", "notes.txt"):
+        (tmp_path / name).write_bytes(recording.read_bytes())
+    files = [str(tmp_path / "db[1]/two.tsd"), str(tmp_path / "one.tsd")]
+    options = ["--columns", NAMES]
+    whole = run("export", *files, *options)
+    assert (whole.returncode, whole.stderr) == (0, b"")
+    assert run("export", str(tmp_path), *options).stdout == whole.stdout
+    checked = run("check", str(tmp_path))
+    assert checked.stdout.count(b" snapshots over ") == 2
+    (tmp_path / "empty").mkdir()
+    done = run("report", str(tmp_path / "empty"))
+    assert done.returncode == 1
+    assert b"Is a directory" in done.stderr
+
+
 def test_a_terminal_shows_progress(recording: Path) -> None:
     # Ten times the work, so that it takes longer; the bar is removed at the end.
     words = ["-c", PATIENT, "report", *[str(recording)] * 10]
