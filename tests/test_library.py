@@ -380,13 +380,13 @@ def test_track_decorates_functions_and_coroutines() -> None:
         await process.wait()
         return "done"
 
-    assert plain.use is None
+    with pytest.raises(AttributeError):
+        _ = plain.use
     assert plain(100_000) == sum(range(100_000))
-    assert plain.use is not None
     assert plain.use.total_ns > 0
     assert plain.__doc__ == "Add."
     assert asyncio.run(slow()) == "done"
-    assert slow.use is not None
+    assert slow.use.tasks == 1
 
 
 def test_datetimes_are_times(tmp_path: Path) -> None:
@@ -437,6 +437,9 @@ def test_what_counts_says_so_in_its_representation() -> None:
         assert repr(watch) == f"<taskstats.Watch: every 0.5 s from {watch.source.name}, by user>"
     tracker = taskstats.track(pid=os.getpid())
     assert repr(tracker) == f"<taskstats.PidTracker: pid {os.getpid()}, no report yet>"
+    for unfinished in (tracker, taskstats.track()):
+        with pytest.raises(AttributeError, match="the block has not ended"):
+            _ = unfinished.use
     with taskstats.track(own=True) as own:
         assert repr(own) == "<taskstats.Tracker: no report yet>"
     assert repr(own).startswith("<taskstats.Tracker: 1 task, 0.")

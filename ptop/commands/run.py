@@ -123,7 +123,6 @@ def _report(
 ) -> str:
     """The text of the report."""
     use = tracker.use
-    assert use is not None, "the block of the tracker has ended"
     if children.remain:
         use.notes.append("descendants still run: only what the collector saw of them is counted")
     if children.poll_failure:

@@ -68,6 +68,13 @@ class TreeUse:
     commands: dict[str, CommandUse] = field(default_factory=dict)
 
 
+def ended(use: TreeUse | None) -> TreeUse:
+    """Return a report. Raises AttributeError where it is not there yet."""
+    if use is None:
+        raise AttributeError("no report yet: the block has not ended")
+    return use
+
+
 def state_of(use: TreeUse | None) -> str:
     """A report in a few words; None is not there yet."""
     if use is None:

@@ -19,7 +19,7 @@ from typing import Protocol, Self
 from taskstats._block import Block
 from taskstats._core import Interval, Snapshot, Source, usage
 from taskstats._errors import AccessDenied, NoSuchTask, Unsupported
-from taskstats._track import BpfCollector, CommandUse, TreeUse, state_of
+from taskstats._track import BpfCollector, CommandUse, TreeUse, ended, state_of
 
 _SUMS = {
     "user_ns": "user_ns",
@@ -48,19 +48,24 @@ class PidTracker(Block):
     """What a running process and its descendants used in a `with` block: see `taskstats.track`."""
 
     def __init__(self, pid: int) -> None:
-        self.use: TreeUse | None = None
+        self._use: TreeUse | None = None
         self._pid = pid
-        self._use = TreeUse()
+        self._counted = TreeUse()
         self._began = 0
         self._collector: _Collector | None = None
 
+    @property
+    def use(self) -> TreeUse:
+        """The report. Raises AttributeError before the end of the block."""
+        return ended(self._use)
+
     def _state(self) -> str:
-        return f"pid {self._pid}, {state_of(self.use)}"
+        return f"pid {self._pid}, {state_of(self._use)}"
 
     def __enter__(self) -> Self:
         """Begin. Raises NoSuchTask, and what opening a source raises."""
-        self._use = TreeUse()
-        self._collector = _collector(self._pid, self._use)
+        self._counted = TreeUse()
+        self._collector = _collector(self._pid, self._counted)
         self._began = time.monotonic_ns()
         return self
 
@@ -79,10 +84,10 @@ class PidTracker(Block):
     ) -> None:
         """Write the report to `use`, and stop counting."""
         assert self._collector is not None, "the block was entered"
-        self._collector.finish(self._use)
-        self._use.elapsed_ns = time.monotonic_ns() - self._began
-        self._use.collector = self._collector.name
-        self.use = self._use
+        self._collector.finish(self._counted)
+        self._counted.elapsed_ns = time.monotonic_ns() - self._began
+        self._counted.collector = self._collector.name
+        self._use = self._counted
 
 
 def _collector(pid: int, use: TreeUse) -> _Collector:

@@ -21,6 +21,7 @@ from taskstats._track import (
     add_rusage,
     collectors,
     complete,
+    ended,
     state_of,
 )
 
@@ -46,7 +47,7 @@ class Tracker(Block):
     """
 
     def __init__(self, *, cgroup: bool = False, own: bool = False) -> None:
-        self.use: TreeUse | None = None
+        self._use: TreeUse | None = None
         self._cgroup = cgroup
         self._own = own
         self._own_before: _Own | None = None
@@ -54,8 +55,13 @@ class Tracker(Block):
         self._found: list[Collector] = []
         self._before: resource.struct_rusage | None = None
 
+    @property
+    def use(self) -> TreeUse:
+        """The report. Raises AttributeError before the end of the block."""
+        return ended(self._use)
+
     def _state(self) -> str:
-        return state_of(self.use)
+        return state_of(self._use)
 
     def __enter__(self) -> Self:
         self._found = collectors(os.getpid(), cgroup=self._cgroup)
@@ -97,7 +103,7 @@ class Tracker(Block):
         complete(use, self._found)
         if self._own_before is not None and own_after is not None:
             own_after.add_to(use, self._own_before)
-        self.use = use
+        self._use = use
 
     def __call__(self, function: Callable[_P, _R]) -> Tracked[_P, _R]:
         """Return a function that calls `function` in a block of its own: see `track`."""
@@ -136,8 +142,8 @@ class _Own:
 class Tracked(Protocol[_P, _R_co]):
     """A function whose calls are tracked."""
 
-    #: The report of the call that ended last.
-    use: TreeUse | None
+    #: The report of the call that ended last; no attribute before that.
+    use: TreeUse
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Call the function."""
@@ -153,7 +159,8 @@ def _tracked(function: Callable[_P, _R], *, cgroup: bool, own: bool) -> Tracked[
                 with tracker:
                     return await function(*args, **kwargs)
             finally:
-                tracked.use = tracker.use
+                if tracker._use is not None:
+                    tracked.use = tracker._use
 
         tracked: Any = coroutine
     else:
@@ -165,10 +172,10 @@ def _tracked(function: Callable[_P, _R], *, cgroup: bool, own: bool) -> Tracked[
                 with tracker:
                     return function(*args, **kwargs)
             finally:
-                tracked.use = tracker.use
+                if tracker._use is not None:
+                    tracked.use = tracker._use
 
         tracked = plain
-    tracked.use = None
     return cast("Tracked[_P, _R]", tracked)
 
 
