@@ -111,8 +111,10 @@ def test_a_bare_array_has_no_time_and_no_place() -> None:
     layout = taskstats.snapshot("procfs")
     bare = taskstats.parse(bytes(memoryview(layout).tobytes()))
     table = pa.table(bare)
-    for name in ("time_ns", "host", "boot_id"):
+    # Nor is it known whether its tasks had died.
+    for name in ("time_ns", "host", "boot_id", "exited"):
         assert table.column(name).null_count == len(bare), name
+    assert bare.exited is None
 
 
 def test_live_rows_have_the_names_of_users_cgroups_and_commands() -> None:

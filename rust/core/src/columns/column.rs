@@ -11,6 +11,7 @@ use super::dictionary::Dictionary;
 use super::kind::{ColumnKind, ValueType};
 use super::memory::{Memory, slice};
 use crate::fields::{COMM_LEN, Field};
+use crate::header::SourceKind;
 use crate::names::{Names, NamesAt, quoted};
 use crate::record::Record;
 use crate::table::{Cell, Metric, TaskTable};
@@ -124,6 +125,7 @@ impl Column {
             // A bare array of records has no header: what that would tell is unknown.
             ColumnKind::TimeNs if header.begin.realtime_ns == 0 => self.mark_unknown(places),
             ColumnKind::MonotonicNs if header.begin.monotonic_ns == 0 => self.mark_unknown(places),
+            ColumnKind::Exited if header.source == SourceKind::Bytes => self.mark_unknown(places),
             ColumnKind::Host if header.host.is_empty() => self.mark_unknown(places),
             ColumnKind::BootId if header.boot_id == [0; 16] => self.mark_unknown(places),
             ColumnKind::TimeNs => self.fill_same(memory, places, header.begin.realtime_ns),

@@ -106,7 +106,7 @@ const fn entry(
 const TABLE: [Entry; 14] = [
     entry(ColumnKind::TimeNs, "time_ns", ValueType::U64, "ns", true),
     entry(ColumnKind::MonotonicNs, "monotonic_ns", ValueType::U64, "ns", true),
-    entry(ColumnKind::Exited, "exited", ValueType::Bool, "", false),
+    entry(ColumnKind::Exited, "exited", ValueType::Bool, "", true),
     entry(ColumnKind::Host, "host", ValueType::Text, "", true),
     entry(ColumnKind::BootId, "boot_id", ValueType::Text, "", true),
     entry(ColumnKind::Source, "source", ValueType::Text, "", false),
@@ -322,7 +322,7 @@ mod tests {
         };
         assert_eq!(properties("time_ns"), (ValueType::U64, "ns".into(), true, false));
         assert_eq!(properties("title"), (ValueType::Text, "".into(), true, false));
-        assert_eq!(properties("exited"), (ValueType::Bool, "".into(), false, false));
+        assert_eq!(properties("exited"), (ValueType::Bool, "".into(), true, false));
         assert_eq!(properties("ac_nice"), (ValueType::I8, "".into(), true, false));
         assert_eq!(properties("ac_comm"), (ValueType::Text, "".into(), true, false));
         assert_eq!(properties("cpu_ns"), (ValueType::U64, "ns".into(), true, true));
