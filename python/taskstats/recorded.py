@@ -37,6 +37,7 @@ from taskstats._core import (
     same_start,
     sum_tasks,
 )
+from taskstats._errors import warn_of
 
 __all__ = [
     "COLUMNS",
@@ -130,11 +131,15 @@ class Frames:
         return self.step(latest + 1, -1)
 
     def intervals(self, start: int = 1, stop: int | None = None) -> Iterator[Interval]:
-        """Yield the intervals with indices from `start` to `stop`, without `stop`."""
+        """Yield the intervals with indices from `start` to `stop`, without `stop`.
+
+        At the end a `DamageWarning` reports what was left out (`errors="skip"`).
+        """
         for index in range(max(start, 1), len(self) if stop is None else min(stop, len(self))):
             found = self.interval(index)
             if found is not None:
                 yield found
+        warn_of([{"path": self.dump.path, "reason": reason} for reason in self.lost.values()])
 
 
 # The kinds of the types other than unsigned integers.

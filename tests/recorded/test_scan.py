@@ -268,7 +268,9 @@ def test_damage_raises_or_is_skipped_everywhere(tmp_path: Path) -> None:
     times = taskstats.open(path).times_ns
     assert kept == [row for row in whole if row[0] not in times[2:4]]
     frames = Frames(taskstats.open(path), errors="skip")
-    assert sum(map(len, frames.intervals())) == len(kept)
+    with pytest.warns(taskstats.DamageWarning, match=r"1 part .*checksum") as warned:
+        assert sum(map(len, frames.intervals())) == len(kept)
+    assert [Path(one.filename).name for one in warned] == [Path(__file__).name]
     assert list(frames.lost) == [2]
 
 
