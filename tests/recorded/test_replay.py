@@ -479,7 +479,7 @@ def test_batch_shows_one_time_or_all(recording: Path) -> None:
     assert [line["time"] for line in lines] == times[1:]
     one = run("replay", str(recording), "-b", "--at", f"@{times[4]:.6f}", "--rows", "3")
     assert one.returncode == 0
-    assert one.stdout.count("interval") == 1
+    assert one.stdout.count("  interval ") == 1
     # A frame is one value, also if those before it are not read.
     for index in (1, 4, 7):
         at = f"@{times[index] - 0.0005:.6f}"
