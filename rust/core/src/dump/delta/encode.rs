@@ -8,6 +8,7 @@ use super::{Advance, Side, op};
 use crate::codec;
 use crate::dump::field_table::{FieldTable, number};
 use crate::dump::{put_varint, zigzag};
+use crate::identity::HashTask;
 
 /// Writes deltas, and remembers the sets of entries that frames since the last full frame
 /// have defined.
@@ -105,7 +106,7 @@ pub(super) struct NewSets {
 struct Rows<'a> {
     side: &'a Side<'a, &'a [u8]>,
     size: usize,
-    by_pid: OnceCell<HashMap<u64, usize>>,
+    by_pid: OnceCell<HashMap<u64, usize, HashTask>>,
 }
 
 impl<'a> Rows<'a> {

@@ -23,7 +23,7 @@ use crate::dump::{put_varint, zigzag};
 use crate::error::{ErrorKind, ParseError};
 use crate::field_set::{FieldSet, mask_index};
 use crate::header::{Flags, Header};
-use crate::identity::TaskKey;
+use crate::identity::{HashTask, TaskKey};
 use crate::layout::Layout;
 use crate::record::Record;
 use crate::snapshot::Snapshot;
@@ -36,7 +36,7 @@ pub(in crate::dump) struct Tasks {
     clock_ns: u64,
     /// When all tasks were read last, in ns of CLOCK_MONOTONIC.
     all_read_ns: u64,
-    rows: IndexMap<u64, Row>,
+    rows: IndexMap<u64, Row, HashTask>,
     /// The tasks' records, in the order of `rows`.
     records: Vec<u8>,
     masks: Vec<FieldSet>,
@@ -147,7 +147,7 @@ impl Tasks {
             layout: whole.layout.clone(),
             clock_ns: whole.clock_ns,
             all_read_ns: snapshot.header().all_read_ns.unwrap_or(whole.clock_ns),
-            rows: IndexMap::with_capacity(living),
+            rows: IndexMap::with_capacity_and_hasher(living, HashTask::default()),
             records: whole.records()[..living * whole.layout.record_size()].to_vec(),
             masks: snapshot.header().masks.clone(),
             zombies: HashSet::new(),
