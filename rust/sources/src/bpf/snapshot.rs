@@ -241,8 +241,11 @@ impl Bpf {
             Some(mut last) if plan.since != 0 => {
                 Arc::make_mut(&mut last).merge(&snapshot);
                 if run.by_log != 0 {
-                    snapshot = snapshot.with_unchanged(last.unchanged().task_count() as u32);
                     self.wanted[usize::from(plan.threads)] = last.unchanged().totals().tasks;
+                }
+                // A walk also counts tasks that have no row: born just now, or dead since it met them.
+                if self.watching {
+                    snapshot = snapshot.with_unchanged(last.unchanged().task_count() as u32);
                 }
                 Some(last)
             }
