@@ -193,6 +193,16 @@ def test_a_group_has_the_sums_of_its_members(source: taskstats.Source) -> None:
     assert all(pid is None for _, number, _, pid in groups if number != 1)
 
 
+def test_groups_are_made_once_an_interval(source: taskstats.Source) -> None:
+    before, after = source.snapshot(), source.snapshot()
+    interval = taskstats.usage(before, after)
+    groups = interval.fold("name")
+    assert interval.group("name") is groups
+    assert taskstats.usage(before, after).fold("name") is not groups
+    assert interval.fold("parent") is not groups
+    assert len(interval.fold("name")) == len(groups), "the last ones are kept, no others"
+
+
 def test_snapshots_that_cannot_be_compared_are_refused(source: taskstats.Source) -> None:
     first, second = source.snapshot(), source.snapshot()
     with pytest.raises(ValueError, match="the second snapshot was taken before the first"):

@@ -1385,7 +1385,8 @@ class Interval:
         path of a cgroup. A group of a user or cgroup has that name as
         `title`, the recorded one, or this machine's current one; the id where there is none, and
         "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
-        tasks that did not run are then among the rows.
+        tasks that did not run are then among the rows. The same call returns the same groups again,
+        if the name of each is known.
         Raises ValueError for another word, and for "session" of recorded snapshots, which do not
         record sessions.
         """

@@ -102,4 +102,5 @@ def test_groups_have_the_tasks_that_did_not_run() -> None:
             groups = interval.fold(by, resting=source)
             assert groups.sum(["tasks"]) == (totals["tasks"] + (interval.exited or 0),)
             assert groups.sum(["total_ns"]) == interval.sum(["total_ns"])
+            assert by == "user" or interval.fold(by, resting=source) is groups
             assert interval.fold(by).sum(["tasks"]) == (len(interval),)

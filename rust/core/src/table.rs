@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! metric (what a table shows) <- query (TaskTable, sort, filter) <- waits <- tasks, unchanged
-//! members (rows that count as one) <- group, tree
+//! members (rows that count as one) <- slices (of all rows in an order) <- group, tree
 //! filter (conditions on rows) <- filter_parse (what a user typed)
 //! filter_memory (what it found before) <- conditions <- query, unchanged
 //! ```
@@ -16,6 +16,7 @@ mod members;
 mod metric;
 mod query;
 mod running_sums;
+mod slices;
 mod tasks;
 mod tree;
 mod unchanged;

@@ -219,6 +219,41 @@ fn sums_over_threads_count_the_memory_of_a_process_once() {
     assert_eq!(cells(&fold, Field::nvcsw), [Some(3)]);
 }
 
+#[test]
+fn large_groups_have_the_sums_of_their_members() {
+    let row = |pid: u64, times: u64| {
+        let mut row = task(pid, 1, 1, pid * times);
+        row.retain(|&(field, _)| field != ac_uid);
+        row.extend([(ac_uid, 7), (Field::rss_kb, pid), (Field::nvcsw, pid * times)]);
+        row.extend([(Field::blkio_delay_total, pid * times), (Field::cpu_delay_total, 3)]);
+        row
+    };
+    let rows = |times| (101..=140).map(|pid| row(pid, times)).collect::<Vec<_>>();
+    let interval = Interval::between(at(10, &rows(1), &[], true), at(11, &rows(3), &[], true));
+    let fold = Groups::new(Arc::new(interval), GroupBy::User, &HashMap::new(), |_, _| None);
+    assert_eq!(fold.rows(), 1);
+    let sum: i128 = (101..=140).sum();
+    for (metric, wanted) in [
+        (Metric::TotalNs, 2 * sum),
+        (Metric::OwnNs, 2 * sum),
+        (Metric::LivingNs, 0),
+        (Metric::DeadNs, 0),
+        (Metric::WaitNs, 2 * sum),
+        (Metric::Delta(Field::nvcsw), 2 * sum),
+        (Metric::CpuNs, 3 * sum),
+        (Metric::Field(Field::nvcsw), 3 * sum),
+        (Metric::Field(Field::rss_kb), sum),
+        (Metric::Tasks, 40),
+    ] {
+        assert_eq!(int(fold.cell(0, metric)), Some(wanted), "{metric:?}");
+        assert_eq!(int(fold.sum(metric)), Some(wanted), "{metric:?}");
+        assert!(matches!(fold.key(0, metric), Some(Key::Int(key)) if key == wanted), "{metric:?}");
+    }
+    // What they do not share.
+    assert!(fold.cell(0, Metric::Field(ac_pid)).is_none());
+    assert!(matches!(fold.cell(0, Metric::Field(ac_uid)), Some(Cell::Int(7))));
+}
+
 proptest! {
     #[test]
     fn the_groups_sums_are_the_intervals(

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use precise_top_core::dump::Gap;
 use precise_top_core::interval::Unchanged;
@@ -13,6 +13,7 @@ use precise_top_screen::ShownTree;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyCapsule, PyDict, PyTuple};
 
 use crate::columns::{self, PyColumns};
@@ -153,26 +154,39 @@ pub(crate) struct PyInterval {
     pub(crate) inner: Arc<Interval>,
     /// The tree that a screen made of it.
     pub(crate) tree: ShownTree,
+    /// The groups that were asked for last: a screen asks for the same at each key.
+    groups: Mutex<Option<(MadeGroups, Py<PyGroups>)>>,
 }
+
+/// What groups are made of, besides the interval: the key, and the number of the snapshot whose
+/// unchanged tasks are among the rows.
+type MadeGroups = (GroupBy, Option<u64>);
 
 impl PyInterval {
     pub(crate) fn new(inner: Arc<Interval>) -> PyInterval {
-        PyInterval { inner, tree: ShownTree::default() }
+        PyInterval { inner, tree: ShownTree::default(), groups: Mutex::default() }
     }
 
     fn as_rows(&self) -> Rows {
         Rows { interval: Arc::clone(&self.inner), groups: None }
     }
 
-    /// The interval of all tasks: `resting` has those that did not run.
-    pub(crate) fn completed(
-        &self,
-        py: Python<'_>,
-        resting: Option<&Resting<'_>>,
-    ) -> PyResult<Arc<Interval>> {
-        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
-        let completed = py.detach(|| completed(&self.inner, unchanged.as_ref()));
-        completed.map_err(|error| parse_error(py, error))
+    fn last_groups(&self, py: Python<'_>) -> MutexGuard<'_, Option<(MadeGroups, Py<PyGroups>)>> {
+        self.groups.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The groups of an interval.
+fn grouped(interval: Arc<Interval>, by: GroupBy) -> Groups {
+    match by {
+        GroupBy::User | GroupBy::Cgroup | GroupBy::OfCgroup(_) => {
+            let names = precise_top_sources::group_names(&interval);
+            Groups::new(interval, by, &HashMap::new(), names)
+        }
+        GroupBy::Session => {
+            Groups::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
+        }
+        _ => Groups::new(interval, by, &HashMap::new(), |_, _| None),
     }
 }
 
@@ -243,36 +257,45 @@ impl PyInterval {
     /// path of a cgroup. A group of a user or cgroup has that name as
     /// `title`, the recorded one, or this machine's current one; the id where there is none, and
     /// "unknown" for tasks whose user or cgroup is unknown. `resting` is as of `Screen.lines`: its
-    /// tasks that did not run are then among the rows.
+    /// tasks that did not run are then among the rows. The same call returns the same groups again,
+    /// if the name of each is known.
     /// Raises ValueError for another word, and for "session" of recorded snapshots, which do not
     /// record sessions.
     #[pyo3(signature = (by, *, resting=None))]
-    fn fold(&self, py: Python<'_>, by: &str, resting: Option<Resting<'_>>) -> PyResult<PyGroups> {
+    fn fold(
+        &self,
+        py: Python<'_>,
+        by: &str,
+        resting: Option<Resting<'_>>,
+    ) -> PyResult<Py<PyGroups>> {
         let by = GroupBy::from_name(by).ok_or_else(|| {
             let names = GroupBy::ALL.map(GroupBy::name).join(", ");
             PyValueError::new_err(format!("tasks are not folded by {by:?}: choose {names}"))
         })?;
-        let interval = self.completed(py, resting.as_ref())?;
-        if by == GroupBy::Session && interval.cur().names().is_some() {
+        if by == GroupBy::Session && self.inner.cur().names().is_some() {
             return Err(PyValueError::new_err(
                 "sessions are not recorded: choose parent, name, user or cgroup",
             ));
         }
-        let groups = py.detach(|| match by {
-            GroupBy::User | GroupBy::Cgroup | GroupBy::OfCgroup(_) => {
-                let names = precise_top_sources::group_names(&interval);
-                Groups::new(interval, by, &HashMap::new(), names)
-            }
-            GroupBy::Session => {
-                Groups::new(interval, by, &precise_top_sources::sessions(), |_, _| None)
-            }
-            _ => Groups::new(interval, by, &HashMap::new(), |_, _| None),
+        let unchanged = resting.map(|resting| resting.unchanged(py)).transpose()?.flatten();
+        let made = (by, unchanged.as_ref().map(Unchanged::serial));
+        if let Some((_, groups)) = self.last_groups(py).as_ref().filter(|(last, _)| *last == made) {
+            return Ok(groups.clone_ref(py));
+        }
+        let groups = py.detach(|| {
+            let completed = completed(&self.inner, unchanged.as_ref())?;
+            Ok(grouped(completed, by))
         });
-        Ok(PyGroups { inner: Arc::new(groups) })
+        let inner = Arc::new(groups.map_err(|error| parse_error(py, error))?);
+        // Names that are not known yet may be known at the next call.
+        let are_whole = inner.are_named();
+        let groups = Py::new(py, PyGroups { inner })?;
+        *self.last_groups(py) = are_whole.then(|| (made, groups.clone_ref(py)));
+        Ok(groups)
     }
 
     /// Return the rows grouped: as `fold`, of which it is the shorter form.
-    fn group(&self, py: Python<'_>, by: &str) -> PyResult<PyGroups> {
+    fn group(&self, py: Python<'_>, by: &str) -> PyResult<Py<PyGroups>> {
         self.fold(py, by, None)
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::members::Members;
 use super::metric::Metric;
 use super::query::{Cell, Key, TaskTable};
+use super::slices::{Slice, Slices};
 use super::tasks::key_of;
 use crate::cgroup::CgroupName;
 use crate::header::Header;
@@ -118,12 +119,14 @@ pub(super) const TRIED_MEMBERS: usize = 4;
 /// The rows of an interval in groups.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    interval: Arc<Interval>,
     by: GroupBy,
+    /// All rows, one group after the other.
+    slices: Slices,
     /// The rows of each group; the first one is the living member with the lowest pid.
-    groups: Vec<Vec<usize>>,
+    groups: Vec<Slice>,
     /// The title of each group; None for that of its first row.
     titles: Vec<Option<Vec<u8>>>,
+    are_named: bool,
 }
 
 impl Groups {
@@ -152,60 +155,83 @@ impl Groups {
             groups[group].push(row);
         }
         groups.iter_mut().for_each(|group| put_head_first(&interval, group));
+        let mut are_named = true;
         let title = |(group, members): (Option<GroupKey>, &Vec<usize>)| {
             let group = group?;
             let asked =
                 members.iter().take(TRIED_MEMBERS).filter_map(|&row| interval.cur().get(row));
             let mut names = asked.filter_map(|record| name(group, &record));
-            Some(names.next().unwrap_or_else(|| group.number()))
+            let name = names.next();
+            are_named &= name.is_some() || group == GroupKey::Unknown;
+            Some(name.unwrap_or_else(|| group.number()))
         };
-        let titles = named.into_iter().zip(&groups).map(title).collect();
-        let groups = Groups { interval, by, groups, titles };
-        match by {
-            GroupBy::OfCgroup(name) => groups.combined(name),
-            _ => groups,
+        let mut titles = named.into_iter().zip(&groups).map(title).collect();
+        if let GroupBy::OfCgroup(name) = by {
+            (groups, titles) = combined(&interval, name, groups.into_iter().zip(titles));
         }
-    }
-
-    /// The groups of cgroups, those together whose paths have the same name.
-    fn combined(self, name: CgroupName) -> Groups {
-        let (mut groups, mut titles): (Vec<Vec<usize>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
-        let mut order = HashMap::new();
-        for (members, path) in self.groups.into_iter().zip(self.titles) {
-            let path = path.unwrap_or_default();
-            let title = match name.of(&path) {
-                // A group without a path has no slash.
-                _ if !path.starts_with(b"/") => b"unknown".to_vec(),
-                none if none.is_empty() => format!("no {}", name.name()).into_bytes(),
-                name => name.into_owned(),
-            };
-            let group = *order.entry(title).or_insert_with_key(|title| {
-                groups.push(Vec::new());
-                titles.push(title.clone());
-                groups.len() - 1
-            });
-            groups[group].extend(members);
-        }
-        groups.iter_mut().for_each(|group| put_head_first(&self.interval, group));
-        Groups { groups, titles: titles.into_iter().map(Some).collect(), ..self }
+        let mut rows = Vec::with_capacity(interval.len());
+        let slice = |mut members: Vec<usize>| {
+            let begin = rows.len();
+            rows.append(&mut members);
+            let end = rows.len();
+            // A group that has a name shows what all its members share, another one its first
+            // row's.
+            let own = if by.is_of_one_task() { 1 } else { end - begin };
+            Slice { begin, own, end }
+        };
+        let groups = groups.into_iter().map(slice).collect();
+        Groups { by, slices: Slices::new(interval, rows), groups, titles, are_named }
     }
 
     /// The interval whose rows they are.
     pub fn interval(&self) -> &Arc<Interval> {
-        &self.interval
+        self.slices.interval()
+    }
+
+    /// Whether the name of each group was known that has one.
+    pub fn are_named(&self) -> bool {
+        self.are_named
     }
 
     /// The rows of a group.
     pub fn members(&self, group: usize) -> &[usize] {
-        self.groups.get(group).map_or(&[], Vec::as_slice)
+        self.values(group).rows
     }
 
-    /// A group that has a name shows what all its members share, another one its first row's.
-    fn values(&self, group: usize) -> Members<'_> {
-        let rows = self.members(group);
-        let own = if self.by.is_of_one_task() { rows.len().min(1) } else { rows.len() };
-        Members { interval: &self.interval, rows, own }
+    fn slice(&self, group: usize) -> Slice {
+        self.groups.get(group).copied().unwrap_or_default()
     }
+
+    fn values(&self, group: usize) -> Members<'_> {
+        self.slices.members(self.slice(group))
+    }
+}
+
+/// Groups of cgroups with their paths, those together whose paths have the same name.
+fn combined(
+    interval: &Interval,
+    name: CgroupName,
+    of_paths: impl Iterator<Item = (Vec<usize>, Option<Vec<u8>>)>,
+) -> (Vec<Vec<usize>>, Vec<Option<Vec<u8>>>) {
+    let (mut groups, mut titles): (Vec<Vec<usize>>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut order = HashMap::new();
+    for (members, path) in of_paths {
+        let path = path.unwrap_or_default();
+        let title = match name.of(&path) {
+            // A group without a path has no slash.
+            _ if !path.starts_with(b"/") => b"unknown".to_vec(),
+            none if none.is_empty() => format!("no {}", name.name()).into_bytes(),
+            name => name.into_owned(),
+        };
+        let group = *order.entry(title).or_insert_with_key(|title: &Vec<u8>| {
+            groups.push(Vec::new());
+            titles.push(Some(title.clone()));
+            groups.len() - 1
+        });
+        groups[group].extend(members);
+    }
+    groups.iter_mut().for_each(|group| put_head_first(interval, group));
+    (groups, titles)
 }
 
 /// Puts the living member with the lowest pid first, or else the dead one.
@@ -225,7 +251,7 @@ impl TaskTable for Groups {
     }
 
     fn record(&self, row: usize) -> Option<Record<'_>> {
-        self.interval.cur().get(*self.members(row).first()?)
+        self.interval().cur().get(*self.members(row).first()?)
     }
 
     fn any_record(&self, row: usize, test: &dyn Fn(&Record<'_>) -> bool) -> bool {
@@ -243,21 +269,21 @@ impl TaskTable for Groups {
     fn title(&self, row: usize) -> Option<&[u8]> {
         match self.titles.get(row)? {
             Some(title) => Some(title),
-            None => self.interval.title(*self.members(row).first()?),
+            None => self.interval().title(*self.members(row).first()?),
         }
     }
 
     fn cell(&self, row: usize, column: Metric) -> Option<Cell<'_>> {
         match column {
             Metric::Title => self.title(row).map(Cell::Text),
-            _ => self.values(row).cell(column),
+            _ => self.slices.cell(self.slice(row), column),
         }
     }
 
     fn key(&self, row: usize, column: Metric) -> Option<Key<'_>> {
         match column {
             Metric::Title => key_of(self.cell(row, column)?),
-            _ => self.values(row).key(column),
+            _ => self.slices.key(self.slice(row), column),
         }
     }
 }

@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::group::{Ancestry, GroupKey, TRIED_MEMBERS};
-use super::members::{Members, addend, adds_up, cell_of_sum};
+use super::members::{Members, adds_up, cell_of_sum};
 use super::metric::Metric;
 use super::query::{Cell, Dead, Filter, Key, Query, TaskTable, compare};
-use super::running_sums::{RunningSums, UpTo, sum_over};
+use super::running_sums::sum_over;
+use super::slices::{Slice, Slices};
 use super::tasks::key_of;
-use super::waits::largest_of;
 use crate::cgroup_stats::{CgroupMetric, CgroupValue, KnownCgroups};
 use crate::header::Header;
 use crate::identity::Identity;
@@ -64,17 +64,18 @@ impl Plan {
             rows.append(&mut self.rows[node]);
             let (own, end) = (rows.len() - begin, rows.len());
             let (name, title) = self.names[node].take().unzip();
-            nodes.push(Node { parent, depth, begin, own, end, next: at + 1, name, title });
+            let slice = Slice { begin, own, end };
+            nodes.push(Node { parent, depth, slice, next: at + 1, name, title });
             waiting.extend(children[node].iter().map(|&child| (child, Some(at), depth + 1)));
         }
         // Descendants stand behind their ancestors: each ends where its last one does.
         for at in (0..nodes.len()).rev() {
             if let Some(parent) = nodes[at].parent {
-                nodes[parent].end = nodes[parent].end.max(nodes[at].end);
+                nodes[parent].slice.end = nodes[parent].slice.end.max(nodes[at].slice.end);
                 nodes[parent].next = nodes[parent].next.max(nodes[at].next);
             }
         }
-        TaskTree { interval, rows, nodes, cgroups: None, sums: RunningSums::default() }
+        TaskTree { slices: Slices::new(interval, rows), nodes, cgroups: None }
     }
 }
 
@@ -82,10 +83,8 @@ impl Plan {
 struct Node {
     parent: Option<usize>,
     depth: usize,
-    /// Its rows begin here; the first `own` are its own, the others its descendants'.
-    begin: usize,
-    own: usize,
-    end: usize,
+    /// Its rows, the own ones first, then its descendants'.
+    slice: Slice,
     /// The first node behind its descendants.
     next: usize,
     /// The name and the title of a group; None for a task.
@@ -96,13 +95,11 @@ struct Node {
 /// The rows of an interval as a tree. Its nodes are numbered such that descendants follow.
 #[derive(Clone, Debug)]
 pub struct TaskTree {
-    interval: Arc<Interval>,
-    rows: Vec<usize>,
+    /// All rows in the order of the nodes.
+    slices: Slices,
     nodes: Vec<Node>,
     /// Limits and use of its cgroups.
     cgroups: KnownCgroups,
-    /// Of all rows in the order of the nodes.
-    sums: RunningSums,
 }
 
 /// Nodes of one parent.
@@ -120,9 +117,6 @@ impl Iterator for Siblings<'_> {
         Some(at)
     }
 }
-
-/// Rows of a node from which on its sums are taken from those of all rows.
-const MANY_ROWS: usize = 16;
 
 /// A row on the screen, relative to its ancestors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,15 +246,16 @@ impl TaskTree {
 
     /// The interval whose rows they are.
     pub fn interval(&self) -> &Arc<Interval> {
-        &self.interval
+        self.slices.interval()
+    }
+
+    /// The rows of a node and its descendants.
+    fn slice(&self, node: usize) -> Slice {
+        self.nodes.get(node).map(|node| node.slice).unwrap_or_default()
     }
 
     fn members(&self, node: usize) -> Members<'_> {
-        let (rows, own) = match self.nodes.get(node) {
-            Some(node) => (&self.rows[node.begin..node.end], node.own),
-            None => (&[][..], 0),
-        };
-        Members { interval: &self.interval, rows, own }
+        self.slices.members(self.slice(node))
     }
 
     fn own(&self, node: usize) -> Members<'_> {
@@ -325,44 +320,12 @@ impl TaskTree {
     /// The sort key of each node.
     fn keys(&self, sort: Option<Metric>) -> Vec<Option<Key<'_>>> {
         let Some(metric) = sort else { return vec![None; self.nodes.len()] };
-        if !adds_up(&self.interval, metric) {
+        if !adds_up(self.interval(), metric) {
             return (0..self.nodes.len()).map(|node| self.key(node, metric)).collect();
         }
-        let upto = self.upto(metric);
-        let key = |node: &Node| sum_over(&upto, node.begin..node.end).map(Key::Int);
-        self.nodes.iter().map(key).collect()
-    }
-
-    /// The sums of a metric over the rows before each one.
-    fn upto(&self, metric: Metric) -> UpTo {
-        let rows = self.rows.iter();
-        self.sums.of(metric, rows.map(|&row| addend(&self.interval, row, metric)))
-    }
-
-    /// The number that a metric of a node is computed from, from the sums over all rows; None
-    /// where it comes from no such sum or is unknown.
-    fn summed(&self, node: &Node, metric: Metric) -> Option<i128> {
-        let sum = |metric| sum_over(&self.upto(metric), node.begin..node.end);
-        match metric {
-            Metric::LivingNs | Metric::LivingPct | Metric::DeadNs | Metric::DeadPct => {
-                let rows = node.begin + node.own..node.end;
-                Some(sum_over(&self.upto(metric), rows).unwrap_or(0))
-            }
-            Metric::OwnNs | Metric::OwnPct if node.own > 0 => {
-                sum_over(&self.upto(Metric::TotalNs), node.begin..node.begin + node.own)
-            }
-            Metric::WaitNs | Metric::WaitPct => {
-                let of = |field| sum(Metric::Delta(field)).and_then(|ns| u64::try_from(ns).ok());
-                largest_of(|wait| of(wait.total)).map(|(_, ns)| ns.into())
-            }
-            _ if adds_up(&self.interval, metric) => sum(metric),
-            _ => None,
-        }
-    }
-
-    /// The node, where its sums are taken from those of all rows.
-    fn of_many_rows(&self, row: usize) -> Option<&Node> {
-        self.nodes.get(row).filter(|node| node.end - node.begin >= MANY_ROWS)
+        let upto = self.slices.upto(metric);
+        let key = |Node { slice, .. }: &Node| sum_over(&upto, slice.begin..slice.end);
+        self.nodes.iter().map(|node| key(node).map(Key::Int)).collect()
     }
 }
 
@@ -397,7 +360,7 @@ impl TaskTable for TaskTree {
     }
 
     fn record(&self, row: usize) -> Option<Record<'_>> {
-        self.interval.cur().get(*self.members(row).rows.first()?)
+        self.interval().cur().get(*self.members(row).rows.first()?)
     }
 
     /// A cgroup without tasks of its own has no record.
@@ -420,7 +383,7 @@ impl TaskTable for TaskTree {
     fn title(&self, row: usize) -> Option<&[u8]> {
         match &self.nodes.get(row)?.title {
             Some(title) => Some(title),
-            None => self.interval.title(*self.members(row).rows.first()?),
+            None => self.interval().title(*self.members(row).rows.first()?),
         }
     }
 
@@ -429,7 +392,7 @@ impl TaskTable for TaskTree {
         if own.rows.is_empty() {
             own = self.members(row);
         }
-        if own.rows.is_empty() || !own.rows.iter().all(|&row| self.interval.is_exited(row)) {
+        if own.rows.is_empty() || !own.rows.iter().all(|&row| self.interval().is_exited(row)) {
             return None;
         }
         let mut dead =
@@ -455,13 +418,7 @@ impl TaskTable for TaskTree {
                 CgroupValue::Int(number) => Cell::Int(number.into()),
                 CgroupValue::Float(number) => Cell::Float(number),
             }),
-            _ => {
-                let sum = self.of_many_rows(row).and_then(|node| self.summed(node, metric));
-                match sum {
-                    Some(sum) => cell_of_sum(&self.interval, metric, sum),
-                    None => self.members(row).cell(metric),
-                }
-            }
+            _ => self.slices.cell(self.slice(row), metric),
         }
     }
 
@@ -470,11 +427,10 @@ impl TaskTable for TaskTree {
             // Each node adds what it used without its descendants.
             Metric::OwnNs | Metric::OwnPct => Metric::TotalNs,
             _ if metric.is_of_descendants() => return None,
-            _ if adds_up(&self.interval, metric) => metric,
+            _ if adds_up(self.interval(), metric) => metric,
             _ => return self.sum_of(&mut (0..self.rows() as u32), metric),
         };
-        let sum = sum_over(&self.upto(of_rows), 0..self.rows.len())?;
-        cell_of_sum(&self.interval, metric, sum)
+        cell_of_sum(self.interval(), metric, self.slices.sum(of_rows)?)
     }
 
     fn key(&self, row: usize, metric: Metric) -> Option<Key<'_>> {
@@ -486,17 +442,14 @@ impl TaskTable for TaskTree {
                 CgroupValue::Int(number) => number.into(),
                 CgroupValue::Float(number) => (number * 1000.0) as i128,
             })),
-            _ => {
-                let sum = self.of_many_rows(row).and_then(|node| self.summed(node, metric));
-                sum.map(Key::Int).or_else(|| self.members(row).key(metric))
-            }
+            _ => self.slices.key(self.slice(row), metric),
         }
     }
 
     /// The value of the node without its descendants, so that a sum counts each row once.
     fn part(&self, row: usize, metric: Metric) -> Option<Cell<'_>> {
         match *self.own(row).rows {
-            [only] => self.interval.part(only, metric),
+            [only] => self.interval().part(only, metric),
             // The kernel counts a cgroup with those below it.
             _ if metric.is_of_descendants() || matches!(metric, Metric::Cgroup(_)) => None,
             _ => self.own(row).cell(metric),
