@@ -340,7 +340,11 @@ def _answer(now: State, name: str) -> str:
             return f"{name} has moved to {key.shown(now.layout).split()[0]}: {key.doc}"
     if now.recorded and (live := _bound(now.layout, "live", now.mode).get(name)):
         return f"{name} works in the live view alone: {live.doc}"
-    return f"{name} is not a key; F1 lists the keys" if name.isprintable() else ""
+    if not name.isprintable():
+        return ""
+    if now.mode == "strace":
+        return f"{looking.QUESTION} {name} is neither."
+    return f"{name} is not a key; F1 lists the keys"
 
 
 def is_bound(now: State, name: str) -> bool:

@@ -6,6 +6,9 @@ from ptop.live.details import Details, Environment, table_lines
 from ptop.live.state import Action, State, with_row
 from ptop.values import replace
 
+# Before strace runs.
+QUESTION = "strace stops the task at each system call: y or n?"
+
 
 def open_pane(state: State) -> State:
     """Shows the selected task, or the first row, in a pane that follows the selection."""
@@ -68,9 +71,8 @@ def memory(state: State) -> State:
 
 
 def ask_strace(state: State) -> State:
-    """Asks before strace, which stops the task at each system call."""
-    notice = "strace stops the task at each system call. y runs it, n does not."
-    return replace(state, mode="strace", notice=notice)
+    """Asks `QUESTION`, which stays until it is answered."""
+    return replace(state, mode="strace")
 
 
 def run(tool: str) -> Action:

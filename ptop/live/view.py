@@ -10,7 +10,7 @@ from taskstats.screen import Lines, Screen
 
 from ptop.columns import METERS, TableColumn, fields_of, for_groups, with_context
 from ptop.filters import fields_of_filter, row_filter
-from ptop.live import details, inspector, keys, pages, tabs
+from ptop.live import details, inspector, keys, looking, pages, tabs
 from ptop.live.state import Limits, State, shown_meters
 from ptop.text import offset_s
 
@@ -176,6 +176,8 @@ class Renderer:
         if height <= 0:
             return table, state.details.top
         bar = "  ".join(f"{key} {word}" for key, word in keys.bar(state))
+        if state.mode == "strace":
+            bar = looking.QUESTION
         texts, top = details.lines(
             pane, state.details, (size[0], height), bar, state.notice, self.ascii
         )

@@ -320,6 +320,8 @@ def test_strace_asks_first_and_lsof_lists(task: tuple[subprocess.Popen[str], int
     live = open_pane(child.pid)
     live.child.send("s")
     live.until("stops the task at each system call")
+    live.child.send("%")
+    live.until("y or n? % is neither")
     live.child.send("n")
     live.until("Environment")
     assert f"strace of {child.pid}" not in live.text()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from taskstats.screen import Lines
 
 from ptop.columns import COLUMN_SETS, COLUMNS, GROUPINGS
-from ptop.live import keys, pages
+from ptop.live import keys, looking, pages
 from ptop.live.decoder import Mouse, Paste
-from ptop.live.details import Details
+from ptop.live.details import Details, Pane
 from ptop.live.keys import press
-from ptop.live.state import LAYOUTS, State
+from ptop.live.state import LAYOUTS, Limits, State
+from ptop.live.view import Renderer
 from ptop.values import replace
 
 VIEWS = ("live", "replay")
@@ -85,6 +87,14 @@ def test_a_key_that_is_not_bound_is_answered() -> None:
     assert press(FULL, "Ctrl-F5").notice == "Ctrl-F5 is not a key; F1 lists the keys"
     assert press(replace(FULL, mode="help"), "%").notice == "% is not a key; F1 lists the keys"
     assert replace(press(FULL, "%"), notice="") == FULL
+    # A question stays on the screen.
+    asked = replace(FULL, mode="strace")
+    assert press(asked, "%").notice == f"{looking.QUESTION} % is neither."
+    assert press(replace(FULL, mode="details"), "s") == asked
+    renderer = Renderer(asked, COLUMNS, Limits())
+    table = Lines([("a row", "plain")] * 20, (80, 20))
+    both, _ = renderer.with_pane(table, Pane("1 sh"), (80, 40))
+    assert both.texts[-1][0].rstrip() == looking.QUESTION
 
 
 def test_a_key_of_the_version_before_is_answered_with_its_new_place() -> None:
